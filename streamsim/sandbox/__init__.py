@@ -1,0 +1,1 @@
+"""Running somebody else's code behind the kernel's own fences."""

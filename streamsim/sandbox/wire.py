@@ -1,0 +1,90 @@
+"""The frames between the host and a sandboxed worker, one file for both ends.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack: `[kind, nonce, sequence, body]`.
+The host starts every exchange with a fresh random nonce; every frame of the exchange carries it. The worker
+may ask while it works, and says how far it came; exactly one `done` or `failed` frame ends the exchange.
+
+    host -> worker   call      body: the program's request
+    worker -> host   ask       body: the program's question, e.g. a read of theta; sequence counts them from 1
+    host -> worker   answer    body: the answer; sequence as asked
+    worker -> host   progress  sequence: how many of the request's calls are finished; no body
+    worker -> host   done      body: the program's result
+    worker -> host   failed    body: a `Failure`; the program as a whole failed
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Literal
+
+import msgspec
+
+HEADER: Final = struct.Struct(">I")
+NONCE_BYTES: Final = 16
+NIL: Final = msgspec.Raw(b"\xc0")
+
+Kind = Literal["call", "answer", "ask", "progress", "done", "failed"]
+
+
+class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One decoded frame; `body` is still encoded, for the program's own schema."""
+
+    kind: Kind
+    nonce: bytes
+    sequence: int
+    body: msgspec.Raw
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Why a piece of code failed (I7). Text only, cut to documented lengths, no path or frame of the host.
+
+    `kind`: exception (the code raised), rejected (its answer's form), timeout, memory, syntax.
+    `piece`: get_context, get_action, get_reward, set_reward or a model's file; `line` from 1, 0 if unknown.
+    """
+
+    kind: Literal["exception", "rejected", "timeout", "memory", "syntax"]
+    type: str
+    message: str
+    piece: str = ""
+    line: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+class WireError(Exception):
+    """The other end sent bytes that are not a frame of this protocol."""
+
+
+def encode(kind: Kind, nonce: bytes, sequence: int = 0, body: object = NIL) -> bytes:
+    """Bytes of one frame, header included. `body` is any msgpack-able value, or `msgspec.Raw`."""
+    buffer = bytearray(HEADER.size)
+    _encoder.encode_into((kind, nonce, sequence, body), buffer, HEADER.size)
+    HEADER.pack_into(buffer, 0, len(buffer) - HEADER.size)
+    return bytes(buffer)
+
+
+def decode(payload: bytes | bytearray | memoryview) -> Frame:
+    """The frame of one payload (without header).
+
+    :raises WireError: for anything that is not exactly one frame.
+    """
+    try:
+        frame = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a frame: {type(error).__name__}") from None
+    if len(frame.nonce) != NONCE_BYTES:
+        raise WireError("not a frame: nonce length")
+    return frame
+
+
+def length(header: bytes | bytearray | memoryview, limit: int) -> int:
+    """The payload length that a header announces.
+
+    :raises WireError: above `limit`, or zero.
+    """
+    (size,) = HEADER.unpack(header)
+    if not 0 < size <= limit:
+        raise WireError(f"a frame of {size} bytes; the limit is {limit}")
+    return int(size)

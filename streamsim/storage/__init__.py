@@ -1,0 +1,1 @@
+"""Storage: one contract (`contract.py`), several backends behind it."""

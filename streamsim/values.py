@@ -1,0 +1,180 @@
+"""JSON values: what may cross a boundary, checked on the host and prepared in the sandbox.
+
+A value is None, a bool, a 64-bit integer, a finite float, text without lone surrogates, or a list or
+text-keyed dict of values, nested at most `MAX_DEPTH` deep with at most `MAX_VALUES` values in all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+MAX_DEPTH = 32
+MAX_VALUES = 20_000
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class InvalidValue(ValueError):
+    """`where` is the path to the part at fault, e.g. `action.price[2]`; `why` says what is accepted."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where = where
+        self.why = why
+
+
+class _Budget:
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+def check(value: object, where: str, *, max_values: int = MAX_VALUES) -> None:
+    """Refuse what is not a value. Takes exact builtin types only, as a decoder gives them.
+
+    :raises InvalidValue: naming the part at fault.
+    """
+    _check(value, where, MAX_DEPTH, _Budget(max_values))
+
+
+def _check(value: Any, where: str, depth: int, budget: _Budget) -> None:
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            _check_text(value, where)
+    elif kind is float:
+        if not math.isfinite(value):
+            raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+    elif kind is int:
+        if not MIN_INT <= value <= MAX_INT:
+            raise InvalidValue(where, "integers have at most 64 bits")
+    elif kind is dict:
+        if depth <= 0:
+            raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+        budget.left -= len(value)
+        if budget.left < 0:
+            raise InvalidValue(where, "too many values")
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidValue(where, f"a key is of type {type(key).__name__}; keys are text")
+            if "\0" in key:
+                raise InvalidValue(where, "a key contains a NUL character")
+            if not key.isascii():
+                _check_text(key, where)
+            if type(item) is not bool and item is not None:
+                _check(item, f"{where}.{key}", depth - 1, budget)
+    elif kind is list:
+        if depth <= 0:
+            raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+        budget.left -= len(value)
+        if budget.left < 0:
+            raise InvalidValue(where, "too many values")
+        if value and all(type(item) is float for item in value):
+            if not all(map(math.isfinite, value)):
+                raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+            return
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]", depth - 1, budget)
+    elif value is not None and kind is not bool:
+        raise InvalidValue(where, f"{kind.__name__} is not a JSON value")
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidValue(where, "text contains a lone surrogate") from None
+
+
+def dump(value: object) -> bytes:
+    """JSON text of a checked value. NaN and infinities become null."""
+    return _encode(value)
+
+
+def parse(text: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> Any:
+    """The value of a JSON text.
+
+    :raises InvalidValue: not JSON, or JSON that is not a value as defined here.
+    """
+    try:
+        value = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise InvalidValue(where, f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels") from None
+    check(value, where, max_values=max_values)
+    return value
+
+
+def plain(value: object, where: str, *, finite: bool = True) -> Any:
+    """A copy of anything that policy code made, in exact builtin types, ready for `check`.
+
+    Accepts subclasses of the JSON types, tuples, NumPy scalars and arrays, without calling any method that
+    the code may have overridden.
+
+    :param finite: refuse NaN and infinities; if False they become None.
+    :raises InvalidValue: naming the part at fault.
+    """
+    return _plain(value, where, MAX_DEPTH, _Budget(MAX_VALUES), finite)
+
+
+def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) -> Any:
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if issubclass(kind, str):
+        text = str.__str__(value)
+        if not str.isascii(text):
+            _check_text(text, where)
+        return text
+    if issubclass(kind, int):
+        number = int.__int__(value)
+        if not MIN_INT <= number <= MAX_INT:
+            raise InvalidValue(where, "integers have at most 64 bits")
+        return number
+    if issubclass(kind, float):
+        real = float.__float__(value)
+        if not math.isfinite(real):
+            if finite:
+                raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+            return None
+        return real
+    if depth <= 0:
+        raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+    if issubclass(kind, dict):
+        budget.left -= dict.__len__(value)
+        if budget.left < 0:
+            raise InvalidValue(where, "too many values")
+        result = {}
+        for key, item in list(dict.items(value)):
+            if not issubclass(type(key), str):
+                raise InvalidValue(where, f"a key is of type {_name(type(key))}; keys are text")
+            key = str.__str__(key)
+            if "\0" in key:
+                raise InvalidValue(where, "a key contains a NUL character")
+            if not key.isascii():
+                _check_text(key, where)
+            result[key] = _plain(item, f"{where}.{key}", depth - 1, budget, finite)
+        return result
+    if issubclass(kind, list | tuple):
+        items = list.copy(value) if issubclass(kind, list) else list(tuple.__iter__(value))
+        budget.left -= len(items)
+        if budget.left < 0:
+            raise InvalidValue(where, "too many values")
+        return [_plain(item, f"{where}[{i}]", depth - 1, budget, finite) for i, item in enumerate(items)]
+    module = type.__getattribute__(kind, "__module__")
+    if module == "numpy" and hasattr(kind, "tolist"):
+        # tolist() of an exact NumPy type gives builtin types; a subclass lives in another module.
+        return _plain(kind.tolist(value), where, depth - 1, budget, finite)
+    raise InvalidValue(where, f"{_name(kind)} is not a JSON value")
+
+
+def _name(kind: type) -> str:
+    name = type.__dict__["__name__"].__get__(kind)
+    return name if isinstance(name, str) and name.isascii() else "an object"
