@@ -1,0 +1,331 @@
+"""Every setting of the service: one frozen table with name, type, default, range and meaning.
+
+`Settings` has one section per part of the service. Values come, in rising order of precedence, from the
+defaults here, a YAML file, environment variables `STREAMSIM_<SECTION>_<NAME>`, and the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import yaml
+
+ENVIRONMENT_PREFIX = "STREAMSIM_"
+TEXTS = tuple[str, ...]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message names its source, the option and what is accepted."""
+
+
+def _option(
+    default: Any,
+    meaning: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": meaning, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Server:
+    """The HTTP server and its processes."""
+
+    address: str = _option("127.0.0.1", "Address to listen on; 0.0.0.0 for all IPv4 interfaces.")
+    port: int = _option(8080, "TCP port to listen on; 0 takes a free one.", low=0, high=65535)
+    processes: int = _option(1, "Server processes that share the port.", low=1, high=256)
+    max_body_bytes: int = _option(4 << 20, "Largest request body; a larger one answers 413.", low=1024)
+    max_header_bytes: int = _option(
+        256 << 10, "Largest request line with headers; bounds the context in a GET.", low=1024
+    )
+    drain_s: float = _option(
+        30.0, "After SIGTERM, the longest wait for requests that were accepted.", low=0, high=3600
+    )
+    idle_connection_s: float = _option(
+        300.0, "A connection without a request for this long is closed.", low=1, high=86400
+    )
+    debug: bool = _option(
+        False, "Answers of getaction and setreward also hold the context, action and reward that were used."
+    )
+    cors_origins: TEXTS = _option(  # noqa: RUF009
+        (), "Web origins, e.g. https://app.example.com, whose pages may call with credentials."
+    )
+    trusted_proxies: TEXTS = _option(  # noqa: RUF009
+        (), "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count."
+    )
+    access_log: bool = _option(False, "Log every request; failed ones are logged in any case.")
+    uvloop: bool = _option(False, "Run on uvloop, which the extra streamsim[uvloop] installs.")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Accounts, sessions and login attempts."""
+
+    session_hours: int = _option(168, "Lifetime of a login session.", low=1, high=8760)
+    cookie_secure: str = _option(
+        "auto",
+        "The cookie's Secure attribute: auto sets it on answers to https requests.",
+        choices=("auto", "always", "never"),
+    )
+    attempts: int = _option(10, "Login attempts per user in one window; a success starts anew.", low=1)
+    address_attempts: int = _option(100, "Login attempts per client address in one window.", low=1)
+    window_s: int = _option(300, "Length of a window of login attempts.", low=1, high=86400)
+    password_min_bytes: int = _option(8, "Shortest new password, in bytes of UTF-8.", low=1, high=72)
+    bcrypt_rounds: int = _option(12, "Cost of new password hashes; each step doubles it.", low=4, high=18)
+    threads: int = _option(2, "Threads that hash passwords, apart from the event loop.", low=1, high=64)
+    queue: int = _option(64, "Password checks that may wait; beyond it 429.", low=1)
+    token_days: int = _option(365, "Longest lifetime of a bearer token, and the default.", low=1, high=36500)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where everything is kept."""
+
+    data: str = _option("data", "Folder of the service's own files, made when missing.")
+    url: str = _option("", "Database as sqlite:///PATH; empty means streamsim.db in the data folder.")
+    sqlite_synchronous: str = _option(
+        "FULL",
+        "FULL syncs every commit to disk; NORMAL may lose the last commits when the machine loses power.",
+        choices=("FULL", "NORMAL"),
+    )
+    redis: str = _option("", "Redis URL, redis:// or rediss://; used together with storage.mongo.")
+    mongo: str = _option("", "MongoDB URL, mongodb:// or mongodb+srv://; used together with storage.redis.")
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The processes that run policy code, and the limits of one call."""
+
+    workers: int = _option(
+        32, "Live workers per server process; beyond it the least recently used idle one ends.", low=1
+    )
+    cpu_ms: int = _option(1000, "CPU time of one call of policy code.", low=1)
+    wall_ms: int = _option(1500, "Wall-clock time of one call of policy code.", low=1)
+    grace_ms: int = _option(
+        500, "After wall_ms, time until a worker that does not react is killed.", low=1, high=60_000
+    )
+    memory_bytes: int = _option(
+        256 << 20, "Memory of a worker beyond what the interpreter and its libraries take.", low=1 << 20
+    )
+    frame_bytes: int = _option(
+        4 << 20, "Largest message to or from a worker: bounds batches, answers and theta reads.", low=64 << 10
+    )
+    allow_degraded: bool = _option(
+        False, "Serve although the kernel lacks a sandbox layer (never for code of people you do not trust)."
+    )
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The queue of each active experiment."""
+
+    batch: int = _option(64, "Most calls that run and commit together.", low=1, high=4096)
+    queue: int = _option(
+        1024, "Most calls that wait per experiment and server process; beyond it 429.", low=1
+    )
+    theta_rows: int = _option(
+        50_000, "Theta dicts that a worker keeps cached; above it the cache starts anew.", low=100
+    )
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Work in the background; every server process takes part, each piece is claimed in the store."""
+
+    interval_ms: int = _option(
+        1000, "Pause between looks for advices past their time.", low=10, high=3_600_000
+    )
+    snapshot_interval_s: int = _option(
+        60, "Pause between looks for experiments without this hour's theta snapshot.", low=1, high=3600
+    )
+    cleanup_interval_s: int = _option(60, "Pause between removals of expired records.", low=1, high=86400)
+    advice_kept_hours: int = _option(
+        24 * 30, "How long a redeemed or expired advice id is still known as such.", low=1
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections. Immutable; derive a changed copy with `dataclasses.replace`, or load again."""
+
+    server: Server = Server()
+    login: Login = Login()
+    storage: Storage = Storage()
+    sandbox: Sandbox = Sandbox()
+    lane: Lane = Lane()
+    jobs: Jobs = Jobs()
+
+    def storage_url(self) -> str:
+        """`storage.url` with its default filled in."""
+        return self.storage.url or f"sqlite:///{Path(self.storage.data) / 'streamsim.db'}"
+
+
+class Option(NamedTuple):
+    """One row of the table; `name` is dotted, e.g. `server.port`."""
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that overrides it."""
+        return ENVIRONMENT_PREFIX + self.name.replace(".", "_").upper()
+
+
+def _table() -> Iterator[Option]:
+    for section in dataclasses.fields(Settings):
+        kinds = get_type_hints(type(section.default))
+        for field in dataclasses.fields(type(section.default)):
+            meta = field.metadata
+            yield Option(
+                name=f"{section.name}.{field.name}",
+                kind=kinds[field.name],
+                default=field.default,
+                help=meta["help"],
+                low=meta["low"],
+                high=meta["high"],
+                choices=meta["choices"],
+            )
+
+
+OPTIONS: dict[str, Option] = {option.name: option for option in _table()}
+SECTIONS: dict[str, str] = {
+    section.name: type(section.default).__doc__ or "" for section in dataclasses.fields(Settings)
+}
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings.
+
+    :param file: a YAML file of sections with options.
+    :param environment: e.g. `os.environ`; variables of other names are ignored.
+    :param overrides: dotted names to values, as the command line gives them.
+    :raises ConfigError: naming the first option that is unknown, of a wrong type or out of range.
+    """
+    found: dict[str, object] = {}
+    if file is not None:
+        found.update(_from_file(file))
+    found.update(_from_environment(environment or {}))
+    for name, value in (overrides or {}).items():
+        found[name] = _checked(OPTIONS[name], value, "command line")
+    sections: dict[str, Any] = {}
+    for section in dataclasses.fields(Settings):
+        prefix = section.name + "."
+        given = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+        sections[section.name] = dataclasses.replace(section.default, **given)
+    settings = Settings(**sections)
+    if bool(settings.storage.redis) != bool(settings.storage.mongo):
+        raise ConfigError("storage.redis and storage.mongo: give both or neither")
+    if settings.storage.url and not settings.storage.url.startswith("sqlite:///"):
+        raise ConfigError("storage.url: must start with sqlite:///")
+    return settings
+
+
+def _from_file(file: Path) -> Iterator[tuple[str, object]]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+    for section, options in _mapping(content, str(file)).items():
+        if section not in SECTIONS:
+            raise ConfigError(f"{file}: {section}: no such section{_closest(section, SECTIONS)}")
+        for name, value in _mapping(options, f"{file}: {section}").items():
+            option = OPTIONS.get(f"{section}.{name}")
+            if option is None:
+                raise ConfigError(
+                    f"{file}: {section}.{name}: no such option{_closest(f'{section}.{name}', OPTIONS)}"
+                )
+            yield option.name, _checked(option, value, str(file))
+
+
+def _mapping(value: object, where: str) -> dict[str, object]:
+    # A section whose options are all commented out reads as None.
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{where}: must hold names and values")
+    return value
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, object]]:
+    known = {option.environment: option for option in OPTIONS.values()}
+    prefixes = tuple(f"{ENVIRONMENT_PREFIX}{section.upper()}_" for section in SECTIONS)
+    for variable, text in environment.items():
+        if not variable.startswith(prefixes):
+            continue
+        option = known.get(variable)
+        if option is None:
+            raise ConfigError(f"environment: {variable}: no such option{_closest(variable, known)}")
+        yield option.name, _checked(option, _read(option, text), f"environment: {variable}")
+
+
+def _read(option: Option, text: str) -> object:
+    """The text of an environment variable as the option's type where it reads as one, else as it is."""
+    if option.kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if option.kind == TEXTS:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if option.kind in (int, float):
+        try:
+            return option.kind(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _checked(option: Option, value: object, source: str) -> object:
+    def refused(accepted: str) -> ConfigError:
+        return ConfigError(f"{source}: {option.name}: must be {accepted}, not {value!r}")
+
+    if option.kind == TEXTS:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise refused("a list of texts")
+        return tuple(value)
+    if option.kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not option.kind:
+        raise refused(KINDS[option.kind])
+    if isinstance(value, int | float) and option.kind is not bool:
+        low, high = option.low, option.high
+        # The comparison is written so that a NaN fails it.
+        if not ((low is None or value >= low) and (high is None or value <= high)):
+            raise refused(accepted(option))
+    if option.choices and value not in option.choices:
+        raise refused(accepted(option))
+    return value
+
+
+KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", TEXTS: "list of texts"}
+
+
+def accepted(option: Option) -> str:
+    """What the option takes, in words."""
+    if option.choices:
+        return "one of " + ", ".join(option.choices)
+    low = "" if option.low is None else f" from {int(option.low)}"
+    high = "" if option.high is None else f" to {int(option.high)}"
+    return KINDS[option.kind] + low + high
+
+
+def _closest(name: str, names: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
