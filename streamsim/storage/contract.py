@@ -34,7 +34,7 @@ LogKind = Literal["action", "reward", "manual", "theta", "simulation"]
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """One row to append to an experiment's log. `id` is unique among all rows; twice appended is kept once."""
+    """One row to append to an experiment's log. `id` is unique among all rows; the first one stays."""
 
     experiment: str
     kind: LogKind
@@ -53,7 +53,10 @@ class StoredLogRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewAdvice(msgspec.Struct, frozen=True, gc=False):
-    """A decision whose reward comes later. Past `expires_ms` only the time-out may redeem it."""
+    """A decision whose reward comes later. Past `expires_ms` only the time-out may redeem it.
+
+    `id` is unique in its experiment; issued twice, the first stays as it is.
+    """
 
     experiment: str
     id: str
@@ -84,8 +87,8 @@ class Redemption(msgspec.Struct, frozen=True, gc=False):
 class IdempotencyRecord(msgspec.Struct, frozen=True, gc=False):
     """A precondition and an effect: no live record of this key may exist, and this one is stored.
 
-    `fingerprint` identifies the request body, `answer` is the JSON to repeat; the record may be forgotten
-    after `expires_ms`.
+    `fingerprint` identifies the request body, `answer` is the JSON to repeat; the record is live before
+    `expires_ms` and may be forgotten then.
     """
 
     experiment: str
@@ -100,7 +103,9 @@ class Transaction(msgspec.Struct, gc=False):
 
     `revisions`: expected revision of each experiment the batch used (0 never matches).
     `reads`: the version of each theta scope the batch relied on; 0 is the version of what does not exist.
-    `deletes` happen first, then `writes` (a row scope and its dict as JSON object text).
+    `deletes` happen first, then `writes` (a row scope and its dict as JSON object text). A delete that finds
+    no row changes nothing.
+    `now_ms`: an idempotency record that expired by then is not live; 0 takes every stored one as live.
     """
 
     tenant: str
@@ -112,6 +117,28 @@ class Transaction(msgspec.Struct, gc=False):
     advices: list[NewAdvice] = []
     redemptions: list[Redemption] = []
     idempotency: list[IdempotencyRecord] = []
+    now_ms: int = 0
+
+    def check(self) -> None:
+        """What every backend refuses, since `revisions` is what keeps tenants apart.
+
+        :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
+            is not to a row; an advice is redeemed, or an idempotency key recorded, twice.
+        """
+        named = {scope.experiment for part in (self.reads, self.deletes, self.writes) for scope in part}
+        named.update(row.experiment for row in self.logs)
+        for part in (self.advices, self.redemptions, self.idempotency):
+            named.update(item.experiment for item in part)
+        if not named <= self.revisions.keys():
+            raise ValueError(f"no expected revision for {sorted(named - self.revisions.keys())}")
+        if any(scope.key is None or scope.value is None for scope in self.writes):
+            raise ValueError("a write needs a row scope")
+        if any(scope.key is None and scope.value is not None for scope in (*self.reads, *self.deletes)):
+            raise ValueError("a scope with a value needs a key")
+        if len({(item.experiment, item.id) for item in self.redemptions}) < len(self.redemptions):
+            raise ValueError("an advice is redeemed twice")
+        if len({(item.experiment, item.key) for item in self.idempotency}) < len(self.idempotency):
+            raise ValueError("an idempotency key is recorded twice")
 
 
 class ThetaRows(msgspec.Struct, frozen=True, gc=False):
@@ -136,7 +163,8 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 class Stale(msgspec.Struct, frozen=True, gc=False):
     """Nothing was applied. What was out of date; parts that were fine are empty.
 
-    `experiments`: ids whose revision differs, is archived or gone, or belongs to another tenant.
+    `experiments`: ids whose revision differs, is archived or gone, or belongs to another tenant. About parts
+    of these nothing more is said.
     `theta`: fresh rows for each scope in `reads` whose version differs.
     `advices`: id -> present state of each advice that is not open (None: unknown id).
     `idempotency`: key -> the live record found.
@@ -164,7 +192,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Counters of an experiment's action and reward logs, kept by `commit`; dates are None at first."""
+    """Rows in an experiment's action and reward logs and their latest dates, None at first."""
 
     action_calls: int = 0
     last_action_ms: int | None = None
@@ -217,11 +245,14 @@ class DecisionStore(Protocol):
     async def update_experiment(self, experiment: Experiment) -> Experiment | None:
         """Replace it if the stored one is live and has this `revision`; the answer has the next revision.
 
-        None if the revision differs, or it is archived or unknown. :raises DuplicateName:
+        None if the revision differs, or it is archived, unknown or another tenant's. `created_ms` stays.
+        :raises DuplicateName:
         """
 
     async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
-        """Mark as archived: revision rises, open advices never time out. None if not live or not theirs."""
+        """Mark as archived: revision rises, open advices never time out. None if not live or not theirs.
+
+        `date_ms` becomes its `modified_ms`; its name is free again."""
 
     async def read_theta(self, scope: Scope) -> ThetaRows:
         """Rows and version of a scope, as one consistent reading."""
@@ -230,7 +261,10 @@ class DecisionStore(Protocol):
         """Names of the parameter sets that have rows, sorted."""
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
-        """Check every precondition and apply every effect as one atomic, durable step. Updates `Summary`."""
+        """Check every precondition and apply every effect as one atomic, durable step. Updates `Summary`.
+
+        :raises ValueError: see `Transaction.check`.
+        :raises StoreUnavailable: nothing was applied."""
 
     async def peek(
         self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
@@ -241,8 +275,10 @@ class DecisionStore(Protocol):
         """Open advices of live experiments with `expires_ms <= now_ms`, soonest first."""
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        """Drop up to `limit` expired idempotency records, sessions and rate windows, and advices redeemed or
-        archived that expired over `advice_kept_ms` ago; the number dropped."""
+        """Drop up to `limit` expired idempotency records, sessions, claims and rate windows, and advices
+        redeemed or archived that expired over `advice_kept_ms` ago; the number dropped.
+
+        A backend may drop what has expired by itself, which does not count."""
 
     async def summary(self, experiment: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""
@@ -281,7 +317,8 @@ class ArchiveStore(Protocol):
     async def remove_user(self, name: str) -> bool:
         """Remove the account and its sessions and tokens; its experiments stay stored, unreachable."""
 
-    async def add_session(self, session: Session) -> None: ...
+    async def add_session(self, session: Session) -> None:
+        """A session of an unknown user is never live, not even if an account of this name comes later."""
 
     async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
         """A live session with its user: not expired, user exists and, for a cookie, the epoch matches."""
