@@ -1,0 +1,1 @@
+"""What runs inside the sandbox: each module is one program (see `streamsim.sandbox.worker`)."""

@@ -1,0 +1,102 @@
+"""State of the interpreter that one call must not leave to the next.
+
+The functions that change such state are wrapped to leave a mark; only then there is anything to put back.
+Code that goes around the wrappers reaches nobody but the experiment that it belongs to.
+"""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import gc
+import random
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from streamsim.sandbox.clock import Clock
+from streamsim.sandbox.limits import Limits
+
+_GENERATORS: Final = [(random, ("seed", "setstate")), (np.random, ("seed", "set_state"))]
+_SETTINGS: Final = [
+    (np, ("seterr", "seterrcall", "setbufsize", "set_printoptions")),
+    (decimal, ("getcontext", "setcontext")),
+    (signal, ("signal", "setitimer", "alarm", "siginterrupt", "pthread_sigmask")),
+    (gc, ("disable", "set_threshold", "set_debug")),
+    (warnings, ("filterwarnings", "simplefilter", "resetwarnings")),
+    (sys, ("setrecursionlimit", "settrace", "setprofile", "setswitchinterval", "set_int_max_str_digits")),
+]
+_OURS: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGALRM, signal.SIGPIPE}
+
+
+class State:
+    """The state of a fresh worker, to be put back after a call that changed it."""
+
+    def __init__(self, clock: Clock, limits: Limits) -> None:
+        self._clock, self._limits = clock, limits
+        self._seeded = self._changed = False
+        self._numpy_errors, self._numpy_print = np.geterr(), np.get_printoptions()
+        self._numpy_buffer = np.getbufsize()
+        self._warnings = list(warnings.filters)
+        self._recursion = sys.getrecursionlimit()
+        self._digits = sys.get_int_max_str_digits()
+        self._interval = sys.getswitchinterval()
+        self._gc = gc.get_threshold()
+        # Called through these, so that putting back leaves no mark.
+        self._original: dict[str, Callable[..., Any]] = {}
+        for watched, mark in ((_GENERATORS, "_seeded"), (_SETTINGS, "_changed")):
+            for module, names in watched:
+                for name in names:
+                    function = getattr(module, name)
+                    self._original[f"{module.__name__}.{name}"] = function
+                    setattr(module, name, self._marking(function, mark))
+
+    def _marking(self, function: Callable[..., Any], mark: str) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def marking(*arguments: Any, **named: Any) -> Any:
+            setattr(self, mark, True)
+            return function(*arguments, **named)
+
+        return marking
+
+    def reset(self) -> None:
+        """Put back whatever the last call may have changed; nothing to do after most calls."""
+        if self._seeded:
+            self._original["random.seed"]()
+            self._original["numpy.random.seed"]()
+            self._seeded = False
+        if self._changed:
+            self._put_back()
+            self._changed = False
+
+    def _put_back(self) -> None:
+        original = self._original
+        original["sys.settrace"](None)
+        original["sys.setprofile"](None)
+        original["sys.setrecursionlimit"](self._recursion)
+        original["sys.set_int_max_str_digits"](self._digits)
+        original["sys.setswitchinterval"](self._interval)
+        original["numpy.seterr"](**self._numpy_errors)
+        original["numpy.seterrcall"](None)
+        original["numpy.setbufsize"](self._numpy_buffer)
+        original["numpy.set_printoptions"](**self._numpy_print)
+        original["decimal.setcontext"](decimal.Context())
+        original["gc.set_threshold"](*self._gc)
+        original["gc.set_debug"](0)
+        gc.enable()
+        original["warnings.resetwarnings"]()
+        warnings.filters[:] = self._warnings  # type: ignore[index]
+        original["signal.pthread_sigmask"](signal.SIG_SETMASK, ())
+        for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            try:
+                original["signal.setitimer"](timer, 0)
+            except OSError:
+                pass  # the system-call filter refuses these timers, so none can run
+        for number in signal.valid_signals() - _OURS:
+            original["signal.signal"](number, signal.SIG_DFL)
+        original["signal.signal"](signal.SIGPIPE, signal.SIG_IGN)
+        self._clock.install(self._limits)

@@ -1,0 +1,167 @@
+"""The loop inside a sandboxed worker: takes a request from its channel, runs the program, answers.
+
+A program is a module of `streamsim.sandbox.programs` with a class `Program(load, channel)`. The first request
+is its `load`, answered with its attribute `loaded`; `handle(request)` gives the result of every later one.
+The channel needs `read` and `write` alone, which is all that the system-call filter leaves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+import msgspec
+import numpy as np
+
+from streamsim import values
+from streamsim.sandbox import wire
+from streamsim.sandbox.clock import Clock, clock
+from streamsim.sandbox.errors import describe
+from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.state import State
+
+OUT_OF_MEMORY: Final = 65
+"""Exit status: not even a failure could be answered."""
+BROKEN: Final = 66
+"""Exit status: the loop itself was broken, by the code or by the host."""
+
+_READ = 65536
+
+
+class Channel:
+    """A program's way to the host, and what it needs around every call.
+
+    `clock.start()` and `clock.stop()` bracket user code; `reset()` comes after every call.
+    """
+
+    def __init__(self, descriptor: int, limits: Limits, clock: Clock) -> None:
+        self.clock = clock
+        self._descriptor = descriptor
+        self._limits = limits
+        self._nonce = b""
+        self._asked = self._budget = 0
+        self._reported = 0.0
+        # Progress is told this rarely: the host's clock has `grace_ms` to spare.
+        self._report_s = limits.grace_ms / 5000
+        self._state = State(clock, limits)
+        self.reset = self._state.reset
+
+    def ask(self, payload: object) -> Any:
+        """The host's answer to a question; the time that it takes does not count for the code.
+
+        :raises RuntimeError: more questions in one call than the limit.
+        """
+        if self._budget <= 0:
+            raise RuntimeError(f"one call may read from the store at most {self._limits.asks} times")
+        paused = self.clock.pause()
+        try:
+            self._budget -= 1
+            self._asked += 1
+            self._write(wire.encode("ask", self._nonce, self._asked, payload))
+            frame = self._read()
+            if frame.kind != "answer" or frame.nonce != self._nonce or frame.sequence != self._asked:
+                os._exit(BROKEN)
+            return msgspec.msgpack.decode(frame.body)
+        finally:
+            self.clock.resume(paused)
+
+    def progress(self, finished: int) -> None:
+        """So many calls of the request are finished: the next one has the whole time limit again."""
+        self._budget = self._limits.asks
+        now = time.monotonic()
+        if now - self._reported > self._report_s:
+            self._reported = now
+            self._write(wire.encode("progress", self._nonce, finished))
+
+    def next_request(self) -> Any:
+        """Wait for the host's next request."""
+        frame = self._read()
+        if frame.kind != "call":
+            os._exit(BROKEN)
+        self._nonce = frame.nonce
+        self._asked, self._budget = 0, self._limits.asks
+        self._reported = time.monotonic()
+        return msgspec.msgpack.decode(frame.body)
+
+    def finish(self, kind: wire.Kind, body: object) -> None:
+        """End the exchange with `done` or `failed`.
+
+        :raises InvalidValue: a result that cannot be sent; nothing was written then.
+        """
+        try:
+            frame = wire.encode(kind, self._nonce, 0, body)
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise values.InvalidValue("result", f"cannot be sent: {error}") from None
+        size = len(frame) - wire.HEADER.size
+        if size > self._limits.frame_bytes:
+            raise values.InvalidValue(
+                "result", f"is {size} bytes; at most {self._limits.frame_bytes} are allowed"
+            )
+        self._write(frame)
+
+    def _read(self) -> wire.Frame:
+        data = os.read(self._descriptor, _READ)
+        while len(data) < wire.HEADER.size:
+            data += self._more(_READ)
+        size = wire.length(data[: wire.HEADER.size], self._limits.frame_bytes) + wire.HEADER.size
+        if len(data) < size:
+            parts, missing = [data], size - len(data)
+            while missing > 0:
+                parts.append(self._more(min(missing, 1 << 20)))
+                missing -= len(parts[-1])
+            data = b"".join(parts)
+        return wire.decode(data[wire.HEADER.size :])
+
+    def _more(self, size: int) -> bytes:
+        data = os.read(self._descriptor, size)
+        if not data:
+            os._exit(0)  # the host closed the channel
+        return data
+
+    def _write(self, frame: bytes) -> None:
+        written = os.write(self._descriptor, frame)
+        while written < len(frame):
+            frame = frame[written:]
+            written = os.write(self._descriptor, frame)
+
+
+def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
+    """Serve the channel `fd` until the host closes it. Never returns."""
+    status = BROKEN
+    try:
+        if not isinstance(limits, Limits):
+            limits = msgspec.convert(limits, Limits)
+        # Forked from one zygote, all workers would draw the same numbers.
+        random.seed()
+        np.random.seed()
+        clock.install(limits)
+        _serve(Channel(fd, limits, clock), importlib.import_module(f"streamsim.sandbox.programs.{program}"))
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    except BaseException:
+        pass
+    finally:
+        os._exit(status)
+
+
+def _serve(channel: Channel, module: Any) -> NoReturn:
+    program: Any = None
+    while True:
+        request = channel.next_request()
+        try:
+            if program is None:
+                loading = module.Program(request, channel)
+                channel.finish("done", loading.loaded)
+                program = loading
+            else:
+                channel.finish("done", program.handle(request))
+        except BaseException as error:
+            clock.active = False
+            failure = describe(error, {})
+            del error
+            channel.finish("failed", failure)
+        del request
