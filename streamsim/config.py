@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -187,8 +188,9 @@ class Option(NamedTuple):
 
 def _table() -> Iterator[Option]:
     for section in dataclasses.fields(Settings):
-        kinds = get_type_hints(type(section.default))
-        for field in dataclasses.fields(type(section.default)):
+        kind: Any = type(section.default)
+        kinds = get_type_hints(kind)
+        for field in dataclasses.fields(kind):
             meta = field.metadata
             yield Option(
                 name=f"{section.name}.{field.name}",
@@ -229,12 +231,17 @@ def load(
     for section in dataclasses.fields(Settings):
         prefix = section.name + "."
         given = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-        sections[section.name] = dataclasses.replace(section.default, **given)
+        sections[section.name] = type(section.default)(**given)
     settings = Settings(**sections)
     if bool(settings.storage.redis) != bool(settings.storage.mongo):
         raise ConfigError("storage.redis and storage.mongo: give both or neither")
     if settings.storage.url and not settings.storage.url.startswith("sqlite:///"):
         raise ConfigError("storage.url: must start with sqlite:///")
+    for proxy in settings.server.trusted_proxies:
+        try:
+            ip_network(proxy, strict=False)
+        except ValueError as error:
+            raise ConfigError(f"server.trusted_proxies: {error}") from None
     return settings
 
 

@@ -1,0 +1,1 @@
+"""The HTTP face: one module per API, each ending with its routes."""

@@ -1,0 +1,276 @@
+"""What all handlers of the bandit and administration endpoints share: who is asking, input, answers, errors.
+
+Every handler class names its `access`, which is checked before its method runs:
+`public` needs nothing, `key` checks an experiment's key by itself, `user` needs a login, `admin` that of an
+administrator.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from datetime import UTC, datetime
+from http.client import responses
+from ipaddress import ip_address, ip_network
+from types import TracebackType
+from typing import Any, ClassVar, Literal
+
+import tornado.web
+
+from streamsim import values
+from streamsim.config import Settings
+from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized
+from streamsim.services import Services
+from streamsim.storage.contract import StoreUnavailable, User
+
+log = logging.getLogger("streamsim.http")
+
+Access = Literal["public", "key", "user", "admin"]
+COOKIE = "user"
+MAX_QUERY_INT = 10**9
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    503: "unavailable",
+}
+
+
+def error_answer(error: BaseException | None, status: int) -> tuple[int, bytes, int | None]:
+    """Status, body and seconds for Retry-After of the answer to a failure.
+
+    :param status: the status where `error` does not carry one.
+    """
+    retry_after_s: int | None = None
+    if isinstance(error, StreamsimError):
+        status, code, message = error.status, error.code, error.message
+        retry_after_s = getattr(error, "retry_after_s", None)
+    elif isinstance(error, StoreUnavailable):
+        status, code, message, retry_after_s = 503, "unavailable", "the store cannot be reached now", 1
+    elif status >= 500:
+        code, message = "internal", "an error of the server, which logged it under this request's id"
+    else:
+        code = _CODES.get(status, "error")
+        message = (getattr(error, "log_message", None) or responses.get(status, "error")).strip()
+    record: dict[str, Any] = {"code": code, "message": message}
+    field = error.field if isinstance(error, StreamsimError) else getattr(error, "arg_name", None)
+    if field is not None:
+        record["field"] = field
+    if isinstance(error, StreamsimError) and error.detail is not None:
+        record["detail"] = error.detail
+    return status, values.dump({"error": record}), retry_after_s
+
+
+def iso(date_ms: int) -> str:
+    """A date as ISO 8601 text in UTC with milliseconds: `2026-01-31T09:30:00.125Z`."""
+    date = datetime.fromtimestamp(date_ms // 1000, UTC).replace(microsecond=date_ms % 1000 * 1000)
+    return date.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+class BaseHandler(tornado.web.RequestHandler):
+    """Answers in JSON. `self.user` is who asks, for handlers whose access is `user` or `admin`."""
+
+    access: ClassVar[Access]
+    user: User
+    services: Services
+    request_id: str
+
+    def initialize(self) -> None:
+        self.services = self.application.settings["services"]
+
+    @property
+    def options_of_server(self) -> Settings:
+        """The settings of the service; Tornado's own are in `self.settings`."""
+        return self.services.settings
+
+    # ---- before the method
+
+    def set_default_headers(self) -> None:
+        # Also called when an error replaces an answer, whose id was logged by then.
+        if not hasattr(self, "request_id"):
+            given = self.request.headers.get("X-Request-Id", "")
+            self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.set_header("Server", "streamsim")
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        services: Services = self.application.settings["services"]
+        origins = services.settings.server.cors_origins
+        if origins:
+            self.set_header("Vary", "Origin")
+            origin = self.request.headers.get("Origin")
+            if origin in origins:
+                self.set_header("Access-Control-Allow-Origin", origin)
+                self.set_header("Access-Control-Allow-Credentials", "true")
+                self.set_header("Access-Control-Expose-Headers", "Link, Retry-After, X-Request-Id")
+        if services.draining:
+            self.set_header("Connection", "close")
+
+    def check_trusted_origin(self, origin: str) -> bool:
+        """Tornado asks this of a page of another origin that would change something."""
+        return origin in self.options_of_server.server.cors_origins
+
+    def allowed_methods(self) -> list[str]:
+        """The HTTP methods that this resource has."""
+        base = tornado.web.RequestHandler
+        have = [m for m in _METHODS if getattr(type(self), m.lower()) is not getattr(base, m.lower())]
+        return [*have, "OPTIONS"]
+
+    def options(self, *_args: str, **_kwargs: str) -> None:
+        """Answers a browser's question before a request from another origin, and anybody's for `Allow`."""
+        allowed = ", ".join(self.allowed_methods())
+        self.set_header("Allow", allowed)
+        if self.request.headers.get("Origin") in self.options_of_server.server.cors_origins:
+            self.set_header("Access-Control-Allow-Methods", allowed)
+            self.set_header("Access-Control-Allow-Headers", "authorization, content-type, x-request-id")
+            self.set_header("Access-Control-Max-Age", "600")
+        self.set_status(204)
+
+    async def prepare(self) -> None:
+        if self.request.method == "OPTIONS":
+            return
+        if self.request.method not in self.allowed_methods():
+            raise tornado.web.HTTPError(405)
+        if self.access in ("user", "admin"):
+            user = await self.services.accounts.authenticated(self.credential())
+            if user is None:
+                raise Unauthorized("log in first: POST /login, or send Authorization: Bearer TOKEN")
+            if self.access == "admin" and not user.admin:
+                raise Unauthorized("only an administrator may do this")
+            self.user = user
+
+    def credential(self) -> tuple[Literal["cookie", "token"], str] | None:
+        """The secret that the caller holds: a bearer token, else the session of the signed cookie."""
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return "token", token.strip()
+        # The server side knows when a session ends; the signature only has to outlive it.
+        days = self.options_of_server.login.session_hours / 24 + 1
+        secret = self.get_signed_cookie(COOKIE, max_age_days=days)
+        return None if secret is None else ("cookie", secret.decode("ascii", "replace"))
+
+    # ---- input
+
+    def json_body(self) -> dict[str, Any]:
+        """The request body as a JSON object.
+
+        :raises BadRequest: for anything else.
+        """
+        body = self.request.body
+        if len(body) > self.options_of_server.server.max_body_bytes:
+            raise body_too_large(self.options_of_server)
+        try:
+            content = values.parse(body, "body")
+        except values.InvalidValue as error:
+            raise BadRequest(str(error), field=error.where) from None
+        if type(content) is not dict:
+            raise BadRequest("the request body must be a JSON object", field="body")
+        return content
+
+    def text_argument(self, name: str) -> str | None:
+        """A query parameter; None if it is absent."""
+        return self.get_query_argument(name, None)
+
+    def integer_argument(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number in the query.
+
+        :raises BadRequest: if it is not one from `low` to `high`.
+        """
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
+            raise BadRequest(f"{name} must be an integer from {low} to {high}", field=name)
+        return int(text)
+
+    def client(self) -> tuple[str, str]:
+        """The caller's address and protocol; a configured proxy is believed about them, nobody else."""
+        address, protocol = self.request.remote_ip or "", self.request.protocol
+        proxies = self.options_of_server.server.trusted_proxies
+        if not trusted(address, proxies):
+            return address, protocol
+        forwarded = self.request.headers.get("X-Forwarded-For", "").split(",")
+        for hop in reversed([part.strip() for part in forwarded if part.strip()]):
+            address = hop
+            if not trusted(hop, proxies):
+                break
+        proto = self.request.headers.get("X-Forwarded-Proto", protocol).split(",")[-1].strip().lower()
+        return address, proto if proto in ("http", "https") else protocol
+
+    # ---- answers
+
+    def compute_etag(self) -> None:
+        """None: hashing every answer costs more than resending one."""
+        return
+
+    def write_json(self, answer: object) -> None:
+        """Finish with an answer: JSON text as bytes, or a value to write as such. NaN becomes null."""
+        self.finish(answer if isinstance(answer, bytes) else values.dump(answer))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """The one form of all errors; see `error_answer`."""
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        status, body, retry_after_s = error_answer(error, status_code)
+        self.set_status(status)
+        if retry_after_s is not None:
+            self.set_header("Retry-After", str(retry_after_s))
+        if status == 405:
+            self.set_header("Allow", ", ".join(self.allowed_methods()))
+        self.finish(body)
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what is a bug or an outage, without the query: it may hold keys."""
+        if isinstance(value, StreamsimError | tornado.web.HTTPError):
+            return
+        where = f"{self.request.method} {self.request.path} (request {self.request_id})"
+        if isinstance(value, StoreUnavailable):
+            log.warning("%s: %s", where, value)
+        elif typ is not None and value is not None:
+            log.error("bug in %s", where, exc_info=(typ, value, tb))
+
+
+def body_too_large(settings: Settings) -> TooLarge:
+    """The error for a request body over the limit."""
+    return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
+
+
+def trusted(address: str, proxies: tuple[str, ...]) -> bool:
+    """Whether an address is one of the configured proxies, which are addresses or networks."""
+    if not proxies:
+        return False
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ip_network(proxy, strict=False) for proxy in proxies)
+
+
+class NotFoundHandler(BaseHandler):
+    """Every path that no route has."""
+
+    access: ClassVar[Access] = "public"
+
+    async def prepare(self) -> None:
+        raise tornado.web.HTTPError(404)
+
+
+class BodyTooLargeHandler(BaseHandler):
+    """Answers in place of the addressed handler when the body was over the limit."""
+
+    access: ClassVar[Access] = "public"
+
+    async def prepare(self) -> None:
+        raise body_too_large(self.options_of_server)

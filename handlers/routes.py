@@ -1,0 +1,30 @@
+r"""All endpoints in one table.
+
+Each handler module ends with `routes`, pairs of a path template and a handler class. `{name}` in a template
+is a part of the path made of letters, digits and underscores (`\w+`), handed to the method by name, as all
+letters of a path match in either case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import tornado.web
+
+from handlers import admin, core, login, ops, stats
+
+Route = tuple[str, type[tornado.web.RequestHandler]]
+
+# In order of how often they are called: matching goes from the top.
+ROUTES: tuple[Route, ...] = (*core.routes, *stats.routes, *admin.routes, *login.routes, *ops.routes)
+
+
+def compiled(routes: Iterable[Route]) -> list[tornado.web.URLSpec]:
+    """The routes as Tornado takes them."""
+    return [tornado.web.URLSpec(pattern(template), handler) for template, handler in routes]
+
+
+def pattern(template: str) -> str:
+    """The regular expression of a path template."""
+    return "(?i)" + re.sub(r"\{(\w+)\}", r"(?P<\1>\\w+)", template) + "$"

@@ -1,0 +1,76 @@
+"""What the service counts and times, in Prometheus' form.
+
+With several server processes on one port a scrape reaches any of them; prometheus_client then adds up what
+all processes wrote to the folder that `PROMETHEUS_MULTIPROC_DIR` names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """The registry of one server process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "streamsim_http_requests_total",
+            "Answered requests.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "streamsim_http_request_seconds",
+            "Time from a request's headers to its answer.",
+            ("route",),
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        # Looking a labelled child up in the library takes a lock and a tuple of texts; requests repeat.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self._counters: list[tuple[Counter, Callable[[], float], list[float]]] = []
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count and time one answered request; `route` is a path template, never a path."""
+        known = self._known.get((route, method, status))
+        if known is None:
+            known = (self._requests.labels(route, method, str(status)), self._seconds.labels(route))
+            self._known[route, method, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """A present value, read when sampled; over several processes the sum of the live ones."""
+        gauge = Gauge(name, meaning, registry=self.registry, multiprocess_mode="livesum")
+        self._gauges.append((gauge, read))
+
+    def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """A count that only rises, read when sampled."""
+        self._counters.append((Counter(name, meaning, registry=self.registry), read, [0.0]))
+
+    def sample(self) -> None:
+        """Read what is read on demand. Called at a scrape, and by the jobs for scrapes of other processes."""
+        for gauge, read in self._gauges:
+            gauge.set(read())
+        for counter, read, last in self._counters:
+            value = read()
+            counter.inc(value - last[0])
+            last[0] = value
+
+    def text(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        self.sample()
+        registry = self.registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        return generate_latest(registry)

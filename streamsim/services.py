@@ -1,0 +1,31 @@
+"""What the service is made of, as one object that handlers and jobs are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamsim.accounts import Accounts
+    from streamsim.catalogue import Catalogue
+    from streamsim.config import Settings
+    from streamsim.decisions.service import Decisions
+    from streamsim.experiments import Experiments
+    from streamsim.metrics import Metrics
+    from streamsim.sandbox.pool import Sandbox
+    from streamsim.storage.contract import Store
+
+
+@dataclass
+class Services:
+    """One server process's parts. `draining` is set when the process takes no new connections."""
+
+    settings: Settings
+    store: Store
+    sandbox: Sandbox
+    decisions: Decisions
+    accounts: Accounts
+    experiments: Experiments
+    catalogue: Catalogue
+    metrics: Metrics
+    draining: bool = False
