@@ -1,0 +1,173 @@
+"""The core API: getaction and setreward, by GET with query parameters and by POST with a JSON body.
+
+A POST may carry one call, or many: `contexts` or `rewards`, each with its own result or error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, ClassVar
+
+from handlers.base import Access, BaseHandler, error_answer
+from streamsim import values
+from streamsim.decisions.calls import Reward
+from streamsim.decisions.service import Decisions
+from streamsim.errors import BadRequest, StreamsimError, TooLarge
+from streamsim.storage.contract import StoreUnavailable
+
+MAX_CALLS = 1_000
+MAX_TEXT = 256
+FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key"})
+
+
+class CoreHandler(BaseHandler):
+    """Reads what both calls share. They are authorized by the experiment's key, not by a login."""
+
+    access: ClassVar[Access] = "key"
+
+    @property
+    def decisions(self) -> Decisions:
+        return self.services.decisions
+
+    def query_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object from the query string; None if it is absent or empty."""
+        text = self.get_query_argument(name, "", strip=False)
+        return None if not text else _object(_parsed(text, name), name)
+
+    def fields(self, *known: str) -> dict[str, Any]:
+        """The JSON body, if it has no other fields than these."""
+        body = self.json_body()
+        unknown = sorted(body.keys() - set(known))
+        if unknown:
+            raise BadRequest(f"no such field; known are {', '.join(known)}", field=unknown[0])
+        return body
+
+    def key(self, body: dict[str, Any] | None = None) -> str:
+        key = self.get_query_argument("key", "") if body is None else body.get("key", "")
+        if not isinstance(key, str) or not key:
+            raise BadRequest("key is missing: give the experiment's key", field="key")
+        return key
+
+    async def answer_each(self, calls: list[Awaitable[bytes]]) -> None:
+        """Answer `{"results": [...]}`: for every call its answer, or its error, in order."""
+        parts = []
+        for end in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(end, BaseException) and not isinstance(end, StreamsimError | StoreUnavailable):
+                raise end
+            parts.append(end if isinstance(end, bytes) else error_answer(end, 500)[1])
+        self.write_json(b'{"results":[' + b",".join(parts) + b"]}")
+
+
+class ActionHandler(CoreHandler):
+    """`/getaction/{id}`"""
+
+    async def get(self, experiment: str) -> None:
+        """Query: key, context? (JSON object)."""
+        key = self.key()
+        self.write_json(await self.decisions.get_action(experiment, key, self.query_json("context") or {}))
+
+    async def post(self, experiment: str) -> None:
+        """Body: key and context?, or key and contexts."""
+        body = self.fields("key", "context", "contexts")
+        key = self.key(body)
+        if "contexts" not in body:
+            context = _object(body.get("context") or {}, "context")
+            self.write_json(await self.decisions.get_action(experiment, key, context))
+            return
+        await self.answer_each(
+            [self._decide(experiment, key, context) for context in _many(body, "contexts")]
+        )
+
+    async def _decide(self, experiment: str, key: str, context: Any) -> bytes:
+        return await self.decisions.get_action(experiment, key, _object(context, "contexts"))
+
+
+class RewardHandler(CoreHandler):
+    """`/setreward/{id}`"""
+
+    async def get(self, experiment: str) -> None:
+        """Query: key, reward (JSON), and advice_id or context?, action?; idempotency_key?."""
+        key = self.key()
+        text = self.get_query_argument("reward", "", strip=False)
+        fields: dict[str, Any] = {
+            "context": self.query_json("context"),
+            "action": self.query_json("action"),
+            "advice_id": self.get_query_argument("advice_id", "") or None,
+            "idempotency_key": self.get_query_argument("idempotency_key", "") or None,
+        }
+        if text:
+            fields["reward"] = _parsed(text, "reward")
+        self.write_json(await self.decisions.set_reward(experiment, key, reward_call(fields)))
+
+    async def post(self, experiment: str) -> None:
+        """Body: key and one reward's fields, or key and rewards."""
+        body = self.fields("key", "rewards", *sorted(FIELDS))
+        key = self.key(body)
+        if "rewards" not in body:
+            self.write_json(await self.decisions.set_reward(experiment, key, reward_call(body)))
+            return
+        await self.answer_each([self._learn(experiment, key, fields) for fields in _many(body, "rewards")])
+
+    async def _learn(self, experiment: str, key: str, fields: Any) -> bytes:
+        return await self.decisions.set_reward(experiment, key, reward_call(_object(fields, "rewards")))
+
+
+def reward_call(fields: dict[str, Any]) -> Reward:
+    """A reward from JSON fields. :raises BadRequest:"""
+    unknown = sorted(fields.keys() - {"key", *FIELDS})
+    if unknown:
+        raise BadRequest(f"no such field; a reward has {', '.join(sorted(FIELDS))}", field=unknown[0])
+    if "reward" not in fields:
+        raise BadRequest('reward is missing: give a JSON value, e.g. 1 or {"value": 1}', field="reward")
+    texts = {}
+    for name in ("advice_id", "idempotency_key"):
+        text = fields.get(name)
+        if text is not None and (not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT):
+            raise BadRequest(f"{name} must be text of 1 to {MAX_TEXT} characters", field=name)
+        texts[name] = text
+    if texts["advice_id"] and (fields.get("context") is not None or fields.get("action") is not None):
+        raise BadRequest(
+            "an advice_id stands for its context and action: give it, or them, not both", field="advice_id"
+        )
+    return Reward(
+        asyncio.get_running_loop(),
+        fields["reward"],
+        context=_object(fields.get("context") or {}, "context"),
+        action=_object(fields.get("action") or {}, "action"),
+        **texts,
+    )
+
+
+def _many(body: dict[str, Any], name: str) -> list[Any]:
+    """The calls of a batch. :raises BadRequest: :raises TooLarge:"""
+    items = body[name]
+    if type(items) is not list or not items:
+        raise BadRequest(f"{name} must be a list with at least one JSON object", field=name)
+    if len(items) > MAX_CALLS:
+        raise TooLarge(f"{name} has at most {MAX_CALLS} elements", field=name)
+    alone = sorted(FIELDS & body.keys())
+    if alone:
+        raise BadRequest(
+            f"{alone[0]} belongs to a single call; in a batch it goes into {name}", field=alone[0]
+        )
+    return items
+
+
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return values.parse(text, name)
+    except values.InvalidValue as error:
+        raise BadRequest(str(error), field=error.where) from None
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise BadRequest(f"{name} must be a JSON object", field=name)
+    return value
+
+
+routes = [
+    (r"(?i)/getaction/(\w+)", ActionHandler),
+    (r"(?i)/setreward/(\w+)", RewardHandler),
+]

@@ -1,0 +1,1 @@
+"""Serving decisions: one lane per experiment, one optimistic transaction per batch."""

@@ -1,0 +1,199 @@
+"""The lane's side of its worker: spawns it, sends it batches with the outcome of the last one, answers its
+questions, and turns every way to fail into the error of the calls that earned it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from streamsim.decisions.theta import Address, Answer
+from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
+from streamsim.decisions.wire import Call, Done, Opened, Request
+from streamsim.errors import (
+    PolicyCrashed,
+    PolicyError,
+    PolicyMemory,
+    PolicyTimeout,
+    StreamsimError,
+    Unavailable,
+)
+from streamsim.sandbox.pool import (
+    Limits,
+    ProgramFailed,
+    Sandbox,
+    SandboxUnavailable,
+    Worker,
+    WorkerDied,
+    WorkerMemory,
+    WorkerTimeout,
+)
+from streamsim.storage.contract import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
+
+_RECYCLE_S = 1.0
+_MAX_QUESTIONS = 1_000  # of one call, to the store
+_questions = msgspec.msgpack.Decoder(list[str | None])
+
+
+class BatchFailed(Exception):
+    """No call of the batch has a result. `guilty` is the index of the call that is known to be why, if one
+    is; `error` is what a call that is alone in its batch is answered."""
+
+    def __init__(self, error: StreamsimError, *, guilty: int | None = None, everybody: bool = False) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.guilty = guilty
+        self.everybody = everybody
+
+
+class Attendant:
+    """One experiment's worker over time: there is at most one, and a new one when it is needed.
+
+    :param find: a live experiment by id, or None.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        store: DecisionStore,
+        limits: Limits,
+        cached_rows: int,
+        find: Callable[[str], Awaitable[Experiment | None]],
+    ) -> None:
+        self._sandbox = sandbox
+        self._store = store
+        self._limits = limits
+        self._cached_rows = cached_rows
+        self._find = find
+        self._worker: Worker | None = None
+        self._experiment: Experiment | None = None
+        self._recycled = 0.0
+        self._questions = 0
+        # Revision of each experiment whose code this worker was given.
+        self.opened: dict[str, int] = {}
+        self._settle(None)
+
+    def _settle(self, committed: dict[str, int] | None) -> None:
+        self._committed = committed
+        self._changed: list[str] = []
+        self._fresh: list[tuple[Address, int, list[tuple[str, str, bytes, int]]]] = []
+
+    async def run(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
+        """Run a batch. Its effects must then be settled by `committed` or `stale`; else they are forgotten.
+
+        :raises BatchFailed: nothing of it has any effect.
+        """
+        worker = await self._ready(experiment)
+        request = Request(self._committed, self._changed, self._fresh, list(calls))
+        self._settle(None)
+        self._questions = _MAX_QUESTIONS * len(calls)
+        try:
+            return parse_done(await worker.exchange(request, calls=len(calls), ask=self._answer), len(calls))
+        except ProgramFailed as error:
+            self.dismiss()
+            raise BatchFailed(policy_error(error.failure)) from None
+        except Untrustworthy as error:
+            self.dismiss()
+            raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None
+        except WorkerDied as error:
+            self.dismiss()
+            guilty = error.finished if isinstance(error, WorkerTimeout) else None
+            raise BatchFailed(_death(error), guilty=guilty) from None
+        except BaseException:
+            # E.g. the store was not there to answer a question: the exchange is cut off in the middle.
+            self.dismiss()
+            raise
+
+    def committed(self, result: Committed) -> None:
+        self._settle(result.versions)
+
+    def stale(self, result: Stale) -> None:
+        """The store refused: the worker drops what was out of date before its next batch."""
+        self._settle(None)
+        self._changed = [experiment for experiment in result.experiments if experiment in self.opened]
+        for experiment in self._changed:
+            del self.opened[experiment]
+        self._fresh = [(scope, *_answer(rows)) for scope, rows in result.theta.items()]
+
+    def recycle(self) -> None:
+        """After an error of the code: start over with a fresh process, at most once a second."""
+        now = time.monotonic()
+        if now - self._recycled > _RECYCLE_S:
+            self._recycled = now
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+        self.opened = {}
+        self._settle(None)
+
+    async def _ready(self, experiment: Experiment) -> Worker:
+        known = self._experiment
+        if known is None or known.revision != experiment.revision:
+            self.dismiss()
+            self._experiment = experiment
+        worker = self._worker
+        if worker is not None and worker.alive:
+            return worker
+        self.dismiss()
+        load = {
+            "experiment": experiment.id,
+            "code": experiment.code,
+            "properties": experiment.properties | {"name": experiment.name},
+            "max_rows": self._cached_rows,
+        }
+        identity = f"{experiment.tenant}/{experiment.id}/{experiment.revision}"
+        try:
+            worker = await self._sandbox.spawn("policy", load, self._limits, identity=identity)
+        except ProgramFailed as error:
+            raise BatchFailed(policy_error(error.failure), everybody=True) from None
+        except SandboxUnavailable as error:
+            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+        except WorkerDied as error:
+            raise BatchFailed(_death(error), everybody=True) from None
+        self._worker = worker
+        self.opened = {experiment.id: experiment.revision}
+        return worker
+
+    async def _answer(self, body: msgspec.Raw) -> Any:
+        self._questions -= 1
+        if self._questions < 0:
+            raise Untrustworthy("more questions than any policy needs")
+        try:
+            question = _questions.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Untrustworthy("a question of another form") from None
+        match question:
+            case ["open", str(experiment)]:
+                return await self._open(experiment)
+            case ["theta", str(experiment), str(name), key, value] if experiment in self.opened:
+                if key is None and value is not None:
+                    raise Untrustworthy("a malformed theta address")
+                return _answer(await self._store.read_theta(Scope(experiment, name, key, value)))
+        raise Untrustworthy("a question about something it was not given")
+
+    async def _open(self, experiment_id: str) -> Opened:
+        root = self._experiment
+        found = await self._find(experiment_id)
+        if root is None or found is None or found.tenant != root.tenant:
+            return Opened(f"there is no experiment {experiment_id[:64]!r}")
+        self.opened[found.id] = found.revision
+        return Opened("", found.code, found.properties | {"name": found.name})
+
+
+def _answer(rows: ThetaRows) -> Answer:
+    return rows.version, [(key, value, data, version) for (key, value), (data, version) in rows.rows.items()]
+
+
+def _death(error: WorkerDied) -> PolicyError:
+    if isinstance(error, WorkerTimeout):
+        return PolicyTimeout(str(error))
+    if isinstance(error, WorkerMemory):
+        return PolicyMemory(str(error))
+    return PolicyCrashed(str(error))

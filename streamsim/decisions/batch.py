@@ -1,0 +1,130 @@
+"""One batch on the host: the frame that its calls make, and the transaction that their outcomes make."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from streamsim import values
+from streamsim.decisions import records
+from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
+from streamsim.decisions.wire import ACTION, REWARD, Call, Done
+from streamsim.errors import PolicyError, StreamsimError
+from streamsim.storage.contract import Experiment, IdempotencyRecord, LogRow, Redemption, Transaction
+
+HOUR_MS = 3_600_000
+
+
+class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a lane. `batch`: calls in one frame; `queue`: calls that may wait, beyond which 429."""
+
+    batch: int = 64
+    queue: int = 2_000
+    idempotency_ms: int = 24 * HOUR_MS
+    debug: bool = False
+
+
+class Prepared(msgspec.Struct):
+    """A transaction, and how each call of the batch ends once it is committed: its answer or its error."""
+
+    transaction: Transaction
+    ends: list[tuple[Pending, bytes | StreamsimError]]
+
+
+def frame(call: Pending) -> Call:
+    """A call as the policy program gets it."""
+    if isinstance(call, Decision):
+        return Call(ACTION, call.context)
+    assert isinstance(call, Reward)
+    return Call(REWARD, call.context, call.action, call.reward)
+
+
+def prepare(
+    experiment: Experiment,
+    calls: Sequence[Pending],
+    done: Done,
+    opened: dict[str, int],
+    settings: LaneSettings,
+    now_ms: int,
+) -> Prepared:
+    """Check everything that the worker answered, and put together what the batch does to the store.
+
+    :raises Untrustworthy: it answered what no honest worker would.
+    """
+    reads, deletes, writes = theta_effects(done, opened)
+    if not set(done.used) <= opened.keys():
+        raise Untrustworthy("it used an experiment it was not given")
+    logs: list[LogRow] = []
+    transaction = Transaction(
+        experiment.tenant,
+        {experiment.id: experiment.revision} | {used: opened[used] for used in done.used},
+        reads,
+        deletes,
+        writes,
+        logs,
+        now_ms=now_ms,
+    )
+    debug = settings.debug
+    expires_ms = advice_expiry(experiment, now_ms)
+    ends: list[tuple[Pending, bytes | StreamsimError]] = []
+    for call, outcome in zip(calls, done.outcomes, strict=True):
+        error = check_outcome(outcome, action=isinstance(call, Decision))
+        if error is not None:
+            ends.append((call, error))
+            continue
+        if isinstance(call, Decision):
+            advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
+            answer, row, issued = records.decision(call.context, outcome, debug=debug, advice=advice)
+            logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
+            if issued is not None:
+                transaction.advices.append(issued)
+        else:
+            assert isinstance(call, Reward)
+            answer, row = records.reward(call, outcome, debug=debug)
+            logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
+            if call.advice_id is not None:
+                transaction.redemptions.append(Redemption(experiment.id, call.advice_id, call.by))
+            if call.idempotency_key is not None:
+                transaction.idempotency.append(
+                    IdempotencyRecord(
+                        experiment.id,
+                        call.idempotency_key,
+                        call.fingerprint(),
+                        answer,
+                        now_ms + settings.idempotency_ms,
+                    )
+                )
+        ends.append((call, answer))
+    for index, logged, data in done.logs:
+        if logged not in opened:
+            raise Untrustworthy("a log row for an experiment it was not given")
+        if isinstance(ends[index][1], bytes):
+            try:
+                values.check(data, "log_data")
+            except values.InvalidValue as invalid:
+                raise Untrustworthy(str(invalid)) from None
+            logs.append(LogRow(logged, "manual", records.row_id(), now_ms, values.dump(data)))
+    return Prepared(transaction, ends)
+
+
+def advice_expiry(experiment: Experiment, now_ms: int) -> int:
+    """When an advice id given now expires, in ms; 0 if the experiment gives none."""
+    if not experiment.properties.get("advice_id"):
+        return 0
+    hours = experiment.properties.get("delta_hours")
+    return now_ms + int(hours if isinstance(hours, int) else 0) * HOUR_MS
+
+
+def without_effect(experiment: Experiment, call: Reward, error: PolicyError, now_ms: int) -> Transaction:
+    """Redeem the advice of a default reward that the code failed on, and say so in the experiment's log."""
+    assert call.advice_id is not None
+    row = values.dump({"advice_id": call.advice_id, "default_reward": call.reward, "error": error.message})
+    return Transaction(
+        experiment.tenant,
+        {experiment.id: experiment.revision},
+        logs=[LogRow(experiment.id, "manual", records.row_id(), now_ms, row)],
+        redemptions=[Redemption(experiment.id, call.advice_id, "timeout")],
+    )

@@ -1,0 +1,76 @@
+"""What waits in a lane: one decision or one reward, and the answer that its caller awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any, Literal
+
+from streamsim import values
+from streamsim.storage.contract import Advice
+
+
+class Pending:
+    """A call in a lane. Its answer is JSON text; its error a `StreamsimError`."""
+
+    __slots__ = ("answer",)
+
+    answer: asyncio.Future[bytes]
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answer = loop.create_future()
+
+    def resolve(self, answer: bytes) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Decision(Pending):
+    """A getaction call."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        super().__init__(loop)
+        self.context = context
+
+
+class Reward(Pending):
+    """A setreward call: the reward of an advice id, or of a context and an action given with it.
+
+    `by` is "timeout" for the default reward of an advice that nobody redeemed in time. `advice` is filled in
+    by the lane from the store.
+    """
+
+    __slots__ = ("action", "advice", "advice_id", "by", "context", "idempotency_key", "reward")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reward: Any,
+        *,
+        context: dict[str, Any] | None = None,
+        action: dict[str, Any] | None = None,
+        advice_id: str | None = None,
+        idempotency_key: str | None = None,
+        by: Literal["reward", "timeout"] = "reward",
+    ) -> None:
+        super().__init__(loop)
+        self.reward = reward
+        self.context = {} if context is None else context
+        self.action = {} if action is None else action
+        self.advice_id = advice_id
+        self.idempotency_key = idempotency_key
+        self.by = by
+        self.advice: Advice | None = None
+
+    def fingerprint(self) -> str:
+        """Identifies what the caller sent, whatever the order of its fields."""
+        body = [self.advice_id, self.reward]
+        if self.advice_id is None:
+            body += [self.context, self.action]
+        return hashlib.sha256(values.dump_sorted(body)).hexdigest()

@@ -1,0 +1,191 @@
+"""The lane: one queue per active experiment. Whatever waits goes to the worker in one frame, its effects are
+committed in one atomic step, and only then is every caller answered (group commit).
+
+While a batch is under way the next one gathers, so latency stays low when idle and throughput grows
+with load.
+A refused commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from streamsim.decisions import batch, preconditions
+from streamsim.decisions.attendant import Attendant, BatchFailed
+from streamsim.decisions.batch import LaneSettings
+from streamsim.decisions.calls import Pending, Reward
+from streamsim.decisions.transaction import Untrustworthy
+from streamsim.errors import (
+    PolicyCrashed,
+    PolicyError,
+    StreamsimError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from streamsim.storage.contract import DecisionStore, Experiment, Stale, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Lane:
+    """The queue of one experiment in this process.
+
+    :param find: the live experiment by id, or None; `forget` drops what `find` has cached of it.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        store: DecisionStore,
+        attendant: Attendant,
+        settings: LaneSettings,
+        *,
+        find: Callable[[str], Awaitable[Experiment | None]],
+        forget: Callable[[str], None],
+        now_ms: Callable[[], int],
+        observe: Callable[[int, bool], None],
+    ) -> None:
+        self.experiment = experiment
+        self.used_ms = now_ms()
+        self._store = store
+        self._attendant = attendant
+        self._settings = settings
+        self._find = find
+        self._forget = forget
+        self._now_ms = now_ms
+        self._observe = observe
+        self._queue: deque[Pending] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def submit(self, call: Pending) -> asyncio.Future[bytes]:
+        """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
+        if len(self._queue) >= self._settings.queue:
+            raise TooManyRequests("this experiment has too many calls waiting; try again soon")
+        self._queue.append(call)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+        return call.answer
+
+    async def idle(self) -> None:
+        """Wait until nothing waits or runs."""
+        while self._task is not None:
+            await self._task
+
+    def close(self) -> None:
+        """End the worker. Only when idle."""
+        self._attendant.dismiss()
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                calls = self._take()
+                try:
+                    await self._serve(calls)
+                except StoreUnavailable as error:
+                    self._fail(calls, Unavailable(f"the store is not available: {error}"))
+                except Exception as error:
+                    log.exception("a batch of experiment %s failed", self.experiment)
+                    self._fail(calls, error)
+        finally:
+            self.used_ms = self._now_ms()
+            self._task = None
+            if self._queue:
+                self._fail(self._queue, Unavailable("the server is stopping"))
+                self._queue.clear()
+
+    @staticmethod
+    def _fail(calls: Sequence[Pending] | deque[Pending], error: BaseException) -> None:
+        for call in calls:
+            call.fail(error)
+
+    def _take(self) -> list[Pending]:
+        """The next batch: calls in order, each advice id and idempotency key at most once."""
+        queue, calls = self._queue, list[Pending]()
+        seen = set[tuple[str, str | None]]()
+        while queue and len(calls) < self._settings.batch:
+            call = queue[0]
+            if isinstance(call, Reward):
+                names = {("advice", call.advice_id), ("key", call.idempotency_key)}
+                names -= {("advice", None), ("key", None)}
+                if names & seen:
+                    break
+                seen |= names
+            calls.append(queue.popleft())
+        return calls
+
+    async def _serve(self, calls: Sequence[Pending]) -> None:
+        """Answer every call of a batch."""
+        left = await preconditions.admit(self._store, self.experiment, calls, self._now_ms())
+        while left:
+            experiment = await self._find(self.experiment)
+            if experiment is None:
+                self._fail(left, Unauthorized("key or experiment id is not valid"))
+                return
+            try:
+                prepared = await self._run(experiment, left)
+            except BatchFailed as failure:
+                left = await self._part(left, failure)
+                continue
+            result = await self._store.commit(prepared.transaction)
+            self._observe(len(left), isinstance(result, Stale))
+            if isinstance(result, Stale):
+                for changed in result.experiments:
+                    self._forget(changed)
+                self._attendant.stale(result)
+                left = preconditions.refuse(left, result.advices, result.idempotency, self._now_ms())
+                continue
+            self._attendant.committed(result)
+            errors = False
+            for call, end in prepared.ends:
+                if isinstance(end, bytes):
+                    call.resolve(end)
+                else:
+                    errors = True
+                    await self._lost(call, end)
+            if errors:
+                self._attendant.recycle()
+            return
+
+    async def _part(self, calls: list[Pending], failure: BatchFailed) -> list[Pending]:
+        """A batch without any result: find the guilty call, so that the others still get their answer."""
+        if failure.everybody or len(calls) == 1:
+            for call in calls:
+                await self._lost(call, failure.error)
+            return []
+        if failure.guilty is not None and failure.guilty < len(calls):
+            await self._lost(calls[failure.guilty], failure.error)
+            return calls[: failure.guilty] + calls[failure.guilty + 1 :]
+        for call in calls:
+            await self._serve([call])
+        return []
+
+    async def _lost(self, call: Pending, error: StreamsimError) -> None:
+        """The end of a call that failed. A default reward that the code cannot take would come due for ever:
+        its advice is redeemed without effect."""
+        if isinstance(call, Reward) and call.by == "timeout" and isinstance(error, PolicyError):
+            experiment = await self._find(self.experiment)
+            if experiment is not None and call.advice_id is not None:
+                await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
+        call.fail(error)
+
+    async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
+        """Run a batch in the sandbox. :raises BatchFailed:"""
+        attendant = self._attendant
+        done = await attendant.run(experiment, [batch.frame(call) for call in calls])
+        try:
+            return batch.prepare(experiment, calls, done, attendant.opened, self._settings, self._now_ms())
+        except Untrustworthy as error:
+            attendant.dismiss()
+            raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

@@ -1,0 +1,72 @@
+"""The JSON that a call leaves behind: its answer and its log rows, put together from parts encoded once."""
+
+from __future__ import annotations
+
+import secrets
+from itertools import count
+from typing import Any, Final
+
+from streamsim import values
+from streamsim.decisions.calls import Reward
+from streamsim.decisions.wire import Outcome
+from streamsim.storage.contract import NewAdvice
+
+_SUCCESS: Final = b'{"status":"success"}'
+_prefix = secrets.token_hex(8)
+_numbers = count()
+
+
+def row_id() -> str:
+    """An id for a log row that no other process gives."""
+    return f"{_prefix}{next(_numbers):012x}"
+
+
+def decision(
+    context: dict[str, Any], outcome: Outcome, *, debug: bool, advice: tuple[str, str, int] | None
+) -> tuple[bytes, bytes, NewAdvice | None]:
+    """Answer, log row and advice of a getaction call.
+
+    :param advice: (experiment, new advice id, expiry in ms), if the experiment gives advice ids.
+    """
+    context_json = values.dump(outcome.context if outcome.context is not None else context)
+    action_json = values.dump(outcome.action)
+    answer = [b'{"action":', action_json]
+    row = [b'{"context":', context_json, b',"action":', action_json]
+    if outcome.propensity is not None:
+        row += (b',"propensity":', values.dump(outcome.propensity))
+    if outcome.probabilities is not None:
+        row += (b',"probabilities":', values.dump(outcome.probabilities))
+    if debug:
+        answer += (b',"context":', context_json)
+    issued = None
+    if advice is not None:
+        experiment, advice_id, expires_ms = advice
+        part = b',"advice_id":"' + advice_id.encode() + b'"'
+        answer.append(part)
+        row.append(part)
+        issued = NewAdvice(experiment, advice_id, expires_ms, context_json, action_json)
+    answer.append(b"}")
+    row.append(b"}")
+    return b"".join(answer), b"".join(row), issued
+
+
+def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes]:
+    """Answer and log row of a setreward call."""
+    context_json = values.dump(outcome.context if outcome.context is not None else call.context)
+    parts = [
+        b'{"context":',
+        context_json,
+        b',"action":',
+        values.dump(call.action),
+        b',"reward":',
+        values.dump(call.reward),
+    ]
+    answer = _SUCCESS
+    if debug:
+        answer = b'{"status":"success",' + b"".join(parts)[1:] + b"}"
+    if call.advice_id is not None:
+        parts += (b',"advice_id":', values.dump(call.advice_id))
+    if call.by == "timeout":
+        parts.append(b',"timeout":true')
+    parts.append(b"}")
+    return answer, b"".join(parts)

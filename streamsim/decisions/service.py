@@ -1,0 +1,174 @@
+"""What the core API calls: finds the experiment, checks its key, and hands the call to its lane."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable
+from typing import Any
+
+from streamsim.decisions.attendant import Attendant
+from streamsim.decisions.batch import LaneSettings
+from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.lane import Lane
+from streamsim.decisions.transaction import policy_error
+from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
+from streamsim.sandbox.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
+from streamsim.storage.contract import DecisionStore, Experiment
+
+MAX_ID = 128
+_IDLE_LANE_MS = 600_000
+_DUE_AT_ONCE = 500
+
+
+def wall_clock_ms() -> int:
+    """Now, in ms since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Decisions:
+    """All lanes of this process.
+
+    :param observe: called after each commit with the number of calls and whether the commit was refused.
+    """
+
+    def __init__(
+        self,
+        store: DecisionStore,
+        sandbox: Sandbox,
+        *,
+        lane: LaneSettings,
+        limits: Limits,
+        cached_rows: int = 50_000,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        observe: Callable[[int, bool], None] = lambda calls, refused: None,
+    ) -> None:
+        self._store = store
+        self._sandbox = sandbox
+        self._lane = lane
+        self._limits = limits
+        self._cached_rows = cached_rows
+        self._now_ms = now_ms
+        self._observe = observe
+        self._lanes: dict[str, Lane] = {}
+        self._experiments: dict[str, Experiment] = {}
+        self._closing = False
+
+    # ---- the core API
+
+    async def get_action(self, experiment: str, key: str, context: dict[str, Any]) -> bytes:
+        """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
+
+        :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
+        :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
+        """
+        found = self._experiments.get(experiment)
+        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
+            await self._authorized(experiment, key)
+        return await self._submit(experiment, Decision(asyncio.get_running_loop(), context))
+
+    async def set_reward(self, experiment: str, key: str, reward: Reward) -> bytes:
+        """Learn from a reward. JSON text `{"status": "success"}`; theta and log are durable then.
+
+        :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
+        """
+        await self._authorized(experiment, key)
+        return await self._submit(experiment, reward)
+
+    # ---- the rest of the service
+
+    async def check_code(self, code: dict[str, str]) -> None:
+        """Compile the pieces in a sandbox of their own.
+
+        :raises BadRequest: naming the piece, with line and message.
+        """
+        load = {"experiment": "", "code": code, "properties": {}, "max_rows": 0}
+        try:
+            worker = await self._sandbox.spawn("policy", load, self._limits, identity="check")
+        except ProgramFailed as failed:
+            error = policy_error(failed.failure)
+            raise BadRequest(error.message, field=failed.failure.piece or None, detail=error.detail) from None
+        except SandboxUnavailable as gone:
+            raise Unavailable(str(gone)) from None
+        except WorkerDied as died:
+            raise BadRequest(f"the code cannot be compiled: {died}") from None
+        worker.kill()
+
+    async def find(self, experiment: str) -> Experiment | None:
+        """The live experiment, from this process's cache or the store. A commit finds out if it is old."""
+        found = self._experiments.get(experiment)
+        if found is None and len(experiment) <= MAX_ID:
+            found = await self._store.get_experiment(experiment)
+            if found is None or found.archived:
+                return None
+            self._experiments[experiment] = found
+        return found
+
+    def forget(self, experiment: str) -> None:
+        """Drop what is cached of an experiment, e.g. after an edit."""
+        self._experiments.pop(experiment, None)
+
+    async def time_out_advices(self) -> int:
+        """Give advices that are due their experiment's default reward; how many were."""
+        due = await self._store.due_advices(self._now_ms(), _DUE_AT_ONCE)
+        loop = asyncio.get_running_loop()
+        answers = []
+        for advice in due:
+            experiment = await self.find(advice.experiment)
+            if experiment is None:
+                continue
+            reward = experiment.properties.get("default_reward")
+            call = Reward(loop, {} if reward is None else reward, advice_id=advice.id, by="timeout")
+            answers.append(self._submit(advice.experiment, call))
+        ended = await asyncio.gather(*answers, return_exceptions=True)
+        for end in ended:
+            # Another process was first, the code failed (and that is logged), or the store is away.
+            if isinstance(end, BaseException) and not isinstance(end, StreamsimError):
+                raise end
+        return sum(1 for end in ended if isinstance(end, bytes | PolicyError))
+
+    def tidy(self) -> None:
+        """End lanes that were idle for ten minutes."""
+        now_ms = self._now_ms()
+        for experiment, lane in list(self._lanes.items()):
+            if not lane.busy and now_ms - lane.used_ms > _IDLE_LANE_MS:
+                lane.close()
+                del self._lanes[experiment]
+                self.forget(experiment)
+
+    def waiting(self) -> int:
+        """Calls that wait in all lanes."""
+        return sum(lane.waiting for lane in self._lanes.values())
+
+    async def close(self) -> None:
+        """Answer what was accepted, then end the workers."""
+        self._closing = True
+        for lane in list(self._lanes.values()):
+            await lane.idle()
+            lane.close()
+        self._lanes.clear()
+
+    # ---- inside
+
+    async def _authorized(self, experiment: str, key: str) -> None:
+        found = await self.find(experiment)
+        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
+            raise Unauthorized("key or experiment id is not valid")
+
+    def _submit(self, experiment: str, call: Pending) -> asyncio.Future[bytes]:
+        if self._closing:
+            raise Unavailable("the server is stopping")
+        lane = self._lanes.get(experiment)
+        if lane is None:
+            lane = self._lanes[experiment] = Lane(
+                experiment,
+                self._store,
+                Attendant(self._sandbox, self._store, self._limits, self._cached_rows, self.find),
+                self._lane,
+                find=self.find,
+                forget=self.forget,
+                now_ms=self._now_ms,
+                observe=self._observe,
+            )
+        return lane.submit(call)

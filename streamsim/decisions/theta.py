@@ -1,0 +1,214 @@
+"""Theta as policy code sees it: a cache of rows in the worker, written to as an optimistic transaction.
+
+Reads come from the cache, and a miss asks the host. Writes change the cache at once and are journalled, so
+that a failed call or a refused commit is undone. What was read is remembered with its version: the store
+accepts the writes only while every one of those versions is still current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from streamsim import values
+
+Row = tuple[str, str, str, str]
+Address = tuple[str, str, str | None, str | None]
+# (version of the scope, [(key, value, JSON object text, version of the row)])
+Answer = tuple[int, list[tuple[str, str, bytes, int]]]
+
+MAX_ADDRESS = 512  # characters of a name, key or value
+
+_ABSENT: tuple[None, int] = (None, 0)
+_parse = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of a JSON value."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copied(item) if type(item) in (dict, list) else item for key, item in value.items()}
+    if kind is list:
+        if value and type(value[0]) not in (dict, list) and type(value[-1]) not in (dict, list):
+            return [copied(item) if type(item) in (dict, list) else item for item in value]
+        return [copied(item) for item in value]
+    return value
+
+
+class ThetaCache:
+    """Rows of all experiments that one worker has touched, with the versions the store gave them.
+
+    :param fetch: asks the host for a scope: `fetch(experiment, name, key, value) -> Answer`.
+    :param max_rows: above this many rows, everything is forgotten between two batches.
+    """
+
+    def __init__(self, fetch: Callable[[str, str, str | None, str | None], Answer], max_rows: int) -> None:
+        self._fetch = fetch
+        self._max_rows = max_rows
+        self._rows: dict[Row, tuple[dict[str, Any] | None, int]] = {}
+        # Scopes of which every row is known: version, and members; a member may be a row deleted or undone.
+        self._whole: dict[Address, tuple[int, dict[Row, None]]] = {}
+        self._journal: list[tuple[Row, tuple[dict[str, Any] | None, int], bool]] = []
+        self.reads: dict[Address, int] = {}
+        self.writes: dict[Row, dict[str, Any] | None] = {}
+
+    # ---- what a call may do
+
+    def row(self, row: Row) -> dict[str, Any] | None:
+        """The stored dict of a row, not to be changed; None if there is none."""
+        data, version = self._known(row)
+        if row not in self.writes:
+            self.reads.setdefault(row, version)
+        return data
+
+    def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+        """All rows of (experiment, name, key), or of (experiment, name) for `key=None`."""
+        address = (experiment, name, key, None)
+        rows = self._rows
+        found = {}
+        for row in self._whole_scope(address):
+            data = rows[row][0]
+            if data is not None:
+                found[row] = data
+        return found
+
+    def write(self, row: Row, data: dict[str, Any] | None) -> None:
+        """Replace a row, or delete it with None. The row must have been read in this batch."""
+        before = self._rows[row]
+        self._journal.append((row, before, row in self.writes))
+        experiment, name, key, _ = row
+        for address in ((experiment, name, key, None), (experiment, name, None, None)):
+            known = self._whole.get(address)
+            if known is not None:
+                # Its version moves with this write, so what is known of it must have been current.
+                self.reads.setdefault(address, known[0])
+                known[1][row] = None
+        self._rows[row] = (data, before[1])
+        self.writes[row] = data
+
+    # ---- what the program does around calls and batches
+
+    def mark(self) -> int:
+        """A point to go back to with `undo`."""
+        return len(self._journal)
+
+    def undo(self, mark: int) -> None:
+        """Take back all writes since the mark. Reads stay: even an error was decided on what was read."""
+        journal = self._journal
+        while len(journal) > mark:
+            row, before, rewritten = journal.pop()
+            self._rows[row] = before
+            if rewritten:
+                self.writes[row] = before[0]
+            else:
+                del self.writes[row]
+
+    def committed(self, versions: dict[str, int]) -> None:
+        """The store accepted the batch; `versions` holds the new version of each experiment written to."""
+        rows = self._rows
+        for row, data in self.writes.items():
+            version = versions[row[0]]
+            rows[row] = (data, version if data is not None else 0)
+            for address in ((row[0], row[1], row[2], None), (row[0], row[1], None, None)):
+                known = self._whole.get(address)
+                if known is not None:
+                    members = known[1]
+                    if data is None:
+                        members.pop(row, None)
+                    live = data is not None or any(rows[member][0] is not None for member in members)
+                    self._whole[address] = (version if live else 0, members)
+        self._begin()
+
+    def refused(self) -> None:
+        """The store refused the batch, or it was never sent: nothing of it happened."""
+        self.undo(0)
+        self._begin()
+
+    def refresh(self, address: Address, answer: Answer) -> None:
+        """Learn the present rows of a scope that was stale. Only between batches."""
+        experiment, name, key, _ = address
+        self._whole.pop((experiment, name, None, None), None)
+        if key is not None:
+            self._whole.pop((experiment, name, key, None), None)
+        else:
+            for known in [a for a in self._whole if a[0] == experiment and a[1] == name]:
+                del self._whole[known]
+        self._learn(address, answer)
+
+    def forget(self, experiment: str) -> None:
+        """Drop everything known of an experiment. Only between batches."""
+        for row in [row for row in self._rows if row[0] == experiment]:
+            del self._rows[row]
+        for address in [address for address in self._whole if address[0] == experiment]:
+            del self._whole[address]
+
+    # ---- inside
+
+    def _begin(self) -> None:
+        self._journal.clear()
+        self.reads = {}
+        self.writes = {}
+        if len(self._rows) > self._max_rows:
+            self._rows.clear()
+            self._whole.clear()
+
+    def _known(self, row: Row) -> tuple[dict[str, Any] | None, int]:
+        known = self._rows.get(row)
+        if known is not None:
+            return known
+        experiment, name, key, value = row
+        whole = self._whole
+        if (experiment, name, key, None) in whole or (experiment, name, None, None) in whole:
+            known = _ABSENT
+            self._rows[row] = known
+        else:
+            self._learn(row, self._fetch(experiment, name, key, value))
+            known = self._rows[row]
+        return known
+
+    def _whole_scope(self, address: Address) -> dict[Row, None]:
+        known = self._whole.get(address)
+        if known is None:
+            experiment, name, key, _ = address
+            self._learn(address, self._fetch(experiment, name, key, None))
+            known = self._whole[address]
+        self.reads.setdefault(address, known[0])
+        return known[1]
+
+    def _learn(self, address: Address, answer: Answer) -> None:
+        experiment, name, key, value = address
+        version, rows = answer
+        written = self.writes
+        if value is not None:
+            row: Row = (experiment, name, key or "", value)
+            if rows:
+                _, _, text, row_version = rows[0]
+                self._rows[row] = (_parse(text), row_version)
+            else:
+                self._rows[row] = _ABSENT
+            return
+        members: dict[Row, None] = {}
+        for row_key, row_value, text, row_version in rows:
+            row = (experiment, name, row_key, row_value)
+            members[row] = None
+            if row not in written:
+                self._rows[row] = (_parse(text), row_version)
+        for row in written:
+            # What this batch wrote is newer than what the store knows.
+            if row[0] == experiment and row[1] == name and (key is None or row[2] == key):
+                members[row] = None
+        self._whole[address] = (version, members)
+
+
+def merged(stored: dict[str, Any] | None, thetas: object) -> dict[str, Any]:
+    """The dict to store when `thetas` (a dict, or an estimator with `get_dict`) is set over a stored one.
+
+    :raises values.InvalidValue: if it is not a dict of finite JSON values.
+    """
+    get_dict = getattr(thetas, "get_dict", None)
+    fields = values.plain(get_dict() if callable(get_dict) else thetas, "theta")
+    if type(fields) is not dict:
+        raise values.InvalidValue("theta", "set_theta takes a dict, or an estimator with get_dict()")
+    return {**stored, **fields} if stored else fields
