@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Container
 from datetime import UTC, datetime
 from http.client import responses
 from ipaddress import ip_address, ip_network
@@ -20,7 +21,7 @@ import tornado.web
 
 from streamsim import values
 from streamsim.config import Settings
-from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized
+from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable
 from streamsim.services import Services
 from streamsim.storage.contract import StoreUnavailable, User
 
@@ -28,7 +29,6 @@ log = logging.getLogger("streamsim.http")
 
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
-MAX_QUERY_INT = 10**9
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -39,33 +39,32 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
-    503: "unavailable",
 }
 
 
-def error_answer(error: BaseException | None, status: int) -> tuple[int, bytes, int | None]:
-    """Status, body and seconds for Retry-After of the answer to a failure.
-
-    :param status: the status where `error` does not carry one.
-    """
-    retry_after_s: int | None = None
-    if isinstance(error, StreamsimError):
-        status, code, message = error.status, error.code, error.message
-        retry_after_s = getattr(error, "retry_after_s", None)
-    elif isinstance(error, StoreUnavailable):
-        status, code, message, retry_after_s = 503, "unavailable", "the store cannot be reached now", 1
-    elif status >= 500:
-        code, message = "internal", "an error of the server, which logged it under this request's id"
-    else:
-        code = _CODES.get(status, "error")
-        message = (getattr(error, "log_message", None) or responses.get(status, "error")).strip()
-    record: dict[str, Any] = {"code": code, "message": message}
-    field = error.field if isinstance(error, StreamsimError) else getattr(error, "arg_name", None)
-    if field is not None:
-        record["field"] = field
-    if isinstance(error, StreamsimError) and error.detail is not None:
+def error_body(error: StreamsimError) -> dict[str, Any]:
+    """The JSON form of an expected failure: `{"error": {"code", "message", "field"?, "detail"?}}`."""
+    record: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.field is not None:
+        record["field"] = error.field
+    if error.detail is not None:
         record["detail"] = error.detail
-    return status, values.dump({"error": record}), retry_after_s
+    return {"error": record}
+
+
+def expected(error: BaseException | None, status: int) -> StreamsimError:
+    """Any failure as an expected one. :param status: that of a failure which does not carry one."""
+    if isinstance(error, StreamsimError):
+        return error
+    if isinstance(error, StoreUnavailable):
+        return Unavailable("the store cannot be reached now")
+    if status >= 500:
+        failure = StreamsimError("an error of the server, which logged it under this answer's X-Request-Id")
+    else:
+        message = getattr(error, "log_message", None) or responses.get(status, "error")
+        failure = StreamsimError(message, field=getattr(error, "arg_name", None))
+    failure.status, failure.code = status, _CODES.get(status, "internal" if status >= 500 else "error")
+    return failure
 
 
 def iso(date_ms: int) -> str:
@@ -159,20 +158,20 @@ class BaseHandler(tornado.web.RequestHandler):
 
     # ---- input
 
-    def json_body(self) -> dict[str, Any]:
-        """The request body as a JSON object.
+    def json_body(self, fields: Container[str]) -> dict[str, Any]:
+        """The request body as a JSON object that has no other fields than these.
 
-        :raises BadRequest: for anything else.
+        :raises BadRequest: for anything else, naming the field.
         """
-        body = self.request.body
-        if len(body) > self.options_of_server.server.max_body_bytes:
-            raise body_too_large(self.options_of_server)
         try:
-            content = values.parse(body, "body")
+            content = values.parse(self.request.body, "body")
         except values.InvalidValue as error:
             raise BadRequest(str(error), field=error.where) from None
         if type(content) is not dict:
             raise BadRequest("the request body must be a JSON object", field="body")
+        for name in content:
+            if name not in fields:
+                raise BadRequest(f"there is no field {name}", field=name)
         return content
 
     def text_argument(self, name: str) -> str | None:
@@ -216,15 +215,15 @@ class BaseHandler(tornado.web.RequestHandler):
         self.finish(answer if isinstance(answer, bytes) else values.dump(answer))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """The one form of all errors; see `error_answer`."""
-        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
-        status, body, retry_after_s = error_answer(error, status_code)
-        self.set_status(status)
+        """The one form of all errors; see `error_body`."""
+        error = expected(kwargs["exc_info"][1] if "exc_info" in kwargs else None, status_code)
+        self.set_status(error.status)
+        retry_after_s = getattr(error, "retry_after_s", None)
         if retry_after_s is not None:
             self.set_header("Retry-After", str(retry_after_s))
-        if status == 405:
+        if error.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        self.finish(body)
+        self.finish(values.dump(error_body(error)))
 
     def log_exception(
         self,

@@ -132,6 +132,9 @@ class Lane:
     queue: int = _option(
         1024, "Most calls that wait per experiment and server process; beyond it 429.", low=1
     )
+    idempotency_hours: int = _option(
+        24, "How long the answer to an idempotency key is repeated.", low=1, high=8760
+    )
     theta_rows: int = _option(
         50_000, "Theta dicts that a worker keeps cached; above it the cache starts anew.", low=100
     )
