@@ -120,13 +120,8 @@ def reward_call(fields: dict[str, Any]) -> Reward:
         raise BadRequest(f"no such field; a reward has {', '.join(sorted(FIELDS))}", field=unknown[0])
     if "reward" not in fields:
         raise BadRequest('reward is missing: give a JSON value, e.g. 1 or {"value": 1}', field="reward")
-    texts = {}
-    for name in ("advice_id", "idempotency_key"):
-        text = fields.get(name)
-        if text is not None and (not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT):
-            raise BadRequest(f"{name} must be text of 1 to {MAX_TEXT} characters", field=name)
-        texts[name] = text
-    if texts["advice_id"] and (fields.get("context") is not None or fields.get("action") is not None):
+    advice_id = _text(fields, "advice_id")
+    if advice_id is not None and (fields.get("context") is not None or fields.get("action") is not None):
         raise BadRequest(
             "an advice_id stands for its context and action: give it, or them, not both", field="advice_id"
         )
@@ -135,8 +130,16 @@ def reward_call(fields: dict[str, Any]) -> Reward:
         fields["reward"],
         context=_object(fields.get("context") or {}, "context"),
         action=_object(fields.get("action") or {}, "action"),
-        **texts,
+        advice_id=advice_id,
+        idempotency_key=_text(fields, "idempotency_key"),
     )
+
+
+def _text(fields: dict[str, Any], name: str) -> str | None:
+    text = fields.get(name)
+    if text is None or (isinstance(text, str) and 0 < len(text) <= MAX_TEXT):
+        return text
+    raise BadRequest(f"{name} must be text of 1 to {MAX_TEXT} characters", field=name)
 
 
 def _many(body: dict[str, Any], name: str) -> list[Any]:
@@ -168,6 +171,6 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 
 routes = [
-    (r"(?i)/getaction/(\w+)", ActionHandler),
-    (r"(?i)/setreward/(\w+)", RewardHandler),
+    ("/getaction/{experiment}", ActionHandler),
+    ("/setreward/{experiment}", RewardHandler),
 ]
