@@ -1,0 +1,107 @@
+"""Lock-in feedback: climbing a noisy function of one continuous variable by oscillating around a centre."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from streamsim.estimators import stored
+
+__all__ = ["LiF", "Lif"]
+
+
+class LiF:
+    """Lock-in feedback: {Yw, t, x0}.
+
+    Kaptein and Iannuzzi, "Lock in feedback in sequential experiments" (arXiv:1502.00598). Play
+    x = x0 + a cos(omega t) and multiply the outcome y by a cos(omega t). Over a whole number of periods the
+    mean of the products is a^2 / 2 times the slope of E[y] at x0, and the centre x0 moves by gamma times it.
+    `Yw` holds up to `t` rows [t, x, product].
+
+    :param theta: a stored dict; empty or None: fresh.
+    :param x0: the first centre.
+    :param a: amplitude of the oscillation.
+    :param t: integration window, in outcomes; best a whole number of periods 2 pi / omega.
+    :param gamma: learning rate.
+    :param omega: angular frequency, radians per step.
+    :param lifversion: 1: the centre moves once per full window, which then starts empty (the paper's LiF-I);
+        2: with every outcome once the window is full, which slides (LiF-II).
+    """
+
+    def __init__(
+        self,
+        theta: Mapping[str, Any] | str | None,
+        x0: float = 1.0,
+        a: float = 1.4,
+        t: int = 100,
+        gamma: float = 0.004,
+        omega: float = 0.8,
+        lifversion: int = 2,
+        *,
+        A: float | None = None,  # noqa: N803 - StreamingBandit's first name of it
+        T: int | None = None,  # noqa: N803
+    ) -> None:
+        self.A = a if A is None else A
+        self.T = int(t if T is None else T)
+        self.gamma = gamma
+        self.omega = omega
+        self.lifversion = lifversion
+        if lifversion not in (1, 2):
+            raise ValueError(f"lifversion is 1 or 2, not {lifversion!r}")
+        if self.T < 1:
+            raise ValueError(f"the integration window is at least 1, not {self.T}")
+        state = stored.parsed(theta) if theta else None
+        self._fresh = not state
+        if state:
+            # StreamingBandit filled the unused part of the window with NaN.
+            rows = [[stored.number(v) for v in row] for row in stored.parsed(state["Yw"]) if None not in row]
+            self.theta: dict[str, Any] = {
+                "Yw": [row for row in rows if not math.isnan(row[0])],
+                "t": int(stored.number(state["t"])),
+                "x0": stored.number(state["x0"]),
+            }
+        else:
+            self.theta = {"Yw": [], "t": 0, "x0": x0}
+
+    def get_dict(self) -> dict[str, Any]:
+        """The state, ready for `set_theta`."""
+        return self.theta
+
+    def get_value(self) -> float:
+        """The present centre."""
+        return float(self.theta["x0"])
+
+    get_x0 = get_value
+
+    def suggest(self) -> dict[str, Any]:
+        """The next point to play: {"x", "t", "x0"}. Give t and x back to `update` with the outcome.
+
+        Only the step `t` changes. It also follows the outcomes, so there is no need to store it here.
+        """
+        self.theta["t"] += 1
+        t, x0 = self.theta["t"], self.theta["x0"]
+        return {"x": x0 + self.A * math.cos(self.omega * t), "t": t, "x0": x0}
+
+    def update(self, t: int, x: float, y: float, x0: float | None = None) -> bool:
+        """Take in the outcome y of playing x at step t; moves the centre when the window is full.
+
+        :param x0: the centre of the suggestion. A stored centre is newer, so this counts only if none is.
+        """
+        state = self.theta
+        if self._fresh and x0 is not None:
+            state["x0"] = float(x0)
+        self._fresh = False
+        t = int(t)
+        state["t"] = max(state["t"], t)
+        rows = state["Yw"] = [*state["Yw"], [t, float(x), self.A * math.cos(self.omega * t) * float(y)]][
+            -self.T :
+        ]
+        if len(rows) == self.T:
+            state["x0"] += self.gamma * math.fsum(row[2] for row in rows) / self.T
+            if self.lifversion == 1:
+                state["Yw"] = []
+        return True
+
+
+Lif = LiF

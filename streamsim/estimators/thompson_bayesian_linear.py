@@ -1,0 +1,74 @@
+"""Thompson sampling in Bayesian linear regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streamsim.estimators import stored
+from streamsim.estimators.stored import Floats
+
+__all__ = ["ThompsonBayesianLinear"]
+
+
+class ThompsonBayesianLinear:
+    """The conjugate normal model with known noise variance: {J, P, err}.
+
+    y = x' beta + noise of variance `err`; beta ~ N(P^-1 J, P^-1), where P is the precision matrix and
+    J = P times the mean. Draws come from NumPy's global generator.
+
+    :param default: a stored dict, lists may be given as text; J and P of a new model are its prior. Empty: a
+        standard normal prior and err 1; the first `update` decides the number of coefficients.
+    """
+
+    def __init__(self, default: Mapping[str, Any] | None = None) -> None:
+        owner = "ThompsonBayesianLinear"
+        self._undecided = not default
+        if default:
+            j = stored.vector(stored.field(default, "J", owner))
+            p = stored.square(stored.field(default, "P", owner), j.size, owner)
+            err = stored.number(stored.field(default, "err", owner))
+            if not err > 0:
+                raise ValueError(f"err is a variance, so above 0, not {err:g}")
+            self.value: dict[str, Any] = {**default, "J": j, "P": p, "err": err}
+        else:
+            self.value = {"J": np.zeros(2), "P": np.eye(2), "err": 1}
+
+    def get_dict(self) -> dict[str, Any]:
+        """The state, ready for `set_theta`: J as a 1 x p list of lists, P as p x p, err."""
+        return {**self.value, "J": [self.value["J"].tolist()], "P": self.value["P"].tolist()}
+
+    def get_value(self) -> list[float]:
+        """The posterior mean of the coefficients."""
+        values: list[float] = np.linalg.solve(self.value["P"], self.value["J"]).tolist()
+        return values
+
+    def update(self, y: float, x: Any, discount: float = 1) -> None:
+        """Take in one observation.
+
+        :param x: p regressors, an intercept included.
+        :param discount: weight of this observation.
+        :raises ValueError: if x has another length.
+        """
+        if self._undecided:
+            size = np.size(x)
+            self.value.update(J=np.zeros(size), P=np.eye(size))
+            self._undecided = False
+        row = stored.regressors(x, self.value["J"].size, "ThompsonBayesianLinear")
+        weight = discount / self.value["err"]
+        self.value["J"] += weight * float(y) * row
+        self.value["P"] += weight * np.outer(row, row)
+
+    def sample(self) -> Floats:
+        """One draw of the coefficients from their posterior, shape (p,).
+
+        With P = L L', the draw is the solution of L' beta = L^-1 J + z for standard normal z.
+
+        :raises numpy.linalg.LinAlgError: if P is not positive definite.
+        """
+        lower = np.linalg.cholesky(self.value["P"])
+        z = np.linalg.solve(lower, self.value["J"]) + np.random.standard_normal(self.value["J"].size)
+        draw: Floats = np.linalg.solve(lower.T, z)
+        return draw
