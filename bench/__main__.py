@@ -1,0 +1,119 @@
+"""`make bench`: requests per second and latency of the service beside a bare Tornado handler.
+
+Both answer the same bytes to the same client on the same machine, in turn, several rounds; what is printed is
+the median over the rounds, and the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+from bench.load import Result, measure, request
+from streamsim import catalogue
+from tests.support import Server, free_port
+
+POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
+CONNECTIONS = (16, 64)
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind; medians are printed")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
+        server = stack.enter_context(Server(folder))
+        server.login()
+        print(f"{'':32}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'bare/s':>9}{'ratio':>8}")
+        for title, slug in POLICIES.items():
+            experiment = create(server, slug)
+            for call in ("getaction", "setreward"):
+                requests = prepared(experiment, slug, call)
+                answer = measure(server.port, requests, 1, 0.5).first_answer
+                bare_port = stack.enter_context(Bare(answer)).port
+                for connections in CONNECTIONS:
+                    row(
+                        f"{title} {call} x{connections}",
+                        [
+                            (
+                                measure(server.port, requests, connections, options.seconds),
+                                measure(bare_port, requests, connections, options.seconds),
+                            )
+                            for _ in range(options.rounds)
+                        ],
+                    )
+
+
+def row(title: str, pairs: list[tuple[Result, Result]]) -> None:
+    """Print one line of the table."""
+
+    def median(of: Callable[[Result], float], which: int) -> float:
+        return statistics.median(of(pair[which]) for pair in pairs)
+
+    ours, bare = median(lambda r: r.rate, 0), median(lambda r: r.rate, 1)
+    p50, p99 = median(lambda r: r.quantile_ms(0.5), 0), median(lambda r: r.quantile_ms(0.99), 0)
+    print(f"{title:32}{ours:9.0f}{p50:9.1f}{p99:9.1f}{bare:9.0f}{ours / bare:8.2f}", flush=True)
+
+
+def create(server: Server, slug: str) -> dict[str, str]:
+    """Create an experiment from the catalogue; its id and key."""
+    entry = next(entry for entry in catalogue.entries() if entry.slug == slug)
+    experiment: dict[str, str] = server.post("/exp", {"name": entry.name, **entry.code})
+    return experiment
+
+
+def prepared(experiment: dict[str, str], slug: str, call: str) -> list[bytes]:
+    """Requests as a client would send them, with varied contexts or rewards."""
+    base = f"/{call}/{experiment['id']}?key={experiment['key']}"
+    requests = []
+    for i in range(200):
+        context = quote(json.dumps({"customer": i, "country": "NL", "age": 20 + i % 50}))
+        if call == "getaction":
+            requests.append(request("GET", f"{base}&context={context}"))
+        else:
+            action = quote(json.dumps({"treatment": "ABCDE"[i % 2]}))
+            reward = quote(json.dumps({"value": i % 3 % 2}))
+            requests.append(request("GET", f"{base}&context={context}&action={action}&reward={reward}"))
+    return requests
+
+
+class Bare:
+    """The bare handler in a process of its own."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.port = free_port()
+        self._answer = answer.decode()
+
+    def __enter__(self) -> Bare:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.bare", str(self.port), self._answer], stdin=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                measure(self.port, [request("GET", "/getaction/x")], 1, 0.01)
+                return self
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+if __name__ == "__main__":
+    main()
