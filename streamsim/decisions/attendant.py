@@ -34,18 +34,16 @@ from streamsim.sandbox.pool import (
 from streamsim.storage.contract import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
 
 _RECYCLE_S = 1.0
-_MAX_QUESTIONS = 1_000  # of one call, to the store
 _questions = msgspec.msgpack.Decoder(list[str | None])
 
 
 class BatchFailed(Exception):
-    """No call of the batch has a result. `guilty` is the index of the call that is known to be why, if one
-    is; `error` is what a call that is alone in its batch is answered."""
+    """No call of the batch has a result. `error` is what a call that is alone in its batch is answered;
+    `everybody`: no call is guilty, so it is the answer of all."""
 
-    def __init__(self, error: StreamsimError, *, guilty: int | None = None, everybody: bool = False) -> None:
+    def __init__(self, error: StreamsimError, *, everybody: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
-        self.guilty = guilty
         self.everybody = everybody
 
 
@@ -71,7 +69,6 @@ class Attendant:
         self._worker: Worker | None = None
         self._experiment: Experiment | None = None
         self._recycled = 0.0
-        self._questions = 0
         # Revision of each experiment whose code this worker was given.
         self.opened: dict[str, int] = {}
         self._settle(None)
@@ -89,7 +86,6 @@ class Attendant:
         worker = await self._ready(experiment)
         request = Request(self._committed, self._changed, self._fresh, list(calls))
         self._settle(None)
-        self._questions = _MAX_QUESTIONS * len(calls)
         try:
             return parse_done(await worker.exchange(request, calls=len(calls), ask=self._answer), len(calls))
         except ProgramFailed as error:
@@ -100,8 +96,7 @@ class Attendant:
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None
         except WorkerDied as error:
             self.dismiss()
-            guilty = error.finished if isinstance(error, WorkerTimeout) else None
-            raise BatchFailed(_death(error), guilty=guilty) from None
+            raise BatchFailed(_death(error)) from None
         except BaseException:
             # E.g. the store was not there to answer a question: the exchange is cut off in the middle.
             self.dismiss()
@@ -162,9 +157,6 @@ class Attendant:
         return worker
 
     async def _answer(self, body: msgspec.Raw) -> Any:
-        self._questions -= 1
-        if self._questions < 0:
-            raise Untrustworthy("more questions than any policy needs")
         try:
             question = _questions.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

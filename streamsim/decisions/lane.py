@@ -136,8 +136,8 @@ class Lane:
             try:
                 prepared = await self._run(experiment, left)
             except BatchFailed as failure:
-                left = await self._part(left, failure)
-                continue
+                await self._part(left, failure)
+                return
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
@@ -158,18 +158,14 @@ class Lane:
                 self._attendant.recycle()
             return
 
-    async def _part(self, calls: list[Pending], failure: BatchFailed) -> list[Pending]:
-        """A batch without any result: find the guilty call, so that the others still get their answer."""
+    async def _part(self, calls: list[Pending], failure: BatchFailed) -> None:
+        """A batch without any result: one by one, so that only the guilty call fails."""
         if failure.everybody or len(calls) == 1:
             for call in calls:
                 await self._lost(call, failure.error)
-            return []
-        if failure.guilty is not None and failure.guilty < len(calls):
-            await self._lost(calls[failure.guilty], failure.error)
-            return calls[: failure.guilty] + calls[failure.guilty + 1 :]
+            return
         for call in calls:
             await self._serve([call])
-        return []
 
     async def _lost(self, call: Pending, error: StreamsimError) -> None:
         """The end of a call that failed. A default reward that the code cannot take would come due for ever:
