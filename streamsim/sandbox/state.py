@@ -30,7 +30,7 @@ _SETTINGS: Final = [
     (warnings, ("filterwarnings", "simplefilter", "resetwarnings")),
     (sys, ("setrecursionlimit", "settrace", "setprofile", "setswitchinterval", "set_int_max_str_digits")),
 ]
-_OURS: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGALRM, signal.SIGPIPE}
+_OURS: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGALRM}
 
 
 class State:
@@ -98,5 +98,4 @@ class State:
                 pass  # the system-call filter refuses these timers, so none can run
         for number in signal.valid_signals() - _OURS:
             original["signal.signal"](number, signal.SIG_DFL)
-        original["signal.signal"](signal.SIGPIPE, signal.SIG_IGN)
         self._clock.install(self._limits)

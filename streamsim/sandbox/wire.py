@@ -7,6 +7,7 @@ may ask while it works, and says how far it came; exactly one `done` or `failed`
     host -> worker   call      body: the program's request
     worker -> host   ask       body: the program's question, e.g. a read of theta; sequence counts them from 1
     host -> worker   answer    body: the answer; sequence as asked
+    host -> worker   refused   body: why there is no answer, as text; sequence as asked
     worker -> host   progress  sequence: how many of the request's calls are finished; no body
     worker -> host   done      body: the program's result
     worker -> host   failed    body: a `Failure`; the program as a whole failed
@@ -21,9 +22,13 @@ import msgspec
 
 HEADER: Final = struct.Struct(">I")
 NONCE_BYTES: Final = 16
+OUT_OF_MEMORY: Final = 65
+"""Exit status of a worker: not even a failure could be answered."""
+BROKEN: Final = 66
+"""Exit status of a worker: its loop was broken, by the code or by the host."""
 NIL: Final = msgspec.Raw(b"\xc0")
 
-Kind = Literal["call", "answer", "ask", "progress", "done", "failed"]
+Kind = Literal["call", "answer", "refused", "ask", "progress", "done", "failed"]
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):

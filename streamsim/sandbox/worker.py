@@ -24,12 +24,7 @@ from streamsim.sandbox.errors import describe
 from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.state import State
 
-OUT_OF_MEMORY: Final = 65
-"""Exit status: not even a failure could be answered."""
-BROKEN: Final = 66
-"""Exit status: the loop itself was broken, by the code or by the host."""
-
-_READ = 65536
+_READ: Final = 65536
 
 
 class Channel:
@@ -53,7 +48,7 @@ class Channel:
     def ask(self, payload: object) -> Any:
         """The host's answer to a question; the time that it takes does not count for the code.
 
-        :raises RuntimeError: more questions in one call than the limit.
+        :raises RuntimeError: the host refused, or more questions in one call than the limit.
         """
         if self._budget <= 0:
             raise RuntimeError(f"one call may read from the store at most {self._limits.asks} times")
@@ -63,9 +58,12 @@ class Channel:
             self._asked += 1
             self._write(wire.encode("ask", self._nonce, self._asked, payload))
             frame = self._read()
-            if frame.kind != "answer" or frame.nonce != self._nonce or frame.sequence != self._asked:
-                os._exit(BROKEN)
-            return msgspec.msgpack.decode(frame.body)
+            if frame.nonce != self._nonce or frame.sequence != self._asked:
+                os._exit(wire.BROKEN)
+            answer = msgspec.msgpack.decode(frame.body)
+            if frame.kind == "refused":
+                raise RuntimeError(answer)
+            return answer
         finally:
             self.clock.resume(paused)
 
@@ -81,7 +79,7 @@ class Channel:
         """Wait for the host's next request."""
         frame = self._read()
         if frame.kind != "call":
-            os._exit(BROKEN)
+            os._exit(wire.BROKEN)
         self._nonce = frame.nonce
         self._asked, self._budget = 0, self._limits.asks
         self._reported = time.monotonic()
@@ -131,7 +129,7 @@ class Channel:
 
 def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
     """Serve the channel `fd` until the host closes it. Never returns."""
-    status = BROKEN
+    status = wire.BROKEN
     try:
         if not isinstance(limits, Limits):
             limits = msgspec.convert(limits, Limits)
@@ -141,7 +139,7 @@ def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
         clock.install(limits)
         _serve(Channel(fd, limits, clock), importlib.import_module(f"streamsim.sandbox.programs.{program}"))
     except MemoryError:
-        status = OUT_OF_MEMORY
+        status = wire.OUT_OF_MEMORY
     except BaseException:
         pass
     finally:

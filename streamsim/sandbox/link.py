@@ -1,0 +1,248 @@
+"""The host's end of a worker's channel: one exchange at a time, every byte taken as hostile.
+
+What is not exactly the next frame of the exchange under way ends the worker: bytes while it is idle or
+while the host answers, a frame that is too long or no frame, a wrong nonce, sequence or kind, anything after
+the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+import msgspec
+
+from streamsim.sandbox import errors, wire
+from streamsim.sandbox.limits import Limits
+
+Ask = Callable[[msgspec.Raw], Awaitable[object]]
+
+_BUFFER: Final = 16 * 1024
+_SECOND_LOOK_S: Final = 0.01
+_failure = msgspec.msgpack.Decoder(wire.Failure)
+
+
+class WorkerDied(Exception):
+    """The worker is gone, and with it the exchange. The text is for the author of the code."""
+
+
+class WorkerTimeout(WorkerDied):
+    """Killed: a call did not end within the hard limit."""
+
+
+class WorkerCrashed(WorkerDied):
+    """The process ended by itself, by a signal, or because the host ended it."""
+
+
+class WorkerMemory(WorkerDied):
+    """Ended for want of memory."""
+
+
+class ProtocolViolation(WorkerDied):
+    """Killed: it sent what no right worker sends."""
+
+
+class ProgramFailed(Exception):
+    """The program answered that it failed as a whole; the worker lives."""
+
+    def __init__(self, failure: wire.Failure) -> None:
+        super().__init__(f"{failure.type}: {failure.message}")
+        self.failure = failure
+
+
+class AskRefused(Exception):
+    """Raised by an `ask` callback: the question gets no answer, but this text, and the worker goes on."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """Exchanges with one worker.
+
+    :param on_death: called once, when a limit or the protocol was broken; has to end the process.
+    :param on_lost: called once, when the other end closed; `fail` has to follow, with the reason.
+    """
+
+    def __init__(self, limits: Limits, on_death: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        self.death: WorkerDied | None = None
+        self.busy = False
+        self.used = 0.0
+        self._limits = limits
+        self._on_death, self._on_lost = on_death, on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._view = memoryview(bytearray(_BUFFER))
+        self._filled = 0
+        # Of the exchange under way; `_waiting` is None while the worker has nothing to say.
+        self._waiting: asyncio.Future[wire.Frame] | None = None
+        self._nonce = b""
+        self._calls = self._finished = self._asked = self._asks_left = 0
+        self._may_ask = False
+        # One timer serves many exchanges: it looks at the deadline when it fires.
+        self._deadline = math.inf
+        self._looked_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
+        """Send a request; the body of its `done` frame.
+
+        :param calls: how many calls the request holds; each has the hard limit for itself.
+        :param ask: answers the program's questions; the time that it takes does not count.
+        :raises WorkerDied: the worker is gone.
+        :raises ProgramFailed: the program failed as a whole.
+        :raises ValueError: the request is larger than a frame may be.
+        """
+        if self.busy:
+            raise RuntimeError("a worker has one exchange at a time")
+        if self.death is not None:
+            raise type(self.death)(*self.death.args)
+        nonce = os.urandom(wire.NONCE_BYTES)
+        frame = wire.encode("call", nonce, 0, request)
+        if len(frame) - wire.HEADER.size > self._limits.frame_bytes:
+            raise ValueError(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
+        self.busy, self._nonce = True, nonce
+        self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, ask is not None
+        self._asks_left = self._limits.asks
+        try:
+            received = await self._send(frame, self._limits.hard_s)
+            while received.kind == "ask":
+                assert ask is not None
+                left = self._deadline - self._loop.time()
+                self._deadline = math.inf
+                answer = await self._answer(ask, received)
+                if self.death is not None:
+                    raise self.death
+                received = await self._send(answer, left)
+        except BaseException as error:
+            if self.death is None:  # cancelled, or `ask` failed: the worker is in the middle of something
+                self.fail(WorkerCrashed("the call was given up"))
+            if error is self.death:
+                raise type(error)(*error.args) from None
+            raise
+        finally:
+            self.busy = False
+            self._deadline = math.inf
+        if received.kind == "failed":
+            raise ProgramFailed(errors.cleaned(_failure.decode(received.body)))
+        return received.body
+
+    async def _answer(self, ask: Ask, question: wire.Frame) -> bytes:
+        try:
+            answer = wire.encode("answer", self._nonce, question.sequence, await ask(question.body))
+            if len(answer) - wire.HEADER.size > self._limits.frame_bytes:
+                raise AskRefused(f"the answer is larger than {self._limits.frame_bytes} bytes")
+        except AskRefused as refused:
+            answer = wire.encode("refused", self._nonce, question.sequence, str(refused))
+        return answer
+
+    async def _send(self, frame: bytes, seconds: float) -> wire.Frame:
+        """Write a frame, and wait for the one that follows."""
+        assert self._transport is not None
+        waiting: asyncio.Future[wire.Frame] = self._loop.create_future()
+        self._waiting = waiting
+        self.used = now = self._loop.time()
+        self._deadline = now + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        self._transport.write(frame)
+        return await waiting
+
+    def fail(self, death: WorkerDied) -> None:
+        """The worker is no more, for this reason. Only the first reason counts."""
+        if self.death is not None:
+            return
+        self.death = death
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(death)
+        self._on_death()
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self.death is not None or not self.busy or self._deadline == math.inf:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        elif self._looked_at != self._deadline:
+            # A host that was held up reads first what came in the meantime.
+            self._looked_at = self._deadline
+            self._timer = self._loop.call_later(_SECOND_LOOK_S, self._check_deadline)
+        else:
+            limit = self._limits.wall_ms + self._limits.grace_ms
+            self.fail(WorkerTimeout(f"stopped: a call took longer than {limit} ms"))
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self.death is None:
+            self._on_lost()
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._view[self._filled :] if self._filled else self._view
+
+    def buffer_updated(self, count: int) -> None:
+        filled = self._filled + count
+        try:
+            while True:
+                if self._waiting is None:
+                    raise wire.WireError("it sent data when it had nothing to say")
+                if filled < wire.HEADER.size:
+                    break
+                end = wire.length(self._view[: wire.HEADER.size], self._limits.frame_bytes) + wire.HEADER.size
+                if filled < end:
+                    if end > len(self._view):
+                        larger = memoryview(bytearray(end))
+                        larger[:filled] = self._view[:filled]
+                        self._view = larger
+                    break
+                frame = wire.decode(bytes(self._view[wire.HEADER.size : end]))
+                filled -= end
+                if filled:
+                    self._view[:filled] = bytes(self._view[end : end + filled])
+                elif end > _BUFFER:
+                    self._view = memoryview(bytearray(_BUFFER))
+                self._receive(frame, filled)
+                if not filled:
+                    break
+        except wire.WireError as error:
+            self.fail(ProtocolViolation(f"the policy process broke the protocol: {error}"))
+            return
+        self._filled = filled
+
+    def _receive(self, frame: wire.Frame, more: int) -> None:
+        kind = frame.kind
+        if frame.nonce != self._nonce:
+            raise wire.WireError("a frame of no exchange")
+        if kind == "done" or kind == "failed":
+            if more or frame.sequence != 0:
+                raise wire.WireError("something after the end of an exchange")
+            if kind == "failed":
+                try:
+                    _failure.decode(frame.body)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    raise wire.WireError("no record of a failure") from None
+        elif kind == "progress":
+            if not self._finished < frame.sequence <= self._calls or frame.body != wire.NIL:
+                raise wire.WireError("progress that cannot be")
+            self._finished = frame.sequence
+            self._asks_left = self._limits.asks
+            self._deadline = self._loop.time() + self._limits.hard_s
+            return
+        elif kind == "ask":
+            self._asked += 1
+            self._asks_left -= 1
+            if frame.sequence != self._asked or not self._may_ask or self._asks_left < 0:
+                raise wire.WireError("a question that cannot be")
+        else:
+            raise wire.WireError(f"a frame of kind {kind}")
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
