@@ -58,9 +58,8 @@ class Estimator:
 
     def _change(self, figure: float) -> float:
         if not self.least <= figure <= self.most:
-            raise ValueError(
-                f"{type(self).__name__} lies from {self.least:g} to {self.most:g}, not at {figure:g}"
-            )
+            bounds = f"{self.least:g} to {self.most:g}"
+            raise ValueError(f"{type(self).__name__} lies from {bounds}, not at {figure:g}")
         self.value[self.main] = figure
         return figure
 

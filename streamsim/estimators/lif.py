@@ -92,11 +92,10 @@ class LiF:
         if self._fresh and x0 is not None:
             state["x0"] = float(x0)
         self._fresh = False
-        t = int(t)
-        state["t"] = max(state["t"], t)
-        rows = state["Yw"] = [*state["Yw"], [t, float(x), self.A * math.cos(self.omega * t) * float(y)]][
-            -self.T :
-        ]
+        step = int(t)
+        state["t"] = max(state["t"], step)
+        product = self.A * math.cos(self.omega * step) * float(y)
+        rows = state["Yw"] = [*state["Yw"], [step, float(x), product]][-self.T :]
         if len(rows) == self.T:
             state["x0"] += self.gamma * math.fsum(row[2] for row in rows) / self.T
             if self.lifversion == 1:
