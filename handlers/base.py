@@ -11,15 +11,16 @@ import logging
 import re
 import secrets
 from collections.abc import Container
-from datetime import UTC, datetime
 from http.client import responses
 from ipaddress import ip_address, ip_network
 from types import TracebackType
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlencode
 
 import tornado.web
 
 from streamsim import values
+from streamsim.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable
 from streamsim.services import Services
@@ -67,12 +68,6 @@ def expected(error: BaseException | None, status: int) -> StreamsimError:
     return failure
 
 
-def iso(date_ms: int) -> str:
-    """A date as ISO 8601 text in UTC with milliseconds: `2026-01-31T09:30:00.125Z`."""
-    date = datetime.fromtimestamp(date_ms // 1000, UTC).replace(microsecond=date_ms % 1000 * 1000)
-    return date.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
 class BaseHandler(tornado.web.RequestHandler):
     """Answers in JSON. `self.user` is who asks, for handlers whose access is `user` or `admin`."""
 
@@ -85,7 +80,7 @@ class BaseHandler(tornado.web.RequestHandler):
         self.services = self.application.settings["services"]
 
     @property
-    def options_of_server(self) -> Settings:
+    def service_settings(self) -> Settings:
         """The settings of the service; Tornado's own are in `self.settings`."""
         return self.services.settings
 
@@ -115,7 +110,7 @@ class BaseHandler(tornado.web.RequestHandler):
 
     def check_trusted_origin(self, origin: str) -> bool:
         """Tornado asks this of a page of another origin that would change something."""
-        return origin in self.options_of_server.server.cors_origins
+        return origin in self.service_settings.server.cors_origins
 
     def allowed_methods(self) -> list[str]:
         """The HTTP methods that this resource has."""
@@ -127,7 +122,7 @@ class BaseHandler(tornado.web.RequestHandler):
         """Answers a browser's question before a request from another origin, and anybody's for `Allow`."""
         allowed = ", ".join(self.allowed_methods())
         self.set_header("Allow", allowed)
-        if self.request.headers.get("Origin") in self.options_of_server.server.cors_origins:
+        if self.request.headers.get("Origin") in self.service_settings.server.cors_origins:
             self.set_header("Access-Control-Allow-Methods", allowed)
             self.set_header("Access-Control-Allow-Headers", "authorization, content-type, x-request-id")
             self.set_header("Access-Control-Max-Age", "600")
@@ -146,13 +141,13 @@ class BaseHandler(tornado.web.RequestHandler):
                 raise Unauthorized("only an administrator may do this")
             self.user = user
 
-    def credential(self) -> tuple[Literal["cookie", "token"], str] | None:
+    def credential(self) -> Credential | None:
         """The secret that the caller holds: a bearer token, else the session of the signed cookie."""
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return "token", token.strip()
         # The server side knows when a session ends; the signature only has to outlive it.
-        days = self.options_of_server.login.session_hours / 24 + 1
+        days = self.service_settings.login.session_hours / 24 + 1
         secret = self.get_signed_cookie(COOKIE, max_age_days=days)
         return None if secret is None else ("cookie", secret.decode("ascii", "replace"))
 
@@ -171,7 +166,7 @@ class BaseHandler(tornado.web.RequestHandler):
             raise BadRequest("the request body must be a JSON object", field="body")
         for name in content:
             if name not in fields:
-                raise BadRequest(f"there is no field {name}", field=name)
+                raise BadRequest(f"there is no field {name[:100]}", field=name[:100])
         return content
 
     def text_argument(self, name: str) -> str | None:
@@ -193,7 +188,7 @@ class BaseHandler(tornado.web.RequestHandler):
     def client(self) -> tuple[str, str]:
         """The caller's address and protocol; a configured proxy is believed about them, nobody else."""
         address, protocol = self.request.remote_ip or "", self.request.protocol
-        proxies = self.options_of_server.server.trusted_proxies
+        proxies = self.service_settings.server.trusted_proxies
         if not trusted(address, proxies):
             return address, protocol
         forwarded = self.request.headers.get("X-Forwarded-For", "").split(",")
@@ -205,6 +200,11 @@ class BaseHandler(tornado.web.RequestHandler):
         return address, proto if proto in ("http", "https") else protocol
 
     # ---- answers
+
+    def link_next(self, **query: object) -> None:
+        """Say in the header `Link` where the next page is: this path with another query."""
+        where = f"{self.request.path}?{urlencode(query)}"
+        self.set_header("Link", f'<{where}>; rel="next"')
 
     def compute_etag(self) -> None:
         """None: hashing every answer costs more than resending one."""
@@ -272,4 +272,4 @@ class BodyTooLargeHandler(BaseHandler):
     access: ClassVar[Access] = "public"
 
     async def prepare(self) -> None:
-        raise body_too_large(self.options_of_server)
+        raise body_too_large(self.service_settings)

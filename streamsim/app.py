@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 import tornado.httpserver
@@ -96,8 +95,3 @@ def make_server(application: Application, settings: Settings) -> tornado.httpser
         idle_connection_timeout=server.idle_connection_s,
         body_timeout=server.idle_connection_s,
     )
-
-
-def now_ms() -> int:
-    """The present date as storage keeps it: milliseconds since 1970 UTC."""
-    return time.time_ns() // 1_000_000

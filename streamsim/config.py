@@ -234,7 +234,8 @@ def load(
     for section in dataclasses.fields(Settings):
         prefix = section.name + "."
         given = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-        sections[section.name] = type(section.default)(**given)
+        kind: Any = type(section.default)
+        sections[section.name] = kind(**given)
     settings = Settings(**sections)
     if bool(settings.storage.redis) != bool(settings.storage.mongo):
         raise ConfigError("storage.redis and storage.mongo: give both or neither")

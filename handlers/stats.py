@@ -1,0 +1,95 @@
+"""The stats API: theta, logs and counters of running experiments."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from handlers.base import Access, BaseHandler
+from streamsim.dates import iso
+from streamsim.experiments import THETA
+from streamsim.storage.contract import LogKind
+
+DEFAULT_ROWS = 1_000
+MAX_ROWS = 10_000
+
+
+class CurrentThetaHandler(BaseHandler):
+    """`/stats/{exp_id}/currenttheta`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: name?. The current theta as `{"key:value": {...}}`."""
+        name = self.text_argument("name") or THETA
+        self.write_json(await self.services.experiments.theta(self.user.name, exp_id, name))
+
+
+class SummaryHandler(BaseHandler):
+    """`/stats/{exp_id}/summary`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Numbers of getaction and setreward calls, and the dates of the last ones."""
+        summary = await self.services.experiments.summary(self.user.name, exp_id)
+        action_ms, reward_ms = summary.last_action_ms, summary.last_reward_ms
+        self.write_json(
+            {
+                "get_action_calls": summary.action_calls,
+                "last_added_get_action": None if action_ms is None else iso(action_ms),
+                "set_reward_calls": summary.reward_calls,
+                "last_added_set_reward": None if reward_ms is None else iso(reward_ms),
+            }
+        )
+
+
+class LogHandler(BaseHandler):
+    """A log of one kind, newest first; subclasses say which."""
+
+    access: ClassVar[Access] = "user"
+    kind: ClassVar[LogKind]
+
+    async def get(self, exp_id: str) -> None:
+        """Query: limit?, before?. The header `Link: <...>; rel="next"` leads to older rows."""
+        limit = self.integer_argument("limit", DEFAULT_ROWS, 1, MAX_ROWS)
+        before = self.text_argument("before") or ""
+        rows, more = await self.services.experiments.log(
+            self.user.name, exp_id, self.kind, limit=limit, before=before
+        )
+        if more is not None:
+            self.link_next(limit=limit, before=more)
+        self.write_json(rows)
+
+
+class HourlyThetaHandler(LogHandler):
+    """`/stats/{exp_id}/hourlytheta`"""
+
+    kind: ClassVar[LogKind] = "theta"
+
+
+class ManualLogHandler(LogHandler):
+    """`/stats/{exp_id}/log`"""
+
+    kind: ClassVar[LogKind] = "manual"
+
+
+class ActionLogHandler(LogHandler):
+    """`/stats/{exp_id}/actionlog`"""
+
+    kind: ClassVar[LogKind] = "action"
+
+
+class RewardLogHandler(LogHandler):
+    """`/stats/{exp_id}/rewardlog`"""
+
+    kind: ClassVar[LogKind] = "reward"
+
+
+routes = [
+    ("/stats/{exp_id}/currenttheta", CurrentThetaHandler),
+    ("/stats/{exp_id}/hourlytheta", HourlyThetaHandler),
+    ("/stats/{exp_id}/log", ManualLogHandler),
+    ("/stats/{exp_id}/actionlog", ActionLogHandler),
+    ("/stats/{exp_id}/rewardlog", RewardLogHandler),
+    ("/stats/{exp_id}/summary", SummaryHandler),
+]

@@ -1,0 +1,223 @@
+"""Users, login sessions, bearer tokens, and the limits on login attempts.
+
+A session is known to the server by the SHA-256 of a random secret that only the client holds, so that what is
+stored lets nobody in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from streamsim.config import Login
+from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
+from streamsim.passwords import Passwords
+from streamsim.storage.contract import DuplicateName, Session, Store, User
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+MAX_LABEL = 100
+FIRST_USER = "admin"
+
+Credential = tuple[Literal["cookie", "token"], str]
+
+# A name becomes a tenant, a part of URLs and of storage keys.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class Accounts:
+    """The accounts of an installation.
+
+    :param archive: archives all experiments of a user; awaited before and after the user is removed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Login,
+        *,
+        archive: Callable[[str], Awaitable[None]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._archive = archive
+        self._now_ms = now_ms
+        self._passwords = Passwords(settings)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._passwords.close()
+
+    # ---- users
+
+    async def add_user(self, name: object, password: object, *, admin: bool = False) -> User:
+        """Create an account. :raises BadRequest: for a malformed or taken name, or a bad password."""
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BadRequest(
+                "username must have 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit",
+                field="username",
+            )
+        accepted = self._passwords.accept(password, "password", new=True)
+        user = User(
+            name=name,
+            password_hash=await self._passwords.hash(accepted),
+            admin=admin,
+            created_ms=self._now_ms(),
+        )
+        try:
+            await self._store.create_user(user)
+        except DuplicateName:
+            raise BadRequest(f"there is a user {name} already", field="username") from None
+        return user
+
+    async def add_first_user(self, password: str | None) -> str | None:
+        """If there are no users: create an administrator named `admin`.
+
+        :param password: its password; None draws one.
+        :returns: the password that was drawn; None if none was.
+        """
+        if await self._store.list_users(limit=1):
+            return None
+        drawn = secrets.token_urlsafe(12)
+        try:
+            await self.add_user(FIRST_USER, password or drawn, admin=True)
+        except BadRequest as error:
+            if error.field == "username":  # another process was first
+                return None
+            raise
+        return None if password else drawn
+
+    async def users(self, *, limit: int = 1000, after: str = "") -> list[User]:
+        """Users in order of name."""
+        return await self._store.list_users(limit=limit, after=after)
+
+    async def set_password(self, name: str, password: object) -> None:
+        """Give a user a new password and end its login sessions. :raises BadRequest: :raises NotFound:"""
+        accepted = self._passwords.accept(password, "password", new=True)
+        if not await self._store.set_password(name, await self._passwords.hash(accepted)):
+            raise NotFound(f"there is no user {name}")
+
+    async def change_password(self, user: User, old: object, new: object, address: str) -> None:
+        """The user's own change of password; ends all of its login sessions, tokens stay.
+
+        :raises BadRequest: malformed. :raises Unauthorized: wrong old password. :raises TooManyRequests:
+        """
+        old = self._passwords.accept(old, "old_password", new=False)
+        new = self._passwords.accept(new, "new_password", new=True)
+        await self._count_attempt(user.name, address)
+        if not await self._passwords.verify(old, user.password_hash):
+            raise Unauthorized("old_password is wrong", field="old_password")
+        await self._store.clear_hits(_user_window(user.name))
+        await self._store.set_password(user.name, await self._passwords.hash(new))
+
+    async def remove_user(self, name: str) -> None:
+        """Remove an account with its sessions and tokens, and archive its experiments. :raises NotFound:"""
+        if await self._store.get_user(name) is None:
+            raise NotFound(f"there is no user {name}")
+        # Once before, so that a crash in between can be made good by asking again; once after, for what the
+        # user created meanwhile.
+        await self._archive(name)
+        await self._store.remove_user(name)
+        await self._archive(name)
+
+    # ---- sessions and tokens
+
+    async def log_in(self, name: object, password: object, address: str) -> tuple[str, User]:
+        """A new session: its secret and its user.
+
+        :raises BadRequest: malformed. :raises Unauthorized: unknown user or wrong password, in the same time.
+        :raises TooManyRequests: too many attempts on this user or from this address.
+        """
+        if not isinstance(name, str):
+            raise BadRequest("username must be given as text", field="username")
+        accepted = self._passwords.accept(password, "password", new=False)
+        await self._count_attempt(name, address)
+        user = await self._store.get_user(name) if _NAME.fullmatch(name) else None
+        if not await self._passwords.verify(accepted, user.password_hash if user else None) or user is None:
+            raise Unauthorized("wrong username or password")
+        await self._store.clear_hits(_user_window(name))
+        lifetime_ms = self._settings.session_hours * HOUR_MS
+        secret, _ = await self._add_session(user, "cookie", "", lifetime_ms)
+        return secret, user
+
+    async def log_out(self, credential: Credential | None) -> None:
+        """End the session, or revoke the token. Nothing happens if it is not live."""
+        user = await self.authenticated(credential)
+        if user is not None and credential is not None:
+            await self._store.remove_session(user.name, session_id(credential[1]))
+
+    async def authenticated(self, credential: Credential | None) -> User | None:
+        """The user of a live session or token; None for anything else."""
+        if credential is None:
+            return None
+        kind, secret = credential
+        found = await self._store.get_session(session_id(secret), self._now_ms())
+        return found[1] if found is not None and found[0].kind == kind else None
+
+    async def add_token(self, user: User, label: object, days: object) -> tuple[str, Session]:
+        """A new bearer token: its secret, shown this once, and its record. :raises BadRequest:"""
+        if not isinstance(label, str) or len(label) > MAX_LABEL:
+            raise BadRequest(f"label must be text of at most {MAX_LABEL} characters", field="label")
+        longest = self._settings.token_days
+        days = longest if days is None else days
+        if type(days) is not int or not 1 <= days <= longest:
+            raise BadRequest(f"days must be an integer from 1 to {longest}", field="days")
+        return await self._add_session(user, "token", label, days * DAY_MS)
+
+    async def tokens(self, user: User) -> list[Session]:
+        """The user's live tokens, oldest first."""
+        return await self._store.list_sessions(user.name, "token", self._now_ms())
+
+    async def revoke_token(self, user: User, token_id: str) -> Session:
+        """End a token. :raises NotFound: if the user has none of this id."""
+        for token in await self.tokens(user):
+            if token.id == token_id and await self._store.remove_session(user.name, token_id):
+                return token
+        raise NotFound("you have no token of this id")
+
+    # ---- inside
+
+    async def _add_session(
+        self, user: User, kind: Literal["cookie", "token"], label: str, lifetime_ms: int
+    ) -> tuple[str, Session]:
+        secret = secrets.token_urlsafe(32)
+        now_ms = self._now_ms()
+        session = Session(
+            id=session_id(secret),
+            user=user.name,
+            kind=kind,
+            label=label,
+            epoch=user.session_epoch,
+            created_ms=now_ms,
+            expires_ms=now_ms + lifetime_ms,
+        )
+        await self._store.add_session(session)
+        return secret, session
+
+    async def _count_attempt(self, name: str, address: str) -> None:
+        settings = self._settings
+        # The address first: it bounds how many windows of made-up names one caller can open.
+        windows = (
+            (f"login:address:{address}", settings.address_attempts),
+            (_user_window(name), settings.attempts),
+        )
+        for window, most in windows:
+            count, left_ms = await self._store.hit(window, self._now_ms(), settings.window_s * 1000)
+            if count > most:
+                raise TooManyRequests(
+                    "too many login attempts; wait and try again", retry_after_s=max(1, -(-left_ms // 1000))
+                )
+
+
+def session_id(secret: str) -> str:
+    """What the server stores of a session's secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _user_window(name: str) -> str:
+    # Hashed, since anything may be tried as a name.
+    return "login:user:" + hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,259 @@
+"""Experiments as their owners manage them: create, edit, archive, reset, and read what they did."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from streamsim import experiment_fields as fields
+from streamsim import values
+from streamsim.dates import iso
+from streamsim.decisions.wire import PIECES
+from streamsim.errors import BadRequest, Conflict, Unauthorized
+from streamsim.storage.contract import (
+    Committed,
+    DuplicateName,
+    Experiment,
+    LogKind,
+    Scope,
+    Store,
+    StoredLogRow,
+    Summary,
+    ThetaRows,
+    Transaction,
+)
+
+THETA = "_theta"
+MAX_ID = 128
+_ATTEMPTS = 16
+_ARCHIVE_AT_ONCE = 100
+# A page of a log ends early rather than grow beyond this.
+_LOG_BYTES = 16 << 20
+_LOG_ROWS_AT_ONCE = 500
+
+
+class CodeChecker(Protocol):
+    """What experiments need of the service that runs them."""
+
+    async def check_code(self, code: dict[str, str]) -> None:
+        """:raises BadRequest: for a piece that does not compile."""
+
+    def forget(self, experiment: str) -> None:
+        """Drop what is cached of an experiment."""
+
+
+class Experiments:
+    """The experiments of all tenants; every method takes the tenant that asks.
+
+    One that does not exist, was archived, or belongs to someone else raises the same `Unauthorized`.
+    """
+
+    def __init__(self, store: Store, decisions: CodeChecker, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._decisions = decisions
+        self._now_ms = now_ms
+
+    # ---- managing
+
+    async def create(self, tenant: str, body: dict[str, Any]) -> Experiment:
+        """A new experiment from a request's fields; only `name` is required.
+
+        :raises BadRequest: naming the field. :raises Conflict: the tenant has one of this name.
+        """
+        name, code, properties = fields.read(body)
+        if name is None:
+            raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
+        complete = fields.complete(properties)
+        if code:
+            await self._decisions.check_code(code)
+        now_ms = self._now_ms()
+        experiment = Experiment(
+            id=secrets.token_hex(16),
+            key=secrets.token_hex(16),
+            tenant=tenant,
+            name=name,
+            code=dict.fromkeys(PIECES, "") | code,
+            properties=complete,
+            created_ms=now_ms,
+            modified_ms=now_ms,
+        )
+        try:
+            await self._store.create_experiment(experiment)
+        except DuplicateName:
+            raise _taken(name) from None
+        return experiment
+
+    async def get(self, tenant: str, experiment: str) -> Experiment:
+        """A live experiment of the tenant. :raises Unauthorized:"""
+        found = await self._store.get_experiment(experiment) if len(experiment) <= MAX_ID else None
+        if found is None or found.archived or found.tenant != tenant:
+            raise Unauthorized("you have no experiment of this id")
+        return found
+
+    async def names(self, tenant: str, *, limit: int, after: str = "") -> tuple[dict[str, str], str | None]:
+        """Id -> name of live experiments in order of id; and the last id, if there are more."""
+        found = await self._store.list_experiments(tenant, limit=limit + 1, after=after)
+        page = found[:limit]
+        return {one.id: one.name for one in page}, page[-1].id if len(found) > limit else None
+
+    async def edit(self, tenant: str, experiment: str, body: dict[str, Any]) -> Experiment:
+        """Change the fields that a request has; the others stay.
+
+        :raises BadRequest: :raises Unauthorized: :raises Conflict: name taken, or a `revision` that is old.
+        """
+        checked: dict[str, str] = {}
+        for _ in range(_ATTEMPTS):
+            current = await self.get(tenant, experiment)
+            name, code, properties = fields.read(body, fields.shown(current, iso))
+            complete = fields.complete(current.properties | properties)
+            new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
+            if new_code and new_code != checked:
+                await self._decisions.check_code(new_code)
+                checked = new_code
+            changed = msgspec.structs.replace(
+                current,
+                name=current.name if name is None else name,
+                code=current.code | code,
+                properties=complete,
+                modified_ms=self._now_ms(),
+            )
+            try:
+                stored = await self._store.update_experiment(changed)
+            except DuplicateName:
+                raise _taken(changed.name) from None
+            if stored is not None:
+                self._decisions.forget(experiment)
+                return stored
+        raise Conflict("the experiment is being edited by others; try again")
+
+    async def archive(self, tenant: str, experiment: str) -> Experiment:
+        """Delete: nobody can use it any more, what it logged stays stored. :raises Unauthorized:"""
+        await self.get(tenant, experiment)
+        archived = await self._store.archive_experiment(tenant, experiment, self._now_ms())
+        self._decisions.forget(experiment)
+        if archived is None:
+            raise Unauthorized("you have no experiment of this id")
+        return archived
+
+    async def archive_all(self, tenant: str) -> None:
+        """Archive every experiment of a tenant."""
+        while found := await self._store.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
+            for experiment in found:
+                await self._store.archive_experiment(tenant, experiment.id, self._now_ms())
+                self._decisions.forget(experiment.id)
+
+    async def reset(
+        self, tenant: str, experiment: str, key: str, theta_key: str | None, theta_value: str | None
+    ) -> None:
+        """Delete theta: all of it, that of a key, or that of a key and value; in every named set.
+
+        A decision commits before it or after it, and starts from nothing then.
+
+        :raises Unauthorized: wrong key; no theta is stored under the theta key and value.
+        """
+        found = await self.get(tenant, experiment)
+        if not hmac.compare_digest(found.key.encode(), key.encode()):
+            raise Unauthorized("key is not that of this experiment", field="key")
+        if theta_value is not None and theta_key is None:
+            raise Unauthorized("theta_value needs theta_key", field="theta_value")
+        for _ in range(_ATTEMPTS):
+            names = await self._store.theta_names(experiment)
+            scopes = [Scope(experiment, name, theta_key, theta_value) for name in names]
+            scopes = [scope for scope in scopes if (await self._store.read_theta(scope)).rows]
+            if not scopes:
+                if theta_key is None:
+                    return
+                raise Unauthorized(
+                    "no theta is stored under this theta_key and theta_value", field="theta_key"
+                )
+            transaction = Transaction(tenant, {experiment: found.revision}, deletes=scopes)
+            result = await self._store.commit(transaction)
+            if isinstance(result, Committed):
+                version = result.versions.get(experiment)
+                if version is not None:
+                    await self._delete_older(found, version, set(names), theta_key, theta_value)
+                return
+            found = await self.get(tenant, experiment)
+        raise Conflict("the experiment is being edited by others; try again")
+
+    # ---- reading
+
+    async def theta(self, tenant: str, experiment: str, name: str = THETA) -> dict[str, Any]:
+        """The current theta, in the form in which policy code gets it without a key."""
+        await self.get(tenant, experiment)
+        return theta_view(await self._store.read_theta(Scope(experiment, name, None, None)))
+
+    async def log(
+        self, tenant: str, experiment: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> tuple[bytes, str | None]:
+        """A page of a log, newest first, as a JSON array; and the position to go on `before`, if full.
+
+        :raises BadRequest: for a `before` that is no position. :raises Unauthorized:
+        """
+        await self.get(tenant, experiment)
+        rows: list[bytes] = []
+        size, at_once = 0, 20
+        while len(rows) < limit and size < _LOG_BYTES:
+            wanted = min(limit - len(rows), at_once)
+            try:
+                page = await self._store.read_log(experiment, kind, limit=wanted, before=before)
+            except ValueError:
+                raise BadRequest("before is not a position in this log", field="before") from None
+            for row in page:
+                rows.append(log_row(experiment, kind, row))
+                size += len(rows[-1])
+            if len(page) < wanted:
+                return b"[" + b",".join(rows) + b"]", None
+            before = page[-1].position
+            at_once = min(_LOG_ROWS_AT_ONCE, max(1, (_LOG_BYTES - size) * len(rows) // size))
+        return b"[" + b",".join(rows) + b"]", before
+
+    async def summary(self, tenant: str, experiment: str) -> Summary:
+        """Numbers of calls and dates of the last ones. :raises Unauthorized:"""
+        await self.get(tenant, experiment)
+        return await self._store.summary(experiment)
+
+    # ---- inside
+
+    async def _delete_older(
+        self, experiment: Experiment, version: int, names: set[str], key: str | None, value: str | None
+    ) -> None:
+        """Finish a reset: rows of sets that came up while it ran, and were written before it committed."""
+        for name in set(await self._store.theta_names(experiment.id)) - names:
+            rows = (await self._store.read_theta(Scope(experiment.id, name, key, value))).rows
+            for address, (_, written) in rows.items():
+                if written < version:
+                    row = Scope(experiment.id, name, *address)
+                    revisions = {experiment.id: experiment.revision}
+                    # Refused if the row was written since, which makes it newer than the reset.
+                    await self._store.commit(
+                        Transaction(experiment.tenant, revisions, reads={row: written}, deletes=[row])
+                    )
+
+
+def theta_view(theta: ThetaRows) -> dict[str, Any]:
+    """A named parameter set: its keyless dict if that is the only one, else `{"key:value": dict}`."""
+    if list(theta.rows) == [("", "")]:
+        return dict(msgspec.json.decode(theta.rows["", ""][0]))
+    return {
+        f"{key}:{value}" if value else key: msgspec.json.decode(data)
+        for (key, value), (data, _) in theta.rows.items()
+    }
+
+
+def log_row(experiment: str, kind: LogKind, row: StoredLogRow) -> bytes:
+    """A row of a log as JSON text: what was logged, with `date`, `exp_id` and, unless manual, `id`."""
+    if kind == "manual":
+        # The code chose these names; where they clash, what it logged is what its author wants to see.
+        own = {"date": iso(row.date_ms), "exp_id": experiment}
+        return values.dump(own | msgspec.json.decode(row.data))
+    own = {"date": iso(row.date_ms), "exp_id": experiment, "id": row.id}
+    return values.dump(own)[:-1] + b"," + row.data[1:]
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"you have an experiment named {name} already", field="name")
