@@ -242,6 +242,9 @@ class DecisionStore(Protocol):
     async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
         """Live experiments of a tenant in order of id, those with an id greater than `after`."""
 
+    async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        """Live experiments of all tenants with the property `hourly_theta`, in order of id, after `after`."""
+
     async def update_experiment(self, experiment: Experiment) -> Experiment | None:
         """Replace it if the stored one is live and has this `revision`; the answer has the next revision.
 
