@@ -85,6 +85,7 @@ class Worker:
         self._sampled = 0.0
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._status: int | None = None
+        self._closed = False
         self._link = Link(limits, self._end, self._lost)
 
     @property
@@ -155,8 +156,11 @@ class Worker:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-        # What it wrote before is still read; the end of its channel follows.
-        self._loop.call_later(EXIT_S, self._gone)
+        if self._closed:
+            self._gone()
+        else:
+            # What it wrote before is still read; the end of its channel follows.
+            self._loop.call_later(EXIT_S, self._gone)
 
     def fail(self, death: WorkerDied) -> None:
         self._link.fail(death)
@@ -183,6 +187,7 @@ class Worker:
         self._pool.ended(self)
 
     def _lost(self) -> None:
+        self._closed = True
         if self._status is not None:
             self._gone()
         else:

@@ -1,0 +1,441 @@
+"""The pool against real sandboxed processes: each test gives the `probe` program code of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamsim.sandbox import zygote
+from streamsim.sandbox.pool import (
+    AskRefused,
+    Limits,
+    ProgramFailed,
+    ProtocolViolation,
+    Sandbox,
+    SandboxSettings,
+    SandboxUnavailable,
+    Worker,
+    WorkerCrashed,
+    WorkerDied,
+    WorkerMemory,
+    WorkerTimeout,
+)
+
+ROOM = 3
+ECHO = "def handle(request, channel): return request"
+DEFAULT = Limits()
+SHORT = Limits(cpu_ms=100, wall_ms=150, grace_ms=150)
+LOOP = "def handle(request, channel):\n    while True:\n        pass"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
+    sandbox = Sandbox(SandboxSettings(workers=ROOM))
+    runner.run(sandbox.start())
+    yield sandbox
+    runner.run(sandbox.close())
+
+
+@pytest.fixture
+def run(runner: asyncio.Runner, sandbox: Sandbox) -> Iterator[Callable[..., Any]]:
+    failures: list[dict[str, Any]] = []
+    runner.get_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    yield runner.run
+    for worker in sandbox.workers:
+        worker.kill()
+    assert failures == []
+
+
+async def probe(sandbox: Sandbox, code: str, limits: Limits = DEFAULT) -> Worker:
+    return await sandbox.spawn("probe", {"code": code}, limits, identity="test")
+
+
+async def ask_once(sandbox: Sandbox, code: str, limits: Limits = DEFAULT, **more: Any) -> Any:
+    """The decoded answer of a fresh worker to one request."""
+    worker = await probe(sandbox, code, limits)
+    return msgspec.msgpack.decode(await worker.exchange(None, **more))
+
+
+def exists(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 -- the kernel sets no event
+            await asyncio.sleep(0.005)
+
+
+def test_an_exchange_brings_back_the_programs_answer(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, ECHO)
+        assert msgspec.msgpack.decode(worker.loaded) is True
+        for request in (None, [1, 2.5, "ü"], {"a": [True, None]}, "x" * 3_000_000):
+            assert msgspec.msgpack.decode(await worker.exchange(request)) == request
+        assert worker.alive
+        assert not worker.busy
+        assert exists(worker.pid)
+
+    run(scenario())
+
+
+def test_live_workers_have_different_users_and_random_numbers(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "import os, random, numpy\n"
+        "def handle(r, c): return [os.getuid(), random.random(), numpy.random.random()]"
+    )
+
+    async def scenario() -> None:
+        one, other = await ask_once(sandbox, code), await ask_once(sandbox, code)
+        if sandbox.report().uids[1]:
+            assert one[0] != other[0]
+        assert one[1] != other[1]
+        assert one[2] != other[2]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "text"),
+    [
+        ("import ctypes\ndef handle(r, c): ctypes.string_at(0)", WorkerCrashed, "(signal 11)"),
+        ("import os\ndef handle(r, c): os._exit(0)", WorkerCrashed, "(exit code 0)"),
+        ("import os\ndef handle(r, c): os._exit(7)", WorkerCrashed, "(exit code 7)"),
+        ("import os\ndef handle(r, c): os._exit(65)", WorkerMemory, "ran out of memory"),
+        ("import os, signal\ndef handle(r, c): os.kill(os.getpid(), 9)", ProgramFailed, "PermissionError"),
+        ("import signal\ndef handle(r, c): signal.raise_signal(15)", WorkerCrashed, "(signal 15)"),
+        ("import os\ndef handle(r, c):\n    os.close(3)\n    while True: pass", WorkerCrashed, "closed"),
+        ("import os\ndef handle(r, c): os.write(3, b'garbage' * 9)", ProtocolViolation, "protocol"),
+        ("def handle(r, c): raise ValueError('so')", ProgramFailed, "ValueError: so"),
+        ("def handle(r, c): return object()", ProgramFailed, "cannot be sent"),
+        ("def handle(r, c): return 'x' * 5_000_000", ProgramFailed, "at most 4194304"),
+        ("def handle(r, c): return [bytearray(1 << 20) for _ in range(9999)]", ProgramFailed, "Memory"),
+        ("def handle(r, c): raise SystemExit", ProgramFailed, "SystemExit"),
+        ("def handle(r, c): return c.ask(1)", ProtocolViolation, "a question"),
+        ("def handle(r, c): c._report_s = -1; c.progress(2)", ProtocolViolation, "progress"),
+    ],
+)
+def test_what_goes_wrong_is_told_by_its_kind(
+    run: Any, sandbox: Sandbox, code: str, kind: type[Exception], text: str
+) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, code)
+        with pytest.raises(kind) as caught:
+            await worker.exchange(None)
+        assert text in str(caught.value)
+        assert worker.alive == (kind is ProgramFailed)
+        if worker.alive:
+            return
+        with pytest.raises(kind, match="^" + str(caught.value).replace("(", r"\(").replace(")", r"\)")):
+            await worker.exchange(None)
+        await until(lambda: not exists(worker.pid))
+        assert await ask_once(sandbox, ECHO) is None
+
+    run(scenario())
+
+
+def test_a_program_that_does_not_load_leaves_no_worker(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ProgramFailed) as caught:
+            await probe(sandbox, "def (")
+        assert caught.value.failure.type == "SyntaxError"
+        with pytest.raises(WorkerTimeout):
+            await probe(sandbox, "try:\n while True: pass\nexcept BaseException:\n while True: pass", SHORT)
+        assert sandbox.workers == []
+
+    run(scenario())
+
+
+def test_a_call_that_does_not_end_is_killed(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, LOOP, SHORT)
+        with pytest.raises(WorkerTimeout, match="longer than 300 ms"):
+            await worker.exchange(None)
+        await until(lambda: not exists(worker.pid))
+
+    run(scenario())
+
+
+def test_the_soft_limit_tells_the_line(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "from streamsim.sandbox.errors import describe\n"
+        "def handle(request, channel):\n"
+        "    channel.clock.start()\n"
+        "    try:\n"
+        "        while True:\n"
+        "            pass\n"
+        "    except BaseException as error:\n"
+        "        channel.clock.stop()\n"
+        "        return describe(error, {'<probe>': 'get_action'})\n"
+    )
+
+    async def scenario() -> None:
+        failure = await ask_once(sandbox, code, SHORT)
+        assert failure["kind"] == "timeout"
+        assert failure["piece"] == "get_action"
+        assert failure["line"] in (5, 6)
+
+    run(scenario())
+
+
+def test_progress_gives_the_next_call_the_whole_limit(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "import time\n"
+        "def handle(request, channel):\n"
+        "    for number in range(1, 5):\n"
+        "        end = time.monotonic() + 0.14\n"
+        "        while time.monotonic() < end: pass\n"
+        "        if request: channel.progress(number)\n"
+    )
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, code, SHORT)
+        await worker.exchange(True, calls=4)
+        with pytest.raises(WorkerTimeout):
+            await worker.exchange(False, calls=4)
+
+    run(scenario())
+
+
+def test_questions_are_answered_and_their_time_does_not_count(run: Any, sandbox: Sandbox) -> None:
+    code = "def handle(request, channel): return [channel.ask(n) for n in range(3)]"
+
+    async def slowly(question: msgspec.Raw) -> object:
+        await asyncio.sleep(0.2)
+        return {"asked": msgspec.msgpack.decode(question)}
+
+    async def scenario() -> None:
+        # Two of the three waits together are longer than the hard limit.
+        assert await ask_once(sandbox, code, SHORT, ask=slowly) == [{"asked": n} for n in range(3)]
+
+    run(scenario())
+
+
+def test_a_refused_question_is_an_error_in_the_program_alone(run: Any, sandbox: Sandbox) -> None:
+    async def refuse(_question: msgspec.Raw) -> object:
+        raise AskRefused("no such experiment")
+
+    async def much(_question: msgspec.Raw) -> object:
+        return "x" * 5_000_000
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, "def handle(r, c): return c.ask(1)")
+        with pytest.raises(ProgramFailed, match="RuntimeError: no such experiment"):
+            await worker.exchange(None, ask=refuse)
+        with pytest.raises(ProgramFailed, match="larger than"):
+            await worker.exchange(None, ask=much)
+        assert worker.alive
+
+    run(scenario())
+
+
+def test_a_host_that_cannot_answer_loses_the_worker(run: Any, sandbox: Sandbox) -> None:
+    async def broken(_question: msgspec.Raw) -> object:
+        raise ConnectionError("store is down")
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, "def handle(r, c): return c.ask(1)")
+        with pytest.raises(ConnectionError):
+            await worker.exchange(None, ask=broken)
+        assert not worker.alive
+
+    run(scenario())
+
+
+def test_questions_of_one_call_are_bounded(run: Any, sandbox: Sandbox) -> None:
+    limits = Limits(asks=10)
+    fair = "def handle(r, c):\n    for n in range(r): c.ask(n)\n    return 'ok'"
+    unfair = "def handle(r, c):\n    while True:\n        c._budget = 9\n        c.ask(1)"
+
+    async def answer(_question: msgspec.Raw) -> object:
+        return None
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, fair, limits)
+        assert msgspec.msgpack.decode(await worker.exchange(10, ask=answer)) == "ok"
+        with pytest.raises(ProgramFailed, match="at most 10 times"):
+            await worker.exchange(11, ask=answer)
+        with pytest.raises(ProtocolViolation):
+            await ask_once(sandbox, unfair, limits, ask=answer)
+
+    run(scenario())
+
+
+def test_a_byte_from_an_idle_worker_ends_it(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "import os, signal\n"
+        "def handle(request, channel):\n"
+        "    signal.signal(signal.SIGALRM, lambda *_: os.write(3, b'x'))\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+    )
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, code)
+        await worker.exchange(None)
+        await until(lambda: not worker.alive)
+        with pytest.raises(ProtocolViolation, match="nothing to say"):
+            await worker.exchange(None)
+
+    run(scenario())
+
+
+def test_a_cancelled_exchange_ends_its_worker(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, LOOP)
+        task = asyncio.ensure_future(worker.exchange(None))
+        await until(lambda: worker.busy)
+        with pytest.raises(RuntimeError, match="one exchange"):
+            await worker.exchange(None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not worker.alive
+
+    run(scenario())
+
+
+def test_a_request_that_is_too_large_reaches_no_worker(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, ECHO, Limits(frame_bytes=1000))
+        with pytest.raises(ValueError, match="at most 1000"):
+            await worker.exchange("x" * 1000)
+        assert msgspec.msgpack.decode(await worker.exchange("y")) == "y"
+
+    run(scenario())
+
+
+def test_the_least_recently_used_idle_worker_makes_room(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        first, second, third = [await probe(sandbox, ECHO) for _ in range(ROOM)]
+        await first.exchange(None)
+        await third.exchange(None)
+        fourth = await probe(sandbox, ECHO)
+        assert [w.alive for w in (first, second, third, fourth)] == [True, False, True, True]
+
+    run(scenario())
+
+
+def test_a_busy_worker_is_never_ended_for_room(run: Any, sandbox: Sandbox) -> None:
+    code = "def handle(request, channel): return channel.ask(1)"
+
+    async def scenario() -> None:
+        events = [asyncio.Event() for _ in range(ROOM)]
+        workers = [await probe(sandbox, code) for _ in range(ROOM)]
+
+        def held(event: asyncio.Event) -> Any:
+            async def answer(_question: msgspec.Raw) -> object:
+                await event.wait()
+                return "late"
+
+            return answer
+
+        tasks = [
+            asyncio.ensure_future(worker.exchange(None, ask=held(event)))
+            for worker, event in zip(workers, events, strict=True)
+        ]
+        await until(lambda: all(worker.busy for worker in workers))
+        newcomer = asyncio.ensure_future(ask_once(sandbox, ECHO))
+        await until(lambda: len(sandbox.waiting) == 1)
+        events[1].set()
+        assert msgspec.msgpack.decode(await tasks[1]) == "late"
+        assert await newcomer is None
+        assert [worker.alive for worker in workers] == [True, False, True]
+        for event in events:
+            event.set()
+        assert [msgspec.msgpack.decode(await task) for task in tasks] == ["late"] * ROOM
+
+    run(scenario())
+
+
+def test_memory_is_measured_and_too_much_of_it_ends_the_worker(run: Any, sandbox: Sandbox) -> None:
+    code = "kept = []\ndef handle(request, channel): kept.append(b'x' * request)"
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, code)
+        await worker.exchange(32 << 20)
+        assert 32 << 20 <= worker.memory_bytes() < 64 << 20
+        # As if the kernel's own limit had not held.
+        worker._limits = Limits(memory_bytes=16 << 20)
+        await until(lambda: not worker.alive)
+        with pytest.raises(WorkerMemory, match="16 MiB"):
+            await worker.exchange(0)
+
+    run(scenario())
+
+
+def test_a_dead_zygote_is_replaced(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, LOOP)
+        task = asyncio.ensure_future(worker.exchange(None))
+        await until(lambda: worker.busy)
+        assert sandbox._zygote is not None
+        os.kill(sandbox._zygote.pid, signal.SIGKILL)
+        with pytest.raises(WorkerCrashed, match="because the sandbox did"):
+            await task
+        assert await ask_once(sandbox, ECHO) is None
+        await until(lambda: not exists(worker.pid))
+
+    run(scenario())
+
+
+def test_closing_ends_every_process(run: Any) -> None:
+    async def scenario() -> None:
+        sandbox = Sandbox(SandboxSettings())
+        await sandbox.start()
+        worker = await probe(sandbox, ECHO)
+        busy = await probe(sandbox, LOOP)
+        task = asyncio.ensure_future(busy.exchange(None))
+        await until(lambda: busy.busy)
+        assert sandbox._zygote is not None
+        pids = [worker.pid, busy.pid, sandbox._zygote.pid]
+        await sandbox.close()
+        with pytest.raises(WorkerDied):
+            await task
+        with pytest.raises(SandboxUnavailable):
+            await probe(sandbox, ECHO)
+        await until(lambda: not any(exists(pid) for pid in pids))
+
+    run(scenario())
+
+
+def test_a_zygote_that_does_not_start_is_told(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zygote, "command", lambda *_: (["/bin/false"], {}))
+
+    async def scenario() -> None:
+        with pytest.raises(SandboxUnavailable, match="did not start"):
+            await Sandbox(SandboxSettings()).start()
+
+    run(scenario())
+
+
+def test_the_pool_works_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        sandbox = Sandbox(SandboxSettings(workers=2))
+        await sandbox.start()
+        try:
+            worker = await probe(sandbox, ECHO)
+            for request in ("x", "y" * 3_000_000):
+                assert msgspec.msgpack.decode(await worker.exchange(request)) == request
+            with pytest.raises(WorkerTimeout):
+                await ask_once(sandbox, LOOP, SHORT)
+            with pytest.raises(WorkerCrashed, match="signal 11"):
+                await ask_once(sandbox, "import ctypes\ndef handle(r, c): ctypes.string_at(0)")
+        finally:
+            await sandbox.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
