@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import resource
 import signal
@@ -16,8 +15,8 @@ from typing import NamedTuple
 
 from streamsim.sandbox import kernel, landlock, seccomp, table
 
-CHANNEL, STATUS, RULES = 3, 4, 5
-"""A worker's descriptors: the channel to the host; until it runs, one to the zygote and the Landlock rules."""
+CHANNEL = 3
+"""A worker's descriptor of its channel to the host; beside 0-2, which are /dev/null, its only one."""
 
 
 class Layers(NamedTuple):
@@ -38,11 +37,13 @@ class Layers(NamedTuple):
 class Request(NamedTuple):
     """One worker to be: its descriptors, user and memory.
 
+    `status`: a pipe to the zygote, until the self-test has passed. `group`: its control group's list, or -1.
     `baseline`: bytes of address space and of data in use at the fork; `budget`: bytes that may be added.
     """
 
     channel: int
     status: int
+    group: int
     uid_index: int
     baseline: tuple[int, int]
     budget: int
@@ -59,14 +60,18 @@ def worker(layers: Layers, request: Request) -> None:
     """
     with _step("descriptors"):
         _descriptors(layers.rules, request)
+    if request.group >= 0:
+        with _step("cgroup"):
+            os.write(request.group, b"0")
+            os.close(request.group)
     with _step("rlimits"):
         _limits(request)
     with _step("privileges"):
         _privileges(layers, request.uid_index)
     if layers.rules >= 0:
         with _step("landlock"):
-            landlock.restrict(RULES)
-            os.close(RULES)
+            landlock.restrict(layers.rules)
+            os.close(layers.rules)
     if layers.filter is not None:
         with _step("seccomp"):
             layers.filter.install(os.getpid())
@@ -83,23 +88,19 @@ def _step(layer: str) -> Iterator[None]:
 def _descriptors(rules: int, request: Request) -> None:
     os.setsid()
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-work")
-    # Parked above their places first, so that no move overwrites another.
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    wanted = {0: null, 1: null, 2: null, CHANNEL: request.channel, STATUS: request.status}
-    if rules >= 0:
-        wanted[RULES] = rules
-    parked = {place: _park(descriptor) for place, descriptor in wanted.items()}
-    for place, descriptor in parked.items():
+    for place, descriptor in ((0, null), (1, null), (2, null), (CHANNEL, request.channel)):
         os.dup2(descriptor, place, inheritable=False)
-    kernel.setup("close_range", max(parked) + 1, table.ALL, 0)
+    first = CHANNEL + 1
+    for kept in sorted({rules, request.status, request.group} - {-1}):
+        if kept > first:
+            kernel.setup("close_range", first, kept - 1, 0)
+        first = kept + 1
+    kernel.setup("close_range", first, table.ALL, 0)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o777)
-
-
-def _park(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
 
 
 def _limits(request: Request) -> None:

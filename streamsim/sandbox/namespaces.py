@@ -42,7 +42,7 @@ def package() -> str:
 
 
 def trees(libraries: Iterable[str] = ()) -> list[str]:
-    """The directories that a worker may read: standard library, site packages, shared libraries, this package.
+    """What a worker may read: standard library, site packages, shared libraries, this package.
 
     :param libraries: further directories that policy code may import from.
     """
@@ -64,6 +64,8 @@ def attempt(how: str, readable: list[str]) -> OSError | None:
             os.write(writer, b"\0")
         except OSError as error:
             os.write(writer, f"{error.errno} {error.strerror}".encode())
+        except Exception as error:
+            os.write(writer, f"0 {error!r}".encode())
         finally:
             os._exit(0)
     os.close(writer)
@@ -97,7 +99,7 @@ def _unshare(flags: int) -> None:
 
 
 def _unshare_user() -> None:
-    """A helper that stays outside writes the id map: as root all ids (workers get their own), else one's own."""
+    """A helper that stays outside writes the id map: as root all ids, for the workers; else the own one."""
     identifiers = {"uid_map": os.geteuid(), "gid_map": os.getegid()}
     maps = {name: _map(name, own) for name, own in identifiers.items()}
     pid = os.getpid()
@@ -145,12 +147,9 @@ def _write(path: str, text: str) -> None:
 
 
 def _pivot(readable: list[str]) -> None:
-    sources = [(path, os.readlink(path)) for path in readable if os.path.islink(path) and _top(path)]
-    copies = [
-        (path, _clone(path))
-        for path in [*readable, *table.DEVICES]
-        if not (os.path.islink(path) and _top(path))
-    ]
+    # `/lib -> usr/lib` stays a symbolic link; any other path becomes a directory of its own.
+    links = {path: os.readlink(path) for path in table.SYSTEM_TREES if os.path.islink(path)}
+    copies = [(path, _clone(path)) for path in [*readable, *table.DEVICES] if path not in links]
     _mount(b"none", BUILD_AT.encode(), b"tmpfs", MS_NOSUID, b"mode=0755,size=1m")
     umask = os.umask(0o022)
     for path, tree in copies:
@@ -162,7 +161,7 @@ def _pivot(readable: list[str]) -> None:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         kernel.setup("move_mount", tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
         os.close(tree)
-    for path, points_to in sources:
+    for path, points_to in links.items():
         os.symlink(points_to, BUILD_AT + path)
     os.umask(umask)
     os.chdir(BUILD_AT)
@@ -170,11 +169,6 @@ def _pivot(readable: list[str]) -> None:
     kernel.checked(kernel.LIBC.umount2(b".", MNT_DETACH), "umount2")
     os.chdir("/")
     _restrict_mount(AT_FDCWD, b"/", ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV, 0)
-
-
-def _top(path: str) -> bool:
-    """`/lib -> usr/lib` stays a symbolic link; any other path becomes a directory of its own."""
-    return path in table.SYSTEM_TREES
 
 
 def _clone(path: str) -> int:

@@ -12,7 +12,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `root`: own (only the Python trees exist) or shared (Landlock alone hides files).
     `landlock`: ABI version, 0 if absent. `seccomp`: whether system calls are filtered.
     `uids`: first and number of the workers' own user ids; (own id, 0) if all run as the server's user.
-    `cgroup`: controllers in force per worker, empty if none. `readable`: workers can import what is not preloaded.
+    `cgroup`: controllers in force per worker, empty if none.
+    `readable`: workers can also import what is not preloaded.
     `versions`: of Python, the kernel and the preloaded libraries. `start_ms`: time that the start took.
     `missing`: layers without which it must not serve, each with its reason. `notes`: weaker, but acceptable.
     """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import struct
+from collections.abc import Container
 from typing import Final
 
 from streamsim.sandbox import kernel, table
@@ -20,8 +20,10 @@ Instruction = tuple[int, int, int, int]
 """(opcode, jump if true, jump if false, constant)."""
 
 
-def program(pid: int, machine: str = table.MACHINE) -> list[Instruction]:
+def program(pid: int, machine: str = table.MACHINE, without: Container[str] = ()) -> list[Instruction]:
     """The filter for a worker with process id `pid`.
+
+    :param without: names of the table that are refused nevertheless.
 
     A foreign architecture or ABI ends the process; a call of the table is allowed if its arguments pass;
     anything else answers EPERM (clone3: ENOSYS).
@@ -44,7 +46,7 @@ def program(pid: int, machine: str = table.MACHINE) -> list[Instruction]:
         code += [(JEQ, 0, 1, numbers[column]), (RET, 0, 0, ERRNO | answer)]
     for call in table.CALLS:
         number = (call.x86_64, call.aarch64)[column]
-        if number is None:
+        if number is None or call.name in without:
             continue
         block = _rows(call, pid) if call.when else [(RET, 0, 0, ALLOW)]
         code += [(JEQ, 0, len(block), number), *block]
@@ -96,8 +98,8 @@ class Filter:
 
     PLACEHOLDER: Final = 0x7FFFFFFE
 
-    def __init__(self) -> None:
-        self._code = assemble(program(self.PLACEHOLDER))
+    def __init__(self, without: Container[str] = ()) -> None:
+        self._code = assemble(program(self.PLACEHOLDER, without=without))
         self._mark = struct.pack("=I", self.PLACEHOLDER)
 
     def install(self, pid: int) -> None:
@@ -107,6 +109,3 @@ class Filter:
         """
         code = self._code.replace(self._mark, struct.pack("=I", pid))
         kernel.setup("seccomp", SET_MODE_FILTER, 0, ctypes.byref(_Program(len(code) // 8, code)))
-
-
-REFUSALS: Final = (errno.EPERM, errno.ENOSYS)

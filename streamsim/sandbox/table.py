@@ -33,11 +33,15 @@ class Test(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A system call that is allowed: if `when` is given, only if all tests of one of its rows hold."""
+    """A system call that is allowed: if `when` is given, only if all tests of one of its rows hold.
+
+    `only` says the same to people.
+    """
 
     name: str
     x86_64: int | None
     aarch64: int | None
+    only: str = ""
     when: tuple[tuple[Test, ...], ...] = ()
 
 
@@ -55,35 +59,41 @@ ARCHES: Final = {
 MACHINE: Final = platform.machine()
 
 READ_FLAGS: Final = os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-PROT_WRITE, PROT_EXEC, MAP_ANONYMOUS = 2, 4, 0x20
+PROT_WRITE, PROT_EXEC, MAP_ANONYMOUS, MAP_HUGETLB = 2, 4, 0x20, 0x40000
 TCGETS: Final = 0x5401
 
 CALLS: Final = (
-    # With checked arguments.
-    Call("openat", 257, 56, ((Test(2, (0,), ALL & ~READ_FLAGS),),)),
-    # Never writable and executable at once, and executable only from a file: no code made at run time.
+    Call("openat", 257, 56, "for reading", ((Test(2, (0,), ALL & ~READ_FLAGS),),)),
+    # Writable or executable, never both; executable only from a file. No huge pages: they are a shared stock.
     Call(
         "mmap",
         9,
         222,
+        "not writable and executable, not executable without a file, not in huge pages",
         (
-            (Test(2, (0,), PROT_EXEC),),
-            (Test(2, (PROT_EXEC,), PROT_EXEC | PROT_WRITE), Test(3, (0,), MAP_ANONYMOUS)),
+            (Test(2, (0,), PROT_EXEC), Test(3, (0,), MAP_HUGETLB)),
+            (Test(2, (PROT_EXEC,), PROT_EXEC | PROT_WRITE), Test(3, (0,), MAP_ANONYMOUS | MAP_HUGETLB)),
         ),
     ),
-    Call("mprotect", 10, 226, ((Test(2, (0,), PROT_EXEC),),)),
-    Call("ioctl", 16, 29, ((Test(1, (TCGETS, termios.TIOCGWINSZ)),),)),
+    Call("mprotect", 10, 226, "never to executable", ((Test(2, (0,), PROT_EXEC),),)),
+    Call("ioctl", 16, 29, "TCGETS, TIOCGWINSZ", ((Test(1, (TCGETS, termios.TIOCGWINSZ)),),)),
     Call(
         "fcntl",
         72,
         25,
+        "F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC",
         ((Test(1, (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)),),),
     ),
-    # Reading the own limits only: pid 0, no new limit.
-    Call("prlimit64", 302, 261, ((Test(0, (0,)), Test(2, (0,)), Test(2, (0,), high=True)),)),
-    Call("tgkill", 234, 131, ((Test(0, (OWN_PID,)),),)),
-    Call("setitimer", 38, 103, ((Test(0, (signal.ITIMER_REAL,)),),)),
-    Call("sched_getaffinity", 204, 123, ((Test(0, (0, OWN_PID)),),)),
+    Call(
+        "prlimit64",
+        302,
+        261,
+        "to read the own limits",
+        ((Test(0, (0,)), Test(2, (0,)), Test(2, (0,), high=True)),),
+    ),
+    Call("tgkill", 234, 131, "to itself", ((Test(0, (OWN_PID,)),),)),
+    Call("setitimer", 38, 103, "ITIMER_REAL", ((Test(0, (signal.ITIMER_REAL,)),),)),
+    Call("sched_getaffinity", 204, 123, "of itself", ((Test(0, (0, OWN_PID)),),)),
     # Open descriptors: the channel, and files that were opened for reading.
     Call("read", 0, 63),
     Call("write", 1, 64),
@@ -192,7 +202,6 @@ LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1 << 2, 1 << 3
 SYSTEM_TREES: Final = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
 DEVICES: Final = ("/dev/null", "/dev/urandom")
 
-# A worker may own the channel and what it reads; 64 is enough for imports and for data files.
 CPU_SECONDS: Final = 3600
 """CPU time of a worker's whole life; the pool's own clocks bound a call."""
 RLIMITS: Final = {
@@ -208,11 +217,20 @@ RLIMITS: Final = {
     resource.RLIMIT_RTPRIO: 0,
     resource.RLIMIT_STACK: 8 * MIB,
 }
+# File of the control group -> value; None stands for the memory budget + slack.
+CGROUP: Final[dict[str, dict[str, int | None]]] = {
+    "memory": {"memory.max": None, "memory.swap.max": 0, "memory.oom.group": 1},
+    "pids": {"pids.max": 1},
+    "hugetlb": {"hugetlb.2MB.max": 0, "hugetlb.1GB.max": 0},
+}
+CGROUP_SLACK: Final = 64 * MIB
+"""For page cache and kernel memory, which the budget does not mean."""
+
 MEMORY_RLIMITS: Final = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 """Baseline of the freshly forked worker + its budget."""
 
 UID_RANGES: Final = ((1_879_048_192, 65_536), (61_184, 4_336))
-"""(first, count) of worker uids, the first that the user namespace maps: unassigned, else systemd's dynamic range."""
+"""(first, count) of worker uids: a range that nobody assigns, else systemd's dynamic one."""
 
 OOM_SCORE_ADJ: Final = 800
 """When the machine runs out of memory, workers go before the server and its stores."""
