@@ -1,0 +1,124 @@
+"""A decision service on real parts: a sandbox per session, a new SQLite file per test, a clock to turn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamsim.storage.sqlite import SQLiteStore
+
+from streamsim.decisions.batch import LaneSettings
+from streamsim.decisions.calls import Reward
+from streamsim.decisions.service import Decisions, wall_clock_ms
+from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
+from streamsim.storage.contract import Experiment, LogKind
+
+LIMITS = Limits(cpu_ms=300, wall_ms=500, grace_ms=200, memory_bytes=64 << 20)
+
+
+class Bench:
+    """Experiments and calls on one installation; `more()` is a second server process on it."""
+
+    def __init__(self, folder: Path, run: Callable[..., Any], sandbox: Sandbox) -> None:
+        self.now_ms = wall_clock_ms()
+        self.run = run
+        self.sandbox = sandbox
+        self.file = folder / "streamsim.db"
+        self.stores: list[SQLiteStore] = []
+        self.processes: list[Decisions] = []
+        self.refused = 0
+        self.decisions = self.more()
+        self.store = self.stores[0]
+
+    def more(self, ahead_ms: int = 0, **lane: Any) -> Decisions:
+        """A server process whose clock is ahead of the others' by so much."""
+        store = SQLiteStore(self.file)
+        self.run(store.open())
+        decisions = Decisions(
+            store,
+            self.sandbox,
+            lane=LaneSettings(**lane),
+            limits=LIMITS,
+            now_ms=lambda: self.now_ms + ahead_ms,
+            observe=self._observe,
+        )
+        self.stores.append(store)
+        self.processes.append(decisions)
+        return decisions
+
+    def _observe(self, _calls: int, refused: bool) -> None:
+        self.refused += refused
+
+    def close(self) -> None:
+        for decisions in self.processes:
+            self.run(decisions.close())
+        for store in self.stores:
+            self.run(store.close())
+
+    def experiment(
+        self,
+        get_action: str = "",
+        set_reward: str = "",
+        id: str = "e1",
+        tenant: str = "ann",
+        **properties: Any,
+    ) -> str:
+        code = {"get_context": "", "get_action": get_action, "get_reward": "", "set_reward": set_reward}
+        self.run(
+            self.store.create_experiment(
+                Experiment(
+                    id=id,
+                    key="k",
+                    tenant=tenant,
+                    name=f"name of {id}",
+                    code=code,
+                    properties=properties,
+                    created_ms=self.now_ms,
+                    modified_ms=self.now_ms,
+                )
+            )
+        )
+        return id
+
+    def decide(self, context: dict[str, Any] | None = None, id: str = "e1") -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run(self.decisions.get_action(id, "k", context or {})))
+        return answer
+
+    def reward(self, reward: Any = 1, id: str = "e1", **fields: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run(self.learn(self.decisions, reward, id, **fields)))
+        return answer
+
+    @staticmethod
+    async def learn(decisions: Decisions, reward: Any = 1, id: str = "e1", **fields: Any) -> bytes:
+        return await decisions.set_reward(id, "k", Reward(asyncio.get_running_loop(), reward, **fields))
+
+    def log(self, kind: LogKind, id: str = "e1") -> list[dict[str, Any]]:
+        """All rows of a log, oldest first."""
+        rows = self.run(self.store.read_log(id, kind, limit=100_000))
+        return [json.loads(row.data) for row in reversed(rows)]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Callable[..., Any]]:
+    """One event loop for all tests of a module: a sandbox belongs to its loop, and takes a second to start."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+@pytest.fixture(scope="module")
+def sandbox(run: Callable[..., Any]) -> Iterator[Sandbox]:
+    sandbox = Sandbox(SandboxSettings(workers=8))
+    run(sandbox.start())
+    yield sandbox
+    run(sandbox.close())
+
+
+@pytest.fixture
+def bench(tmp_path: Path, run: Callable[..., Any], sandbox: Sandbox) -> Iterator[Bench]:
+    bench = Bench(tmp_path, run, sandbox)
+    yield bench
+    bench.close()

@@ -1,0 +1,383 @@
+"""The lane on a real sandbox and a real SQLite file: I1 to I5 within and across processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from streamsim.decisions.calls import Reward
+from streamsim.errors import (
+    Conflict,
+    NotFound,
+    PolicyCrashed,
+    PolicyError,
+    PolicyMemory,
+    PolicyRejected,
+    PolicyTimeout,
+    TooManyRequests,
+    Unauthorized,
+    Unprocessable,
+)
+from streamsim.storage.contract import Scope
+
+from .conftest import Bench
+
+COUNT = """
+stored = self.get_theta(key="n", value="all")
+self.set_theta({"n": stored.get("n", 0) + 1}, key="n", value="all")
+"""
+SHOW = 'self.action["n"] = self.get_theta(key="n", value="all").get("n", 0)'
+
+
+def count(bench: Bench, id: str = "e1") -> int:
+    rows = bench.run(bench.store.read_theta(Scope(id, "_theta", "n", "all"))).rows
+    return sum(json.loads(data)["n"] for data, _ in rows.values())
+
+
+def test_a_decision_is_answered_and_logged(bench: Bench) -> None:
+    bench.experiment('self.action["arm"] = self.context["x"] * 2; self.action["propensity"] = 0.25')
+    assert bench.decide({"x": 21}) == {"action": {"arm": 42, "propensity": 0.25}}
+    assert bench.log("action") == [
+        {"context": {"x": 21}, "action": {"arm": 42, "propensity": 0.25}, "propensity": 0.25}
+    ]
+
+
+def test_concurrent_rewards_lose_no_update(bench: Bench) -> None:
+    bench.experiment(SHOW, COUNT)
+    other = bench.more()
+
+    async def hammer() -> None:
+        await asyncio.gather(*(bench.learn([bench.decisions, other][i % 2]) for i in range(600)))
+
+    bench.run(hammer())
+    assert count(bench) == 600
+    assert len(bench.log("reward")) == 600
+    assert bench.refused > 0  # else the two processes never met, and this shows nothing
+
+
+def test_a_reward_is_seen_by_the_next_decision_of_another_process(bench: Bench) -> None:
+    bench.experiment(SHOW, COUNT)
+    other = bench.more()
+    for expected in range(1, 20):
+        bench.run(bench.learn([bench.decisions, other][expected % 2]))
+        answer = bench.run([other, bench.decisions][expected % 2].get_action("e1", "k", {}))
+        assert json.loads(answer) == {"action": {"n": expected}}
+
+
+def test_one_bad_call_hurts_only_itself(bench: Bench) -> None:
+    bench.experiment(
+        SHOW,
+        COUNT
+        + """
+bad = self.reward
+if bad == "raise": raise ValueError("no such reward")
+if bad == "loop":
+    while True: pass
+if bad == "memory": x = bytearray(1 << 30)
+if bad == "crash":
+    import ctypes; ctypes.string_at(0)
+if bad == "nan": self.set_theta({"n": float("nan")}, key="n", value="all")
+""",
+    )
+    kinds: dict[str, type[BaseException]] = {
+        "raise": PolicyError,
+        "loop": PolicyTimeout,
+        "memory": PolicyMemory,
+        "crash": PolicyCrashed,
+        "nan": PolicyRejected,
+    }
+
+    async def mixed() -> list[Any]:
+        rewards = [bad if i % 4 == 1 else 1 for i in range(8) for bad in kinds]
+        calls = [bench.learn(bench.decisions, reward) for reward in rewards]
+        return list(zip(rewards, await asyncio.gather(*calls, return_exceptions=True), strict=True))
+
+    ends = bench.run(mixed())
+    for reward, end in ends:
+        if reward in kinds:
+            assert type(end) is kinds[reward], (reward, end)
+        else:
+            assert end == b'{"status":"success"}'
+    good = sum(1 for reward, _ in ends if reward == 1)
+    assert count(bench) == good == len(bench.log("reward"))
+
+
+def test_an_error_names_piece_line_type_and_message(bench: Bench) -> None:
+    bench.experiment("x = 1\ny = self.context['price'] / 0\n")
+    with pytest.raises(PolicyError) as caught:
+        bench.decide({"price": 3})
+    assert caught.value.detail == {
+        "piece": "get_action",
+        "line": 2,
+        "type": "ZeroDivisionError",
+        "message": "division by zero",
+    }
+    assert bench.log("action") == []
+
+
+def test_effects_of_a_call_that_fails_late_are_undone(bench: Bench) -> None:
+    bench.experiment("", COUNT + 'self.log_data({"a": 1})\nif self.reward == 0: raise RuntimeError("late")\n')
+    bench.reward(1)
+    with pytest.raises(PolicyError):
+        bench.reward(0)
+    bench.reward(1)
+    assert count(bench) == 2
+    assert bench.log("manual") == [{"a": 1}, {"a": 1}]
+
+
+def test_wrong_key_and_unknown_experiment_look_the_same(bench: Bench) -> None:
+    bench.experiment(SHOW)
+    errors = []
+    for id, key in (("e1", "wrong"), ("e2", "k"), ("e" * 500, "k")):
+        with pytest.raises(Unauthorized) as caught:
+            bench.run(bench.decisions.get_action(id, key, {}))
+        errors.append(caught.value.message)
+    assert len(set(errors)) == 1
+
+
+def test_edits_and_archiving_in_another_process_are_seen_at_once(bench: Bench) -> None:
+    bench.experiment('self.action["v"] = 1')
+    other = bench.more()
+    assert json.loads(bench.run(other.get_action("e1", "k", {}))) == {"action": {"v": 1}}
+    stored = bench.run(bench.store.get_experiment("e1"))
+    code = stored.code | {"get_action": 'self.action["v"] = 2'}
+    fields = {f: getattr(stored, f) for f in stored.__struct_fields__} | {"code": code}
+    bench.run(bench.store.update_experiment(type(stored)(**fields)))
+    assert json.loads(bench.run(other.get_action("e1", "k", {}))) == {"action": {"v": 2}}
+    bench.run(bench.store.archive_experiment("ann", "e1", bench.now_ms))
+    with pytest.raises(Unauthorized):
+        bench.run(other.get_action("e1", "k", {}))
+    assert len(bench.log("action")) == 2
+
+
+# ---- advice ids
+
+
+def advised(bench: Bench, **properties: Any) -> str:
+    bench.experiment(
+        'self.action["a"] = 1',
+        COUNT,
+        advice_id=True,
+        **({"delta_hours": 1, "default_reward": {"v": 0}} | properties),
+    )
+    advice_id: str = bench.decide({"c": 3})["advice_id"]
+    return advice_id
+
+
+def test_an_advice_id_is_redeemed_once_by_fifty_callers_in_two_processes(bench: Bench) -> None:
+    advice_id = advised(bench)
+    other = bench.more()
+
+    async def race() -> list[Any]:
+        calls = (bench.learn([bench.decisions, other][i % 2], 1, advice_id=advice_id) for i in range(50))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    ends = bench.run(race())
+    assert sum(isinstance(end, bytes) for end in ends) == 1
+    assert sum(isinstance(end, Conflict) for end in ends) == 49
+    assert count(bench) == 1
+    assert bench.log("reward") == [
+        {"context": {"c": 3}, "action": {"a": 1}, "reward": 1, "advice_id": advice_id}
+    ]
+
+
+def test_a_reward_races_its_time_out_and_one_of_them_counts(bench: Bench) -> None:
+    bench.experiment('self.action["a"] = 1', COUNT, advice_id=True, delta_hours=1, default_reward={"v": 0})
+    late = bench.more(ahead_ms=3_600_001)
+    won = {"reward": 0, "timeout": 0}
+    for round in range(30):
+        advice_id = bench.decide()["advice_id"]
+
+        async def race(advice_id: str = advice_id, round: int = round) -> list[Any]:
+            timing_out = asyncio.ensure_future(late.time_out_advices())
+            for _ in range(round // 2):  # let it get further and further before the reward comes
+                await asyncio.sleep(0)
+            calls = [bench.learn(bench.decisions, 1, advice_id=advice_id) for _ in range(3)]
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            await timing_out
+            return ends
+
+        ends = bench.run(race())
+        accepted = sum(isinstance(end, bytes) for end in ends)
+        assert accepted + sum(isinstance(end, Conflict) for end in ends) == 3
+        assert accepted <= 1
+        won["reward" if accepted else "timeout"] += 1
+        assert count(bench) == round + 1
+    rows = bench.log("reward")
+    assert len(rows) == 30
+    assert sum("timeout" in row for row in rows) == won["timeout"]
+
+
+def test_past_its_time_a_reward_is_refused_though_the_job_has_not_come_yet(bench: Bench) -> None:
+    advice_id = advised(bench)
+    bench.now_ms += 3_600_000
+    with pytest.raises(Conflict, match="past its delta_hours"):
+        bench.reward(1, advice_id=advice_id)
+    assert bench.run(bench.decisions.time_out_advices()) == 1
+
+
+def test_the_default_reward_counts_when_delta_hours_are_over(bench: Bench) -> None:
+    advice_id = advised(bench)
+    assert bench.run(bench.decisions.time_out_advices()) == 0
+    bench.now_ms += 3_600_000
+    assert bench.run(bench.decisions.time_out_advices()) == 1
+    assert bench.run(bench.decisions.time_out_advices()) == 0
+    with pytest.raises(Conflict, match="default_reward"):
+        bench.reward(1, advice_id=advice_id)
+    assert bench.log("reward") == [
+        {"context": {"c": 3}, "action": {"a": 1}, "reward": {"v": 0}, "advice_id": advice_id, "timeout": True}
+    ]
+    assert count(bench) == 1
+
+
+def test_a_default_reward_that_the_code_fails_on_does_not_come_due_for_ever(bench: Bench) -> None:
+    bench.experiment("", "1 / 0", advice_id=True, delta_hours=0, default_reward={"v": 0})
+    advice_id = bench.decide()["advice_id"]
+    assert bench.run(bench.decisions.time_out_advices()) == 1
+    assert bench.run(bench.decisions.time_out_advices()) == 0
+    assert bench.log("reward") == []
+    (row,) = bench.log("manual")
+    assert row["advice_id"] == advice_id
+    assert "ZeroDivisionError" in row["error"]
+
+
+def test_a_reward_that_failed_leaves_its_advice_open(bench: Bench) -> None:
+    bench.experiment("", 'if self.reward == 0: raise ValueError("zero")', advice_id=True, delta_hours=1)
+    advice_id = bench.decide()["advice_id"]
+    with pytest.raises(PolicyError):
+        bench.reward(0, advice_id=advice_id)
+    assert bench.reward(1, advice_id=advice_id) == {"status": "success"}
+
+
+def test_unknown_advice_ids_are_named(bench: Bench) -> None:
+    bench.experiment("", "")
+    with pytest.raises(NotFound) as caught:
+        bench.reward(1, advice_id="nope")
+    assert caught.value.field == "advice_id"
+
+
+# ---- idempotency keys
+
+
+def test_a_repeated_idempotency_key_is_one_update_and_the_same_answer(bench: Bench) -> None:
+    bench.experiment("", COUNT)
+    other = bench.more()
+
+    async def repeat() -> list[bytes]:
+        calls = (bench.learn([bench.decisions, other][i % 2], 1, idempotency_key="i") for i in range(20))
+        return await asyncio.gather(*calls)
+
+    assert set(bench.run(repeat())) == {b'{"status":"success"}'}
+    assert count(bench) == 1
+    with pytest.raises(Unprocessable):
+        bench.reward(2, idempotency_key="i")
+    assert bench.reward(1, idempotency_key="j") == {"status": "success"}
+    assert count(bench) == 2
+
+
+def test_a_repeated_request_for_an_advice_id_is_answered_as_before(bench: Bench) -> None:
+    advice_id = advised(bench)
+    for _ in range(2):
+        assert bench.reward(1, advice_id=advice_id, idempotency_key="i") == {"status": "success"}
+    with pytest.raises(Conflict):
+        bench.reward(1, advice_id=advice_id, idempotency_key="other")
+    assert count(bench) == 1
+
+
+# ---- nesting
+
+
+def test_a_nested_experiment_shares_the_transaction(bench: Bench) -> None:
+    bench.experiment(SHOW, COUNT, id="inner")
+    bench.experiment(
+        'inner = Experiment("inner"); self.action = inner.run_action_code(self.context)',
+        'inner = Experiment("inner"); inner.run_reward_code(self.context, self.action, self.reward)\n'
+        "if self.reward == 0: raise ValueError('undone')",
+    )
+    other = bench.more()
+    bench.reward(1)
+    with pytest.raises(PolicyError, match="undone"):
+        bench.reward(0)
+    bench.run(bench.learn(other, 1, "inner"))
+    bench.reward(1)
+    assert bench.decide() == {"action": {"n": 3}}
+    assert count(bench, "inner") == 3
+
+
+def test_another_tenants_experiment_cannot_be_opened(bench: Bench) -> None:
+    bench.experiment(SHOW, COUNT, id="bobs", tenant="bob")
+    bench.experiment('Experiment("bobs").run_action_code({})', id="e1")
+    bench.experiment('Experiment("none").run_action_code({})', id="e2")
+    for id, name in (("e1", "bobs"), ("e2", "none")):
+        with pytest.raises(PolicyError, match=f"there is no experiment '{name}'"):
+            bench.decide(id=id)
+
+
+def test_an_edit_of_a_nested_experiment_is_seen(bench: Bench) -> None:
+    bench.experiment('self.action["v"] = 1', id="inner")
+    bench.experiment('self.action = Experiment("inner").run_action_code({})')
+    assert bench.decide() == {"action": {"v": 1}}
+    stored = bench.run(bench.store.get_experiment("inner"))
+    fields = {f: getattr(stored, f) for f in stored.__struct_fields__}
+    fields["code"] = stored.code | {"get_action": 'self.action["v"] = 2'}
+    bench.run(bench.store.update_experiment(type(stored)(**fields)))
+    assert bench.decide() == {"action": {"v": 2}}
+
+
+# ---- bounds
+
+
+def test_beyond_the_queue_bound_calls_are_refused_and_the_others_answered(bench: Bench) -> None:
+    bench.experiment("", COUNT)
+    narrow = bench.more(queue=10, batch=4)
+
+    async def flood() -> list[Any]:
+        calls = (bench.learn(narrow) for _ in range(50))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    ends = bench.run(flood())
+    answered = sum(isinstance(end, bytes) for end in ends)
+    assert answered == count(bench) >= 10
+    assert all(isinstance(end, bytes | TooManyRequests) for end in ends)
+
+
+def test_a_caller_that_went_away_harms_nobody(bench: Bench) -> None:
+    bench.experiment("", COUNT)
+
+    async def leave() -> None:
+        tasks = [asyncio.ensure_future(bench.learn(bench.decisions)) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bench.learn(bench.decisions)
+
+    bench.run(leave())
+    assert count(bench) == len(bench.log("reward"))
+
+
+def test_code_that_does_not_compile_is_named(bench: Bench) -> None:
+    from streamsim.errors import BadRequest
+
+    good = {"get_context": "", "get_action": "a = 1", "get_reward": "", "set_reward": ""}
+    bench.run(bench.decisions.check_code(good))
+    with pytest.raises(BadRequest) as caught:
+        bench.run(bench.decisions.check_code(good | {"set_reward": "a = 1\nif:\n"}))
+    assert caught.value.field == "set_reward"
+    assert caught.value.detail["line"] == 2
+
+
+def test_rewards_of_one_batch_see_each_other(bench: Bench) -> None:
+    bench.experiment("", COUNT)
+
+    async def together() -> None:
+        loop = asyncio.get_running_loop()
+        await bench.decisions.find("e1")
+        calls = [Reward(loop, 1) for _ in range(30)]
+        await asyncio.gather(*(bench.decisions.set_reward("e1", "k", call) for call in calls))
+
+    bench.run(together())
+    assert count(bench) == 30
