@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamsim.storage.sqlite import SQLiteStore
 
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.service import Decisions, wall_clock_ms
 from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.storage.contract import Experiment, LogKind
+from streamsim.storage.sqlite import SQLiteStore
 
 LIMITS = Limits(cpu_ms=300, wall_ms=500, grace_ms=200, memory_bytes=64 << 20)
 
@@ -104,7 +104,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Callable[..., Any]]:
-    """One event loop for all tests of a module: a sandbox belongs to its loop, and takes a second to start."""
+    """One event loop for all tests of a module: a sandbox belongs to its loop, and starts slowly."""
     with asyncio.Runner() as runner:
         yield runner.run
 
