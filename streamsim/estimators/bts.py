@@ -24,7 +24,7 @@ class BTS:
     :param m: number of replicates. If fewer are stored, copies of stored ones are added; if more, the first
         m are kept.
     :param default_params: state of fresh replicates.
-    :param param_noise: add normal noise to all lists in `default_params`, so that fresh replicates differ.
+    :param param_noise: add normal noise to the vectors in `default_params`, so that fresh replicates differ.
     :param noisesd: its standard deviation.
     :raises ValueError: naming the argument of another form.
     """
@@ -90,13 +90,16 @@ class BTS:
 
 
 def _fresh(state: Mapping[str, Any], noise: float) -> dict[str, Any]:
-    return {name: _noisy(value, noise) if isinstance(value, list) else value for name, value in state.items()}
+    return {
+        name: _noisy(value, noise) if noise and isinstance(value, list) else value
+        for name, value in state.items()
+    }
 
 
-def _noisy(value: list[Any], noise: float) -> Any:
+def _noisy(value: list[Any], noise: float) -> list[Any]:
     mean = np.array(value, dtype=float)
-    error = np.random.normal(0.0, noise, mean.shape) if noise else np.zeros(mean.shape)
-    if mean.ndim == 2 and mean.shape[0] == mean.shape[1]:
-        # A precision matrix has to stay symmetric.
-        error = np.triu(error) + np.triu(error, 1).T
-    return (mean + error).tolist()
+    if mean.ndim == 2 and mean.shape[0] == mean.shape[1] > 1:
+        # A matrix of sums of squares with noise in it may have no inverse, and no meaning.
+        return value
+    noisy: list[Any] = (mean + np.random.normal(0.0, noise, mean.shape)).tolist()
+    return noisy
