@@ -1,0 +1,28 @@
+-- Removes outbox entries whose rows are in MongoDB, each once, whoever comes first.
+--
+-- KEYS  1 outbox (stream)  2 meta (hash)  3... experiments (hashes)
+-- ARGV  1 group  then for each entry
+--         id, rows, bytes, list of (place in KEYS of an experiment, counter): rows that the log had already,
+--         whose count is taken back
+-- Returns how many entries were removed
+
+local call = redis.call
+local at = 1
+local function take() at = at + 1 return ARGV[at] end
+
+local removed, rows, bytes = 0, 0, 0
+while at < #ARGV do
+  local id, entry_rows, entry_bytes = take(), tonumber(take()), tonumber(take())
+  local repeated = {}
+  for i = 1, tonumber(take()) do repeated[i] = {KEYS[tonumber(take())], take()} end
+  call('XACK', KEYS[1], ARGV[1], id)
+  if call('XDEL', KEYS[1], id) == 1 then
+    removed, rows, bytes = removed + 1, rows + entry_rows, bytes + entry_bytes
+    for _, one in ipairs(repeated) do call('HINCRBY', one[1], one[2], -1) end
+  end
+end
+if removed > 0 then
+  call('HINCRBY', KEYS[2], 'rows', string.format('%.0f', -rows))
+  call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -bytes))
+end
+return removed

@@ -1,0 +1,139 @@
+"""The connection to Redis: one server or a cluster, scripts by their hash, and what to do when it is away.
+
+A call that meets a lost connection, a server that loads its data, or a cluster that fails over is repeated
+until `patience_s` is over. So every script that is called through here must be safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, NoReturn
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from streamsim.storage.contract import StoreUnavailable
+
+Arg = str | bytes | int
+
+# Errors of a server that may be well again soon, by the word they begin with.
+_PASSING = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "UNKILLABLE", "BUSY", "READONLY")
+_REFUSING = ("MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS")
+_AWAY = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    ClusterDownError,
+    RedisClusterException,
+    OSError,
+)
+
+
+class Script:
+    """A Lua script of this folder, known to the server by its SHA-1."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = resources.files(__package__).joinpath(f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+class Link:
+    """A client of one Redis installation.
+
+    :param url: `redis://`, `rediss://` or `unix://`, as redis-py reads it; any node of a cluster will do.
+    :param connections: most connections at once, per node.
+    :param patience_s: for how long a call waits for a Redis that is away.
+    """
+
+    def __init__(self, url: str, *, connections: int = 32, patience_s: float = 5.0) -> None:
+        self._url = url
+        self._connections = connections
+        self._patience_s = patience_s
+        self._client: Redis | RedisCluster | None = None
+        self.server: dict[str, Any] = {}
+
+    @property
+    def place(self) -> str:
+        """Host or socket, without credentials."""
+        return self._url.partition("://")[2].partition("?")[0].rpartition("@")[2]
+
+    async def open(self) -> None:
+        """:raises StoreUnavailable: Redis cannot be reached, or is older than 6.2."""
+        options: dict[str, Any] = {
+            "socket_connect_timeout": 2,
+            "socket_timeout": max(self._patience_s, 1),
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        pool = BlockingConnectionPool.from_url(
+            self._url, max_connections=self._connections, timeout=self._patience_s, **options
+        )
+        self._client = Redis(connection_pool=pool)
+        self.server = await self.command("INFO")
+        version = tuple(int(part) for part in str(self.server["redis_version"]).split(".")[:2])
+        if version < (6, 2):
+            raise StoreUnavailable(f"Redis {self.server['redis_version']}: 6.2 or newer is needed")
+        if self.server.get("cluster_enabled"):
+            await self.close()
+            options["retry"] = Retry(NoBackoff(), 1)
+            self._client = RedisCluster.from_url(self._url, max_connections=self._connections, **options)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+            if isinstance(client, Redis):
+                await client.connection_pool.disconnect()
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Arg] = ()) -> Any:
+        """Run a script; one round trip, unless the server does not know it yet."""
+        try:
+            return await self.command("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.command("EVAL", script.source, len(keys), *keys, *args)
+
+    async def command(self, *words: Arg) -> Any:
+        """:raises StoreUnavailable:"""
+        deadline, pause = time.monotonic() + self._patience_s, 0.01
+        while True:
+            if self._client is None:
+                raise StoreUnavailable("the connection to Redis is closed")
+            try:
+                return await self._client.execute_command(*words)
+            except (AuthenticationError, OutOfMemoryError) as error:
+                self._refused(error)
+            except NoScriptError:
+                raise
+            except _AWAY as error:
+                reason: Exception = error
+            except ResponseError as error:
+                if str(error).startswith(_REFUSING):
+                    self._refused(error)
+                if not str(error).startswith(_PASSING):
+                    raise
+                reason = error
+            if time.monotonic() + pause > deadline:
+                raise StoreUnavailable(f"Redis is away: {reason}") from reason
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.25)
+
+    def _refused(self, error: RedisError) -> NoReturn:
+        raise StoreUnavailable(f"Redis refuses: {error}") from error

@@ -1,0 +1,203 @@
+"""From Redis to MongoDB: log rows leave a tenant's outbox only when MongoDB has them.
+
+Every process drains. The entries of an outbox are handed out by a consumer group, so that processes do
+different work; who holds one for too long has died, and another takes it. That two processes bring the same
+entry at once does no harm: a row's id is its `_id`, and an entry is removed, and counted as removed, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.keys import Keys
+from streamsim.storage.link import Arg, Link, Script
+from streamsim.storage.mongo import ArchivedRow, MongoArchive
+from streamsim.storage.records import unpack_log
+
+log = logging.getLogger("streamsim.storage")
+
+_GROUP = "drain"
+_FETCH = Script("fetch")
+_ACK = Script("ack")
+# Counters in the hash of an experiment, by the kind of log that they count.
+_COUNTERS = {"action": "actions", "reward": "rewards"}
+# A position is the version of the commit, and the place of the row in it.
+_PLACE_BITS = 16
+
+
+class _Entry(NamedTuple):
+    version: int
+    bytes: int
+    rows: list[ArchivedRow]
+
+
+class Outbox:
+    """Drains the outboxes of all tenants.
+
+    :param tenants: names of all tenants, some at a time.
+    :param entries: most entries (commits with log rows) moved at once.
+    :param held_ms: after how long another process takes an entry over.
+    :param linger_s: how long rows wait for others to be moved together with.
+    :param sweep_s: how often every outbox is looked at, for what dead processes left.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        archive: MongoArchive,
+        tenants: Callable[[], AsyncIterator[list[str]]],
+        *,
+        entries: int = 64,
+        held_ms: int = 30_000,
+        linger_s: float = 0.1,
+        sweep_s: float = 10.0,
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._archive = archive
+        self._all_tenants = tenants
+        self._entries = entries
+        self._held_ms = held_ms
+        self._linger_s = linger_s
+        self._sweep_s = sweep_s
+        self._dirty: dict[str, None] = {}
+        self._woken = asyncio.Event()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._task: asyncio.Task[None] | None = None
+        self._trouble = ""
+
+    def start(self) -> None:
+        """Drain in the background from now on."""
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def stop(self, *, patience_s: float = 3.0) -> None:
+        """Move what this process committed, if MongoDB takes it in time; another process moves the rest."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._dirty:
+                    await self.flush(self._dirty.popitem()[0])
+        except (StoreUnavailable, TimeoutError) as error:
+            log.info("log rows stay in the outbox: %s", error or "MongoDB is slow")
+
+    def wake(self, tenant: str) -> None:
+        """There are rows in this tenant's outbox."""
+        self._dirty[tenant] = None
+        self._woken.set()
+
+    async def waiting(self) -> int:
+        """Log rows of all tenants that are not in MongoDB yet."""
+        total = 0
+        async for tenants in self._all_tenants():
+            rows = (self._link.command("HGET", self._keys.of(tenant).meta, "rows") for tenant in tenants)
+            total += sum(int(some or 0) for some in await asyncio.gather(*rows))
+        return total
+
+    async def flush(self, tenant: str) -> None:
+        """Move every row committed before this call, also those that another drainer holds.
+
+        :raises StoreUnavailable:
+        """
+        outbox, meta = self._keys.of(tenant).outbox, self._keys.of(tenant).meta
+        async with self._locks.setdefault(tenant, asyncio.Lock()):
+            if not await self._link.command("EXISTS", outbox):
+                return
+            last = (await self._link.command("HGET", meta, "seq")).decode()
+            while True:
+                found = await self._link.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
+                await self._move(tenant, [_entry(id, fields[b"rows"]) for id, fields in found])
+                if len(found) < self._entries:
+                    return
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        sweep_at = clock()
+        pause = 0.2
+        while True:
+            try:
+                async with asyncio.timeout_at(sweep_at):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(self._linger_s)
+            self._woken.clear()
+            try:
+                if clock() >= sweep_at:
+                    sweep_at = clock() + self._sweep_s
+                    await self._sweep()
+                for tenant in list(self._dirty):
+                    await self._drain(tenant)
+            except StoreUnavailable as error:
+                self._say(str(error))
+                self._woken.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            else:
+                self._say("")
+                pause = 0.2
+
+    def _say(self, trouble: str) -> None:
+        """One line when something is wrong, one when it is over."""
+        if trouble and not self._trouble:
+            log.warning("log rows wait in Redis, decisions go on: %s", trouble)
+        if self._trouble and not trouble:
+            log.warning("log rows reach MongoDB again")
+        self._trouble = trouble
+
+    async def _sweep(self) -> None:
+        async for tenants in self._all_tenants():
+            keys = (self._keys.of(tenant).outbox for tenant in tenants)
+            sizes = await asyncio.gather(*(self._link.command("XLEN", key) for key in keys))
+            self._dirty.update({tenant: None for tenant, size in zip(tenants, sizes, strict=True) if size})
+
+    async def _drain(self, tenant: str) -> None:
+        """Move what the group hands out, which leaves to other processes what they hold."""
+        self._dirty.pop(tenant, None)
+        try:
+            while True:
+                args: list[Arg] = [_GROUP, self._entries, self._held_ms]
+                found = await self._link.call(_FETCH, [self._keys.of(tenant).outbox], args)
+                await self._move(tenant, [_entry(id, fields[1]) for id, fields in found])
+                if len(found) < self._entries:
+                    return
+        except StoreUnavailable:
+            self._dirty[tenant] = None
+            raise
+
+    async def _move(self, tenant: str, entries: list[_Entry]) -> None:
+        if not entries:
+            return
+        repeated = await self._archive.append(row for entry in entries for row in entry.rows)
+        again: dict[int, list[ArchivedRow]] = {}
+        for row in repeated:
+            if row.kind in _COUNTERS:
+                again.setdefault(row.position >> _PLACE_BITS, []).append(row)
+        keys = self._keys.of(tenant)
+        places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
+        args: list[Arg] = [_GROUP]
+        for entry in entries:
+            uncount = again.get(entry.version, [])
+            args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
+            for row in uncount:
+                hash_key = keys.experiment(row.experiment)
+                args += (places.setdefault(hash_key, len(places) + 1), _COUNTERS[row.kind])
+        await self._link.call(_ACK, list(places), args)
+
+
+def _entry(id: bytes, blob: bytes) -> _Entry:
+    version = int(id.partition(b"-")[0])
+    rows = [
+        ArchivedRow(experiment, kind, row_id, version << _PLACE_BITS | place, date_ms, data)
+        for place, (experiment, kind, row_id, date_ms, data) in enumerate(unpack_log(blob))
+    ]
+    return _Entry(version, len(blob), rows)

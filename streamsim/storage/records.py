@@ -1,0 +1,63 @@
+"""How advices, idempotency records, theta rows and log rows look in Redis. Payloads stay to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+
+from streamsim.storage.contract import Advice, IdempotencyRecord, LogKind, LogRow, NewAdvice
+
+Redeemer = Literal["reward", "timeout"]
+STATE: Final[dict[Redeemer | None, bytes]] = {None: b"o", "reward": b"r", "timeout": b"t"}
+_REDEEMED_BY: Final = {state: by for by, state in STATE.items()}
+
+# experiment, kind, id, date, data
+OutboxRow = tuple[str, LogKind, str, int, bytes]
+_encode_rows = msgspec.msgpack.Encoder().encode
+_decode_rows = msgspec.msgpack.Decoder(list[OutboxRow]).decode
+
+
+def pack_advice(advice: NewAdvice | Advice) -> bytes:
+    """`<state>:<expires>:<length of context>:<context><action>`; state is o(pen), r(eward) or t(imeout)."""
+    state = STATE[advice.redeemed_by if isinstance(advice, Advice) else None]
+    return b"%b:%d:%d:%b%b" % (
+        state,
+        advice.expires_ms,
+        len(advice.context),
+        advice.context,
+        advice.action,
+    )
+
+
+def unpack_advice(experiment: str, id: str, record: bytes) -> Advice:
+    state, expires, size, rest = record.split(b":", 3)
+    cut = int(size)
+    return Advice(experiment, id, int(expires), rest[:cut], rest[cut:], _REDEEMED_BY[state])
+
+
+def pack_record(record: IdempotencyRecord) -> bytes:
+    """`<expires>:<length of fingerprint>:<fingerprint><answer>`"""
+    fingerprint = record.fingerprint.encode()
+    return b"%d:%d:%b%b" % (record.expires_ms, len(fingerprint), fingerprint, record.answer)
+
+
+def unpack_record(experiment: str, key: str, record: bytes) -> IdempotencyRecord:
+    expires, size, rest = record.split(b":", 2)
+    cut = int(size)
+    return IdempotencyRecord(experiment, key, rest[:cut].decode(), rest[cut:], int(expires))
+
+
+def unpack_row(row: bytes) -> tuple[bytes, int]:
+    """JSON text and version of a theta row."""
+    version, _, data = row.partition(b":")
+    return data, int(version)
+
+
+def pack_log(rows: Iterable[LogRow]) -> bytes:
+    return _encode_rows([(row.experiment, row.kind, row.id, row.date_ms, row.data) for row in rows])
+
+
+def unpack_log(blob: bytes) -> list[OutboxRow]:
+    return _decode_rows(blob)

@@ -1,0 +1,413 @@
+"""Redis: experiments, theta, advices, idempotency records, counters, claims and rate windows.
+
+Implements `DecisionStore`. Every change is one Lua script on the keys of one tenant (see keys.py), so it
+works on a single server as on a cluster. Every script may be sent again when an answer was lost: a token, or
+what the script does, makes the second time the same as the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable
+from uuid import uuid4
+
+import msgspec
+
+from streamsim.storage.contract import (
+    Advice,
+    Committed,
+    DuplicateName,
+    Experiment,
+    IdempotencyRecord,
+    Scope,
+    Stale,
+    StoreUnavailable,
+    Summary,
+    ThetaRows,
+    Transaction,
+)
+from streamsim.storage.keys import Keys, TenantKeys, split_member
+from streamsim.storage.link import Link, Script
+from streamsim.storage.records import unpack_advice, unpack_record
+from streamsim.storage.redis_commit import (
+    HighWater,
+    decode_committed,
+    decode_stale,
+    encode,
+    stale_sets,
+    theta_rows,
+)
+
+# How many tenants a job asks at once, and how many names it reads at once.
+_TENANTS_AT_ONCE = 32
+_PAGE = 500
+_CACHED_TENANTS = 100_000
+
+_COMMIT = Script("commit")
+_THETA = Script("theta")
+_CREATE = Script("create")
+_UPDATE = Script("update")
+_CLAIM = Script("claim")
+_HIT = Script("hit")
+_RETIRE = Script("retire")
+_FORGET = Script("forget")
+
+_encode_experiment = msgspec.json.Encoder().encode
+_decode_experiment = msgspec.json.Decoder(Experiment).decode
+
+
+class RedisDecisions:
+    """The part of the production store that serves decisions.
+
+    :param committed: told the tenant after each commit that left log rows in its outbox.
+    """
+
+    def __init__(
+        self, link: Link, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._high_water = high_water
+        self._committed = committed
+        self._tenants: dict[str, str] = {}
+        self._tenant_keys: dict[str, TenantKeys] = {}
+
+    # Who owns what.
+
+    def _of(self, tenant: str) -> TenantKeys:
+        keys = self._tenant_keys.get(tenant)
+        if keys is None:
+            if len(self._tenant_keys) >= _CACHED_TENANTS:
+                self._tenant_keys.clear()
+            keys = self._tenant_keys[tenant] = self._keys.of(tenant)
+        return keys
+
+    async def tenant_of(self, experiment: str) -> str | None:
+        """The tenant an experiment belongs to, which never changes."""
+        tenant = self._tenants.get(experiment)
+        if tenant is None:
+            found = await self._link.command("GET", self._keys.tenant(experiment))
+            if found is None:
+                return None
+            if len(self._tenants) >= _CACHED_TENANTS:
+                self._tenants.clear()
+            tenant = self._tenants[experiment] = found.decode()
+        return tenant
+
+    async def _home(self, experiment: str) -> TenantKeys | None:
+        tenant = await self.tenant_of(experiment)
+        return None if tenant is None else self._of(tenant)
+
+    async def tenants(self) -> AsyncIterator[list[str]]:
+        """All tenants that have, or had, experiments, some at a time."""
+        start = "-"
+        while True:
+            page = await self._link.command("ZRANGEBYLEX", self._keys.tenants, start, "+", "LIMIT", 0, _PAGE)
+            names = [name.decode() for name in page]
+            for first in range(0, len(names), _TENANTS_AT_ONCE):
+                yield names[first : first + _TENANTS_AT_ONCE]
+            if len(names) < _PAGE:
+                return
+            start = f"({names[-1]}"
+
+    # Experiments.
+
+    async def create_experiment(self, experiment: Experiment) -> None:
+        keys = self._of(experiment.tenant)
+        # The index first: an entry that leads nowhere does no harm, an experiment that nobody finds would.
+        index = self._keys.tenant(experiment.id)
+        await self._link.command("ZADD", self._keys.tenants, 0, experiment.tenant)
+        await self._link.command("SET", index, experiment.tenant, "NX")
+        if await self._link.command("GET", index) != experiment.tenant.encode():
+            raise DuplicateName(experiment.id)
+        await self._index_hourly(experiment)
+        stored = await self._link.call(
+            _CREATE,
+            [keys.experiment(experiment.id), keys.live, keys.names],
+            [
+                experiment.id,
+                experiment.name,
+                _encode_experiment(experiment),
+                experiment.revision,
+                experiment.modified_ms,
+                0 if experiment.archived else 1,
+                uuid4().hex,
+            ],
+        )
+        if not stored:
+            raise DuplicateName(experiment.name)
+
+    async def get_experiment(self, experiment: str) -> Experiment | None:
+        keys = await self._home(experiment)
+        if keys is None:
+            return None
+        return _experiment(await self._fields(keys, experiment))
+
+    async def _fields(self, keys: TenantKeys, experiment: str) -> list[bytes | None]:
+        fields: list[bytes | None] = await self._link.command(
+            "HMGET", keys.experiment(experiment), "doc", "revision", "modified", "live"
+        )
+        return fields
+
+    async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
+        keys = self._of(tenant)
+        found: list[Experiment] = []
+        while len(found) < limit:
+            wanted = limit - len(found)
+            ids = await self._link.command(
+                "ZRANGEBYLEX", keys.live, f"({after}" if after else "-", "+", "LIMIT", 0, wanted
+            )
+            for first in range(0, len(ids), _TENANTS_AT_ONCE):
+                some = ids[first : first + _TENANTS_AT_ONCE]
+                read = await asyncio.gather(*(self._fields(keys, id.decode()) for id in some))
+                found += [one for one in map(_experiment, read) if one is not None and not one.archived]
+            if len(ids) < wanted:
+                break
+            after = ids[-1].decode()
+        return found
+
+    async def _index_hourly(self, experiment: Experiment) -> None:
+        """Before it is stored; the index may name too many, never too few."""
+        if experiment.properties.get("hourly_theta"):
+            await self._link.command("ZADD", self._keys.hourly, 0, experiment.id)
+
+    async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        found: list[Experiment] = []
+        while len(found) < limit:
+            ids = await self._link.command(
+                "ZRANGEBYLEX", self._keys.hourly, f"({after}" if after else "-", "+", "LIMIT", 0, _PAGE
+            )
+            for id in (name.decode() for name in ids):
+                experiment = await self.get_experiment(id)
+                if experiment is not None and experiment.archived:
+                    await self._link.command("ZREM", self._keys.hourly, id)
+                elif experiment is not None and experiment.properties.get("hourly_theta"):
+                    found.append(experiment)
+                if len(found) == limit:
+                    break
+            if len(ids) < _PAGE:
+                break
+            after = ids[-1].decode()
+        return found
+
+    async def update_experiment(self, experiment: Experiment) -> Experiment | None:
+        old = await self.get_experiment(experiment.id)
+        if old is None or old.tenant != experiment.tenant:
+            return None
+        new = msgspec.structs.replace(experiment, created_ms=old.created_ms)
+        await self._index_hourly(new)
+        return await self._change(
+            experiment.tenant,
+            experiment.id,
+            experiment.modified_ms,
+            [experiment.revision, experiment.name, _encode_experiment(new)],
+        )
+
+    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
+        return await self._change(tenant, experiment, date_ms, [""])
+
+    async def _change(
+        self, tenant: str, experiment: str, date_ms: int, change: list[str | int | bytes]
+    ) -> Experiment | None:
+        keys = self._of(tenant)
+        answer = await self._link.call(
+            _UPDATE,
+            [keys.experiment(experiment), keys.live, keys.names],
+            [experiment, uuid4().hex, date_ms, *change],
+        )
+        if answer[0] == 2:
+            raise DuplicateName(str(change[1]))
+        return _experiment(answer[1:]) if answer[0] else None
+
+    # Theta.
+
+    async def read_theta(self, scope: Scope) -> ThetaRows:
+        keys = await self._home(scope.experiment)
+        if keys is None:
+            return ThetaRows(0, {})
+        if scope.key is None:
+            return await self._read_set(keys, scope)
+        group = keys.group(scope, scope.key)
+        if scope.value is not None:
+            row = await self._link.command("HGET", group, scope.value)
+            if row is None:
+                return ThetaRows(0, {})
+            return theta_rows(row.partition(b":")[0], {scope.key: [scope.value.encode(), row]})
+        version, rows = await self._link.call(
+            _THETA, [keys.sets(scope.experiment), keys.groups(scope), group], [scope.name, "g", scope.key]
+        )
+        return theta_rows(version, {scope.key: rows[0]})
+
+    async def _read_set(self, keys: TenantKeys, scope: Scope) -> ThetaRows:
+        names: list[str] = []
+        while True:
+            version, rows, *other = await self._link.call(
+                _THETA,
+                [
+                    keys.sets(scope.experiment),
+                    keys.groups(scope),
+                    *(keys.group(scope, name) for name in names),
+                ],
+                [scope.name, "s", *names],
+            )
+            if not other:
+                return theta_rows(version, dict(zip(names, rows, strict=True)))
+            names = [name.decode() for name in other[0]]
+
+    async def theta_names(self, experiment: str) -> list[str]:
+        keys = await self._home(experiment)
+        if keys is None:
+            return []
+        return sorted(name.decode() for name in await self._link.command("HKEYS", keys.sets(experiment)))
+
+    # Transactions.
+
+    async def commit(self, transaction: Transaction) -> Committed | Stale:
+        transaction.check()
+        keys = self._of(transaction.tenant)
+        while True:
+            groups = {
+                scope: [key.decode() for key in await self._link.command("HKEYS", keys.groups(scope))]
+                for scope in transaction.deletes
+                if scope.key is None
+            }
+            answer = await self._link.call(_COMMIT, *encode(transaction, keys, self._high_water, groups))
+            kind = answer[0]
+            if kind == 1:
+                if transaction.logs:
+                    self._committed(transaction.tenant)
+                return decode_committed(transaction, answer[1])
+            if kind == 0:
+                sets = {scope: await self._read_set(keys, scope) for scope in stale_sets(transaction, answer)}
+                return decode_stale(transaction, answer, sets)
+            if kind == 2:
+                rows, size = answer[1:]
+                raise StoreUnavailable(
+                    f"{rows} log rows of {size} bytes wait for MongoDB, which is as much as may wait"
+                )
+
+    async def peek(
+        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+    ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
+        keys = await self._home(experiment)
+        ids, names = list(advices), list(idempotency)
+        if keys is None:
+            return {}, {}
+        known, records = await asyncio.gather(
+            self._get_all(keys.advices(experiment), ids),
+            self._get_all(keys.idempotency(experiment), names),
+        )
+        live = {name: unpack_record(experiment, name, text) for name, text in records.items()}
+        return (
+            {id: unpack_advice(experiment, id, text) for id, text in known.items()},
+            {name: record for name, record in live.items() if record.expires_ms > now_ms},
+        )
+
+    async def _get_all(self, hash_key: str, fields: list[str]) -> dict[str, bytes]:
+        if not fields:
+            return {}
+        values = await self._link.command("HMGET", hash_key, *fields)
+        return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+
+    # What jobs do.
+
+    async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
+        soonest: list[tuple[float, str, str, str]] = []
+        async for tenants in self.tenants():
+            overdue = await asyncio.gather(*(self._overdue(tenant, now_ms, limit) for tenant in tenants))
+            soonest = heapq.nsmallest(limit, itertools.chain(soonest, *overdue))
+        by_experiment: dict[tuple[str, str], list[str]] = {}
+        for _, tenant, experiment, id in soonest:
+            by_experiment.setdefault((tenant, experiment), []).append(id)
+        found: dict[tuple[str, str], Advice] = {}
+        for (tenant, experiment), ids in by_experiment.items():
+            for id, text in (await self._get_all(self._of(tenant).advices(experiment), ids)).items():
+                found[experiment, id] = unpack_advice(experiment, id, text)
+        due = [found[one[2:]] for one in soonest if one[2:] in found]
+        return [advice for advice in due if advice.redeemed_by is None]
+
+    async def _overdue(self, tenant: str, now_ms: int, limit: int) -> list[tuple[float, str, str, str]]:
+        """(date, tenant, experiment, id) of open advices of live experiments."""
+        found = await self._overdue_of(self._of(tenant), now_ms, limit)
+        return [(date, tenant, *split_member(name)) for name, date in found]
+
+    async def _overdue_of(self, keys: TenantKeys, now_ms: int, limit: int) -> list[tuple[bytes, float]]:
+        """Retires advices of archived experiments as it meets them."""
+        while True:
+            flat = iter(
+                await self._link.command(
+                    "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit
+                )
+            )
+            found = [(name, float(date)) for name, date in zip(flat, flat, strict=True)]
+            owners = {name: split_member(name)[0] for name, _ in found}
+            live = {
+                id: await self._link.command("HGET", keys.experiment(id), "live")
+                for id in sorted(set(owners.values()))
+            }
+            archived = [name for name, id in owners.items() if live[id] != b"1"]
+            if not archived:
+                return found
+            await self._link.call(_RETIRE, [keys.due, keys.closed], archived)
+
+    async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
+        """What is stored here; claims and rate windows expire by themselves."""
+        dropped = 0
+        async for tenants in self.tenants():
+            for keys in map(self._of, tenants):
+                if dropped < limit:
+                    date = now_ms - advice_kept_ms - 1
+                    await self._overdue_of(keys, date, limit)
+                    dropped += await self._forget(keys.closed, keys.advices, date, limit - dropped)
+                if dropped < limit:
+                    dropped += await self._forget(keys.idle, keys.idempotency, now_ms, limit - dropped)
+        return dropped
+
+    async def _forget(self, dates: str, records: Callable[[str], str], date: int, limit: int) -> int:
+        by_experiment: dict[str, list[bytes | str]] = {}
+        for name in await self._link.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
+            experiment, field = split_member(name)
+            by_experiment.setdefault(experiment, []).extend((name, field))
+        dropped = 0
+        for experiment, pairs in by_experiment.items():
+            dropped += await self._link.call(_FORGET, [dates, records(experiment)], [date, *pairs])
+        return dropped
+
+    async def summary(self, experiment: str) -> Summary:
+        keys = await self._home(experiment)
+        if keys is None:
+            return Summary()
+        actions, last_action, rewards, last_reward = (
+            int(field or 0)
+            for field in await self._link.command(
+                "HMGET", keys.experiment(experiment), "actions", "last_action", "rewards", "last_reward"
+            )
+        )
+        return Summary(actions, last_action if actions else None, rewards, last_reward if rewards else None)
+
+    async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
+        kept_ms = max(until_ms - now_ms, 0) + 60_000
+        keys = [self._keys.claim(work)]
+        return bool(await self._link.call(_CLAIM, keys, [owner, now_ms, until_ms, kept_ms]))
+
+    async def hit(self, window: str, now_ms: int, length_ms: int) -> tuple[int, int]:
+        keys = [self._keys.window(window)]
+        events, left = await self._link.call(_HIT, keys, [now_ms, length_ms, length_ms + 60_000])
+        return events, left
+
+    async def clear_hits(self, window: str) -> None:
+        await self._link.command("DEL", self._keys.window(window))
+
+
+def _experiment(fields: list[bytes | None]) -> Experiment | None:
+    doc, revision, modified, live = fields
+    if doc is None or revision is None or modified is None:
+        return None
+    return msgspec.structs.replace(
+        _decode_experiment(doc),
+        revision=int(revision),
+        modified_ms=int(modified),
+        archived=live != b"1",
+    )

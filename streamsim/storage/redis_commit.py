@@ -1,0 +1,192 @@
+"""A transaction as the keys and arguments of commit.lua, and its answer read back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from streamsim.storage.contract import Committed, LogRow, Scope, Stale, ThetaRows, Transaction
+from streamsim.storage.keys import TenantKeys, member
+from streamsim.storage.link import Arg
+from streamsim.storage.records import (
+    STATE,
+    pack_advice,
+    pack_log,
+    pack_record,
+    unpack_advice,
+    unpack_record,
+    unpack_row,
+)
+
+# A MongoDB document holds at most 16 MiB, and a row has more in it than its data.
+MAX_ROW_BYTES = 15 * 1024 * 1024
+
+
+class HighWater(NamedTuple):
+    """The most log rows of a tenant, and bytes of them, that may wait for MongoDB."""
+
+    rows: int = 200_000
+    bytes: int = 256 * 1024 * 1024
+
+
+DEFAULT_HIGH_WATER = HighWater()
+
+
+def encode(
+    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[Scope, list[str]]
+) -> tuple[list[str], list[Arg]]:
+    """KEYS and ARGV of commit.lua. Encoded once, a commit may be sent any number of times and happens once.
+
+    :param groups: for each set that the transaction deletes, the keys of its groups.
+    """
+    places: dict[str, int] = {}
+
+    def at(key: str) -> int:
+        return places.setdefault(key, len(places) + 1)
+
+    for key in (tenant.meta, tenant.outbox, tenant.due, tenant.closed, tenant.idle):
+        at(key)
+    at(tenant.done(uuid4().hex))
+    logs = _distinct(transaction.logs)
+    blob = pack_log(logs) if logs else b""
+    if len(blob) > MAX_ROW_BYTES and any(len(row.data) > MAX_ROW_BYTES for row in logs):
+        raise ValueError(f"a log row has at most {MAX_ROW_BYTES} bytes")
+    effects = logs or any(
+        (
+            transaction.deletes,
+            transaction.writes,
+            transaction.advices,
+            transaction.redemptions,
+            transaction.idempotency,
+        )
+    )
+    args: list[Arg] = [transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), blob]
+
+    order: dict[str, int] = {}
+    args.append(len(transaction.revisions))
+    for experiment, revision in transaction.revisions.items():
+        order[experiment] = len(order) + 1
+        args += (at(tenant.experiment(experiment)), revision)
+        args += _counts(logs, experiment)
+
+    args.append(len(transaction.reads))
+    for scope, version in transaction.reads.items():
+        args.append(order[scope.experiment])
+        if scope.key is None:
+            args += ("s", at(tenant.sets(scope.experiment)), scope.name, version)
+        elif scope.value is None:
+            group = at(tenant.group(scope, scope.key))
+            args += ("g", at(tenant.groups(scope)), scope.key, version, group)
+        else:
+            args += ("r", at(tenant.group(scope, scope.key)), scope.value, version)
+
+    args.append(len(transaction.redemptions))
+    for redemption in transaction.redemptions:
+        args += (order[redemption.experiment], at(tenant.advices(redemption.experiment)), redemption.id)
+        args += (STATE[redemption.by], member(redemption.experiment, redemption.id))
+
+    args.append(len(transaction.idempotency))
+    for record in transaction.idempotency:
+        args += (order[record.experiment], at(tenant.idempotency(record.experiment)), record.key)
+        args += (pack_record(record), record.expires_ms, member(record.experiment, record.key))
+
+    args.append(len(transaction.deletes))
+    for scope in transaction.deletes:
+        level = "s" if scope.key is None else "g" if scope.value is None else "r"
+        args += (level, at(tenant.sets(scope.experiment)), scope.name, at(tenant.groups(scope)))
+        if scope.key is None:
+            keys = groups[scope]
+            args.append(len(keys))
+            for name in keys:
+                args += (name, at(tenant.group(scope, name)))
+        else:
+            args += (scope.key, at(tenant.group(scope, scope.key)))
+            if scope.value is not None:
+                args.append(scope.value)
+
+    _encode_writes(transaction, tenant, at, args)
+
+    args.append(len(transaction.advices))
+    for advice in transaction.advices:
+        args += (at(tenant.advices(advice.experiment)), advice.id, pack_advice(advice))
+        args += (advice.expires_ms, member(advice.experiment, advice.id))
+    return list(places), args
+
+
+def _encode_writes(transaction: Transaction, tenant: TenantKeys, at: Any, args: list[Arg]) -> None:
+    by_group: dict[Scope, list[Arg]] = {}
+    for scope, data in transaction.writes.items():
+        assert scope.value is not None  # Transaction.check
+        by_group.setdefault(scope._replace(value=None), []).extend((scope.value, data))
+    args.append(len(by_group))
+    for scope, pairs in by_group.items():
+        assert scope.key is not None
+        args += (at(tenant.sets(scope.experiment)), scope.name, at(tenant.groups(scope)), scope.key)
+        args += (at(tenant.group(scope, scope.key)), len(pairs) // 2)
+        args += pairs
+
+
+def _distinct(logs: list[LogRow]) -> list[LogRow]:
+    """The first row of each id."""
+    rows: dict[str, LogRow] = {}
+    for row in logs:
+        rows.setdefault(row.id, row)
+    return list(rows.values())
+
+
+def _counts(logs: list[LogRow], experiment: str) -> tuple[int, int, int, int]:
+    """Number of rows and latest date of the action and of the reward log."""
+    actions = [row.date_ms for row in logs if row.kind == "action" and row.experiment == experiment]
+    rewards = [row.date_ms for row in logs if row.kind == "reward" and row.experiment == experiment]
+    return len(actions), max(actions, default=0), len(rewards), max(rewards, default=0)
+
+
+def decode_committed(transaction: Transaction, outcome: bytes) -> Committed:
+    """From "<version> <a 0 or 1 for each delete>"."""
+    version, _, found = outcome.partition(b" ")
+    changed = {scope.experiment for scope in transaction.writes}
+    for scope, flag in zip(transaction.deletes, found, strict=True):
+        if flag == ord("1"):
+            changed.add(scope.experiment)
+    return Committed(dict.fromkeys(changed, int(version)))
+
+
+def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[Scope, ThetaRows]) -> Stale:
+    """From what commit.lua says.
+
+    :param sets: fresh rows of the stale sets, which the script leaves to the caller.
+    """
+    _, experiments, reads, advices, records = answer
+    ids = list(transaction.revisions)
+    theta = dict(sets)
+    scopes = list(transaction.reads)
+    for place, version, *rest in reads:
+        scope = scopes[place - 1]
+        if scope.key is not None:
+            theta[scope] = theta_rows(version, {scope.key: rest[0]})
+    known = {}
+    for place, *found in advices:
+        redemption = transaction.redemptions[place - 1]
+        record = found[0] if found else None
+        known[redemption.id] = unpack_advice(redemption.experiment, redemption.id, record) if record else None
+    used = {}
+    for place, record in records:
+        wanted = transaction.idempotency[place - 1]
+        used[wanted.key] = unpack_record(wanted.experiment, wanted.key, record)
+    return Stale(tuple(ids[place - 1] for place in experiments), theta, known, used)
+
+
+def stale_sets(transaction: Transaction, answer: list[Any]) -> list[Scope]:
+    """The sets among the stale reads."""
+    scopes = list(transaction.reads)
+    return [scopes[place - 1] for place, *_ in answer[2] if scopes[place - 1].key is None]
+
+
+def theta_rows(version: bytes, groups: dict[str, list[bytes]]) -> ThetaRows:
+    """From a version and, for each key, fields and values in turn."""
+    rows = {}
+    for key, flat in groups.items():
+        pairs = iter(flat)
+        for value, row in zip(pairs, pairs, strict=True):
+            rows[key, value.decode()] = unpack_row(row)
+    return ThetaRows(int(version), rows)

