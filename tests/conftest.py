@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from .servers import mongo_server, redis_cluster, redis_server  # noqa: F401
+
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from streamsim.storage.contract import Store
 
+from ..servers import production_store
 from .helpers import experiment
 
 
@@ -22,10 +25,38 @@ def _sqlite(request: pytest.FixtureRequest) -> Iterator[Callable[[], Store]]:
     yield lambda: SQLiteStore(folder / "data" / "streamsim.db")
 
 
+def _production(
+    redis: Callable[[pytest.FixtureRequest], str],
+    mongo: Callable[[pytest.FixtureRequest], str],
+) -> Callable[[pytest.FixtureRequest], AbstractContextManager[Callable[[], Store]]]:
+    """On the servers at these URLs, which other tests use as well."""
+
+    @contextmanager
+    def backend(request: pytest.FixtureRequest) -> Iterator[Callable[[], Store]]:
+        name = f"test-{uuid4().hex}"
+        yield lambda: production_store(redis(request), mongo(request), name)
+
+    return backend
+
+
+def _own(fixture: str) -> Callable[[pytest.FixtureRequest], str]:
+    return lambda request: str(request.getfixturevalue(fixture).url)
+
+
+def _given(variable: str, otherwise: str) -> Callable[[pytest.FixtureRequest], str]:
+    return lambda request: os.environ.get(variable) or _own(otherwise)(request)
+
+
 # A backend: a context with an empty installation that gives a function for new, unopened stores on it.
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Callable[[], Store]]]] = {
     "sqlite": _sqlite,
+    "production": _production(_own("redis_server"), _own("mongo_server")),
+    "cluster": _production(_own("redis_cluster"), _own("mongo_server")),
 }
+if {"STREAMSIM_TEST_REDIS", "STREAMSIM_TEST_MONGO"} & os.environ.keys():
+    BACKENDS["given"] = _production(
+        _given("STREAMSIM_TEST_REDIS", "redis_server"), _given("STREAMSIM_TEST_MONGO", "mongo_server")
+    )
 
 
 @pytest.fixture(params=BACKENDS)
