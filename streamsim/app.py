@@ -2,22 +2,119 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
 
 import tornado.httpserver
 import tornado.httputil
+import tornado.iostream
 import tornado.web
 
 from handlers.base import BodyTooLargeHandler, NotFoundHandler
 from handlers.routes import ROUTES, compiled
+from streamsim import dates
+from streamsim.accounts import Accounts
+from streamsim.catalogue import Catalogue, entries
 from streamsim.config import Settings
+from streamsim.decisions.batch import HOUR_MS, LaneSettings
+from streamsim.decisions.service import Decisions
+from streamsim.experiments import Experiments
+from streamsim.jobs import Jobs
+from streamsim.metrics import Metrics
+from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.services import Services
+from streamsim.storage.contract import Store
+from streamsim.storage.production import ProductionStore
+from streamsim.storage.sqlite import SQLiteStore
+from streamsim.storage.sqlite_schema import Synchronous
 
 log = logging.getLogger("streamsim.http")
 
 # A body over the limit is read and thrown away up to here, so that its sender sees the answer.
 DISCARD_BYTES = 64 << 20
+# How long a connection without a request stays open after the server was told to stop.
+IDLE_GRACE_S = 0.3
+
+
+def make_store(settings: Settings) -> Store:
+    """The configured backend, not yet opened; makes the data folder."""
+    storage = settings.storage
+    if storage.redis:
+        return ProductionStore(storage.redis, storage.mongo)
+    path = Path(settings.storage_url().removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, now_ms: Callable[[], int] = dates.now_ms, jobs: bool = True
+) -> AsyncIterator[Services]:
+    """All services of one server process, opened; closed in reverse order when the context ends.
+
+    :param jobs: whether the background jobs run.
+    :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
+    """
+    async with AsyncExitStack() as stack:
+        store = make_store(settings)
+        await store.open()
+        stack.push_async_callback(store.close)
+        box = settings.sandbox
+        sandbox = Sandbox(SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded))
+        await sandbox.start()
+        stack.push_async_callback(sandbox.close)
+        metrics = Metrics()
+        decisions = Decisions(
+            store,
+            sandbox,
+            lane=LaneSettings(
+                batch=settings.lane.batch,
+                queue=settings.lane.queue,
+                idempotency_ms=settings.lane.idempotency_hours * HOUR_MS,
+                debug=settings.server.debug,
+            ),
+            limits=Limits(
+                cpu_ms=box.cpu_ms,
+                wall_ms=box.wall_ms,
+                grace_ms=box.grace_ms,
+                memory_bytes=box.memory_bytes,
+                frame_bytes=box.frame_bytes,
+            ),
+            cached_rows=settings.lane.theta_rows,
+            now_ms=now_ms,
+            observe=metrics.commit,
+        )
+        stack.push_async_callback(decisions.close)
+        experiments = Experiments(store, decisions, now_ms)
+        accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
+        stack.callback(accounts.close)
+        metrics.gauge("streamsim_lane_depth", "Calls that wait in all lanes.", decisions.waiting)
+        services = Services(
+            settings=settings,
+            store=store,
+            sandbox=sandbox,
+            decisions=decisions,
+            accounts=accounts,
+            experiments=experiments,
+            catalogue=Catalogue(entries()),
+            metrics=metrics,
+        )
+        if jobs:
+            background = Jobs(services, now_ms)
+            background.start()
+            stack.push_async_callback(background.close)
+        yield services
+
+
+async def make_application(services: Services) -> Application:
+    """The Tornado application; the secret that signs cookies is drawn once per installation and stored."""
+    return Application(services, await services.store.secret("cookie", secrets.token_bytes(32)))
 
 
 class Application(tornado.web.Application):
@@ -25,7 +122,7 @@ class Application(tornado.web.Application):
 
     def __init__(self, services: Services, cookie_secret: bytes) -> None:
         super().__init__(
-            compiled(ROUTES),  # type: ignore[arg-type]
+            compiled(ROUTES),
             default_handler_class=NotFoundHandler,
             cookie_secret=cookie_secret.hex(),
             cross_origin_protection=True,
@@ -35,8 +132,11 @@ class Application(tornado.web.Application):
         self._route_names = {handler: template for template, handler in ROUTES}
         self._access_log = services.settings.server.access_log
         self._max_body_bytes = services.settings.server.max_body_bytes
+        self.busy: set[tornado.httputil.HTTPConnection] = set()
 
     def find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> Any:
+        if request.connection is not None:
+            self.busy.add(request.connection)
         length = request.headers.get("Content-Length", "0")
         chunked = "Transfer-Encoding" in request.headers
         if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
@@ -84,10 +184,68 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
         self._delegate.on_connection_close()
 
 
-def make_server(application: Application, settings: Settings) -> tornado.httpserver.HTTPServer:
+class Server(tornado.httpserver.HTTPServer):
+    """Knows which of its connections have a request under way, and which only wait for one."""
+
+    def initialize(self, application: Application, **options: Any) -> None:  # type: ignore[override]
+        super().initialize(application, **options)
+        self._application = application
+        # Each open connection, and the request on it that is awaited or under way.
+        self._current: dict[Any, tornado.httputil.HTTPConnection] = {}
+
+    def start_request(
+        self, server_conn: object, request_conn: tornado.httputil.HTTPConnection
+    ) -> tornado.httputil.HTTPMessageDelegate:
+        before = self._current.get(server_conn)
+        if before is not None:
+            self._application.busy.discard(before)
+        self._current[server_conn] = request_conn
+        return super().start_request(server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        before = self._current.pop(server_conn, None)
+        if before is not None:
+            self._application.busy.discard(before)
+        super().on_close(server_conn)
+
+    async def drain(self, seconds: float) -> int:
+        """Take no new connections, answer what was accepted, close every connection; how many were cut off.
+
+        An idle connection is closed a moment later than at once: a request may be on its way.
+
+        :param seconds: the longest wait for requests under way.
+        """
+        loop = asyncio.get_running_loop()
+        self._application.services.draining = True
+        # What the kernel accepted for us is in the queue of the listening socket; take it.
+        await asyncio.sleep(0.05)
+        self.stop()
+        began = loop.time()
+        while self._current and loop.time() < began + seconds:
+            if loop.time() > began + IDLE_GRACE_S:
+                for connection, request in list(self._current.items()):
+                    if request not in self._application.busy and not _unread(connection.stream):
+                        await connection.close()
+            await asyncio.sleep(0.02)
+        cut_off = len(self._application.busy)
+        await self.close_all_connections()
+        return cut_off
+
+
+def _unread(stream: tornado.iostream.IOStream) -> bool:
+    """Whether the first bytes of a request wait in the stream's socket, or are being parsed."""
+    if stream.closed() or not stream.reading():
+        return not stream.closed()
+    try:
+        return bool(stream.socket.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+
+
+def make_server(application: Application, settings: Settings) -> Server:
     """The HTTP server of an application, not yet listening."""
     server = settings.server
-    return tornado.httpserver.HTTPServer(
+    return Server(
         application,
         max_header_size=server.max_header_bytes,
         max_body_size=max(server.max_body_bytes, DISCARD_BYTES),

@@ -34,6 +34,16 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
+        self._calls = Counter(
+            "streamsim_decision_calls_total",
+            "Calls of policy code that were committed.",
+            registry=self.registry,
+        )
+        self._commits = Counter(
+            "streamsim_commits_total", "Commits of batches, by result.", ("result",), registry=self.registry
+        )
+        self._committed = self._commits.labels("committed")
+        self._refused = self._commits.labels("refused")
         # Looking a labelled child up in the library takes a lock and a tuple of texts; requests repeat.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
@@ -47,6 +57,14 @@ class Metrics:
             self._known[route, method, status] = known
         known[0].inc()
         known[1].observe(seconds)
+
+    def commit(self, calls: int, refused: bool) -> None:
+        """Count one commit of a batch of calls; `refused` if another process's came first."""
+        if refused:
+            self._refused.inc()
+        else:
+            self._committed.inc()
+            self._calls.inc(calls)
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A present value, read when sampled; over several processes the sum of the live ones."""

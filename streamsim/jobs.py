@@ -1,0 +1,133 @@
+"""Work in the background: default rewards of late advices, hourly theta snapshots, removal of what expired.
+
+Every server process runs all of it. Each piece is claimed in the store, or is a commit of which only one can
+succeed, so that there is no leader to lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from streamsim import values
+from streamsim.experiments import THETA, theta_view
+from streamsim.services import Services
+from streamsim.storage.contract import Experiment, LogRow, Scope, Stale, StoreUnavailable, Transaction
+
+log = logging.getLogger(__name__)
+
+HOUR_MS = 3_600_000
+_AT_ONCE = 200
+_FORGET_AT_ONCE = 1000
+# How long a process may take for one snapshot before another one may make it.
+_SNAPSHOT_CLAIM_MS = 60_000
+
+
+class Jobs:
+    """The background tasks of one server process.
+
+    :param now_ms: the wall clock, in ms since 1970 UTC.
+    """
+
+    def __init__(self, services: Services, now_ms: Callable[[], int]) -> None:
+        self._services = services
+        self._store = services.store
+        self._now_ms = now_ms
+        self._owner = secrets.token_hex(8)
+        self._snapped: tuple[int, set[str]] = (0, set())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+
+    def start(self) -> None:
+        """Run every job again and again until `close`."""
+        jobs = self._services.settings.jobs
+        plan: list[tuple[Callable[[], Awaitable[Any]], float]] = [
+            (self.advices, jobs.interval_ms / 1000),
+            (self.snapshots, jobs.snapshot_interval_s),
+            (self.clean_up, jobs.cleanup_interval_s),
+            (self.sample, 1.0),
+        ]
+        self._tasks = [asyncio.create_task(self._repeat(job, pause_s)) for job, pause_s in plan]
+
+    async def close(self) -> None:
+        """Let each job end its present round."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
+
+    async def advices(self) -> None:
+        """Give every advice past its time the default reward of its experiment."""
+        while await self._services.decisions.time_out_advices():
+            if self._stopping.is_set():
+                return
+
+    async def snapshots(self) -> int:
+        """Log this hour's theta of each experiment that wants it and has none yet; how many were logged."""
+        hour = self._now_ms() // HOUR_MS
+        if self._snapped[0] != hour:
+            self._snapped = (hour, set())
+        made, after = 0, ""
+        while found := await self._store.hourly_experiments(limit=_AT_ONCE, after=after):
+            for experiment in found:
+                if experiment.id not in self._snapped[1]:
+                    made += await self._snapshot(experiment, hour)
+                if self._stopping.is_set():
+                    return made
+            after = found[-1].id
+        return made
+
+    async def clean_up(self) -> int:
+        """Remove records that expired, and idle lanes; the number of records."""
+        self._services.decisions.tidy()
+        jobs = self._services.settings.jobs
+        now_ms = self._now_ms()
+        claim_ms = jobs.cleanup_interval_s * 500
+        if not await self._store.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
+            return 0
+        removed = 0
+        while not self._stopping.is_set():
+            kept_ms = jobs.advice_kept_hours * HOUR_MS
+            count = await self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE)
+            removed += count
+            if count < _FORGET_AT_ONCE:
+                break
+        return removed
+
+    async def sample(self) -> None:
+        """Read the gauges, for scrapes that reach another process."""
+        self._services.metrics.sample()
+
+    async def _snapshot(self, experiment: Experiment, hour: int) -> bool:
+        work = f"theta:{experiment.id}:{hour}"
+        now_ms = self._now_ms()
+        if not await self._store.claim(work, self._owner, now_ms, now_ms + _SNAPSHOT_CLAIM_MS):
+            return False
+        named = {}
+        for name in await self._store.theta_names(experiment.id):
+            named[name] = theta_view(await self._store.read_theta(Scope(experiment.id, name, None, None)))
+        data: dict[str, Any] = {"theta": named.pop(THETA, {})}
+        if named:
+            data["named"] = named
+        # The id makes it one row per hour, whatever becomes of claims.
+        row = LogRow(experiment.id, "theta", f"{experiment.id}-{hour}", now_ms, values.dump(data))
+        revisions = {experiment.id: experiment.revision}
+        if isinstance(await self._store.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale):
+            return False  # edited meanwhile; the next round finds it
+        self._snapped[1].add(experiment.id)
+        await self._store.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
+        return True
+
+    async def _repeat(self, job: Callable[[], Awaitable[Any]], pause_s: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                await job()
+            except StoreUnavailable as error:
+                log.warning("%s: the store is away: %s", job.__name__, error)
+            except Exception:
+                log.exception("bug in the job %s", job.__name__)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            except TimeoutError:
+                pass

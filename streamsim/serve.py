@@ -1,0 +1,224 @@
+"""Running the service: one server process, or a parent that keeps several on one port.
+
+Each process of several has its own listening socket on the shared port (SO_REUSEPORT): the kernel spreads
+connections over them, and sends none to a process that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import tornado.netutil
+from prometheus_client.multiprocess import mark_process_dead
+
+from streamsim.app import make_application, make_server, running
+from streamsim.config import ConfigError, Settings
+from streamsim.sandbox.pool import SandboxUnavailable
+from streamsim.services import Services
+from streamsim.storage.contract import StoreUnavailable
+
+log = logging.getLogger("streamsim")
+
+ADMIN_PASSWORD = "STREAMSIM_ADMIN_PASSWORD"
+# Exit status of a process that cannot serve as configured, so that its parent does not try again.
+EXIT_REFUSED = 78
+_BACK_OFF_S = (0.1, 10.0)
+_STEADY_S = 30.0
+# After its drain time a child has this long to close what it opened.
+_CLOSE_S = 20.0
+
+
+class CannotServe(Exception):
+    """The service cannot start as configured; the message says why and what would help."""
+
+
+def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
+    """Serve until a signal; the exit status.
+
+    :param child: in a process that a parent started: the port to share, and a descriptor whose end of file
+        says that the parent is gone.
+    :raises CannotServe:
+    """
+    main: Parent | Process
+    if child is not None:
+        main = Process(settings, _bound(settings, child[0], shared=True), child[1])
+    elif settings.server.processes > 1:
+        main = Parent(settings)
+    else:
+        main = Process(settings, _bound(settings, settings.server.port, shared=False), None)
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        return runner.run(main.run())
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not settings.server.uvloop:
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        raise CannotServe("server.uvloop: uvloop is not installed; pip install 'streamsim[uvloop]'") from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _bound(settings: Settings, port: int, *, shared: bool) -> list[socket.socket]:
+    address = settings.server.address
+    try:
+        return tornado.netutil.bind_sockets(port, address, reuse_port=shared)
+    except OSError as error:
+        raise CannotServe(f"cannot listen on {address} port {port}: {error.strerror}") from None
+
+
+class Process:
+    """One server process: serves until SIGTERM, SIGINT or the end of its parent, then drains."""
+
+    def __init__(self, settings: Settings, sockets: list[socket.socket], parent_pipe: int | None) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._parent_pipe = parent_pipe
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._signalled)
+        if self._parent_pipe is not None:
+            loop.add_reader(self._parent_pipe, self._stop.set)
+        try:
+            async with running(self._settings) as services:
+                await _first_user(services)
+                server = make_server(await make_application(services), self._settings)
+                server.add_sockets(self._sockets)
+                if self._parent_pipe is None:
+                    _announce(self._sockets)
+                await self._stop.wait()
+                log.info("stopping: finishing what was accepted")
+                cut_off = await server.drain(self._settings.server.drain_s)
+                if cut_off:
+                    log.warning("%d requests were not finished within server.drain_s", cut_off)
+        except (StoreUnavailable, SandboxUnavailable, ConfigError) as error:
+            raise CannotServe(str(error)) from error
+        return 0
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            log.warning("stopping at once: signalled again")
+            os._exit(1)
+        self._stop.set()
+
+
+class Parent:
+    """Keeps `server.processes` children alive on one port, and ends them together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._refused = False
+        self._children: set[asyncio.subprocess.Process] = set()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop.set)
+        sockets = self._reserved()
+        alive, held = os.pipe()
+        with tempfile.TemporaryDirectory(prefix="streamsim-metrics-") as metrics:
+            environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics}
+            _announce(sockets)
+            port = sockets[0].getsockname()[1]
+            keepers = [
+                asyncio.create_task(self._keep(port, alive, environment, metrics))
+                for _ in range(self._settings.server.processes)
+            ]
+            await self._stop.wait()
+            for child in self._children:
+                child.send_signal(signal.SIGTERM)
+            longest_s = self._settings.server.drain_s + _CLOSE_S
+            _, late = await asyncio.wait(keepers, timeout=longest_s)
+            for child in self._children:
+                log.error("process %d did not stop; killing it", child.pid)
+                child.kill()
+            await asyncio.gather(*keepers)
+        os.close(held)
+        os.close(alive)
+        for sock in sockets:
+            sock.close()
+        return EXIT_REFUSED if self._refused else 1 if late else 0
+
+    def _reserved(self) -> list[socket.socket]:
+        """The port, bound but not listening, for as long as this process lives."""
+        sockets = []
+        # Two installations on one port by mistake must not share its connections: without SO_REUSEPORT the
+        # second one fails here.
+        for probe in _bound(self._settings, self._settings.server.port, shared=False):
+            family, where = probe.family, probe.getsockname()
+            probe.close()
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(where)
+            sockets.append(sock)
+        return sockets
+
+    async def _keep(self, port: int, alive: int, environment: dict[str, str], metrics: str) -> None:
+        pause_s = _BACK_OFF_S[0]
+        while not self._stop.is_set():
+            began = time.monotonic()
+            # In a session of its own, a terminal's Ctrl-C reaches it once: through this process.
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *sys.orig_argv[1:],
+                "--child",
+                f"{port}:{alive}",
+                env=environment,
+                pass_fds=(alive,),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self._children.add(child)
+            if self._stop.is_set():
+                child.send_signal(signal.SIGTERM)
+            status = await child.wait()
+            self._children.discard(child)
+            mark_process_dead(child.pid, metrics)  # type: ignore[no-untyped-call]
+            if self._stop.is_set():
+                return
+            if status == EXIT_REFUSED:
+                self._refused = True
+                self._stop.set()
+                return
+            if time.monotonic() - began > _STEADY_S:
+                pause_s = _BACK_OFF_S[0]
+            log.error("process %d ended (%d); another starts in %.1f s", child.pid, status, pause_s)
+            await _until(self._stop, pause_s)
+            pause_s = min(2 * pause_s, _BACK_OFF_S[1])
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+async def _first_user(services: Services) -> None:
+    drawn = await services.accounts.add_first_user(os.environ.get(ADMIN_PASSWORD))
+    if drawn is not None:
+        print(f"created the user admin with the password {drawn} (shown this once)", flush=True)
+
+
+def _announce(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        host, port = sock.getsockname()[:2]
+        host = f"[{host}]" if sock.family == socket.AF_INET6 else host
+        print(f"streamsim serves on http://{host}:{port}", flush=True)
