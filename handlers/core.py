@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
-from handlers.base import Access, BaseHandler, error_answer
+from handlers.base import Access, BaseHandler, error_body, expected
 from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.service import Decisions
@@ -30,18 +30,10 @@ class CoreHandler(BaseHandler):
     def decisions(self) -> Decisions:
         return self.services.decisions
 
-    def query_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON object from the query string; None if it is absent or empty."""
+    def query_json(self, name: str) -> Any:
+        """A JSON value from the query string; None if it is absent or empty."""
         text = self.get_query_argument(name, "", strip=False)
-        return None if not text else _object(_parsed(text, name), name)
-
-    def fields(self, *known: str) -> dict[str, Any]:
-        """The JSON body, if it has no other fields than these."""
-        body = self.json_body()
-        unknown = sorted(body.keys() - set(known))
-        if unknown:
-            raise BadRequest(f"no such field; known are {', '.join(known)}", field=unknown[0])
-        return body
+        return _parsed(text, name) if text else None
 
     def key(self, body: dict[str, Any] | None = None) -> str:
         key = self.get_query_argument("key", "") if body is None else body.get("key", "")
@@ -53,9 +45,12 @@ class CoreHandler(BaseHandler):
         """Answer `{"results": [...]}`: for every call its answer, or its error, in order."""
         parts = []
         for end in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(end, BaseException) and not isinstance(end, StreamsimError | StoreUnavailable):
+            if isinstance(end, bytes):
+                parts.append(end)
+            elif isinstance(end, StreamsimError | StoreUnavailable):
+                parts.append(values.dump(error_body(expected(end, 500))))
+            else:
                 raise end
-            parts.append(end if isinstance(end, bytes) else error_answer(end, 500)[1])
         self.write_json(b'{"results":[' + b",".join(parts) + b"]}")
 
 
@@ -65,14 +60,15 @@ class ActionHandler(CoreHandler):
     async def get(self, experiment: str) -> None:
         """Query: key, context? (JSON object)."""
         key = self.key()
-        self.write_json(await self.decisions.get_action(experiment, key, self.query_json("context") or {}))
+        context = _object(self.query_json("context"), "context")
+        self.write_json(await self.decisions.get_action(experiment, key, context))
 
     async def post(self, experiment: str) -> None:
         """Body: key and context?, or key and contexts."""
-        body = self.fields("key", "context", "contexts")
+        body = self.json_body(("key", "context", "contexts"))
         key = self.key(body)
         if "contexts" not in body:
-            context = _object(body.get("context") or {}, "context")
+            context = _object(body.get("context"), "context")
             self.write_json(await self.decisions.get_action(experiment, key, context))
             return
         await self.answer_each(
@@ -102,7 +98,7 @@ class RewardHandler(CoreHandler):
 
     async def post(self, experiment: str) -> None:
         """Body: key and one reward's fields, or key and rewards."""
-        body = self.fields("key", "rewards", *sorted(FIELDS))
+        body = self.json_body(FIELDS | {"key", "rewards"})
         key = self.key(body)
         if "rewards" not in body:
             self.write_json(await self.decisions.set_reward(experiment, key, reward_call(body)))
@@ -128,8 +124,8 @@ def reward_call(fields: dict[str, Any]) -> Reward:
     return Reward(
         asyncio.get_running_loop(),
         fields["reward"],
-        context=_object(fields.get("context") or {}, "context"),
-        action=_object(fields.get("action") or {}, "action"),
+        context=_object(fields.get("context"), "context"),
+        action=_object(fields.get("action"), "action"),
         advice_id=advice_id,
         idempotency_key=_text(fields, "idempotency_key"),
     )
@@ -165,6 +161,9 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
+    """A JSON object; an absent one is empty."""
+    if value is None:
+        return {}
     if type(value) is not dict:
         raise BadRequest(f"{name} must be a JSON object", field=name)
     return value
