@@ -1,0 +1,105 @@
+"""Accounts, sessions and secrets in the SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Literal
+
+from streamsim.storage.contract import DuplicateName, Session, User
+from streamsim.storage.sqlite_database import Database
+
+_USER = "name, password_hash, admin, session_epoch, created_ms"
+_SESSION = "s.id, s.user, s.kind, s.label, s.epoch, s.created_ms, s.expires_ms"
+_LIVE_SESSION = (
+    f"SELECT {_SESSION}, u.name, u.password_hash, u.admin, u.session_epoch, u.created_ms"
+    " FROM sessions s JOIN users u ON u.name = s.user"
+    " WHERE s.expires_ms > ? AND (s.kind <> 'cookie' OR s.epoch = u.session_epoch)"
+)
+
+
+class Accounts:
+    """The methods of `Store` on users, sessions and secrets."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def secret(self, name: str, proposal: bytes) -> bytes:
+        def work(db: sqlite3.Connection) -> bytes:
+            sql = "INSERT INTO secrets (name, secret) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
+            db.execute(sql, (name, proposal))
+            found = db.execute("SELECT secret FROM secrets WHERE name = ?", (name,)).fetchall()
+            return bytes(found[0][0])
+
+        return await self._db.write(work)
+
+    async def create_user(self, user: User) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            sql = f"INSERT INTO users ({_USER}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
+            row = (user.name, user.password_hash, user.admin, user.session_epoch, user.created_ms)
+            if not db.execute(sql, row).rowcount:
+                raise DuplicateName(user.name)
+
+        await self._db.write(work)
+
+    async def get_user(self, name: str) -> User | None:
+        sql = f"SELECT {_USER} FROM users WHERE name = ?"
+        rows = await self._db.read(lambda db: db.execute(sql, (name,)).fetchall())
+        return _to_user(rows[0]) if rows else None
+
+    async def list_users(self, *, limit: int, after: str = "") -> list[User]:
+        sql = f"SELECT {_USER} FROM users WHERE name > ? ORDER BY name LIMIT max(?, 0)"
+        rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
+        return [_to_user(row) for row in rows]
+
+    async def set_password(self, name: str, password_hash: str) -> bool:
+        sql = "UPDATE users SET password_hash = ?, session_epoch = session_epoch + 1 WHERE name = ?"
+        return await self._db.write(lambda db: db.execute(sql, (password_hash, name)).rowcount > 0)
+
+    async def remove_user(self, name: str) -> bool:
+        return await self._db.write(
+            lambda db: db.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0
+        )
+
+    async def add_session(self, session: Session) -> None:
+        sql = (
+            "INSERT INTO sessions (id, user, kind, label, epoch, created_ms, expires_ms)"
+            " SELECT ?, name, ?, ?, ?, ?, ? FROM users WHERE name = ?"
+        )
+        row = (
+            session.id,
+            session.kind,
+            session.label,
+            session.epoch,
+            session.created_ms,
+            session.expires_ms,
+            session.user,
+        )
+        await self._db.write(lambda db: db.execute(sql, row))
+
+    async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
+        sql = f"{_LIVE_SESSION} AND s.id = ?"
+        rows = await self._db.read(lambda db: db.execute(sql, (now_ms, session_id)).fetchall())
+        return (_to_session(rows[0]), _to_user(rows[0][7:])) if rows else None
+
+    async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
+        sql = f"{_LIVE_SESSION} AND s.user = ? AND s.kind = ? ORDER BY s.created_ms, s.rowid"
+        rows = await self._db.read(lambda db: db.execute(sql, (now_ms, user, kind)).fetchall())
+        return [_to_session(row) for row in rows]
+
+    async def remove_session(self, user: str, session_id: str) -> bool:
+        sql = "DELETE FROM sessions WHERE user = ? AND id = ?"
+        return await self._db.write(lambda db: db.execute(sql, (user, session_id)).rowcount > 0)
+
+
+def _to_user(row: tuple[Any, ...]) -> User:
+    name, password_hash, admin, epoch, created_ms = row
+    return User(
+        name=name, password_hash=password_hash, admin=bool(admin), session_epoch=epoch, created_ms=created_ms
+    )
+
+
+def _to_session(row: tuple[Any, ...]) -> Session:
+    id, user, kind, label, epoch, created_ms, expires_ms = row[:7]
+    return Session(
+        id=id, user=user, kind=kind, label=label, epoch=epoch, created_ms=created_ms, expires_ms=expires_ms
+    )

@@ -1,0 +1,100 @@
+"""The SQLite file as one process has it open.
+
+A process writes on one thread, which commits all waiting work together, and reads on another, whose every
+transaction sees all that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TypeVar
+
+from streamsim.storage import sqlite_schema
+from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.sqlite_writer import Turn, Writer, is_outage
+
+T = TypeVar("T")
+
+
+class Database:
+    """Opens, reads and writes the file at `path`; belongs to the event loop that opened it."""
+
+    def __init__(self, path: Path, synchronous: sqlite_schema.Synchronous, busy_ms: int) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._busy_ms = busy_ms
+        self._writer: Writer | None = None
+
+    async def open(self) -> None:
+        """:raises StoreUnavailable:"""
+        self._reader = ThreadPoolExecutor(1, "sqlite-reader")
+        try:
+            turn, writing, self._reading = await self._on_reader(self._connect)
+        except BaseException:
+            self._reader.shutdown()
+            raise
+        self._writer = Writer(writing, turn)
+
+    async def close(self) -> None:
+        """Finish what was submitted. Further work is refused."""
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        await self._on_reader(writer.finish)
+        await self._on_reader(self._held.close)
+        self._reader.shutdown()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The outcome of `work`, which ran in a transaction that is durable. It may run more than once.
+
+        :raises StoreUnavailable: nothing was applied.
+        """
+        if self._writer is None:
+            raise StoreUnavailable("the database is closed")
+        return await self._writer.submit(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The outcome of `work`, which sees one moment of the database, later than the call.
+
+        :raises StoreUnavailable:
+        """
+        if self._writer is None:
+            raise StoreUnavailable("the database is closed")
+        return await self._on_reader(lambda: self._read(work))
+
+    def _connect(self) -> tuple[Turn, sqlite3.Connection, sqlite3.Connection]:
+        with ExitStack() as held:
+            sqlite_schema.create(self._path)
+            turn = held.enter_context(closing(Turn(self._path, self._busy_ms)))
+            with turn:
+                writing, reading = (
+                    held.enter_context(
+                        closing(sqlite_schema.connect(self._path, self._synchronous, self._busy_ms))
+                    )
+                    for _ in range(2)
+                )
+                sqlite_schema.upgrade(writing)
+            reading.execute("PRAGMA query_only = ON")
+            self._held = held.pop_all()
+            return turn, writing, reading
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._reading.execute("BEGIN")
+        try:
+            return work(self._reading)
+        finally:
+            if self._reading.in_transaction:
+                self._reading.execute("COMMIT")
+
+    async def _on_reader(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, OSError) or is_outage(error):
+                raise StoreUnavailable(f"the database cannot be read: {error}") from error
+            raise
