@@ -5,9 +5,9 @@ It is a courtesy. Code can switch it off, and then meets the hard limit, which t
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
+from signal import ITIMER_REAL, SIGALRM, setitimer, signal
 from types import FrameType
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ class Clock:
         """Take SIGALRM and ITIMER_REAL of this process."""
         self._cpu_s, self._wall_s = limits.cpu_ms / 1000, limits.wall_ms / 1000
         self._message = f"stopped after {limits.cpu_ms} ms of CPU time or {limits.wall_ms} ms in all"
-        signal.signal(signal.SIGALRM, self._alarm)
+        signal(SIGALRM, self._alarm)
         self._installed = True
         self._cpu_began = time.process_time()
         self._arm(min(self._cpu_s, self._wall_s))
@@ -91,7 +91,7 @@ class Clock:
 
     def _arm(self, seconds: float) -> None:
         self._armed = True
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+        setitimer(ITIMER_REAL, max(seconds, 0.001))
 
     def _alarm(self, _signal: int, _frame: FrameType | None) -> None:
         self._armed = False

@@ -1,0 +1,295 @@
+"""A hostile worker at the other end of the channel: whatever it sends, an exchange ends as documented."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from streamsim.sandbox import wire
+from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.link import Link, ProgramFailed, ProtocolViolation, WorkerCrashed, WorkerDied
+
+CASES = 24_000
+LIMITS = Limits(frame_bytes=4096, asks=5)
+KINDS = ("call", "answer", "refused", "ask", "progress", "done", "failed", "", "DONE", 7, None)
+FAILURE = {"kind": "exception", "type": "E", "message": "m", "piece": "get_action", "line": 1}
+
+Run = Callable[..., Any]
+
+
+class Wire:
+    """What a transport would do with the bytes: keeps what was written, and counts aborts."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def link_on(transport: Wire) -> Link:
+    deaths: list[None] = []
+
+    def died() -> None:
+        deaths.append(None)
+        assert len(deaths) == 1
+
+    link = Link(LIMITS, died, lambda: link.fail(WorkerCrashed("the other end closed")))
+    link.connection_made(cast(asyncio.Transport, transport))
+    return link
+
+
+def feed(link: Link, data: bytes, pieces: random.Random) -> None:
+    """Hand over bytes as a socket would, in reads of any size."""
+    while data and link.death is None:
+        buffer = link.get_buffer(-1)
+        assert 0 < len(buffer) <= LIMITS.frame_bytes + 16 * 1024 + wire.HEADER.size
+        count = min(len(buffer), len(data), pieces.choice((1, 3, 17, 5000)))
+        buffer[:count] = data[:count]
+        data = data[count:]
+        link.buffer_updated(count)
+
+
+def body(draw: random.Random) -> object:
+    return draw.choice(
+        (
+            None,
+            [],
+            {"a": 1},
+            FAILURE,
+            {**FAILURE, "kind": "x"},
+            {**FAILURE, "message": "\x1b[2J" * 3000},
+            {**FAILURE, "line": -1},
+            {**FAILURE, "extra": 1},
+            msgspec.Raw(b"\x91" * 5000 + b"\xc0"),
+            msgspec.Raw(b"\xd9\x02\xff\xfe"),
+            msgspec.msgpack.Ext(5, b"x"),
+            b"\0" * 50,
+            math.nan,
+            "x" * 5000,
+        )
+    )
+
+
+def frame(draw: random.Random, nonce: bytes) -> bytes:
+    """A frame that is right in most respects."""
+
+    def mostly(right: object, *wrong: object) -> object:
+        return right if draw.random() < 0.9 else draw.choice(wrong)
+
+    kind, sequence, content = draw.choice(
+        [("ask", 1, None), ("progress", 1, None), ("done", 0, 1), ("failed", 0, FAILURE)]
+    )
+    parts: list[object] = [
+        mostly(kind, *KINDS),
+        mostly(nonce, draw.randbytes(16), nonce[:15], nonce + b"x", "x" * 16),
+        mostly(sequence, 0, 1, 2, 3, -1, 2**63, 2**64 - 1, "1", 1.0, None),
+        content if draw.random() < 0.6 else body(draw),
+    ]
+    if draw.random() < 0.05:
+        draw.choice((parts.pop, lambda: parts.append(1), parts.reverse, parts.clear))()
+    payload = msgspec.msgpack.encode(parts)
+    size = mostly(len(payload), 0, 1, len(payload) + 1, 2**31, 2**32 - 1)
+    return wire.HEADER.pack(size) + payload
+
+
+def mutated(draw: random.Random, nonce: bytes) -> bytes:
+    """What a hostile worker may send in one go; it knows the nonce."""
+    if draw.random() < 0.05:
+        return draw.randbytes(draw.choice((1, 4, 5, 64, 9000)))
+    data = bytearray(b"".join(frame(draw, nonce) for _ in range(draw.choice((1, 1, 1, 2, 3)))))
+    if draw.random() < 0.2:
+        for _ in range(draw.choice((1, 2, 8))):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+    if draw.random() < 0.1:
+        del data[draw.randrange(len(data)) :]
+    return bytes(data)
+
+
+async def one_case(draw: random.Random) -> str:
+    transport = Wire()
+    link = link_on(transport)
+
+    async def answer(_question: msgspec.Raw) -> object:
+        return 1
+
+    task = asyncio.ensure_future(link.exchange("request", calls=2, ask=answer))
+    await asyncio.sleep(0)
+    nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
+    sent = b""
+    for _ in range(draw.choice((1, 2, 4))):
+        more = mutated(draw, nonce)
+        sent += more
+        feed(link, more, draw)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if link.death is not None or task.done():
+            break
+    if link.death is None and not task.done():
+        link.connection_lost(None)
+    await asyncio.wait([task])
+    error = task.exception()
+    if isinstance(error, WorkerDied):
+        assert transport.aborted
+        return type(error).__name__
+    if isinstance(error, ProgramFailed):
+        failure = error.failure
+        assert len(failure.message) <= 2000
+        assert failure.message.isprintable()
+        assert failure.line >= 0
+        return "ProgramFailed"
+    result = task.result()
+    # Only a right last frame is an answer; read here by another decoder than the link's.
+    assert holds_answer(sent, nonce, bytes(result))
+    return "answer"
+
+
+def holds_answer(sent: bytes, nonce: bytes, result: bytes) -> bool:
+    """Whether a frame among these bytes is a right last one with this body."""
+    while sent:
+        size = int.from_bytes(sent[:4], "big")
+        payload, sent = sent[4 : 4 + size], sent[4 + size :]
+        if payload.endswith(result):
+            head = msgspec.msgpack.decode(payload.removesuffix(result) + b"\xc0")
+            if head == ["done", nonce, 0, None]:
+                return True
+    return False
+
+
+def test_hostile_frames_end_an_exchange_only_in_documented_ways(run: Run) -> None:
+    draw = random.Random(20_241)
+    trouble: list[Any] = []
+
+    async def scenario() -> dict[str, int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: trouble.append(context))
+        ends: dict[str, int] = {}
+        for _ in range(CASES):
+            end = await one_case(draw)
+            ends[end] = ends.get(end, 0) + 1
+        return ends
+
+    ends = run(scenario())
+    assert trouble == []
+    assert sum(ends.values()) == CASES
+    # The fuzzer reaches every end often, so that the test means something.
+    assert set(ends) == {"answer", "ProgramFailed", "ProtocolViolation", "WorkerCrashed"}
+    assert min(ends.values()) > CASES / 100
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"\0" * 65536, id="zeros"),
+        pytest.param(b"\xff" * 65536, id="a length of 4 GiB"),
+        pytest.param(wire.HEADER.pack(4096) + b"\x91" * 65536, id="endless nesting"),
+        pytest.param(wire.HEADER.pack(1) + b"\xc0", id="tiny frames"),
+        pytest.param(wire.encode("done", b"n" * 16), id="answers of no exchange"),
+    ],
+)
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_flood_is_cut_off_at_once(run: Run, stream: bytes, busy: bool) -> None:
+    """Over a real socket, by a thread that never stops writing."""
+
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        link = Link(LIMITS, lambda: None, lambda: link.fail(WorkerCrashed("closed")))
+        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
+        task = asyncio.ensure_future(link.exchange("request")) if busy else None
+        await asyncio.sleep(0)
+        sent = 0
+
+        def flood() -> None:
+            nonlocal sent
+            try:
+                while True:
+                    sent += theirs.send(stream)
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive()
+        finally:
+            theirs.close()
+        assert sent < 4 << 20  # what the kernel's socket buffers hold, and not more
+        assert isinstance(link.death, ProtocolViolation)
+        if task is not None:
+            with pytest.raises(ProtocolViolation):
+                await task
+
+    run(scenario())
+
+
+def test_a_flood_of_right_questions_is_bounded(run: Run) -> None:
+    async def scenario() -> None:
+        transport = Wire()
+        link = link_on(transport)
+        asked = 0
+
+        async def answer(_question: msgspec.Raw) -> object:
+            nonlocal asked
+            asked += 1
+            return None
+
+        task = asyncio.ensure_future(link.exchange(None, ask=answer))
+        await asyncio.sleep(0)
+        nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
+        for number in range(1, 100):
+            feed(link, wire.encode("ask", nonce, number), random.Random(1))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        with pytest.raises(ProtocolViolation, match="a question"):
+            await task
+        assert asked == LIMITS.asks
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (lambda nonce: wire.encode("done", nonce) * 2, "after the end"),
+        (lambda nonce: wire.encode("done", nonce) + b"\0", "after the end"),
+        (lambda nonce: wire.encode("ask", nonce, 1) * 2, "nothing to say"),
+        (lambda nonce: wire.encode("progress", nonce, 1) * 2, "progress"),
+        (lambda nonce: wire.encode("progress", nonce, 3), "progress"),
+        (lambda nonce: wire.encode("progress", nonce, 1, "body"), "progress"),
+        (lambda nonce: wire.encode("done", bytes(16)), "no exchange"),
+        (lambda nonce: wire.encode("call", nonce), "kind call"),
+        (lambda nonce: wire.encode("failed", nonce, 0, {"kind": "exception"}), "no record"),
+        (lambda nonce: wire.encode("done", nonce, 1), "after the end"),
+        (lambda nonce: wire.HEADER.pack(4097), "the limit is 4096"),
+    ],
+)
+def test_what_is_nearly_right_is_wrong(run: Run, sent: Callable[[bytes], bytes], why: str) -> None:
+    async def answer(_question: msgspec.Raw) -> object:
+        return None
+
+    async def scenario() -> None:
+        transport = Wire()
+        link = link_on(transport)
+        task = asyncio.ensure_future(link.exchange(None, calls=2, ask=answer))
+        await asyncio.sleep(0)
+        nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
+        data = sent(nonce)
+        link.get_buffer(-1)[: len(data)] = data
+        link.buffer_updated(len(data))
+        assert transport.aborted
+        with pytest.raises(ProtocolViolation, match=why):
+            await task
+
+    run(scenario())
