@@ -230,6 +230,10 @@ class StoreUnavailable(Exception):
     """The backend cannot be reached, or is over its high-water mark; nothing was applied."""
 
 
+class OutcomeUnknown(StoreUnavailable):
+    """The backend went away before it answered, for too long: all was applied, or nothing."""
+
+
 class DecisionStore(Protocol):
     """What serving decisions needs: experiments, theta, advices, idempotency, logs as they are written."""
 

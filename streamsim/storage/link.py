@@ -11,39 +11,32 @@ import hashlib
 import time
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any, Literal
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
+    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
-    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.contract import OutcomeUnknown, StoreUnavailable
 
 Arg = str | bytes | int
 
-# Errors of a server that may be well again soon, by the word they begin with.
-_PASSING = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "UNKILLABLE", "BUSY", "READONLY")
+# How errors of a server begin that may soon be well again, or that will stay until somebody acts.
+_PASSING = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "READONLY")
 _REFUSING = ("MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS")
-_AWAY = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    ReadOnlyError,
-    ClusterDownError,
-    RedisClusterException,
-    OSError,
-)
 
 
 class Script:
@@ -83,10 +76,20 @@ class Link:
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
-        pool = BlockingConnectionPool.from_url(
-            self._url, max_connections=self._connections, timeout=self._patience_s, **options
-        )
+        try:
+            pool = BlockingConnectionPool.from_url(
+                self._url, max_connections=self._connections, timeout=self._patience_s, **options
+            )
+        except ValueError as error:
+            raise StoreUnavailable(f"the URL of Redis: {error}") from error
         self._client = Redis(connection_pool=pool)
+        try:
+            await self._open(options)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, options: dict[str, Any]) -> None:
         self.server = await self.command("INFO")
         version = tuple(int(part) for part in str(self.server["redis_version"]).split(".")[:2])
         if version < (6, 2):
@@ -111,29 +114,37 @@ class Link:
             return await self.command("EVAL", script.source, len(keys), *keys, *args)
 
     async def command(self, *words: Arg) -> Any:
-        """:raises StoreUnavailable:"""
+        """:raises StoreUnavailable: OutcomeUnknown if Redis may have got the command."""
+        sent = False
         deadline, pause = time.monotonic() + self._patience_s, 0.01
         while True:
             if self._client is None:
                 raise StoreUnavailable("the connection to Redis is closed")
             try:
                 return await self._client.execute_command(*words)
-            except (AuthenticationError, OutOfMemoryError) as error:
-                self._refused(error)
             except NoScriptError:
                 raise
-            except _AWAY as error:
-                reason: Exception = error
-            except ResponseError as error:
-                if str(error).startswith(_REFUSING):
-                    self._refused(error)
-                if not str(error).startswith(_PASSING):
+            except RedisError as error:
+                kind = _kind(error)
+                if kind is None:
                     raise
-                reason = error
-            if time.monotonic() + pause > deadline:
-                raise StoreUnavailable(f"Redis is away: {reason}") from reason
+                sent = sent or kind == "lost"
+                if kind == "refused" or time.monotonic() + pause > deadline:
+                    away = OutcomeUnknown if sent else StoreUnavailable
+                    raise away(f"Redis: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.25)
 
-    def _refused(self, error: RedisError) -> NoReturn:
-        raise StoreUnavailable(f"Redis refuses: {error}") from error
+
+def _kind(error: RedisError) -> Literal["lost", "passing", "refused"] | None:
+    """Lost: the command may have arrived. Passing: it did not, and may soon. None: a mistake of ours."""
+    text = str(error)
+    if isinstance(error, AuthenticationError | OutOfMemoryError) or text.startswith(_REFUSING):
+        return "refused"
+    if isinstance(error, BusyLoadingError | ReadOnlyError | ClusterDownError | MasterDownError):
+        return "passing"
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        return "passing" if "connecting to" in text or "No connection available" in text else "lost"
+    if isinstance(error, RedisClusterException):
+        return "lost"
+    return "passing" if text.startswith(_PASSING) else None
