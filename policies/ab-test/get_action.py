@@ -1,0 +1,16 @@
+# A/B test: assign at random until every arm has been observed enough, then play the winner.
+ARMS = ["control", "treatment"]
+PER_ARM = 100
+
+arms = self.context.get("arms", ARMS)
+shares = base.List(self.get_theta(key="treatment"), base.Proportion, arms)
+
+if min(shares.base_list[arm].get_count() for arm in arms) < PER_ARM:
+    candidates = arms
+else:
+    candidates = shares.argmax()
+
+arm = random.choice(candidates)
+self.action["treatment"] = arm
+self.action["propensity"] = 1 / len(candidates)
+self.action_probabilities = {a: (a in candidates) / len(candidates) for a in arms}

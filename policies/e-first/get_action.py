@@ -1,0 +1,16 @@
+# E-first: explore first, exploit afterwards.
+ARMS = ["control", "treatment"]
+PER_ARM = 50
+
+arms = self.context.get("arms", ARMS)
+means = base.List(self.get_theta(key="treatment"), base.Mean, arms)
+
+if min(means.base_list[arm].get_count() for arm in arms) < PER_ARM:
+    candidates = arms
+else:
+    candidates = means.argmax()
+
+arm = random.choice(candidates)
+self.action["treatment"] = arm
+self.action["propensity"] = 1 / len(candidates)
+self.action_probabilities = {a: (a in candidates) / len(candidates) for a in arms}

@@ -1,0 +1,6 @@
+# Runs in simulations only: a normal reward for each arm.
+MEANS = {"control": 4.0, "treatment": 6.0}
+DEVIATIONS = {"control": 1.0, "treatment": 2.0}
+
+arm = self.action["treatment"]
+self.reward["value"] = random.gauss(MEANS[arm], DEVIATIONS[arm])

@@ -1,0 +1,16 @@
+# E-greedy: mostly play the best arm, sometimes any arm.
+ARMS = ["control", "treatment"]
+EPSILON = 0.1
+
+arms = self.context.get("arms", ARMS)
+best = base.List(self.get_theta(key="treatment"), base.Mean, arms).argmax()
+
+# Any arm may be played to explore; the best ones share the rest.
+explore = EPSILON / len(arms)
+exploit = (1 - EPSILON) / len(best)
+probabilities = {arm: explore + exploit if arm in best else explore for arm in arms}
+
+arm = random.choice(arms if random.random() < EPSILON else best)
+self.action["treatment"] = arm
+self.action["propensity"] = probabilities[arm]
+self.action_probabilities = probabilities

@@ -1,0 +1,4 @@
+# Runs in simulations only: features of the next customer.
+FEATURES = 4
+
+self.context["features"] = [random.random() for _ in range(FEATURES)]

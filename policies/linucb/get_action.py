@@ -1,0 +1,20 @@
+# LinUCB with disjoint models: a ridge regression for each arm, and its upper confidence bound.
+ARMS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+ALPHA = 0.3
+RIDGE = 1.0
+
+# set_reward starts from the same regression: change RIDGE in both.
+arms = self.context.get("arms", ARMS)
+x = [1.0, *self.context["features"]]
+stored = self.get_theta(key="arm")
+
+bounds = {}
+for arm in arms:
+    mean, variance = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE).estimate(x)
+    bounds[arm] = mean + ALPHA * variance**0.5
+
+best = [arm for arm in arms if bounds[arm] == max(bounds.values())]
+arm = random.choice(best)
+self.action["arm"] = arm
+self.action["propensity"] = 1 / len(best)
+self.action_probabilities = {a: (a in best) / len(best) for a in arms}

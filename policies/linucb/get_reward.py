@@ -1,0 +1,5 @@
+# Runs in simulations only: arm k pays feature k, and noise.
+NOISE = 0.1
+
+feature = self.context["features"][int(self.action["arm"])]
+self.reward["value"] = feature + random.gauss(0, NOISE)

@@ -1,0 +1,10 @@
+# Compare the reward with the swing; after each whole period the centre moves.
+START = 3.0
+AMPLITUDE = 0.5
+PERIOD = 20
+RATE = 1.0
+
+stored = self.get_theta(key="lock-in", value="x")
+model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=RATE, omega=2 * np.pi / PERIOD, lifversion=1)
+model.update(self.action["t"], self.action["x"], self.reward["value"], self.action["x0"])
+self.set_theta(model, key="lock-in", value="x")

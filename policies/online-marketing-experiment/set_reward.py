@@ -1,0 +1,8 @@
+# Log what happened for the analysis, and keep a regression of revenue on discount.
+discount = self.action["discount"]
+revenue = self.reward["revenue"]
+self.log_data({"split": self.action["split"], "discount": discount, "revenue": revenue})
+
+model = lm.LM(self.get_theta(key="regression", value="revenue"), p=2, add_intercept=True)
+model.update(revenue, [discount])
+self.set_theta(model, key="regression", value="revenue")

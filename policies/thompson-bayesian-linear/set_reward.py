@@ -1,0 +1,9 @@
+# Update the posterior of the parabola's coefficients.
+PRECISION = 0.01
+NOISE = 1.0
+
+prior = {"J": [0.0, 0.0, 0.0], "P": (PRECISION * np.eye(3)).tolist(), "err": NOISE}
+model = tbl.ThompsonBayesianLinear(self.get_theta(key="regression", value="x") or prior)
+x = self.action["x"]
+model.update(self.reward["value"], [1, x, x**2])
+self.set_theta(model, key="regression", value="x")

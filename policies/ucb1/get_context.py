@@ -1,0 +1,1 @@
+# Runs in simulations only: the next context. This policy needs none.
