@@ -23,6 +23,7 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     P:claim:<work>             string  "<until>:<owner>"; expires by itself
     P:window:<window>          string  "<end>:<events>" of a rate window; expires by itself
     P:hourly                   zset    ids of experiments that have, or had, hourly theta snapshots
+    P:pulse                    string  written to see whether Redis takes writes
     P:tenants                  zset    names of tenants with experiments, all of score 0
 """
 
@@ -115,6 +116,7 @@ class Keys:
         self._prefix = prefix
         self.tenants = f"{prefix}:tenants"
         self.hourly = f"{prefix}:hourly"
+        self.pulse = f"{prefix}:pulse"
 
     def of(self, tenant: str) -> TenantKeys:
         return TenantKeys(self._prefix, tenant)

@@ -52,6 +52,8 @@ class ProductionStore:
         self.peek = decisions.peek
         self.due_advices = decisions.due_advices
         self.summary = decisions.summary
+        self.hourly_experiments = decisions.hourly_experiments
+        self.ping = decisions.ping  # MongoDB may be away: decisions go on without it
         self.claim = decisions.claim
         self.hit = decisions.hit
         self.clear_hits = decisions.clear_hits
@@ -95,10 +97,6 @@ class ProductionStore:
         await self.outbox.stop()
         await self._link.close()
         await self._archive.close()
-
-    async def ping(self) -> None:
-        """MongoDB may be away: decisions go on without it."""
-        await self._link.command("PING")
 
     def describe(self) -> dict[str, str]:
         info = self._link.server

@@ -224,6 +224,8 @@ class RedisDecisions:
     # Theta.
 
     async def read_theta(self, scope: Scope) -> ThetaRows:
+        if scope.key is None and scope.value is not None:
+            raise ValueError("a scope with a value needs a key")
         keys = await self._home(scope.experiment)
         if keys is None:
             return ThetaRows(0, {})
@@ -386,6 +388,10 @@ class RedisDecisions:
             )
         )
         return Summary(actions, last_action if actions else None, rewards, last_reward if rewards else None)
+
+    async def ping(self) -> None:
+        """A write, since a server may read and yet refuse those."""
+        await self._link.command("SET", self._keys.pulse, "")
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         kept_ms = max(until_ms - now_ms, 0) + 60_000
