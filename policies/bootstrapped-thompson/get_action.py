@@ -4,11 +4,12 @@ HIGHEST = 10.0
 REPLICATES = 50
 SPREAD = 2.0
 
-# set_reward builds the same replicates: change the parameters in both.
-prior = {"b": [0.0] * 6, "A": np.eye(6).tolist(), "n": 0}
-stored = self.get_theta(key="replicates", value="revenue")
-replicates = bts.BTS(stored, lm.LM, m=REPLICATES, default_params=prior, noisesd=SPREAD)
-beta = np.array(lm.LM(replicates.sample()).get_value())
+# One replicate of the regression, stored or fresh. set_reward has the same parameters: change both.
+stored = self.get_theta(key="replicate", value=random.randrange(REPLICATES))
+if not stored:
+    prior = {"b": [0.0] * 6, "A": np.eye(6).tolist(), "n": 0}
+    stored = bts.BTS({}, lm.LM, m=1, default_params=prior, noisesd=SPREAD).sample()
+beta = np.array(lm.LM(stored).get_value())
 
 # Expected revenue of the replicate: a parabola in the price, one for each kind of customer.
 prices = np.linspace(LOWEST, HIGHEST, 101)

@@ -1,0 +1,1 @@
+"""The catalogue of policies, as data: see docs/policies.md."""
