@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from bench.load import Result, measure, request
 from streamsim import catalogue
-from tests.support import Server, free_port
+from tests.support import Client, Server
 
 POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
 CONNECTIONS = (16, 64)
@@ -30,15 +31,17 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind; medians are printed")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="measurements of each kind; medians are printed"
+    )
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
         server = stack.enter_context(Server(folder))
-        server.login()
+        client = server.admin()
         print(f"{'':32}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'bare/s':>9}{'ratio':>8}")
         for title, slug in POLICIES.items():
-            experiment = create(server, slug)
+            experiment = create(client, slug)
             for call in ("getaction", "setreward"):
                 requests = prepared(experiment, slug, call)
                 answer = measure(server.port, requests, 1, 0.5).first_answer
@@ -67,10 +70,10 @@ def row(title: str, pairs: list[tuple[Result, Result]]) -> None:
     print(f"{title:32}{ours:9.0f}{p50:9.1f}{p99:9.1f}{bare:9.0f}{ours / bare:8.2f}", flush=True)
 
 
-def create(server: Server, slug: str) -> dict[str, str]:
+def create(client: Client, slug: str) -> dict[str, str]:
     """Create an experiment from the catalogue; its id and key."""
     entry = next(entry for entry in catalogue.entries() if entry.slug == slug)
-    experiment: dict[str, str] = server.post("/exp", {"name": entry.name, **entry.code})
+    experiment: dict[str, str] = client.post("/exp", {"name": entry.name, **entry.code}).body
     return experiment
 
 
@@ -93,7 +96,9 @@ class Bare:
     """The bare handler in a process of its own."""
 
     def __init__(self, answer: bytes) -> None:
-        self.port = free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
         self._answer = answer.decode()
 
     def __enter__(self) -> Bare:
