@@ -54,10 +54,15 @@ def make_store(settings: Settings) -> Store:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, now_ms: Callable[[], int] = dates.now_ms, jobs: bool = True
+    settings: Settings,
+    *,
+    now_ms: Callable[[], int] = dates.now_ms,
+    sandbox: Sandbox | None = None,
+    jobs: bool = True,
 ) -> AsyncIterator[Services]:
     """All services of one server process, opened; closed in reverse order when the context ends.
 
+    :param sandbox: one that is started already, and stays the caller's.
     :param jobs: whether the background jobs run.
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
@@ -66,9 +71,10 @@ async def running(
         await store.open()
         stack.push_async_callback(store.close)
         box = settings.sandbox
-        sandbox = Sandbox(SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded))
-        await sandbox.start()
-        stack.push_async_callback(sandbox.close)
+        if sandbox is None:
+            sandbox = Sandbox(SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded))
+            await sandbox.start()
+            stack.push_async_callback(sandbox.close)
         metrics = Metrics()
         decisions = Decisions(
             store,
