@@ -33,7 +33,9 @@ async def test_only_an_admin_adds_users(ann: Caller, nobody: Caller) -> None:
 
 
 @pytest.mark.gen_test
-async def test_duplicate_username_is_400_and_changes_nothing(admin: Caller, ann: Caller, nobody: Caller) -> None:
+async def test_duplicate_username_is_400_and_changes_nothing(
+    admin: Caller, ann: Caller, nobody: Caller
+) -> None:
     answer = await admin.post("/user", {"username": "ann", "password": "another password"})
     assert answer.status == 400
     assert answer.body["error"]["field"] == "username"
