@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -40,7 +41,7 @@ class Listener(Protocol):
 class Zygote:
     """One running zygote process."""
 
-    def __init__(self, listener: Listener, *, degraded: bool) -> None:
+    def __init__(self, listener: Listener, *, degraded: bool, preload: Iterable[str] = ()) -> None:
         self.alive = True
         self._listener = listener
         self._loop = asyncio.get_running_loop()
@@ -49,7 +50,8 @@ class Zygote:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.setblocking(False)
-            argv, environment = zygote.command(theirs.fileno(), zygote.Options(degraded=degraded))
+            options = zygote.Options(degraded=degraded, preload=list(preload))
+            argv, environment = zygote.command(theirs.fileno(), options)
             # Its own session: an interrupt from the keyboard reaches the server alone, which then drains.
             self._process = subprocess.Popen(
                 argv,

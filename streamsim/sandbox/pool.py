@@ -58,11 +58,13 @@ _log = logging.getLogger(__name__)
 class SandboxSettings(msgspec.Struct, frozen=True):
     """`workers`: most that live at once. `allow_degraded`: start although a layer is missing.
 
-    `start_s`, `spawn_s`: longest wait for the zygote and for a worker.
+    `start_s`, `spawn_s`: longest wait for the zygote and for a worker. `preload`: modules that workers share
+    beside the common ones.
     """
 
     workers: int = 32
     allow_degraded: bool = False
+    preload: tuple[str, ...] = ()
     start_s: float = 60.0
     spawn_s: float = 10.0
 
@@ -373,7 +375,9 @@ class Sandbox:
     async def _launch(self) -> None:
         if self._zygote is not None:
             await self._zygote.stop()
-        self._zygote = zygote = Zygote(self, degraded=self._settings.allow_degraded)
+        self._zygote = zygote = Zygote(
+            self, degraded=self._settings.allow_degraded, preload=self._settings.preload
+        )
         report = await zygote.ready(self._settings.start_s)
         if report.missing and not self._settings.allow_degraded:
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in report.missing.items())

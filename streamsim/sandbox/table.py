@@ -240,6 +240,8 @@ ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
     "HOME": "/",
+    # Sets of text have one order in every process, so that what is run again gives the same numbers.
+    "PYTHONHASHSEED": "0",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

@@ -23,6 +23,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from typing import Final, NoReturn
 
 import msgspec
@@ -52,18 +53,21 @@ _BOOT: Final = (
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to start. `libraries`: more directories that workers may read and import from.
 
-    `degraded`: spawn workers even where a required layer is missing.
+    `degraded`: spawn workers even where a required layer is missing. `preload`: more modules to import before
+    workers are forked; those that are not installed are left out.
     """
 
     libraries: list[str] = []
     degraded: bool = False
+    preload: list[str] = []
 
 
 def command(control: int, options: Options) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment with which the host executes the zygote; pass `control` on (`pass_fds`)."""
     text = msgspec.json.encode(options).decode()
     root = os.path.dirname(namespaces.package())
-    argv = [sys.executable, "-I", "-B", "-X", "utf8", "-c", _BOOT, root, str(control), text]
+    # Not -I: it would ignore the one PYTHON variable of the environment, which is all of it that there is.
+    argv = [sys.executable, "-s", "-P", "-B", "-X", "utf8", "-c", _BOOT, root, str(control), text]
     return argv, dict(table.ENVIRONMENT)
 
 
@@ -95,7 +99,7 @@ def main(control: str, options: str) -> NoReturn:
     else:
         notes.append("no namespaces: " + "; ".join(refusals))
     sys.path += settings.libraries
-    versions = preload()
+    versions = preload(settings.preload)
     _check_single_threaded(proc)
     worker = importlib.import_module(WORKER)
     spawner = Spawner(
@@ -199,10 +203,10 @@ def _become_first_process(control: int, groups: cgroup.Groups | None) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def preload() -> dict[str, str]:
-    """Imports what policy code may use, so that every worker shares it. Returns the versions."""
+def preload(more: Iterable[str] = ()) -> dict[str, str]:
+    """Imports what user code may use, so that every worker shares it. Returns the versions."""
     gc.disable()
-    modules = [name for name in PRELOADED if importlib.util.find_spec(name.partition(".")[0])]
+    modules = [name for name in (*PRELOADED, *more) if importlib.util.find_spec(name.partition(".")[0])]
     for package in PACKAGES:
         folder = importlib.import_module(package).__path__
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]

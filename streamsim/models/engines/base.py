@@ -1,0 +1,146 @@
+"""What every engine offers to the program that runs models (`streamsim.sandbox.programs.model`).
+
+An engine is a module of this package with a class `Engine`, built from a `Source`. Scenario simulations need
+`start`; runs of one model through variables and operations need `get`, `set` and `call`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Number = float | int | bool | None
+"""A value of an equation at one time; None where it is not finite."""
+
+KINDS = ("constants", "converters", "flows", "points", "stocks")
+
+
+class Refused(Exception):
+    """The request does not fit the model: an unknown name or a value of a wrong form. Nothing was changed."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """An uploaded model. `options`: what was given with the upload, e.g. scenarios of a Vensim file."""
+
+    name: str
+    engine: str
+    main: str
+    files: dict[str, str]
+    options: dict[str, Any] = {}
+
+
+class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a simulation answers: equations, or agents by state and property."""
+
+    equations: list[str] = []
+    agents: list[str] = []
+    agent_states: list[str] = []
+    agent_properties: list[str] = []
+    agent_property_types: list[str] = []
+    individual_agent_properties: dict[str, list[str]] = {}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Overrides of one scenario. Constants: numbers, or text that is an expression of `t`."""
+
+    constants: dict[str, float | int | str] = {}
+    points: dict[str, list[tuple[float, float]]] = {}
+    runspecs: dict[Literal["starttime", "stoptime", "dt"], float] = {}
+    properties: dict[str, Any] = {}
+    agents: list[dict[str, Any]] | None = None
+
+
+class ScenarioFound(msgspec.Struct):
+    """A scenario of a model: its run specification, its equations by kind, its agents by type."""
+
+    start: float
+    stop: float
+    dt: float
+    equations: dict[str, list[str]]
+    agents: dict[str, dict[str, list[str]]] = {}
+
+
+class Found(msgspec.Struct):
+    """What loading a model found. Variables and operations are those of the run endpoints."""
+
+    managers: dict[str, dict[str, ScenarioFound]] = {}
+    variables: list[dict[str, Any]] = []
+    operations: list[dict[str, Any]] = []
+
+
+class Simulation(Protocol):
+    """One scenario under way. `step` is called with rising times, from `start` on."""
+
+    start: float
+    stop: float
+    dt: float
+
+    def change(self, settings: Settings, time: float | None) -> None:
+        """Apply overrides from a time on, or from the beginning. :raises Refused: before anything changed."""
+
+    def step(self, time: float) -> dict[str, Any]:
+        """The outputs at a time: `{equation: number}`, and for agents `{"agents": {...}}`."""
+
+
+class Engine:
+    """A loaded model. Subclasses override what they can do."""
+
+    found: Found
+
+    def __init__(self, source: Source) -> None:
+        """:raises Refused: the model lacks what this engine needs."""
+        raise NotImplementedError
+
+    def start(self, manager: str, scenario: str, outputs: Outputs) -> Simulation:
+        """A fresh simulation of a scenario; an earlier one of the same scenario ends.
+
+        :raises Refused: naming what the model does not have.
+        """
+        raise Refused(f"the model has no scenario manager {manager}")
+
+    def get(self, paths: list[str]) -> dict[str, Any]:
+        """Values of variables by path. :raises Refused: naming the path."""
+        raise Refused("this model has no variables")
+
+    def set(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Set variables, all or none; their values afterwards. :raises Refused: naming the path."""
+        raise Refused("this model has no variables")
+
+    def call(self, name: str, arguments: list[Any]) -> Any:
+        """Call an operation; its result. :raises Refused: for an unknown one."""
+        raise Refused(f"this model has no operation {name}")
+
+    def recorded(self) -> dict[str, Any]:
+        """Variables that were recorded since this was last asked."""
+        return {}
+
+
+def number(value: Any) -> Number:
+    """What an equation gave as a JSON number. :raises TypeError: it is no number."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63:
+            return value
+        value = float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"an equation gave a value of type {type(value).__name__}")
+
+
+def time_text(time: float) -> str:
+    """A time as a key of an answer: `3.0`, `1.0625`; integers of agent-based models stay `3`."""
+    return repr(time)
+
+
+def named(names: list[str], known: Any, what: str, where: str) -> None:
+    """:raises Refused: naming the first of `names` that is not known."""
+    for name in names:
+        if name not in known:
+            raise Refused(f"unknown {what} {name} in {where}")

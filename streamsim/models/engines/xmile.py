@@ -1,0 +1,36 @@
+"""XMILE text to Python text with bptk-py's compiler, without a file."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from streamsim.models.engines.base import Refused
+
+
+def translate(library: Any, text: str) -> str:
+    """The Python source of the class `simulation_model` that bptk-py makes of an XMILE file.
+
+    :raises Refused: the compiler is not installed.
+    """
+    try:
+        from BPTK_Py.sdcompiler import compile as compiler
+        from BPTK_Py.sdcompiler.parsers.xmile import xmile as parser
+    except ImportError as error:
+        raise Refused(
+            f"XMILE files need bptk-py's compiler: pip install 'bptk-py[xmile]' ({error})"
+        ) from None
+    written = _Kept()
+    # The compiler opens its source and its destination by name.
+    parser.open = lambda *_args, **_named: io.StringIO(text)
+    compiler.open = lambda *_args, **_named: written
+    compiler.compile_xmile("model", "model.py", "py")
+    return written.text
+
+
+class _Kept(io.StringIO):
+    text = ""
+
+    def close(self) -> None:
+        self.text = self.getvalue()
+        super().close()

@@ -1,0 +1,159 @@
+"""Stepping through scenarios, and whole runs of them: what the model program does with its engines.
+
+Answers have the forms of BptkServer. Times are the library's: rounded to the step, as text of a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from streamsim.models.engines.base import Outputs, Refused, Settings, Simulation, time_text
+
+STOPPED = {"msg": "Stoptime reached"}
+MAX_STEPS = 1_000_000
+
+Start = Callable[[str, str, Outputs], Simulation]
+SettingsBy = dict[str, dict[str, Settings]]
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """What is simulated. `scenarios`: (manager, scenario) in order. `step_size`: 0 takes the models' dt."""
+
+    scenarios: list[tuple[str, str]]
+    outputs: Outputs
+    settings: SettingsBy = {}
+    seed: int = 0
+    step_size: float = 1.0
+
+
+class Session:
+    """Scenarios that advance together, step by step, and what they answered so far."""
+
+    def __init__(self, begin: Begin, start: Start) -> None:
+        self._simulations = started(begin, start)
+        simulations = self._simulations.values()
+        self.size = begin.step_size or min(one.dt for one in simulations)
+        self.start = max(one.start for one in simulations)
+        self.stop = min(one.stop for one in simulations)
+        self._equations = begin.outputs.equations
+        self._steps = 0
+        self._log: list[tuple[float, dict[tuple[str, str], dict[str, Any]]]] = []
+
+    @property
+    def next(self) -> float:
+        """The time of the next step."""
+        # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
+        return round(self.start + self._steps * self.size, 10)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stop time was passed."""
+        return self.next > self.stop
+
+    def step(self, settings: SettingsBy, flat: bool) -> dict[str, Any]:
+        """Advance by one step; its answer. :raises Refused: nothing was advanced."""
+        if self.ended:
+            return STOPPED
+        time = self.next
+        change(self._simulations, settings, time)
+        values = {address: one.step(time) for address, one in self._simulations.items()}
+        self._log.append((time, values))
+        self._steps += 1
+        result: dict[str, Any] = {}
+        for (manager, scenario), row in values.items():
+            result.setdefault(manager, {})[scenario] = _at(row, time_text(time), flat)
+        return result
+
+    def results(self, flat: bool) -> dict[str, Any]:
+        """All steps so far by manager, scenario and equation; `{}` before the first."""
+        result: dict[str, Any] = {}
+        for time, values in self._log:
+            for (manager, scenario), row in values.items():
+                entry = result.setdefault(manager, {}).setdefault(scenario, {})
+                _collect(entry, row, time_text(time), flat)
+        return result
+
+
+def whole(begin: Begin, start: Start) -> dict[str, Any]:
+    """Each scenario from its start to its stop time at its own dt."""
+    simulations = started(begin, start)
+    result: dict[str, Any] = {}
+    for (manager, scenario), simulation in simulations.items():
+        entry = result.setdefault(manager, {}).setdefault(scenario, {})
+        series: dict[str, dict[str, Any]] = {name: {} for name in begin.outputs.equations}
+        for time in times(simulation):
+            row = simulation.step(time)
+            text = time_text(time)
+            for name, values in series.items():
+                values[text] = row[name]
+            if "agents" in row:
+                _merge(entry.setdefault("agents", {}), row["agents"])
+        if series:
+            entry["equations"] = {name: _one_type(values) for name, values in series.items()}
+    return result
+
+
+def started(begin: Begin, start: Start) -> dict[tuple[str, str], Simulation]:
+    """All scenarios of a request at their beginning, with its settings."""
+    if not begin.scenarios:
+        raise Refused("expecting scenarios to be set")
+    simulations = {
+        (manager, scenario): start(manager, scenario, begin.outputs) for manager, scenario in begin.scenarios
+    }
+    change(simulations, begin.settings, None)
+    return simulations
+
+
+def change(simulations: dict[tuple[str, str], Simulation], settings: SettingsBy, time: float | None) -> None:
+    """Apply settings to the scenarios that they name. :raises Refused: one is not simulated."""
+    for manager, by_scenario in settings.items():
+        for scenario, one in by_scenario.items():
+            if (manager, scenario) not in simulations:
+                raise Refused(f"settings: scenario {scenario} of {manager} is not simulated here")
+            simulations[manager, scenario].change(one, time)
+
+
+def times(simulation: Simulation) -> Iterator[float]:
+    """The times of a whole run: from start to stop by dt, or by rounds where there are agents."""
+    dt = 1.0 if hasattr(simulation, "rounds") else simulation.dt
+    steps = int((simulation.stop - simulation.start) / dt + 1e-9)
+    if steps > MAX_STEPS:
+        raise Refused(f"runspecs: at most {MAX_STEPS} steps")
+    normalize = getattr(simulation, "normalize", lambda time: round(time, 10))
+    for step in range(steps + 1):
+        yield normalize(simulation.start + step * dt)
+
+
+def _at(row: dict[str, Any], time: str, flat: bool) -> dict[str, Any]:
+    return {name: value if flat or name == "agents" else {time: value} for name, value in row.items()}
+
+
+def _collect(entry: dict[str, Any], row: dict[str, Any], time: str, flat: bool) -> None:
+    for name, value in row.items():
+        if name == "agents":
+            _merge(entry.setdefault("agents", {}), value)
+            continue
+        series = entry.setdefault("equations", {}).setdefault(name, [] if flat else {})
+        if flat:
+            series.append(value)
+        else:
+            series[time] = value
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _one_type(series: dict[str, Any]) -> dict[str, Any]:
+    """Integers among floats become floats, as in a data frame's column."""
+    kinds = {type(value) for value in series.values()}
+    if int not in kinds or not kinds & {float, type(None)}:
+        return series
+    return {time: float(value) if type(value) is int else value for time, value in series.items()}

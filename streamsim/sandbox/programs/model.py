@@ -1,0 +1,159 @@
+"""The program that loads a tenant's simulation models and runs them.
+
+load      `Load`; `loaded` is `{model: Found}`
+request   a list of entries, each `{"op": name, ...}`; the result is that of the last one
+
+Entries run in order. What a journal holds are entries, so bringing a run back is sending them again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from streamsim.models.engines.base import Engine, Found, Outputs, Refused, Simulation, Source
+from streamsim.models.session import Begin, Session, SettingsBy, whole
+from streamsim.sandbox import errors
+from streamsim.sandbox.wire import Failure
+from streamsim.sandbox.worker import Channel
+
+REFUSED: Final = "Refused"
+RECURSION: Final = 20_000
+"""Equations ask for the step before, and that for the one before it; such calls take no C stack."""
+
+_settings = msgspec.json.Decoder(SettingsBy)
+
+
+class Load(msgspec.Struct):
+    """What a worker loads."""
+
+    models: list[Source]
+
+
+class Program:
+    """Loaded models, and the session of their run."""
+
+    def __init__(self, load: Any, channel: Channel) -> None:
+        sys.setrecursionlimit(RECURSION)
+        self._channel = channel
+        self._engines: dict[str, Engine] = {}
+        self._pieces: dict[str, str] = {}
+        self._session: Session | None = None
+        sources = msgspec.convert(load, Load).models
+        self._context: Callable[[], AbstractContextManager[None]] = nullcontext
+        for source in sources:
+            self._engines[source.name] = self._guarded(lambda source=source: self._engine(source))
+        self.loaded: dict[str, Found] = {name: engine.found for name, engine in self._engines.items()}
+        # Several models may have modules of one name; those of a single one can be imported at any time.
+        self._context = (lambda: _modules(self._only())) if len(sources) == 1 else nullcontext
+        self._owners = {
+            manager: engine for engine in self._engines.values() for manager in engine.found.managers
+        }
+
+    def handle(self, request: list[dict[str, Any]]) -> Any:
+        """Run entries; the result of the last."""
+        result: Any = None
+        for index, entry in enumerate(request, 1):
+            arguments = dict(entry)
+            operation = getattr(self, f"op_{arguments.pop('op')}")
+            result = self._guarded(lambda operation=operation, arguments=arguments: operation(**arguments))
+            if index < len(request):
+                self._channel.progress(index)
+        return result
+
+    # ---- scenarios
+
+    def op_run(self, begin: Any) -> Any:
+        """Whole runs; the session, if there is one, is left alone."""
+        begin = msgspec.convert(begin, Begin)
+        self._seed(begin.seed)
+        return whole(begin, self._start)
+
+    def op_begin(self, begin: Any) -> Any:
+        """Start a session in place of an earlier one."""
+        begin = msgspec.convert(begin, Begin)
+        self._seed(begin.seed)
+        self._session = Session(begin, self._start)
+        return {"step": self._session.next}
+
+    def op_steps(self, count: int, settings: Any = None, flat: bool = False) -> Any:
+        """Advance by some steps; their answers, and the time after them."""
+        if self._session is None:
+            return None
+        changes = msgspec.convert(settings or {}, SettingsBy)
+        answers = []
+        for index in range(count):
+            answers.append(self._session.step(changes if index == 0 else {}, flat))
+        return {"answers": answers, "step": self._session.next, "ended": self._session.ended}
+
+    def op_results(self, flat: bool) -> Any:
+        """Everything that the session answered so far."""
+        return {} if self._session is None else self._session.results(flat)
+
+    def op_end(self) -> Any:
+        """End the session."""
+        self._session = None
+
+    # ---- variables and operations of a run with one model
+
+    def op_get(self, paths: list[str]) -> Any:
+        """Values of variables."""
+        return self._only().get(paths)
+
+    def op_set(self, changes: dict[str, Any]) -> Any:
+        """Set variables; their values afterwards, and what was recorded."""
+        return {"values": self._only().set(changes), "recorded": self._only().recorded()}
+
+    def op_call(self, name: str, arguments: list[Any]) -> Any:
+        """Call an operation; its result, and what was recorded."""
+        result = self._only().call(name, arguments)
+        return {"result": result, "recorded": self._only().recorded()}
+
+    # ---- inside
+
+    def _only(self) -> Engine:
+        return next(iter(self._engines.values()))
+
+    def _engine(self, source: Source) -> Engine:
+        self._pieces.update({f"/model/{name}": name for name in source.files})
+        made: Engine = importlib.import_module(f"streamsim.models.engines.{source.engine}").ENGINE(source)
+        return made
+
+    def _start(self, manager: str, scenario: str, outputs: Outputs) -> Simulation:
+        engine = self._owners.get(manager)
+        if engine is None:
+            raise Refused(f"unknown scenario manager {manager}")
+        with _modules(engine):
+            return engine.start(manager, scenario, outputs)
+
+    def _seed(self, seed: int) -> None:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """Run the model's code under the clock; every failure becomes a record without paths of the host."""
+        clock = self._channel.clock
+        try:
+            clock.start()
+            try:
+                with self._context():
+                    return call()
+            finally:
+                clock.stop()
+        except Refused as refused:
+            raise errors.Described(Failure("rejected", REFUSED, errors.clean(str(refused)))) from None
+        except BaseException as error:
+            raise errors.Described(errors.describe(error, self._pieces)) from None
+
+
+def _modules(engine: Engine) -> AbstractContextManager[None]:
+    """Makes the engine's own files importable, if it has any."""
+    files = getattr(engine, "files", None)
+    return files.importable() if files is not None else nullcontext()
