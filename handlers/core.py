@@ -71,9 +71,9 @@ class ActionHandler(CoreHandler):
             context = _object(body.get("context"), "context")
             self.write_json(await self.decisions.get_action(experiment, key, context))
             return
-        await self.answer_each(
-            [self._decide(experiment, key, context) for context in _many(body, "contexts")]
-        )
+        contexts = _many(body, "contexts")
+        await self.decisions.authorized(experiment, key)
+        await self.answer_each([self._decide(experiment, key, context) for context in contexts])
 
     async def _decide(self, experiment: str, key: str, context: Any) -> bytes:
         return await self.decisions.get_action(experiment, key, _object(context, "contexts"))
@@ -103,7 +103,9 @@ class RewardHandler(CoreHandler):
         if "rewards" not in body:
             self.write_json(await self.decisions.set_reward(experiment, key, reward_call(body)))
             return
-        await self.answer_each([self._learn(experiment, key, fields) for fields in _many(body, "rewards")])
+        rewards = _many(body, "rewards")
+        await self.decisions.authorized(experiment, key)
+        await self.answer_each([self._learn(experiment, key, fields) for fields in rewards])
 
     async def _learn(self, experiment: str, key: str, fields: Any) -> bytes:
         return await self.decisions.set_reward(experiment, key, reward_call(_object(fields, "rewards")))

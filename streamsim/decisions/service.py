@@ -65,7 +65,7 @@ class Decisions:
         """
         found = self._experiments.get(experiment)
         if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
-            await self._authorized(experiment, key)
+            await self.authorized(experiment, key)
         return await self._submit(experiment, Decision(asyncio.get_running_loop(), context))
 
     async def set_reward(self, experiment: str, key: str, reward: Reward) -> bytes:
@@ -73,7 +73,7 @@ class Decisions:
 
         :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
         """
-        await self._authorized(experiment, key)
+        await self.authorized(experiment, key)
         return await self._submit(experiment, reward)
 
     # ---- the rest of the service
@@ -151,7 +151,8 @@ class Decisions:
 
     # ---- inside
 
-    async def _authorized(self, experiment: str, key: str) -> None:
+    async def authorized(self, experiment: str, key: str) -> None:
+        """:raises Unauthorized: unknown experiment or wrong key."""
         found = await self.find(experiment)
         if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
             raise Unauthorized("key or experiment id is not valid")
