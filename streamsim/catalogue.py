@@ -119,7 +119,7 @@ class Catalogue:
         entry = self._by_id.get(default_id)
         if entry is None:
             raise NotFound(f"the catalogue has policies 1 to {len(self.entries)}", field="default_id")
-        described = msgspec.to_builtins(entry.description)
+        described = msgspec.json.decode(msgspec.json.encode(entry.description))
         return {"id": entry.id, "slug": entry.slug, **described, **entry.code}
 
 

@@ -2,6 +2,7 @@
 ARMS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 ALPHA = 0.3
 RIDGE = 1.0
+TRIALS = 5
 
 # set_reward starts from the same regression: change RIDGE in both.
 arms = self.context.get("arms", ARMS)
@@ -10,8 +11,9 @@ stored = self.get_theta(key="arm")
 
 bounds = {}
 for arm in arms:
-    mean, variance = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE).estimate(x)
-    bounds[arm] = mean + ALPHA * variance**0.5
+    model = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE)
+    mean, variance = model.estimate(x)
+    bounds[arm] = mean + ALPHA * variance**0.5 if model.n >= TRIALS else np.inf
 
 best = [arm for arm in arms if bounds[arm] == max(bounds.values())]
 arm = random.choice(best)
