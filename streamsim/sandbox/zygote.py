@@ -90,6 +90,8 @@ def main(control: str, options: str) -> NoReturn:
     through, refusals = _reachable(readable)
     uids = _worker_uids()
     groups = cgroup.groups()
+    sys.path += settings.libraries
+    versions = preload(settings.preload)
     # The new root has no /proc; through this descriptor the zygote still sees itself.
     proc = os.open("/proc", os.O_DIRECTORY | os.O_CLOEXEC)
     own = through != namespaces.NONE
@@ -98,9 +100,6 @@ def main(control: str, options: str) -> NoReturn:
         _become_first_process(descriptor, groups)
     else:
         notes.append("no namespaces: " + "; ".join(refusals))
-    sys.path += settings.libraries
-    versions = preload(settings.preload)
-    _check_single_threaded(proc)
     worker = importlib.import_module(WORKER)
     spawner = Spawner(
         descriptor, os.open("self/statm", os.O_RDONLY, dir_fd=proc), settings.degraded, worker.main, groups
@@ -181,16 +180,6 @@ def _worker_uids() -> tuple[int, int]:
     return os.getuid(), 0
 
 
-def _check_single_threaded(proc: int) -> None:
-    tasks = os.open("self/task", os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
-    threads = len(os.listdir(tasks))
-    os.close(tasks)
-    if threads != 1:
-        raise RuntimeError(
-            f"an imported library started {threads - 1} threads; such a process cannot fork safely"
-        )
-
-
 def _become_first_process(control: int, groups: cgroup.Groups | None) -> None:
     """Forks into the new process-id namespace; the parent stays behind only to end with its child."""
     child = os.fork()
@@ -204,7 +193,10 @@ def _become_first_process(control: int, groups: cgroup.Groups | None) -> None:
 
 
 def preload(more: Iterable[str] = ()) -> dict[str, str]:
-    """Imports what user code may use, so that every worker shares it. Returns the versions."""
+    """Imports what user code may use, so that every worker shares it. Returns the versions.
+
+    :raises RuntimeError: a library started threads; nothing can be forked safely then.
+    """
     gc.disable()
     modules = [name for name in (*PRELOADED, *more) if importlib.util.find_spec(name.partition(".")[0])]
     for package in PACKAGES:
@@ -212,6 +204,12 @@ def preload(more: Iterable[str] = ()) -> dict[str, str]:
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]
     for name in modules:
         importlib.import_module(name)
+    if parallel := sys.modules.get("sklearn.utils.parallel"):
+        # Looks at all loaded libraries, which a worker cannot, and remembers.
+        getattr(parallel, "_get_threadpool_controller", lambda: None)()
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise RuntimeError(f"an imported library started {threads - 1} threads; forking is not safe then")
     names = dict.fromkeys(name.partition(".")[0] for name in PRELOADED)
     found = {name: getattr(sys.modules.get(name), "__version__", "") for name in names}
     versions = {"python": platform.python_version(), "kernel": platform.release()}

@@ -231,6 +231,14 @@ def launch() -> Iterator[Callable[..., Machine]]:
         machine.close()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="streamsim-test-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.fixture(scope="module", params=SERVING)
 def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     launchable(request.param)

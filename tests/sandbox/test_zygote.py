@@ -224,18 +224,16 @@ def test_each_worker_has_a_control_group_that_is_removed_with_it(launch: Callabl
     assert not folder.parent.exists()
 
 
-def test_more_libraries_can_be_imported_and_only_read(launch: Callable[..., Any], tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    tmp_path.joinpath("extra_library.py").write_text("VALUE = 11")
+def test_more_libraries_can_be_imported_and_only_read(launch: Callable[..., Any], open_folder: Path) -> None:
+    open_folder.joinpath("extra_library.py").write_text("VALUE = 11")
     for kind in ("root", "container"):
-        subject = launch(kind, libraries=[str(tmp_path)]).spawn()
+        subject = launch(kind, libraries=[str(open_folder)]).spawn()
         assert subject.run("import extra_library; result = extra_library.VALUE") == 11
         with pytest.raises(Exception, match="PermissionError"):
-            subject.run("open(path, 'w')", path=str(tmp_path / "new"))
+            subject.run("open(path, 'w')", path=str(open_folder / "new"))
 
 
-def test_a_checkout_shows_the_package_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_checkout_shows_the_package_and_nothing_beside_it() -> None:
     trees = namespaces.trees()
     package = Path(namespaces.package())
     assert any(package == Path(tree) or package.is_relative_to(tree) for tree in trees)
