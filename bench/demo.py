@@ -1,8 +1,8 @@
 """`make demo`: a classifier that learns from rewards alone, played over HTTP.
 
 Starts a server on a free port with a temporary data folder and, as any client would, creates an experiment
-from the catalogue's LinUCB and plays scikit-learn's 1,797 handwritten digits (64 pixels, 10 arms, reward 1 for
-the right digit) through it, each digit once.
+from the catalogue's LinUCB and plays scikit-learn's 1,797 handwritten digits (64 pixels, 10 arms, reward 1
+for the right digit) through it, each digit once.
 """
 
 from __future__ import annotations

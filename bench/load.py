@@ -101,7 +101,10 @@ async def _run(port: int, requests: list[bytes], connections: int, seconds: floa
 
 
 def measure(port: int, requests: list[bytes], connections: int, seconds: float) -> Result:
-    """Send requests in turn over so many connections for so long. :raises RuntimeError: an answer was not 200."""
+    """Send requests in turn over so many connections for so long.
+
+    :raises RuntimeError: an answer was not 200.
+    """
     result = asyncio.run(_run(port, requests, connections, seconds))
     if set(result.statuses) != {b"200"}:
         raise RuntimeError(f"answers other than 200: {result.statuses}; first: {result.first_answer[:200]!r}")

@@ -56,6 +56,7 @@ class Server:
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._clients: list[Client] = []
 
     @property
     def url(self) -> str:
@@ -103,8 +104,10 @@ class Server:
         return [int(pid) for pid in found.split()]
 
     def client(self) -> Client:
-        """A client that is not logged in."""
-        return Client(self.url)
+        """A client that is not logged in; closed with the server."""
+        client = Client(self.url)
+        self._clients.append(client)
+        return client
 
     def admin(self) -> Client:
         """A client logged in as the administrator."""
@@ -119,6 +122,8 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for client in self._clients:
+            client.close()
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop()
