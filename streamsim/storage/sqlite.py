@@ -55,7 +55,7 @@ _FORGET = (
 class SQLiteStore(Accounts):
     """A complete `Store` on the file `path`, to be opened after any fork of the process.
 
-    :param synchronous: what was acknowledged survives a power cut ("FULL") or only a killed process ("NORMAL").
+    :param synchronous: "FULL": what was acknowledged survives a power cut; "NORMAL": only a killed process.
     :param busy_ms: how long to wait for other processes before StoreUnavailable.
     """
 
