@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 import tornado.web
+from tornado.routing import URLSpec
 
 from handlers import admin, core, login, ops, stats
 
@@ -20,9 +21,9 @@ Route = tuple[str, type[tornado.web.RequestHandler]]
 ROUTES: tuple[Route, ...] = (*core.routes, *stats.routes, *admin.routes, *login.routes, *ops.routes)
 
 
-def compiled(routes: Iterable[Route]) -> list[tornado.web.URLSpec]:
+def compiled(routes: Iterable[Route]) -> list[URLSpec]:
     """The routes as Tornado takes them."""
-    return [tornado.web.URLSpec(pattern(template), handler) for template, handler in routes]
+    return [URLSpec(pattern(template), handler) for template, handler in routes]
 
 
 def pattern(template: str) -> str:
