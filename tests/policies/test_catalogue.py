@@ -14,8 +14,9 @@ from streamsim import catalogue
 from .play import ENTRIES, Player, Step, play, play_uniformly, seed
 
 FOLDERS = sorted(path.name for path in catalogue.DIRECTORY.iterdir() if path.is_dir() and path.name[0] != "_")
-ROUNDS = {"bootstrapped-thompson": 400}
-"""Rounds of the runs against uniform choice, where 1500 would be slow."""
+ROUNDS = {"bootstrapped-thompson": 500, "linucb": 500, "lints": 500}
+LIGHTER = {"bootstrapped-thompson": {"REPLICATES": 10}}
+"""Where 1500 rounds against uniform choice, or the default parameters, would be slow."""
 
 
 @pytest.fixture(params=FOLDERS)
@@ -27,7 +28,7 @@ def slug(request: pytest.FixtureRequest) -> str:
 
 def played(slug: str, rounds: int, number: int = 1, **options: Any) -> list[Step]:
     seed(number)
-    return play(Player(ENTRIES[slug], **options), rounds)
+    return play(Player(ENTRIES[slug], LIGHTER.get(slug), **options), rounds)
 
 
 def test_its_folder_holds_a_description_and_four_pieces_that_compile(slug: str) -> None:
@@ -74,7 +75,7 @@ def test_theta_survives_json_between_calls(slug: str) -> None:
 
 def test_decisions_write_theta_only_to_assign_a_participant(slug: str) -> None:
     seed(3)
-    player = Player(ENTRIES[slug])
+    player = Player(ENTRIES[slug], LIGHTER.get(slug))
     play(player, 30)
     context = player.context()
     before = dict(player.rows)
