@@ -54,6 +54,16 @@ def test_ucb1_plays_the_highest_bound_and_new_arms_first() -> None:
     assert stored("ucb1", "arm", {}).decide({})[1] == dict.fromkeys(ARMS, 0.25)
 
 
+def kl_bound(p: float, allowed: float) -> float:
+    """The greatest q whose Bernoulli divergence from p is allowed, by Brent's method."""
+
+    def excess(q: float) -> float:
+        return float(special.rel_entr(p, q) + special.rel_entr(1 - p, 1 - q) - allowed)
+
+    top = 1 - 1e-12
+    return 1.0 if excess(top) < 0 else float(optimize.brentq(excess, p, top))
+
+
 def test_kl_ucb_plays_the_highest_kullback_leibler_bound() -> None:
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -61,16 +71,8 @@ def test_kl_ucb_plays_the_highest_kullback_leibler_bound() -> None:
             arm: {"n": int(n), "p": int(rng.integers(0, n + 1)) / int(n)}
             for arm, n in zip(ARMS, rng.integers(3, 60, 4), strict=True)
         }
-        budget = math.log(sum(s["n"] for s in shares.values()))
-        bounds = {}
-        for arm, s in shares.items():
-
-            def excess(q: float, s: dict[str, Any] = s) -> float:
-                divergence = special.rel_entr(s["p"], q) + special.rel_entr(1 - s["p"], 1 - q)
-                return float(s["n"] * divergence - budget)
-
-            top = 1 - 1e-12
-            bounds[arm] = 1.0 if excess(top) < 0 else optimize.brentq(excess, s["p"], top)
+        total = sum(s["n"] for s in shares.values())
+        bounds = {arm: kl_bound(s["p"], math.log(total) / s["n"]) for arm, s in shares.items()}
         chosen = stored("kl-ucb", "arm", shares).decide({})[0]["arm"]
         assert bounds[chosen] == pytest.approx(max(bounds.values()), abs=1e-6)
 
