@@ -130,7 +130,7 @@ class Lane:
 
     batch: int = _option(64, "Most calls that run and commit together.", low=1, high=4096)
     queue: int = _option(
-        1024, "Most calls that wait per experiment and server process; beyond it 429.", low=1
+        2000, "Most calls that wait per experiment and server process; beyond it 429.", low=1
     )
     idempotency_hours: int = _option(
         24, "How long the answer to an idempotency key is repeated.", low=1, high=8760
@@ -157,6 +157,37 @@ class Jobs:
 
 
 @dataclass(frozen=True)
+class Models:
+    """Simulation models and their runs."""
+
+    live: int = _option(
+        16, "Live processes of runs per server process; least recently used ones go, no run is lost.", low=1
+    )
+    runners: int = _option(2, "Processes per server process that work on whole runs and sweeps.", low=1, high=256)
+    cpu_ms: int = _option(10_000, "CPU time of one request to a model.", low=1)
+    wall_ms: int = _option(15_000, "Wall-clock time of one request to a model.", low=1)
+    load_ms: int = _option(20_000, "Wall-clock time of loading a model.", low=1)
+    memory_bytes: int = _option(512 << 20, "Memory of a model's process beyond its libraries.", low=1 << 20)
+    frame_bytes: int = _option(32 << 20, "Largest answer of a model, and largest model.", low=64 << 10)
+    max_bytes: int = _option(2 << 20, "Largest upload of a model, all files together.", low=1024)
+    per_tenant: int = _option(200, "Most models of one user.", low=1)
+    instances: int = _option(10_000, "Most live instances of one user.", low=1)
+    idle_s: int = _option(600, "A run's process that nobody used for so long ends; the run stays.", low=1)
+    sweep_runs: int = _option(10_000, "Most runs of one sweep.", low=1)
+
+
+@dataclass(frozen=True)
+class Compat:
+    """Answers as older services gave them."""
+
+    bptk_status: str = _option(
+        "standard",
+        "Status of a client's error at the scenario endpoints; legacy answers 500 as BptkServer does.",
+        choices=("standard", "legacy"),
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All sections. Immutable; derive a changed copy with `dataclasses.replace`, or load again."""
 
@@ -166,6 +197,8 @@ class Settings:
     sandbox: Sandbox = Sandbox()
     lane: Lane = Lane()
     jobs: Jobs = Jobs()
+    models: Models = Models()
+    compat: Compat = Compat()
 
     def storage_url(self) -> str:
         """`storage.url` with its default filled in."""
