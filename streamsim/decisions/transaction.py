@@ -15,6 +15,7 @@ from streamsim.errors import (
     PolicyRejected,
     PolicyTimeout,
 )
+from streamsim.sandbox.errors import cleaned
 from streamsim.sandbox.wire import Failure
 from streamsim.storage.contract import Scope
 
@@ -36,6 +37,7 @@ class Untrustworthy(Exception):
 
 def policy_error(failure: Failure) -> PolicyError:
     """The error for a failed piece of code: its piece, line, exception type and message, and nothing else."""
+    failure = cleaned(failure)
     kind, sentence = _KINDS[failure.kind]
     detail: dict[str, Any] = {"type": failure.type, "message": failure.message}
     if failure.piece:

@@ -94,7 +94,8 @@ def _describe(error: BaseException, pieces: Mapping[str, str]) -> Failure:
         if type(file) is str and file in pieces:
             text = clean(text) if type(text) is str else "invalid syntax"
             return Failure("syntax", name, text, pieces[file], _line(at))
-    rejected = issubclass(kind, values.InvalidValue)
+    # Raised while the code ran, it is the code's own error, e.g. a bad argument to set_theta.
+    rejected = issubclass(kind, values.InvalidValue) and not piece
     return Failure("rejected" if rejected else "exception", name, _message(error), piece, line)
 
 

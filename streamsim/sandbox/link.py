@@ -78,6 +78,7 @@ class Link(asyncio.BufferedProtocol):
         self._waiting: asyncio.Future[wire.Frame] | None = None
         self._nonce = b""
         self._calls = self._finished = self._asked = self._asks_left = 0
+        self._answer_s = 0.0
         self._may_ask = False
         # One timer serves many exchanges: it looks at the deadline when it fires.
         self._deadline = math.inf
@@ -88,7 +89,8 @@ class Link(asyncio.BufferedProtocol):
         """Send a request; the body of its `done` frame.
 
         :param calls: how many calls the request holds; each has the hard limit for itself.
-        :param ask: answers the program's questions; the time that it takes does not count.
+        :param ask: answers the program's questions; the time that it takes does not count as the call's, but
+            all answers of one call together have the hard limit too.
         :raises WorkerDied: the worker is gone.
         :raises ProgramFailed: the program failed as a whole.
         :raises ValueError: the request is larger than a frame may be.
@@ -103,14 +105,16 @@ class Link(asyncio.BufferedProtocol):
             raise ValueError(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
         self.busy, self._nonce = True, nonce
         self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, ask is not None
-        self._asks_left = self._limits.asks
+        self._asks_left, self._answer_s = self._limits.asks, self._limits.hard_s
         try:
             received = await self._send(frame, self._limits.hard_s)
             while received.kind == "ask":
                 assert ask is not None
-                left = self._deadline - self._loop.time()
-                self._deadline = math.inf
+                asked = self._loop.time()
+                left = self._deadline - asked
+                self._arm(asked + self._answer_s)
                 answer = await self._answer(ask, received)
+                self._answer_s -= self._loop.time() - asked
                 if self.death is not None:
                     raise self.death
                 received = await self._send(answer, left)
@@ -142,9 +146,7 @@ class Link(asyncio.BufferedProtocol):
         waiting: asyncio.Future[wire.Frame] = self._loop.create_future()
         self._waiting = waiting
         self.used = now = self._loop.time()
-        self._deadline = now + seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        self._arm(now + seconds)
         self._transport.write(frame)
         return await waiting
 
@@ -162,6 +164,14 @@ class Link(asyncio.BufferedProtocol):
             waiting.set_exception(death)
         self._on_death()
 
+    def _arm(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is not None and self._timer.when() > deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
+
     def _check_deadline(self) -> None:
         self._timer = None
         if self.death is not None or not self.busy or self._deadline == math.inf:
@@ -174,7 +184,8 @@ class Link(asyncio.BufferedProtocol):
             self._timer = self._loop.call_later(_SECOND_LOOK_S, self._check_deadline)
         else:
             limit = self._limits.wall_ms + self._limits.grace_ms
-            self.fail(WorkerTimeout(f"stopped: a call took longer than {limit} ms"))
+            what = "a call" if self._waiting is not None else "what a call read from the store"
+            self.fail(WorkerTimeout(f"stopped: {what} took longer than {limit} ms"))
 
     # What asyncio calls.
 
@@ -233,8 +244,9 @@ class Link(asyncio.BufferedProtocol):
             if not self._finished < frame.sequence <= self._calls or frame.body != wire.NIL:
                 raise wire.WireError("progress that cannot be")
             self._finished = frame.sequence
-            self._asks_left = self._limits.asks
-            self._deadline = self._loop.time() + self._limits.hard_s
+            if frame.sequence < self._calls:  # else there is no next call, and no more time
+                self._asks_left, self._answer_s = self._limits.asks, self._limits.hard_s
+                self._deadline = self._loop.time() + self._limits.hard_s
             return
         elif kind == "ask":
             self._asked += 1

@@ -42,7 +42,7 @@ def test_the_line_is_the_codes_own_also_when_a_library_raises() -> None:
         ("x = 'abc", "syntax", 1),
         ("\nraise MemoryError", "memory", 2),
         ("\nraise SoftTimeout('late')", "timeout", 2),
-        ("\nraise InvalidValue('action.x', 'must be so')", "rejected", 2),
+        ("\nraise InvalidValue('key', 'must be so')", "exception", 2),
         ("\n\neval('1 +')", "exception", 3),
         ("raise KeyboardInterrupt", "exception", 1),
         ("raise GeneratorExit", "exception", 1),
@@ -51,6 +51,11 @@ def test_the_line_is_the_codes_own_also_when_a_library_raises() -> None:
 def test_kinds(code: str, kind: str, line: int) -> None:
     failure = failure_of(code, SoftTimeout=SoftTimeout, InvalidValue=values.InvalidValue)
     assert (failure.kind, failure.piece, failure.line) == (kind, "get_action", line)
+
+
+def test_what_the_code_left_is_rejected_after_it_ran() -> None:
+    failure = describe(values.InvalidValue("action.x", "must be so"), PIECES)
+    assert (failure.kind, failure.message, failure.line) == ("rejected", "action.x: must be so", 0)
 
 
 def test_a_program_may_answer_a_record_of_its_own() -> None:

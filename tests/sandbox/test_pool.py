@@ -210,15 +210,33 @@ def test_progress_gives_the_next_call_the_whole_limit(run: Any, sandbox: Sandbox
 
 
 def test_questions_are_answered_and_their_time_does_not_count(run: Any, sandbox: Sandbox) -> None:
-    code = "def handle(request, channel): return [channel.ask(n) for n in range(3)]"
+    code = (
+        "import time\n"
+        "def handle(request, channel):\n"
+        "    answers = [channel.ask(n) for n in range(2)]\n"
+        "    time.sleep(0.2)\n"
+        "    return answers\n"
+    )
 
     async def slowly(question: msgspec.Raw) -> object:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
         return {"asked": msgspec.msgpack.decode(question)}
 
     async def scenario() -> None:
-        # Two of the three waits together are longer than the hard limit.
-        assert await ask_once(sandbox, code, SHORT, ask=slowly) == [{"asked": n} for n in range(3)]
+        # The code and its questions together take longer than the hard limit.
+        assert await ask_once(sandbox, code, SHORT, ask=slowly) == [{"asked": n} for n in range(2)]
+
+    run(scenario())
+
+
+def test_all_questions_of_a_call_have_a_limit_of_their_own(run: Any, sandbox: Sandbox) -> None:
+    async def slowly(_question: msgspec.Raw) -> object:
+        await asyncio.sleep(0.1)
+        return None
+
+    async def scenario() -> None:
+        with pytest.raises(WorkerTimeout, match="read from the store took longer than 300 ms"):
+            await ask_once(sandbox, "def handle(r, c):\n    while True: c.ask(1)", SHORT, ask=slowly)
 
     run(scenario())
 

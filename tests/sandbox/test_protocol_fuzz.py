@@ -15,7 +15,14 @@ import pytest
 
 from streamsim.sandbox import wire
 from streamsim.sandbox.limits import Limits
-from streamsim.sandbox.link import Link, ProgramFailed, ProtocolViolation, WorkerCrashed, WorkerDied
+from streamsim.sandbox.link import (
+    Link,
+    ProgramFailed,
+    ProtocolViolation,
+    WorkerCrashed,
+    WorkerDied,
+    WorkerTimeout,
+)
 
 CASES = 24_000
 LIMITS = Limits(frame_bytes=4096, asks=5)
@@ -39,14 +46,14 @@ class Wire:
         self.aborted = True
 
 
-def link_on(transport: Wire) -> Link:
+def link_on(transport: Wire, limits: Limits = LIMITS) -> Link:
     deaths: list[None] = []
 
     def died() -> None:
         deaths.append(None)
         assert len(deaths) == 1
 
-    link = Link(LIMITS, died, lambda: link.fail(WorkerCrashed("the other end closed")))
+    link = Link(limits, died, lambda: link.fail(WorkerCrashed("the other end closed")))
     link.connection_made(cast(asyncio.Transport, transport))
     return link
 
@@ -291,5 +298,19 @@ def test_what_is_nearly_right_is_wrong(run: Run, sent: Callable[[bytes], bytes],
         assert transport.aborted
         with pytest.raises(ProtocolViolation, match=why):
             await task
+
+    run(scenario())
+
+
+def test_a_deadline_that_comes_earlier_than_the_last_is_kept(run: Run) -> None:
+    """As after an answer that was given near the end of a call's time: the alarm was set for the answer's own."""
+
+    async def scenario() -> None:
+        link = link_on(Wire(), Limits(wall_ms=3_600_000))
+        task = asyncio.ensure_future(link.exchange(None))
+        await asyncio.sleep(0)
+        link._arm(asyncio.get_running_loop().time() + 0.01)
+        with pytest.raises(WorkerTimeout):
+            await asyncio.wait_for(task, 10)
 
     run(scenario())
