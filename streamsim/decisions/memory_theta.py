@@ -1,4 +1,4 @@
-"""Theta that lives and dies with a simulation: the interface of `ThetaCache` on plain dicts."""
+"""Theta that lives and dies with a simulation: `Theta` on plain dicts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class MemoryTheta:
             self.write(row, data)
 
     def row(self, row: Row) -> dict[str, Any] | None:
-        """As `ThetaCache.row`."""
+        """As `Theta.row`."""
         return self._rows.get(row)
 
     def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
-        """As `ThetaCache.group`."""
+        """As `Theta.group`."""
         if key is not None:
             return self._groups.get((experiment, name, key), {})
         return {row: data for row, data in self._rows.items() if row[0] == experiment and row[1] == name}
 
     def write(self, row: Row, data: dict[str, Any] | None) -> None:
-        """As `ThetaCache.write`."""
+        """As `Theta.write`."""
         experiment, name, key, _ = row
         if data is None:
             self._rows.pop(row, None)

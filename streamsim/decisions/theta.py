@@ -8,7 +8,7 @@ accepts the writes only while every one of those versions is still current.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -37,6 +37,19 @@ def copied(value: Any) -> Any:
     return value
 
 
+class Theta(Protocol):
+    """What policy code's get_theta, set_theta and delete_theta stand on."""
+
+    def row(self, row: Row) -> dict[str, Any] | None:
+        """The stored dict of a row, not to be changed; None if there is none."""
+
+    def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+        """All rows of (experiment, name, key), or of (experiment, name) for `key=None`."""
+
+    def write(self, row: Row, data: dict[str, Any] | None) -> None:
+        """Replace a row that was read before, or delete it with None."""
+
+
 class ThetaCache:
     """Rows of all experiments that one worker has touched, with the versions the store gave them.
 
@@ -57,14 +70,14 @@ class ThetaCache:
     # ---- what a call may do
 
     def row(self, row: Row) -> dict[str, Any] | None:
-        """The stored dict of a row, not to be changed; None if there is none."""
+        """As `Theta.row`."""
         data, version = self._known(row)
         if row not in self.writes:
             self.reads.setdefault(row, version)
         return data
 
     def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
-        """All rows of (experiment, name, key), or of (experiment, name) for `key=None`."""
+        """As `Theta.group`."""
         address = (experiment, name, key, None)
         rows = self._rows
         found = {}
@@ -75,7 +88,7 @@ class ThetaCache:
         return found
 
     def write(self, row: Row, data: dict[str, Any] | None) -> None:
-        """Replace a row, or delete it with None. The row must have been read in this batch."""
+        """As `Theta.write`; the row must have been read in this batch."""
         before = self._rows[row]
         self._journal.append((row, before, row in self.writes))
         experiment, name, key, _ = row

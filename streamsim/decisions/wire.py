@@ -67,3 +67,22 @@ class Opened(msgspec.Struct, array_like=True, gc=False):
     error: str
     code: dict[str, str] = {}
     properties: dict[str, Any] = {}
+
+
+class Draws(msgspec.Struct, array_like=True, gc=False):
+    """Some draws of a simulation, in order.
+
+    `records`: JSON objects of context, action, reward and theta, one a draw, if they were asked for; each is
+    the text of one object. `arms` and `rewards`: the arm label and the reward as a number, if asked for; NaN
+    where the reward has no single number. `regrets`: the expected reward of the best arm less that of the
+    chosen one, NaN where the environment does not declare it. `theta`: all rows now, if asked for:
+    (experiment, name, key, value, JSON). `failure`: why the draw after the last of these failed.
+    """
+
+    draws: int
+    records: list[bytes]
+    arms: list[str]
+    rewards: list[float]
+    regrets: list[float]
+    theta: list[tuple[str, str, str, str, bytes]]
+    failure: Failure | None = None

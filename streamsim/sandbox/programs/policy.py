@@ -19,7 +19,7 @@ import numpy as np
 import scipy as sp
 
 from streamsim import values
-from streamsim.decisions.theta import MAX_ADDRESS, Row, ThetaCache, copied, merged
+from streamsim.decisions.theta import MAX_ADDRESS, Row, Theta, ThetaCache, copied, merged
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
 from streamsim.sandbox import errors
 from streamsim.sandbox.worker import Channel
@@ -41,7 +41,7 @@ class Pieces:
 class Session:
     """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
 
-    def __init__(self, root: Pieces, theta: ThetaCache, open_experiment: Callable[[str], Opened]) -> None:
+    def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
         self.theta = theta
         self.opened = {root.experiment: root}
         self.root = root
