@@ -50,7 +50,11 @@ def field(state: Mapping[str, Any], name: str, owner: str) -> Any:
     try:
         return state[name]
     except KeyError:
-        raise ValueError(f"{owner} needs {name!r} in its stored dict, which has {list(state)}") from None
+        group = all(isinstance(value, Mapping) for value in state.values())
+        hint = "; it is a group of dicts, get one with get_theta(key=.., value=..)" if group else ""
+        raise ValueError(
+            f"{owner} needs {name!r} in its stored dict, which has {list(state)}{hint}"
+        ) from None
 
 
 def vector(value: Any) -> Floats:

@@ -109,6 +109,8 @@ def test_numbers_stored_as_text_are_numbers(kind: Any) -> None:
 def test_a_state_of_another_estimator_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="Variance needs 'x_bar'"):
         base.Variance({"n": 3, "m": 1.0})
+    with pytest.raises(ValueError, match="a group of dicts, get one with get_theta"):
+        base.Mean({"control": {"n": 3, "m": 1.0}})
     with pytest.raises(ValueError, match="is not a number"):
         base.Mean({"n": 3, "m": "high"})
 
