@@ -15,7 +15,6 @@ from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
     PolicyMemory,
-    PolicyRejected,
     PolicyTimeout,
     TooManyRequests,
     Unauthorized,
@@ -87,11 +86,11 @@ if bad == "nan": self.set_theta({"n": float("nan")}, key="n", value="all")
         "loop": PolicyTimeout,
         "memory": PolicyMemory,
         "crash": PolicyCrashed,
-        "nan": PolicyRejected,
+        "nan": PolicyError,
     }
 
     async def mixed() -> list[Any]:
-        rewards = [bad if i % 4 == 1 else 1 for i in range(8) for bad in kinds]
+        rewards = [bad if i % 2 else 1 for i in range(4) for bad in kinds]
         calls = [bench.learn(bench.decisions, reward) for reward in rewards]
         return list(zip(rewards, await asyncio.gather(*calls, return_exceptions=True), strict=True))
 
