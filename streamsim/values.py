@@ -16,6 +16,7 @@ MAX_VALUES = 20_000
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -97,6 +98,11 @@ def dump(value: object) -> bytes:
     return _encode(value)
 
 
+def dump_sorted(value: object) -> bytes:
+    """JSON text of a checked value, the same for every order of its keys."""
+    return _encode_sorted(value)
+
+
 def parse(text: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> Any:
     """The value of a JSON text.
 
@@ -121,7 +127,29 @@ def plain(value: object, where: str, *, finite: bool = True) -> Any:
     :param finite: refuse NaN and infinities; if False they become None.
     :raises InvalidValue: naming the part at fault.
     """
+    if type(value) is dict and _is_plain(value):
+        return value.copy()
     return _plain(value, where, MAX_DEPTH, _Budget(MAX_VALUES), finite)
+
+
+def _is_plain(value: dict[Any, Any]) -> bool:
+    """Whether a dict is a value that holds neither dict nor list: what most actions and thetas are."""
+    for key, item in value.items():
+        if type(key) is not str or not key.isascii() or "\0" in key:
+            return False
+        kind = type(item)
+        if kind is float:
+            if not math.isfinite(item):
+                return False
+        elif kind is int:
+            if not MIN_INT <= item <= MAX_INT:
+                return False
+        elif kind is str:
+            if not item.isascii():
+                return False
+        elif kind is not bool and item is not None:
+            return False
+    return len(value) <= MAX_VALUES
 
 
 def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) -> Any:

@@ -200,6 +200,8 @@ def _part(part: object) -> str:
     """A part of a theta address as text; "" for an absent one."""
     if part is None:
         return ""
+    if type(part) is str and len(part) <= MAX_ADDRESS and part.isascii() and "\0" not in part:
+        return part
     text: str = values.plain(str(part), "theta address")
     if len(text) > MAX_ADDRESS or "\0" in text:
         raise values.InvalidValue("theta address", f"at most {MAX_ADDRESS} characters and no NUL")
