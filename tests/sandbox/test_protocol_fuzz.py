@@ -303,7 +303,7 @@ def test_what_is_nearly_right_is_wrong(run: Run, sent: Callable[[bytes], bytes],
 
 
 def test_a_deadline_that_comes_earlier_than_the_last_is_kept(run: Run) -> None:
-    """As after an answer that was given near the end of a call's time: the alarm was set for the answer's own."""
+    """As after an answer given near the end of a call's time, when the alarm is set for the answer's own."""
 
     async def scenario() -> None:
         link = link_on(Wire(), Limits(wall_ms=3_600_000))
