@@ -114,7 +114,6 @@ def _limits(request: Request) -> None:
 
 
 def _privileges(layers: Layers, uid_index: int) -> None:
-    drop_bounding_set()
     kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
     first, count = layers.uids
     if count:
@@ -136,7 +135,7 @@ def _privileges(layers: Layers, uid_index: int) -> None:
 
 
 def drop_bounding_set() -> None:
-    """Empties the capability bounding set, where the process may."""
+    """Empties the capability bounding set, where the process may; the zygote does it once for all workers."""
     if not kernel.capabilities()[0] >> kernel.CAP_SETPCAP & 1:
         return
     for capability in range(64):

@@ -6,6 +6,7 @@ The messages are those of `streamsim.sandbox.zygote`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ from streamsim.sandbox.report import Report
 
 MAX_DATAGRAM: Final = 65536
 STOP_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class SandboxUnavailable(Unavailable):
@@ -141,6 +144,10 @@ class Zygote:
             case ["ready", report]:
                 if not self._ready.done():
                     self._ready.set_result(msgspec.convert(report, Report))
+            case ["failed", str(text)]:
+                # It may name files, so it is for the operator alone.
+                _log.error("the sandbox's zygote cannot start: %s", text)
+                self._die("its log entry says why")
             case ["spawned", int(number), int(_)]:
                 self._listener.spawned(number, descriptors[0])
             case ["refused", int(number), str(text)]:

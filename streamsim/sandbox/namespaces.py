@@ -54,6 +54,12 @@ def trees(libraries: Iterable[str] = ()) -> list[str]:
     return [path for path in found if not any(path.startswith(other + "/") for other in found)]
 
 
+def exposed(path: str, libraries: Iterable[str] = ()) -> bool:
+    """Whether workers may read `path`: then neither data nor settings may lie there."""
+    real = os.path.realpath(path)
+    return any(f"{real}/".startswith(f"{os.path.realpath(tree)}/") for tree in trees(libraries))
+
+
 def attempt(how: str, readable: list[str]) -> OSError | None:
     """Tries `enter` in a child process. Returns what was refused, or None if it works."""
     reader, writer = os.pipe()

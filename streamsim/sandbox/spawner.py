@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from streamsim.sandbox import cgroup, confine, kernel, landlock, seccomp, selftest, table
+from streamsim.sandbox.report import Report
 
 PACKET_BYTES: Final = 65_536
 CONFINE_SECONDS: Final = 10
@@ -28,12 +29,12 @@ class Spawner:
     """Prepares the layers once, then serves the control socket."""
 
     def __init__(
-        self, control: int, statm: int, degraded: bool, main: Main, groups: cgroup.Groups | None
+        self, channel: socket.socket, statm: int, degraded: bool, main: Main, groups: cgroup.Groups | None
     ) -> None:
         self.missing: dict[str, str] = {}
         self.readable = False
         self.abi = landlock.abi()
-        self._socket = socket.socket(fileno=control)
+        self._socket = channel
         self._statm = statm
         self._degraded = degraded
         self._main = main
@@ -91,11 +92,12 @@ class Spawner:
         self._forget_group("trial")
         self.readable = status == 0
 
-    def serve(self) -> None:
-        """Serves requests and reports ends until the control channel closes, or breaks."""
+    def serve(self, report: Report) -> None:
+        """Says that it is ready, serves requests and reports ends until the control channel closes."""
         control = self._socket.fileno()
         self._poll.register(control, select.POLLIN)
         try:
+            self.say(["ready", report])
             while True:
                 for descriptor, _ in self._poll.poll():
                     if descriptor != control:

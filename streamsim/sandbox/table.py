@@ -14,8 +14,12 @@ import os
 import platform
 import resource
 import signal
+import sys
 import termios
 from typing import Final, NamedTuple
+
+if sys.platform != "linux":
+    raise ImportError("streamsim's sandbox is built from features of the Linux kernel")
 
 MIB: Final = 1 << 20
 ALL: Final = 0xFFFFFFFF

@@ -21,6 +21,7 @@ import os
 import pkgutil
 import platform
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -42,6 +43,8 @@ PRELOADED: Final = (
     "msgspec",
     "msgpack",
 )
+CONTROL: Final = 3
+"""The zygote's descriptor of its control socket."""
 WORKER: Final = "streamsim.sandbox.worker"
 PACKAGES: Final = ("streamsim.estimators", "streamsim.sandbox.programs")
 _BOOT: Final = (
@@ -83,33 +86,45 @@ def host_pid(pidfd: int) -> int:
 def main(control: str, options: str) -> NoReturn:
     """The zygote's life; never returns."""
     started = time.monotonic()
-    settings = msgspec.json.decode(options, type=Options)
-    descriptor = _inherit(int(control))
+    descriptor = os.dup2(int(control), CONTROL) if int(control) != CONTROL else CONTROL
+    channel = socket.socket(fileno=descriptor)
+    try:
+        _detach()
+        spawner, groups, report = _start(channel, msgspec.json.decode(options, type=Options))
+    except Exception as error:
+        channel.send(msgspec.msgpack.encode(["failed", f"{type(error).__name__}: {error}"]))
+        raise
+    report = msgspec.structs.replace(report, start_ms=round((time.monotonic() - started) * 1000))
+    spawner.serve(report)
+    spawner.end()
+    if groups and report.root == "shared":
+        groups.close()
+    os._exit(0)
+
+
+def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Groups | None, Report]:
     notes = _raise_oom_score()
-    readable = namespaces.trees(settings.libraries)
+    readable = namespaces.trees(options.libraries)
     through, refusals = _reachable(readable)
     uids = _worker_uids()
     groups = cgroup.groups()
-    sys.path += settings.libraries
-    versions = preload(settings.preload)
+    sys.path += options.libraries
+    versions = preload(options.preload)
+    worker = importlib.import_module(WORKER)
     # The new root has no /proc; through this descriptor the zygote still sees itself.
     proc = os.open("/proc", os.O_DIRECTORY | os.O_CLOEXEC)
     own = through != namespaces.NONE
     if own:
         namespaces.enter(through, readable)
-        _become_first_process(descriptor, groups)
+        _become_first_process(channel, groups)
     else:
         notes.append("no namespaces: " + "; ".join(refusals))
-    worker = importlib.import_module(WORKER)
-    spawner = Spawner(
-        descriptor, os.open("self/statm", os.O_RDONLY, dir_fd=proc), settings.degraded, worker.main, groups
-    )
+    statm = os.open("self/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     os.close(proc)
+    spawner = Spawner(channel, statm, options.degraded, worker.main, groups)
     spawner.prepare(own, uids, readable)
     if not spawner.readable:
-        notes.append(
-            f"user {uids[0]} cannot read all Python files: workers can import only what is preloaded"
-        )
+        notes.append(f"user {uids[0]} cannot read all Python files: only what is preloaded can be imported")
     report = Report(
         namespaces=[*namespaces.NAMES] if own else [],
         through=through,
@@ -120,28 +135,21 @@ def main(control: str, options: str) -> NoReturn:
         cgroup=groups.controllers if groups else [],
         readable=spawner.readable,
         versions=versions,
-        start_ms=(time.monotonic() - started) * 1000,
+        start_ms=0,
         missing=spawner.missing,
         notes=notes,
     )
-    spawner.say(["ready", report])
-    spawner.serve()
-    spawner.end()
-    if groups and not own:
-        groups.close()
-    os._exit(0)
+    return spawner, groups, report
 
 
-def _inherit(control: int) -> int:
+def _detach() -> None:
     """Keeps the control descriptor alone, leads a session, and dies with the host."""
-    control = os.dup2(control, 3, inheritable=False) if control != 3 else 3
-    kernel.setup("close_range", 4, table.ALL, 0)
+    kernel.setup("close_range", CONTROL + 1, table.ALL, 0)
     if os.getpid() != os.getsid(0):
         os.setsid()
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-zygo")
     os.chdir("/")
-    return control
 
 
 def _raise_oom_score() -> list[str]:
@@ -180,11 +188,11 @@ def _worker_uids() -> tuple[int, int]:
     return os.getuid(), 0
 
 
-def _become_first_process(control: int, groups: cgroup.Groups | None) -> None:
+def _become_first_process(channel: socket.socket, groups: cgroup.Groups | None) -> None:
     """Forks into the new process-id namespace; the parent stays behind only to end with its child."""
     child = os.fork()
     if child:
-        os.close(control)
+        channel.close()
         _, status = os.waitpid(child, 0)
         if groups:
             groups.close()

@@ -33,6 +33,10 @@ LIGHT = 'zygote.PRELOADED, zygote.PACKAGES = ("numpy", "streamsim.sandbox.progra
 SERVING = ("root", "user", "container", "container-user")
 
 
+class NotReady(Exception):
+    """What the zygote said instead."""
+
+
 class CodeFailed(Exception):
     """The code raised: (type, message)."""
 
@@ -127,7 +131,9 @@ class Machine:
         )
         theirs.close()
         message, _ = self.answer()
-        assert message[0] == "ready"
+        if message[0] != "ready":
+            self.close()
+            raise NotReady(*message)
         self.report = msgspec.convert(message[1], Report)
 
     def receive(self) -> tuple[Any, list[int]]:

@@ -5,6 +5,7 @@ user             as an ordinary user, who may make user namespaces
 container        as root in a container with the usual default profile: few capabilities, no namespaces
 container-user   the same as an ordinary user
 hidden-python    like container, but worker users cannot read Python: it is below a home of mode 700
+few-capabilities as root with a container's capabilities, where everybody may make user namespaces
 no-landlock      as root with namespaces, on a kernel without Landlock
 bare             a container on a kernel without Landlock
 no-seccomp       as root on a kernel that lets nobody filter system calls
@@ -30,6 +31,7 @@ KINDS = {
     "container": "reach caps contain",
     "container-user": "reach contain drop",
     "hidden-python": "caps contain",
+    "few-capabilities": "reach caps",
     "no-landlock": "landlock",
     "bare": "reach caps contain landlock",
     "no-seccomp": "seccomp",

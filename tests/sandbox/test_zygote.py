@@ -28,15 +28,18 @@ SABOTAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["root", "user"])
+@pytest.mark.parametrize(
+    ("kind", "through"), [("root", "host"), ("few-capabilities", "user"), ("user", "user")]
+)
 def test_namespaces_are_reached_where_the_kernel_allows_them(
-    launch: Callable[..., Any], namespaces_work: bool, kind: str
+    launch: Callable[..., Any], namespaces_work: bool, kind: str, through: str
 ) -> None:
     if not namespaces_work:
         pytest.skip("this kernel gives no namespaces")
     report = launch(kind).report
     assert set(report.namespaces) == {"mount", "uts", "ipc", "pid", "net"}
-    assert (report.root, report.through) == ("own", {"root": "host", "user": "user"}[kind])
+    assert (report.root, report.through) == ("own", through)
+    assert report.uids == (65534, 0) if kind == "user" else report.uids in table.UID_RANGES
     assert report.missing == {}
     assert report.notes == []
 
@@ -124,6 +127,18 @@ def test_a_layer_that_the_kernel_refuses_stops_the_worker(launch: Callable[..., 
     machine = launch("root", boot=boot)
     assert "as the test wants" in machine.refused()
     assert [*machine.report.missing] == [{"confine": "privileges"}.get(module, module)]
+
+
+def test_a_start_that_fails_is_told(launch: Callable[..., Any]) -> None:
+    for kind in ("root", "container"):
+        with pytest.raises(Exception, match="nothing_of_this_name"):
+            launch(kind, boot="zygote.PRELOADED = ('streamsim.nothing_of_this_name',)")
+
+
+def test_threads_that_a_library_leaves_behind_are_an_error(launch: Callable[..., Any]) -> None:
+    boot = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    with pytest.raises(Exception, match="1 threads; forking is not safe"):
+        launch("container", boot=boot)
 
 
 def test_a_uid_index_out_of_range_is_refused_and_the_next_worker_starts(launch: Callable[..., Any]) -> None:
@@ -239,3 +254,7 @@ def test_a_checkout_shows_the_package_and_nothing_beside_it() -> None:
     assert any(package == Path(tree) or package.is_relative_to(tree) for tree in trees)
     for beside in ("data", "config.yml", "setup.cfg", "tests"):
         assert not any((package.parent / beside).is_relative_to(tree) for tree in trees)
+        assert not namespaces.exposed(str(package.parent / beside))
+    assert namespaces.exposed(str(package / "app.py"))
+    assert namespaces.exposed(f"{sys.prefix}/lib/streamsim.yml")
+    assert not namespaces.exposed(sys.prefix)
