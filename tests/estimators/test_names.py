@@ -7,7 +7,6 @@ import sys
 import types
 
 import numpy as np
-import pytest
 
 from streamsim import estimators
 from streamsim.estimators import compat, thompson, thompson_bayesian_linear
@@ -72,8 +71,3 @@ def test_names_that_numpy_has_are_left_alone() -> None:
     assert own.asscalar == "as it was"
     assert own.bool is np.bool
     assert own.sum is np.sum
-
-
-@pytest.mark.parametrize("name", ["asscalar", "float_", "Inf", "product"])
-def test_this_process_keeps_its_numpy(name: str) -> None:
-    assert name not in vars(np)

@@ -220,9 +220,11 @@ def _floats(value: Any) -> Any:
 
 
 def namespace(experiment: type[Experiment]) -> dict[str, Any]:
-    """The globals of policy code, apart from `self`."""
+    """The globals of policy code, apart from `self`. Makes `import libs.base` and old NumPy names work."""
     from streamsim import estimators
 
+    estimators.install_aliases()
+    estimators.restore_numpy_names(np)
     return {
         "__builtins__": __builtins__,
         "__name__": "policy",
