@@ -19,11 +19,13 @@ from streamsim.errors import (
     PolicyMemory,
     PolicyTimeout,
     StreamsimError,
+    TooLarge,
     Unavailable,
 )
 from streamsim.sandbox.pool import (
     Limits,
     ProgramFailed,
+    RequestTooLarge,
     Sandbox,
     SandboxUnavailable,
     Worker,
@@ -94,6 +96,11 @@ class Attendant:
         except Untrustworthy as error:
             self.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None
+        except RequestTooLarge:
+            # How the last batch ended was not told either.
+            self.dismiss()
+            limit = self._limits.frame_bytes
+            raise BatchFailed(TooLarge(f"a call may have at most {limit} bytes in all")) from None
         except WorkerDied as error:
             self.dismiss()
             raise BatchFailed(_death(error)) from None

@@ -53,6 +53,10 @@ class ProgramFailed(Exception):
         self.failure = failure
 
 
+class RequestTooLarge(ValueError):
+    """The request is larger than a frame may be; the worker saw nothing of it."""
+
+
 class AskRefused(Exception):
     """Raised by an `ask` callback: the question gets no answer, but this text, and the worker goes on."""
 
@@ -93,7 +97,7 @@ class Link(asyncio.BufferedProtocol):
             all answers of one call together have the hard limit too.
         :raises WorkerDied: the worker is gone.
         :raises ProgramFailed: the program failed as a whole.
-        :raises ValueError: the request is larger than a frame may be.
+        :raises RequestTooLarge: the request is larger than a frame may be.
         """
         if self.busy:
             raise RuntimeError("a worker has one exchange at a time")
@@ -102,7 +106,7 @@ class Link(asyncio.BufferedProtocol):
         nonce = os.urandom(wire.NONCE_BYTES)
         frame = wire.encode("call", nonce, 0, request)
         if len(frame) - wire.HEADER.size > self._limits.frame_bytes:
-            raise ValueError(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
+            raise RequestTooLarge(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
         self.busy, self._nonce = True, nonce
         self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, ask is not None
         self._asks_left, self._answer_s = self._limits.asks, self._limits.hard_s

@@ -22,6 +22,7 @@ from streamsim.sandbox.link import (
     Link,
     ProgramFailed,
     ProtocolViolation,
+    RequestTooLarge,
     WorkerCrashed,
     WorkerDied,
     WorkerMemory,
@@ -36,6 +37,7 @@ __all__ = [
     "Limits",
     "ProgramFailed",
     "ProtocolViolation",
+    "RequestTooLarge",
     "Sandbox",
     "SandboxSettings",
     "SandboxUnavailable",
@@ -110,6 +112,7 @@ class Worker:
 
         :raises WorkerDied: the worker is gone, by its subclass.
         :raises ProgramFailed: the program failed as a whole; the worker lives.
+        :raises RequestTooLarge: nothing was sent; the worker lives.
         """
         try:
             return await self._link.exchange(request, calls=calls, ask=ask)

@@ -1,7 +1,7 @@
 """Runs hostile policy code against a real server, among bystanders, and looks for what got through.
 
 For each snippet: an experiment of its own whose `get_action` it is, a call that runs it, a repaired version
-that must answer, and the experiment's logs. Meanwhile another tenant and another experiment of the same one
+that must answer, and the experiment's logs. Meanwhile another tenant, and another experiment of the attacker,
 decide without a pause, and an auditor looks at the processes and at the targets of the attacks.
 """
 
@@ -278,6 +278,7 @@ class Campaign:
     async def run(self, snippets: Sequence[dict[str, Any]]) -> None:
         await self._log_in()
         bystanders = [await self._bystander("b", "B"), await self._bystander("a", "A2")]
+        await self._crowd(*bystanders[0])
         auditor = Auditor(self._server, self._result)
         self._names |= auditor.find_names()
         watchers = [asyncio.create_task(auditor.watch())]
@@ -317,6 +318,14 @@ class Campaign:
         await self._client.good("POST", f"/setreward/{made['id']}", reward)
         self._names[f"{name}_id"] = made["id"]
         return made["id"], {"key": made["key"], "right": {"sum": 6.0 + len(secret), "text": "0.5"}}
+
+    async def _crowd(self, experiment: str, facts: dict[str, Any]) -> None:
+        """Calls that are allowed one by one, and together are more than a frame may hold."""
+        request = {"key": facts["key"], "context": {"x": "a" * (FRAME_BYTES // 3)}}
+        calls = [self._client.call("POST", f"/getaction/{experiment}", request) for _ in range(6)]
+        for response in await asyncio.gather(*calls):
+            if response.code != 200:
+                self._result.wrong.append(f"one of many large contexts was answered {response.code}")
 
     async def _decide(self, experiment: str, facts: dict[str, Any]) -> None:
         """Decides without a pause; every answer has to be right, and in time."""
