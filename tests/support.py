@@ -124,6 +124,8 @@ class Server:
     ) -> None:
         for client in self._clients:
             client.close()
+        for client in self._clients:
+            client.close()
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop()
@@ -132,17 +134,19 @@ class Server:
                 raise
 
     def _healthy(self, began: int) -> bool:
-        if not self.port:
-            with self.log.open("rb") as log:
-                log.seek(began)
-                found = re.search(rb"serves on http://[^:]+:(\d+)", log.read())
-            if found is None:
-                return False
-            self.port = int(found[1])
+        with self.log.open("rb") as log:
+            log.seek(began)
+            found = re.search(rb"serves on http://[^:]+:(\d+)", log.read())
+        if found is None:
+            return False
+        self.port = int(found[1])
+        client = Client(self.url)
         try:
-            return self.client().get("/healthy").status == 200
+            return client.get("/healthy").status == 200
         except OSError:
             return False
+        finally:
+            client.close()
 
 
 class Client:
