@@ -212,6 +212,12 @@ def preload(more: Iterable[str] = ()) -> dict[str, str]:
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]
     for name in modules:
         importlib.import_module(name)
+    # Linear algebra allocates large buffers when first used: here, not in every worker's budget.
+    numpy = importlib.import_module("numpy")
+    matrix = numpy.eye(128)
+    for linalg in (numpy.linalg, sys.modules.get("scipy.linalg")):
+        if linalg:
+            linalg.inv(matrix) @ matrix
     if parallel := sys.modules.get("sklearn.utils.parallel"):
         # Looks at all loaded libraries, which a worker cannot, and remembers.
         getattr(parallel, "_get_threadpool_controller", lambda: None)()
