@@ -74,8 +74,9 @@ class MetricsHandler(BaseHandler):
 
     access: ClassVar[Access] = "public"
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Counters and times in the Prometheus text format."""
+        await self.services.scenarios.count()
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self.services.metrics.text())
 

@@ -13,12 +13,20 @@ from collections.abc import Iterable
 import tornado.web
 from tornado.routing import URLSpec
 
-from handlers import admin, core, login, ops, stats
+from handlers import admin, core, login, models, ops, scenarios, stats
 
 Route = tuple[str, type[tornado.web.RequestHandler]]
 
 # In order of how often they are called: matching goes from the top.
-ROUTES: tuple[Route, ...] = (*core.routes, *stats.routes, *admin.routes, *login.routes, *ops.routes)
+ROUTES: tuple[Route, ...] = (
+    *core.routes,
+    *scenarios.routes,
+    *stats.routes,
+    *admin.routes,
+    *login.routes,
+    *ops.routes,
+    *models.routes,
+)
 
 
 def compiled(routes: Iterable[Route]) -> list[URLSpec]:

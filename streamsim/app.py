@@ -27,10 +27,12 @@ from streamsim.decisions.service import Decisions
 from streamsim.experiments import Experiments
 from streamsim.jobs import Jobs
 from streamsim.metrics import Metrics
+from streamsim.models.service import serving
 from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.services import Services
 from streamsim.storage.contract import Store
 from streamsim.storage.production import ProductionStore
+from streamsim.storage.run_contract import RunStore
 from streamsim.storage.sqlite import SQLiteStore
 from streamsim.storage.sqlite_schema import Synchronous
 
@@ -52,17 +54,24 @@ def make_store(settings: Settings) -> Store:
     return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
 
 
+def run_store(store: Store) -> RunStore:
+    """The part of a backend that keeps models and runs."""
+    runs: RunStore = store.runs  # type: ignore[attr-defined]
+    return runs
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
     *,
     now_ms: Callable[[], int] = dates.now_ms,
     sandbox: Sandbox | None = None,
+    model_sandbox: Sandbox | None = None,
     jobs: bool = True,
 ) -> AsyncIterator[Services]:
     """All services of one server process, opened; closed in reverse order when the context ends.
 
-    :param sandbox: one that is started already, and stays the caller's.
+    :param sandbox: one that is started already, and stays the caller's; likewise that for models.
     :param jobs: whether the background jobs run.
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
@@ -101,6 +110,9 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         metrics.gauge("streamsim_lane_depth", "Calls that wait in all lanes.", decisions.waiting)
+        models = await stack.enter_async_context(
+            serving(settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox)
+        )
         services = Services(
             settings=settings,
             store=store,
@@ -110,6 +122,9 @@ async def running(
             experiments=experiments,
             catalogue=Catalogue(entries()),
             metrics=metrics,
+            models=models.models,
+            runs=models.runs,
+            scenarios=models.scenarios,
         )
         if jobs:
             background = Jobs(services, now_ms)

@@ -163,7 +163,9 @@ class Models:
     live: int = _option(
         16, "Live processes of runs per server process; least recently used ones go, no run is lost.", low=1
     )
-    runners: int = _option(2, "Processes per server process that work on whole runs and sweeps.", low=1, high=256)
+    runners: int = _option(
+        2, "Processes per server process that work on whole runs and sweeps.", low=1, high=256
+    )
     cpu_ms: int = _option(10_000, "CPU time of one request to a model.", low=1)
     wall_ms: int = _option(15_000, "Wall-clock time of one request to a model.", low=1)
     load_ms: int = _option(20_000, "Wall-clock time of loading a model.", low=1)

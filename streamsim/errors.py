@@ -108,3 +108,15 @@ class PolicyTimeout(PolicyError):
     """The code used more time than its limit."""
 
     status, code = 504, "policy_timeout"
+
+
+class ModelError(StreamsimError):
+    """The model's own code failed: `detail` names its file and line, exception type and message (I7)."""
+
+    status, code = 422, "model_error"
+
+
+class ModelTimeout(ModelError):
+    """The model used more time than its limit."""
+
+    status, code = 504, "model_timeout"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -66,9 +67,16 @@ class Metrics:
             self._committed.inc()
             self._calls.inc(calls)
 
-    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """A present value, read when sampled; over several processes the sum of the live ones."""
-        gauge = Gauge(name, meaning, registry=self.registry, multiprocess_mode="livesum")
+    def gauge(
+        self,
+        name: str,
+        meaning: str,
+        read: Callable[[], float],
+        *,
+        mode: Literal["livesum", "livemax"] = "livesum",
+    ) -> None:
+        """A present value, read when sampled; over several processes the live ones' sum, or largest."""
+        gauge = Gauge(name, meaning, registry=self.registry, multiprocess_mode=mode)
         self._gauges.append((gauge, read))
 
     def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from streamsim.decisions.service import Decisions
     from streamsim.experiments import Experiments
     from streamsim.metrics import Metrics
+    from streamsim.models.library import Models
+    from streamsim.models.runs import Runs
+    from streamsim.models.scenarios import Scenarios
     from streamsim.sandbox.pool import Sandbox
     from streamsim.storage.contract import Store
 
@@ -28,4 +31,7 @@ class Services:
     experiments: Experiments
     catalogue: Catalogue
     metrics: Metrics
+    models: Models
+    runs: Runs
+    scenarios: Scenarios
     draining: bool = False

@@ -20,10 +20,9 @@ SettingsBy = dict[str, dict[str, Settings]]
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """What is simulated. `scenarios`: (manager, scenario) in order. `step_size`: 0 takes the models' dt."""
+    """What is simulated: (manager, scenario, its outputs) in order. `step_size`: 0 takes the models' dt."""
 
-    scenarios: list[tuple[str, str]]
-    outputs: Outputs
+    scenarios: list[tuple[str, str, Outputs]]
     settings: SettingsBy = {}
     seed: int = 0
     step_size: float = 1.0
@@ -38,7 +37,6 @@ class Session:
         self.size = begin.step_size or min(one.dt for one in simulations)
         self.start = max(one.start for one in simulations)
         self.stop = min(one.stop for one in simulations)
-        self._equations = begin.outputs.equations
         self._steps = 0
         self._log: list[tuple[float, dict[tuple[str, str], dict[str, Any]]]] = []
 
@@ -81,9 +79,10 @@ def whole(begin: Begin, start: Start) -> dict[str, Any]:
     """Each scenario from its start to its stop time at its own dt."""
     simulations = started(begin, start)
     result: dict[str, Any] = {}
-    for (manager, scenario), simulation in simulations.items():
+    for manager, scenario, outputs in begin.scenarios:
+        simulation = simulations[manager, scenario]
         entry = result.setdefault(manager, {}).setdefault(scenario, {})
-        series: dict[str, dict[str, Any]] = {name: {} for name in begin.outputs.equations}
+        series: dict[str, dict[str, Any]] = {name: {} for name in outputs.equations}
         for time in times(simulation):
             row = simulation.step(time)
             text = time_text(time)
@@ -101,7 +100,8 @@ def started(begin: Begin, start: Start) -> dict[tuple[str, str], Simulation]:
     if not begin.scenarios:
         raise Refused("expecting scenarios to be set")
     simulations = {
-        (manager, scenario): start(manager, scenario, begin.outputs) for manager, scenario in begin.scenarios
+        (manager, scenario): start(manager, scenario, outputs)
+        for manager, scenario, outputs in begin.scenarios
     }
     change(simulations, begin.settings, None)
     return simulations

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
+from streamsim.storage import sqlite_run_schema
 from streamsim.storage.contract import StoreUnavailable
 
 Synchronous = Literal["FULL", "NORMAL"]
@@ -125,6 +126,7 @@ MIGRATIONS = (
     CREATE TABLE pulse (beats INTEGER NOT NULL);
     INSERT INTO pulse VALUES (0);
     """,
+    sqlite_run_schema.SCHEMA,
 )
 
 

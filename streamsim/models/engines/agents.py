@@ -1,4 +1,4 @@
-"""Agent-based and hybrid scenarios of bptk-py: rounds of the library's scheduler, statistics of its collector."""
+"""Agent-based and hybrid scenarios of bptk-py: its scheduler's rounds, its collector's statistics."""
 
 from __future__ import annotations
 

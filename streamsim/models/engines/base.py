@@ -53,13 +53,17 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class ScenarioFound(msgspec.Struct):
-    """A scenario of a model: its run specification, its equations by kind, its agents by type."""
+    """A scenario of a model: its run specification, its equations by kind, its agents by type.
+
+    `more`: names that can be asked for like equations, and are of no kind.
+    """
 
     start: float
     stop: float
     dt: float
     equations: dict[str, list[str]]
     agents: dict[str, dict[str, list[str]]] = {}
+    more: list[str] = []
 
 
 class Found(msgspec.Struct):

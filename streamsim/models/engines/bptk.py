@@ -94,7 +94,9 @@ class BptkEngine(Engine):
             equations["flows"] += list(getattr(model, "biflows", ()))
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
-            result[name] = ScenarioFound(start, stop, dt, equations, agents)
+            known = {equation for names in equations.values() for equation in names}
+            more = [equation for equation in model.equations if equation not in known]
+            result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
         return result
 
     def _from_python(self) -> Any:

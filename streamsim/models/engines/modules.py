@@ -85,7 +85,7 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._texts[file], ROOT + file, "exec", dont_inherit=True), module.__dict__)
 
     def open(self, file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
-        """`open` as the model's own code sees it: its own files by name, everything else as the sandbox has it."""
+        """`open` as the model's own code sees it: its own files by name, else what the sandbox shows."""
         if isinstance(file, str) and set(mode) <= {"r", "t", "b"}:
             text = self._texts.get(file.removeprefix(ROOT).removeprefix("./"))
             if text is not None:

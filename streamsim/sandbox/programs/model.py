@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +50,7 @@ class Program:
         sources = msgspec.convert(load, Load).models
         self._context: Callable[[], AbstractContextManager[None]] = nullcontext
         for source in sources:
-            self._engines[source.name] = self._guarded(lambda source=source: self._engine(source))
+            self._engines[source.name] = self._guarded(partial(self._engine, source))
         self.loaded: dict[str, Found] = {name: engine.found for name, engine in self._engines.items()}
         # Several models may have modules of one name; those of a single one can be imported at any time.
         self._context = (lambda: _modules(self._only())) if len(sources) == 1 else nullcontext
@@ -63,7 +64,7 @@ class Program:
         for index, entry in enumerate(request, 1):
             arguments = dict(entry)
             operation = getattr(self, f"op_{arguments.pop('op')}")
-            result = self._guarded(lambda operation=operation, arguments=arguments: operation(**arguments))
+            result = self._guarded(partial(operation, **arguments))
             if index < len(request):
                 self._channel.progress(index)
         return result

@@ -1,0 +1,216 @@
+"""The models of all tenants: upload, new versions, and what loading them found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from streamsim import values
+from streamsim.config import Models as Settings
+from streamsim.dates import iso
+from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooLarge
+from streamsim.models.engines.base import Found, ScenarioFound
+from streamsim.models.workers import ModelWorkers, installed
+from streamsim.storage.run_contract import Model, NameTaken, RunStore
+
+ENGINES: Final = ("bptk", "pysd", "python")
+ENDINGS: Final = {
+    ".py": "bptk",
+    ".stmx": "bptk",
+    ".itmx": "bptk",
+    ".xmile": "bptk",
+    ".mdl": "pysd",
+}
+"""The engine of a main file when none is named."""
+FIELDS: Final = ("name", "engine", "files", "main", "scenarios", "manager")
+MAX_FILES: Final = 200
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_FILE = re.compile(r"(?!/)(?!.*(?:^|/)\.\.?(?:/|$))[^\0-\x1f\\]{1,200}")
+_loaded = msgspec.msgpack.Decoder(dict[str, Found])
+_found = msgspec.json.Decoder(Found)
+
+
+class Models:
+    """What tenants do with models; every method takes the tenant that asks."""
+
+    def __init__(
+        self, store: RunStore, workers: ModelWorkers, settings: Settings, now_ms: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._settings = settings
+        self._now_ms = now_ms
+
+    async def create(self, tenant: str, body: dict[str, Any]) -> Model:
+        """Load a new model in the sandbox, and store it.
+
+        :raises BadRequest: a malformed field, or the model does not load: `detail` names its file and line.
+        :raises Conflict: its name, or that of one of its scenario managers, is taken.
+        """
+        name = body.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BadRequest(
+                "name must have 1 to 64 letters, digits or '_', the first a letter", field="name"
+            )
+        if await self._store.get_model(tenant, name) is not None:
+            raise Conflict(f"there is a model {name} already: PUT /models/{name} gives it a new version")
+        if len(await self._store.list_models(tenant)) >= self._settings.per_tenant:
+            raise Conflict(f"at most {self._settings.per_tenant} models: delete one first")
+        return await self._put(self._model(tenant, name, body), new=True)
+
+    async def update(self, tenant: str, name: str, body: dict[str, Any]) -> Model:
+        """A new version; what it leaves out, except files, is as before. Runs keep the version they have.
+
+        :raises NotFound: :raises BadRequest: :raises Conflict: as `create`.
+        """
+        if body.get("name", name) != name:
+            raise BadRequest("name cannot be changed: upload the model under the other name", field="name")
+        old = await self.get(tenant, name)
+        body = {"engine": old.engine, "main": old.main, **msgspec.json.decode(old.options), **body}
+        model = msgspec.structs.replace(self._model(tenant, name, body), created_ms=old.created_ms)
+        return await self._put(model, new=False)
+
+    async def get(self, tenant: str, name: str) -> Model:
+        """The newest version. :raises NotFound:"""
+        model = await self._store.get_model(tenant, name)
+        if model is None:
+            raise NotFound(f"you have no model {name[:64]}")
+        return model
+
+    async def list(self, tenant: str) -> list[Model]:
+        """The newest versions of all models, without files."""
+        return await self._store.list_models(tenant)
+
+    async def delete(self, tenant: str, name: str) -> None:
+        """Delete a model; runs that have it go on. :raises NotFound:"""
+        if not await self._store.delete_model(tenant, name):
+            raise NotFound(f"you have no model {name[:64]}")
+
+    async def _put(self, model: Model, *, new: bool) -> Model:
+        try:
+            worker = await self._workers.spawn([model])
+        except ModelError as error:
+            # A failing upload is the uploader's input; the same failure later is not its caller's.
+            raise BadRequest(f"the model does not load: {error.message}", detail=error.detail) from None
+        try:
+            found = _loaded.decode(worker.loaded)[model.name]
+        except (msgspec.DecodeError, KeyError, RecursionError):
+            raise BadRequest("the model does not load: it answered what no model does") from None
+        finally:
+            worker.kill()
+        for name in (*found.managers, *(name for one in found.managers.values() for name in one)):
+            values.check(name, "name")
+        model = msgspec.structs.replace(
+            model, found=msgspec.json.encode(found), managers=tuple(found.managers)
+        )
+        try:
+            return await self._store.put_model(model, new=new)
+        except NameTaken as taken:
+            if taken.owner:
+                raise Conflict(
+                    f"your model {taken.owner} has a scenario manager {taken.name} already"
+                ) from None
+            raise Conflict(f"there is a model {taken.name} already") from None
+        except KeyError:
+            raise NotFound(f"you have no model {model.name}") from None
+
+    def _model(self, tenant: str, name: str, body: dict[str, Any]) -> Model:
+        files = self._files(body.get("files"))
+        main = body.get("main")
+        if main is None:
+            if len(files) != 1:
+                raise BadRequest("main is missing: name the file to load", field="main")
+            main = next(iter(files))
+        if not isinstance(main, str) or main not in files:
+            raise BadRequest("main must be one of the files", field="main")
+        ending = "." + main.rpartition(".")[2]
+        engine = body.get("engine") or ENDINGS.get(ending)
+        if engine not in ENGINES:
+            raise BadRequest(f"engine must be one of {', '.join(ENGINES)}", field="engine")
+        if not installed(engine):
+            raise BadRequest(
+                f"the engine {engine} is not installed here: pip install 'streamsim[{engine}]'",
+                field="engine",
+            )
+        now_ms = self._now_ms()
+        return Model(
+            tenant=tenant,
+            name=name,
+            engine=engine,
+            main=main,
+            files=files,
+            options=values.dump(_options(body)),
+            created_ms=now_ms,
+            modified_ms=now_ms,
+        )
+
+    def _files(self, files: Any) -> dict[str, str]:
+        if not isinstance(files, dict) or not files:
+            raise BadRequest("files must be an object of file name -> text", field="files")
+        if len(files) > MAX_FILES:
+            raise TooLarge(f"a model has at most {MAX_FILES} files", field="files")
+        size = 0
+        for name, text in files.items():
+            if not _FILE.fullmatch(name):
+                raise BadRequest("files: a name is a relative path without '..'", field="files")
+            if not isinstance(text, str):
+                raise BadRequest(f"files: {name} must be text", field="files")
+            size += len(text.encode())
+        if size > self._settings.max_bytes:
+            raise TooLarge(f"files have at most {self._settings.max_bytes} bytes in all", field="files")
+        return files
+
+
+def _options(body: dict[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    manager, scenarios = body.get("manager"), body.get("scenarios")
+    if manager is not None:
+        if not isinstance(manager, str) or not 0 < len(manager) <= 200:
+            raise BadRequest("manager must be text of 1 to 200 characters", field="manager")
+        options["manager"] = manager
+    if scenarios is not None:
+        form = "scenarios must be an object of name -> object with constants, points or runspecs"
+        if not isinstance(scenarios, dict) or not all(isinstance(one, dict) for one in scenarios.values()):
+            raise BadRequest(form, field="scenarios")
+        if any(one.keys() - {"constants", "points", "runspecs"} for one in scenarios.values()):
+            raise BadRequest(form, field="scenarios")
+        options["scenarios"] = scenarios
+    return options
+
+
+def found(model: Model) -> Found:
+    """What loading a model found."""
+    return _found.decode(model.found)
+
+
+def shown(model: Model) -> dict[str, Any]:
+    """A model as the API answers it: everything but its files."""
+    one = found(model)
+    scenarios = {name: list(scenarios) for name, scenarios in one.managers.items()}
+    return {
+        "name": model.name,
+        "version": model.version,
+        "engine": model.engine,
+        "main": model.main,
+        "created": iso(model.created_ms),
+        "modified": iso(model.modified_ms),
+        "scenario_managers": scenarios,
+        "equations": {
+            name: _first(scenarios).equations for name, scenarios in one.managers.items() if scenarios
+        },
+        "agents": {
+            name: _first(scenarios).agents
+            for name, scenarios in one.managers.items()
+            if scenarios and _first(scenarios).agents
+        },
+        "variables": one.variables,
+        "operations": one.operations,
+    }
+
+
+def _first(scenarios: dict[str, ScenarioFound]) -> ScenarioFound:
+    return next(iter(scenarios.values()))

@@ -1,0 +1,270 @@
+"""The bodies of the scenario endpoints: their fields, checked and put into the form that simulations take."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+import msgspec
+
+from streamsim.errors import BadRequest
+from streamsim.models.engines.base import Outputs, ScenarioFound, Settings
+from streamsim.models.session import Begin, SettingsBy
+
+UNITS_US: Final = {
+    "weeks": 604_800_000_000,
+    "days": 86_400_000_000,
+    "hours": 3_600_000_000,
+    "minutes": 60_000_000,
+    "seconds": 1_000_000,
+    "milliseconds": 1_000,
+    "microseconds": 1,
+}
+DEFAULT_TIMEOUT: Final = {unit: 12 if unit == "hours" else 0 for unit in UNITS_US}
+MAX_TIMEOUT_MS: Final = 10 * 366 * 86_400_000
+LISTS: Final = ("equations", "agents", "agent_states", "agent_properties", "agent_property_types")
+RUNSPECS: Final = ("starttime", "stoptime", "dt")
+
+Scenarios = Mapping[str, Mapping[str, ScenarioFound]]
+"""A tenant's scenarios by scenario manager."""
+
+
+def begin(body: dict[str, Any], known: Scenarios, *, step_size: float = 1.0) -> Begin:
+    """What a body of `/run` or `begin-session` asks for.
+
+    :raises BadRequest: naming what is missing, malformed, or in none of the models.
+    """
+    managers = _names(body, "scenario_managers")
+    scenarios = _names(body, "scenarios")
+    if "equations" not in body and "agents" not in body:
+        raise BadRequest("expecting either equations or agents to be set", field="equations")
+    lists = {name: _names(body, name, missing=()) for name in LISTS}
+    individual = _individual(body.get("individual_agent_properties"))
+    if not lists["agents"]:
+        for name in ("agent_states", "agent_properties", "individual_agent_properties"):
+            if lists.get(name) or (individual and name not in lists):
+                raise BadRequest(f"{name} belong to agents: expecting agents to be set", field=name)
+    if bool(lists["agent_properties"]) > bool(lists["agent_states"]):
+        raise BadRequest(
+            "agent_properties are those of agents in states: set agent_states", field="agent_states"
+        )
+    chosen = _chosen(managers, scenarios, known)
+    _all_known(lists, chosen, known)
+    seed = body.get("seed")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
+        raise BadRequest("seed must be an integer from 0 to 2^63 - 1", field="seed")
+    if body.get("backend") not in (None, "python", "rust"):
+        raise BadRequest("backend must be python or rust; the numbers are the same", field="backend")
+    return Begin(
+        scenarios=[
+            (manager, scenario, _outputs(lists, individual, known[manager][scenario]))
+            for manager, scenario in chosen
+        ],
+        settings=settings(body.get("settings"), known),
+        seed=secrets.randbits(32) if seed is None else seed,
+        step_size=step_size,
+    )
+
+
+def settings(given: Any, known: Scenarios) -> SettingsBy:
+    """`{manager: {scenario: {constants, points, runspecs, properties, agents}}}`, checked.
+
+    :raises BadRequest: naming the part at fault.
+    """
+    if given is None:
+        return {}
+    result: SettingsBy = {}
+    for manager, scenarios in _object(given, "settings").items():
+        if manager not in known:
+            raise BadRequest(f"settings: unknown scenario manager {manager}", field="settings")
+        for scenario, parts in _object(scenarios, f"settings.{manager}").items():
+            where = f"settings.{manager}.{scenario}"
+            if scenario not in known[manager]:
+                raise BadRequest(f"settings: unknown scenario {scenario} of {manager}", field="settings")
+            for name in _object(parts, where).keys() - set(Settings.__struct_fields__):
+                raise BadRequest(
+                    f"{where} has no part {name}: expecting {', '.join(Settings.__struct_fields__)}",
+                    field="settings",
+                )
+            result.setdefault(manager, {})[scenario] = _settings(parts, where, known[manager][scenario])
+    return result
+
+
+def step_size(body: dict[str, Any]) -> float:
+    """`stepSize`: a positive number, or "dt" for the smallest dt of the models, as 0; 1.0 if absent."""
+    size = body.get("stepSize", 1.0)
+    if size == "dt":
+        return 0.0
+    if type(size) not in (int, float) or not 1e-9 <= size <= 1e9:
+        raise BadRequest(
+            'stepSize must be a positive number, or "dt" for the step of the models', field="stepSize"
+        )
+    return float(size)
+
+
+def timeout(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The timeout as given, and in milliseconds, at least 1.
+
+    :raises BadRequest: it is not an object of units and whole numbers.
+    """
+    if "timeout" not in body:
+        return dict(DEFAULT_TIMEOUT), 12 * 3_600_000
+    given = body["timeout"]
+    form = f"timeout must be an object of whole numbers by unit, of {', '.join(UNITS_US)}"
+    if not isinstance(given, dict):
+        raise BadRequest(form, field="timeout")
+    total = 0
+    for unit, count in given.items():
+        if unit not in UNITS_US or type(count) is not int or count < 0:
+            raise BadRequest(form, field="timeout")
+        total += count * UNITS_US[unit]
+    if not 0 < total <= MAX_TIMEOUT_MS * 1000:
+        raise BadRequest("timeout must be above 0 and at most ten years", field="timeout")
+    return given, max(1, -(-total // 1000))
+
+
+def count(body: dict[str, Any], name: str, most: int, default: int | None = None) -> int:
+    """A positive whole number. :raises BadRequest:"""
+    number = body.get(name, default)
+    if type(number) is not int or not 1 <= number <= most:
+        raise BadRequest(f"{name} must be an integer from 1 to {most}", field=name)
+    return number
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    """A boolean, False if absent. :raises BadRequest:"""
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name} must be true or false", field=name)
+    return value
+
+
+def scenario_of(body: dict[str, Any], known: Scenarios, fields: tuple[str, ...]) -> ScenarioFound:
+    """The scenario that a body names. :raises BadRequest:"""
+    manager = next((body[name] for name in fields if name in body), None)
+    if manager is None:
+        raise BadRequest(f"expecting {' or '.join(fields)} to be set", field=fields[0])
+    if "scenario" not in body:
+        raise BadRequest("expecting scenario to be set", field="scenario")
+    scenario = body["scenario"]
+    if not isinstance(manager, str) or manager not in known:
+        raise BadRequest(f"unknown scenario manager {str(manager)[:200]}", field=fields[0])
+    if not isinstance(scenario, str) or scenario not in known[manager]:
+        raise BadRequest(f"unknown scenario {str(scenario)[:200]} of {manager}", field="scenario")
+    return known[manager][scenario]
+
+
+def _chosen(managers: list[str], scenarios: list[str], known: Scenarios) -> list[tuple[str, str]]:
+    for manager in managers:
+        if manager not in known:
+            raise BadRequest(f"unknown scenario manager {manager}", field="scenario_managers")
+    for scenario in scenarios:
+        if not any(scenario in known[manager] for manager in managers):
+            raise BadRequest(f"unknown scenario {scenario} in {', '.join(managers)}", field="scenarios")
+    return [
+        (manager, scenario)
+        for manager in dict.fromkeys(managers)
+        for scenario in known[manager]
+        if scenario in scenarios
+    ]
+
+
+def _all_known(lists: dict[str, list[str]], chosen: list[tuple[str, str]], known: Scenarios) -> None:
+    """Names that none of the chosen scenarios has are mistakes; that some lack them is not."""
+    found = [known[manager][scenario] for manager, scenario in chosen]
+    for name in lists["equations"]:
+        if not any(has_equation(one, name) for one in found):
+            raise BadRequest(f"unknown equation {name}", field="equations")
+    for name in lists["agents"]:
+        if not any(name in one.agents for one in found):
+            raise BadRequest(f"unknown agent {name}", field="agents")
+    wanted = [one.agents[name] for name in lists["agents"] for one in found if name in one.agents]
+    for field, part in (("agent_states", "states"), ("agent_properties", "properties")):
+        for name in lists[field]:
+            if not any(name in one[part] for one in wanted):
+                raise BadRequest(f"unknown name {name} in {field}", field=field)
+
+
+def has_equation(found: ScenarioFound, name: str) -> bool:
+    """Whether a scenario has an equation, or for `name[*]` an array of that name."""
+    plain = name.partition("[")[0]
+    for names in (*found.equations.values(), found.more):
+        if name in names:
+            return True
+        if "*" in name and any(one.partition("[")[0] == plain for one in names):
+            return True
+    return False
+
+
+def _outputs(lists: dict[str, list[str]], individual: dict[str, list[str]], found: ScenarioFound) -> Outputs:
+    agents = [name for name in lists["agents"] if name in found.agents]
+    return Outputs(
+        equations=[name for name in lists["equations"] if has_equation(found, name)],
+        agents=agents,
+        agent_states=lists["agent_states"] if agents else [],
+        agent_properties=lists["agent_properties"] if agents else [],
+        agent_property_types=lists["agent_property_types"] if agents else [],
+        individual_agent_properties={name: one for name, one in individual.items() if name in agents},
+    )
+
+
+def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> Settings:
+    constants = _object(parts.get("constants", {}), f"{where}.constants")
+    for name, value in constants.items():
+        if not found.agents and not has_equation(found, name):
+            raise BadRequest(f"unknown constant {name} in {where}", field="settings")
+        if type(value) not in (int, float, str):
+            raise BadRequest(f"{where}.constants.{name} must be a number", field="settings")
+    specs: Any = _object(parts.get("runspecs", {}), f"{where}.runspecs")
+    for name, value in specs.items():
+        if name not in RUNSPECS or type(value) not in (int, float):
+            raise BadRequest(
+                f"{where}.runspecs: expecting numbers for {', '.join(RUNSPECS)}", field="settings"
+            )
+    points = _object(parts.get("points", {}), f"{where}.points")
+    try:
+        pairs = msgspec.convert(points, dict[str, list[tuple[float, float]]])
+    except msgspec.ValidationError:
+        raise BadRequest(f"{where}.points: each must be a list of [x, y]", field="settings") from None
+    for name, table in pairs.items():
+        if not table or any(b[0] <= a[0] for a, b in pairwise(table)):
+            raise BadRequest(f"{where}.points.{name} must have pairs with rising x", field="settings")
+    agents = parts.get("agents")
+    if agents is not None and not (isinstance(agents, list) and all(isinstance(a, dict) for a in agents)):
+        raise BadRequest(f"{where}.agents must be a list of objects with name and count", field="settings")
+    properties = _object(parts.get("properties", {}), f"{where}.properties")
+    return Settings(constants, pairs, specs, properties, agents)
+
+
+def _individual(given: Any) -> dict[str, list[str]]:
+    if not given:
+        return {}
+    try:
+        return msgspec.convert(given, dict[str, list[str]])
+    except msgspec.ValidationError:
+        raise BadRequest(
+            "individual_agent_properties must be an object of agent -> list of properties",
+            field="individual_agent_properties",
+        ) from None
+
+
+def _names(body: dict[str, Any], name: str, missing: Iterable[str] | Literal[None] = None) -> list[str]:
+    """A list of names, or text with commas."""
+    if name not in body:
+        if missing is None:
+            raise BadRequest(f"expecting {name} to be set", field=name)
+        return list(missing)
+    given = body[name]
+    if isinstance(given, str):
+        given = [part.strip() for part in given.split(",") if part.strip()]
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise BadRequest(f"{name} must be a list of names, or text with commas between them", field=name)
+    return list(dict.fromkeys(given))
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadRequest(f"{where} must be a JSON object", field=where.partition(".")[0])
+    return value

@@ -1,0 +1,322 @@
+"""Runs: what was done to one is its journal; a sandboxed process that did it all is a cache of that.
+
+One request of a run at a time per server process; between processes the journal decides. A request brings a
+process to the journal's present end, runs in it, appends its entry on the condition that nobody appended in
+between, and only then answers. If somebody did, the process has seen what never happened: it is ended, and
+the request starts over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from streamsim.config import Models as Settings
+from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooManyRequests
+from streamsim.models.workers import ModelWorkers, Refusal, ask
+from streamsim.sandbox.pool import Worker
+from streamsim.storage.run_contract import Append, Model, Run, RunStore
+
+ATTEMPTS: Final = 20
+AT_ONCE: Final = 100
+"""Entries per message when a journal is played."""
+EXPIRED_AT_ONCE: Final = 200
+BUSY: Final = "the instance is being used by too many others at once; try again"
+NO_SESSION: Final = "no data was returned from run_step"
+UNKNOWN: Final = "expecting a valid instance id to be given"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+Entry = dict[str, Any]
+
+
+class Live:
+    """A process at a position of a run's journal."""
+
+    def __init__(self, run: Run, worker: Worker, models: dict[str, int], position: int) -> None:
+        self.run = run
+        self.worker = worker
+        self.models = models
+        self.position = position
+        self.used = asyncio.get_running_loop().time()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a request to a run leads to: its result, and what the store is to keep of it."""
+
+    result: Any
+    keep: bool = True
+    variables: dict[str, bytes] = {}
+    metadata: bytes | None = None
+
+
+class Runs:
+    """All runs of all tenants as one server process sees them."""
+
+    def __init__(
+        self, store: RunStore, workers: ModelWorkers, settings: Settings, now_ms: Callable[[], int]
+    ) -> None:
+        self.store = store
+        self._workers = workers
+        self._settings = settings
+        self._now_ms = now_ms
+        self._live: OrderedDict[str, Live] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def close(self) -> None:
+        """End the processes; the runs are in the store."""
+        for live in self._live.values():
+            live.worker.kill()
+        self._live.clear()
+
+    @property
+    def live(self) -> dict[str, Live]:
+        """The runs that are in memory, least recently used first."""
+        return dict(self._live)
+
+    async def create(
+        self,
+        tenant: str,
+        kind: Any,
+        models: dict[str, int],
+        *,
+        count: int = 1,
+        idle_ms: int = 0,
+        most: int | None = None,
+        **fields: Any,
+    ) -> list[Run]:
+        """New runs. :raises TooManyRequests: the tenant has `most` of this kind."""
+        now_ms = self._now_ms()
+        if most is not None and await self.store.count_runs(tenant, kind, now_ms) + count > most:
+            raise TooManyRequests(f"at most {most} at a time: stop some, or let them time out")
+        runs = [
+            Run(
+                id=secrets.token_hex(16),
+                tenant=tenant,
+                kind=kind,
+                models=models,
+                seed=secrets.randbits(32),
+                created_ms=now_ms,
+                modified_ms=now_ms,
+                expires_ms=now_ms + idle_ms if idle_ms else 0,
+                idle_ms=idle_ms,
+                **fields,
+            )
+            for _ in range(count)
+        ]
+        await self.store.create_runs(runs)
+        return runs
+
+    async def get(self, tenant: str, run: str) -> Run:
+        """The run; an access, which moves its expiry. :raises NotFound: unknown, or another tenant's."""
+        found = await self.store.touch(run, self._now_ms())
+        if found is None or found.tenant != tenant:
+            raise NotFound(UNKNOWN)
+        return found
+
+    async def delete(self, tenant: str, run: str) -> None:
+        """Remove a run. :raises NotFound:"""
+        async with self._lock(run):
+            await self.get(tenant, run)
+            self._drop(run)
+            await self.store.delete_runs([run])
+
+    def forget(self, run: str) -> bool:
+        """Let go of its process; the run stays. Whether there was one."""
+        return self._drop(run)
+
+    async def read(self, tenant: str, run: str, entry: Entry) -> msgspec.Raw | None:
+        """The result of an entry that changes nothing; None if there is nothing to ask yet."""
+        async with self._lock(run):
+            live = await self._current(await self.get(tenant, run))
+            return None if live is None else await self._ask(live, entry)
+
+    async def write(
+        self,
+        tenant: str,
+        run: str,
+        entry: Entry,
+        decide: Callable[[msgspec.Raw], Outcome],
+        *,
+        models: dict[str, int] | None = None,
+    ) -> Any:
+        """Do something to a run, and put it into its journal.
+
+        :param decide: what to answer and to keep, from the worker's result.
+        :param models: the entry begins anew with these; what was before it no longer matters.
+        :raises NotFound: :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
+        """
+        async with self._lock(run):
+            return await self._write(tenant, run, entry, decide, models)
+
+    async def clear(self, tenant: str, run: str, entry: Entry, metadata: bytes) -> None:
+        """Drop the journal and whatever was going on; `entry` says why. :raises NotFound:"""
+        async with self._lock(run):
+            for _ in range(ATTEMPTS):
+                found = await self.get(tenant, run)
+                change = Append(
+                    run, found.length, self._now_ms(), [_encode(entry)], restart=True, metadata=metadata
+                )
+                if await self.store.append(change) is not None:
+                    self._drop(run)
+                    return
+            raise Conflict(BUSY)
+
+    def tidy(self) -> None:
+        """End processes that nobody used for long."""
+        limit = asyncio.get_running_loop().time() - self._settings.idle_s
+        for run, live in list(self._live.items()):
+            if live.used < limit and not self._lock(run).locked():
+                self._drop(run)
+
+    async def expire(self) -> int:
+        """Remove runs that timed out; how many."""
+        removed = 0
+        while expired := await self.store.expired_runs(self._now_ms(), EXPIRED_AT_ONCE):
+            for run in expired:
+                self._drop(run)
+            removed += await self.store.delete_runs(expired)
+        return removed
+
+    # ---- inside
+
+    async def _write(
+        self,
+        tenant: str,
+        run: str,
+        entry: Entry,
+        decide: Callable[[msgspec.Raw], Outcome],
+        models: dict[str, int] | None,
+    ) -> Any:
+        text = _encode(entry if models is None else {**entry, "models": models})
+        for attempt in range(ATTEMPTS):
+            live = self._live.get(run)
+            if models is not None:
+                live = await self._fresh(await self.get(tenant, run), models)
+            elif attempt or live is None or not live.worker.alive or live.run.tenant != tenant:
+                live = await self._current(await self.get(tenant, run))
+            # else: it was at the end a moment ago, and `append` tells if it no longer is.
+            if live is None:
+                raise BadRequest(NO_SESSION)
+            live.used = asyncio.get_running_loop().time()
+            try:
+                outcome = decide(await self._ask(live, entry))
+            except Refusal:
+                if await self._is_current(tenant, live):
+                    raise
+                continue
+            if not outcome.keep:
+                if await self._is_current(tenant, live):
+                    return outcome.result
+                continue
+            changed = await self.store.append(
+                Append(
+                    run,
+                    live.position,
+                    self._now_ms(),
+                    [text],
+                    models is not None,
+                    outcome.variables,
+                    outcome.metadata,
+                )
+            )
+            if changed is not None:
+                live.run, live.position = changed, changed.length
+                return outcome.result
+            self._drop(run)
+        raise Conflict(BUSY)
+
+    async def _is_current(self, tenant: str, live: Live) -> bool:
+        """Whether nothing was appended elsewhere; counts as an access."""
+        run = await self.get(tenant, live.run.id)
+        return run.length == live.position
+
+    async def _ask(self, live: Live, entry: Entry) -> msgspec.Raw:
+        try:
+            return await ask(live.worker, [entry])
+        except Refusal:
+            raise
+        except BaseException:
+            # The model stopped halfway through: what its process holds is no longer the journal's.
+            self._drop(live.run.id)
+            raise
+
+    async def _fresh(self, run: Run, models: dict[str, int]) -> Live:
+        """A process with exactly these models, whatever it did before: the next entry starts anew."""
+        live = self._live.get(run.id)
+        if live is None or not live.worker.alive or live.models != models:
+            self._drop(run.id)
+            live = self._live[run.id] = Live(run, await self._spawn(run, models), models, run.length)
+        live.run, live.position = run, run.length
+        return live
+
+    async def _current(self, run: Run) -> Live | None:
+        """A process at the end of the journal; None if an empty journal needs none."""
+        live = self._live.get(run.id)
+        if live is not None and (not live.worker.alive or live.position > run.length):
+            self._drop(run.id)
+            live = None
+        if live is not None and live.position >= run.base:
+            await self._play(live, await self.store.entries(run.id, live.position))
+        else:
+            entries = await self.store.entries(run.id, run.base)
+            models = (_decode(entries[0]).get("models") if entries else None) or run.models
+            if run.kind == "instance" and (not entries or "models" not in _decode(entries[0])):
+                self._drop(run.id)
+                return None
+            self._drop(run.id)
+            live = self._live[run.id] = Live(run, await self._spawn(run, models), models, run.base)
+            await self._play(live, entries)
+        live.run = run
+        self._live.move_to_end(run.id)
+        return live
+
+    async def _play(self, live: Live, entries: list[bytes]) -> None:
+        for start in range(0, len(entries), AT_ONCE):
+            part = [_decode(entry) for entry in entries[start : start + AT_ONCE]]
+            for entry in part:
+                entry.pop("models", None)
+            try:
+                await ask(live.worker, part)
+            except BaseException as error:
+                self._drop(live.run.id)
+                if isinstance(error, Refusal):
+                    raise ModelError(f"the instance cannot be brought back: {error.message}") from None
+                raise
+            live.position += len(part)
+
+    async def _spawn(self, run: Run, versions: dict[str, int]) -> Worker:
+        models: list[Model] = []
+        for name, version in versions.items():
+            model = await self.store.get_model(run.tenant, name, version)
+            if model is None:
+                raise NotFound(f"model {name} has no version {version}")
+            models.append(model)
+        self._make_room()
+        return await self._workers.spawn(models)
+
+    def _make_room(self) -> None:
+        for run in list(self._live):
+            if len(self._live) < self._settings.live:
+                return
+            if not self._lock(run).locked():
+                self._drop(run)
+
+    def _drop(self, run: str) -> bool:
+        live = self._live.pop(run, None)
+        if live is not None:
+            live.worker.kill()
+        return live is not None
+
+    def _lock(self, run: str) -> asyncio.Lock:
+        lock = self._locks.get(run)
+        if lock is None:
+            lock = self._locks[run] = asyncio.Lock()
+        return lock

@@ -1,0 +1,92 @@
+"""The parts that serve models, put together for one server process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from streamsim.config import Settings
+from streamsim.metrics import Metrics
+from streamsim.models.library import Models
+from streamsim.models.runners import Runners
+from streamsim.models.runs import Runs
+from streamsim.models.scenarios import Scenarios
+from streamsim.models.workers import ModelWorkers
+from streamsim.sandbox.pool import Sandbox
+from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.run_contract import RunStore
+
+log = logging.getLogger(__name__)
+
+
+class ModelServices:
+    """Models, their runs, and the scenario endpoints' service."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: RunStore,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        own = settings.models
+        self.workers = ModelWorkers(own, allow_degraded=settings.sandbox.allow_degraded, sandbox=sandbox)
+        self.runners = Runners(self.workers, own.runners)
+        self.runs = Runs(store, self.workers, own, now_ms)
+        self.models = Models(store, self.workers, own, now_ms)
+        self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
+        metrics.gauge(
+            "bptk_instance_count",
+            "Live instances of the scenario endpoints, in all server processes.",
+            lambda: float(self.scenarios.counted),
+            mode="livemax",
+        )
+        metrics.gauge("bptk_thread_count", "Threads of the server.", lambda: float(threading.active_count()))
+
+    async def close(self) -> None:
+        """End all processes; runs are in the store."""
+        self.runs.close()
+        self.runners.close()
+        await self.workers.close()
+
+    async def tend(self, pause_s: float) -> None:
+        """Again and again: remove runs that timed out, and end processes that idle."""
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                self.runs.tidy()
+                await self.runs.expire()
+                await self.scenarios.count()
+            except StoreUnavailable as error:
+                log.warning("runs: the store is away: %s", error)
+            except Exception:
+                log.exception("bug in the job that tends runs")
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings,
+    store: RunStore,
+    metrics: Metrics,
+    now_ms: Callable[[], int],
+    *,
+    jobs: bool,
+    sandbox: Sandbox | None = None,
+) -> AsyncIterator[ModelServices]:
+    """The services, closed when the context ends.
+
+    :param jobs: whether runs are tended. :param sandbox: one that is started already, and stays the caller's.
+    """
+    services = ModelServices(settings, store, metrics, now_ms, sandbox)
+    tending = asyncio.create_task(services.tend(settings.jobs.interval_ms / 1000)) if jobs else None
+    try:
+        yield services
+    finally:
+        if tending is not None:
+            tending.cancel()
+            await asyncio.wait([tending])
+        await services.close()

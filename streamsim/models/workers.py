@@ -1,0 +1,146 @@
+"""Sandboxed processes that hold models: how they are had, and what their failures mean to callers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from streamsim.config import Models as Settings
+from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
+from streamsim.sandbox.pool import (
+    Limits,
+    ProgramFailed,
+    Sandbox,
+    SandboxSettings,
+    SandboxUnavailable,
+    Worker,
+    WorkerDied,
+    WorkerTimeout,
+)
+from streamsim.sandbox.programs.model import REFUSED
+from streamsim.sandbox.wire import Failure
+from streamsim.storage.run_contract import Model
+
+T = TypeVar("T")
+
+PROGRAM: Final = "model"
+LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
+"""The library behind each engine that needs one."""
+PRELOAD: Final = ("pandas", "BPTK_Py", "BPTK_Py.sdcompiler.compile", "pysd", "pysd.builders.python.namespace")
+HEAD_ROOM: Final = 2
+"""Workers beyond the live runs and the runners: uploads that are being checked."""
+
+
+class Refusal(BadRequest):
+    """The model does not know a name, or a value does not fit it; nothing was changed."""
+
+
+class ModelWorkers:
+    """The processes of one server process. The first use starts a zygote with the modelling libraries."""
+
+    def __init__(
+        self, settings: Settings, *, allow_degraded: bool = False, sandbox: Sandbox | None = None
+    ) -> None:
+        """:param sandbox: one that is started already, and stays the caller's."""
+        self._settings = settings
+        self._borrowed = sandbox is not None
+        self._sandbox = sandbox or Sandbox(
+            SandboxSettings(
+                workers=settings.live + settings.runners + HEAD_ROOM,
+                allow_degraded=allow_degraded,
+                preload=PRELOAD,
+            )
+        )
+        self._started: asyncio.Task[None] | None = None
+        self._limits = Limits(
+            cpu_ms=settings.cpu_ms,
+            wall_ms=settings.wall_ms,
+            memory_bytes=settings.memory_bytes,
+            frame_bytes=settings.frame_bytes,
+        )
+
+    async def close(self) -> None:
+        """End all processes."""
+        if self._started is not None:
+            self._started.cancel()
+            await asyncio.wait([self._started])
+            await self._sandbox.close()
+
+    @property
+    def count(self) -> int:
+        """Live processes."""
+        return len(self._sandbox.workers)
+
+    async def spawn(self, models: Sequence[Model]) -> Worker:
+        """A process that has loaded these models.
+
+        :raises ModelError: one does not load. :raises Refusal: one lacks what its engine needs.
+        """
+        if not self._borrowed:
+            await self._start()
+        load = {
+            "models": [
+                {
+                    "name": model.name,
+                    "engine": model.engine,
+                    "main": model.main,
+                    "files": model.files,
+                    "options": msgspec.json.decode(model.options),
+                }
+                for model in models
+            ]
+        }
+        first = models[0]
+        identity = f"{first.tenant}/{first.name}/{first.version}"
+        return await translated(self._sandbox.spawn(PROGRAM, load, self._limits, identity=identity))
+
+    async def _start(self) -> None:
+        if self._started is None or (self._started.done() and self._started.exception() is not None):
+            self._started = asyncio.get_running_loop().create_task(self._sandbox.start())
+        try:
+            await asyncio.shield(self._started)
+        except SandboxUnavailable as error:
+            raise Unavailable(f"models cannot run here: {error}") from None
+
+
+def installed(engine: str) -> bool:
+    """Whether the library of an engine is there."""
+    library = LIBRARIES.get(engine)
+    return library is None or importlib.util.find_spec(library) is not None
+
+
+async def translated(answer: Awaitable[T]) -> T:
+    """An answer of a worker, its failures as expected errors."""
+    try:
+        return await answer
+    except ProgramFailed as error:
+        raise failed(error.failure) from None
+    except WorkerTimeout as error:
+        raise ModelTimeout(str(error).replace("a call", "the model")) from None
+    except WorkerDied as error:
+        raise ModelError(str(error).replace("policy process", "the model's process")) from None
+
+
+def failed(failure: Failure) -> BadRequest | ModelError:
+    """The error behind a failure record: of the request, or of the model's code with file and line."""
+    if failure.kind == "rejected" and failure.type == REFUSED:
+        return Refusal(failure.message)
+    place = f"{failure.piece}, line {failure.line}: " if failure.piece else ""
+    message = f"{place}{failure.type}: {failure.message}"
+    detail = {
+        "file": failure.piece,
+        "line": failure.line,
+        "type": failure.type,
+        "message": failure.message,
+    }
+    kind = ModelTimeout if failure.kind == "timeout" else ModelError
+    return kind(message, detail=detail)
+
+
+async def ask(worker: Worker, entries: list[dict[str, Any]]) -> msgspec.Raw:
+    """The result of the last of some entries."""
+    return await translated(worker.exchange(entries, calls=len(entries)))
