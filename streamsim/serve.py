@@ -47,6 +47,7 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
         says that the parent is gone.
     :raises CannotServe:
     """
+    factory = _loop_factory(settings)
     main: Parent | Process
     if child is not None:
         main = Process(settings, _bound(settings, child[0], shared=True), child[1])
@@ -54,7 +55,7 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
         main = Parent(settings)
     else:
         main = Process(settings, _bound(settings, settings.server.port, shared=False), None)
-    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main.run())
 
 
