@@ -76,14 +76,17 @@ def _check(value: Any, where: str, depth: int, budget: _Budget) -> None:
         budget.left -= len(value)
         if budget.left < 0:
             raise InvalidValue(where, "too many values")
-        if value and all(type(item) is float for item in value):
-            if not all(map(math.isfinite, value)):
-                raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+        if _are_finite(value):
             return
         for index, item in enumerate(value):
             _check(item, f"{where}[{index}]", depth - 1, budget)
     elif value is not None and kind is not bool:
         raise InvalidValue(where, f"{kind.__name__} is not a JSON value")
+
+
+def _are_finite(items: list[Any]) -> bool:
+    """Whether all are exact floats and surely finite: a sum is finite only if its terms are."""
+    return set(map(type, items)) == {float} and math.isfinite(sum(items))
 
 
 def _check_text(text: str, where: str) -> None:
@@ -195,6 +198,8 @@ def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) ->
         budget.left -= len(items)
         if budget.left < 0:
             raise InvalidValue(where, "too many values")
+        if _are_finite(items):
+            return items
         return [_plain(item, f"{where}[{i}]", depth - 1, budget, finite) for i, item in enumerate(items)]
     module = type.__getattribute__(kind, "__module__")
     if module == "numpy" and hasattr(kind, "tolist"):

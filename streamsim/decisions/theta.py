@@ -31,9 +31,8 @@ def copied(value: Any) -> Any:
     if kind is dict:
         return {key: copied(item) if type(item) in (dict, list) else item for key, item in value.items()}
     if kind is list:
-        if value and type(value[0]) not in (dict, list) and type(value[-1]) not in (dict, list):
-            return [copied(item) if type(item) in (dict, list) else item for item in value]
-        return [copied(item) for item in value]
+        kinds = set(map(type, value))
+        return value.copy() if dict not in kinds and list not in kinds else [copied(item) for item in value]
     return value
 
 
