@@ -1,0 +1,159 @@
+"""JSON values at the boundary, against the json module and NumPy."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamsim import values
+from streamsim.values import InvalidValue
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+VALUES = st.recursive(
+    SCALARS | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(VALUES)
+def test_every_value_survives_and_reads_as_the_json_module_reads_it(value: Any) -> None:
+    values.check(value, "v")
+    assert values.plain(value, "v") == value
+    text = values.dump(value)
+    assert values.parse(text, "v") == value
+    assert json.loads(text) == value
+
+
+class Text(str):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    def encode(self, *_: Any) -> bytes:  # type: ignore[override]
+        raise SystemExit
+
+
+class Number(float):
+    def __float__(self) -> float:
+        raise KeyboardInterrupt
+
+
+class Lying(dict[str, Any]):
+    def items(self) -> Any:
+        return [("forged", 1)]
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def cycle() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float64(1.5), 1.5),
+        (np.int64(-3), -3),
+        (np.bool_(True), True),
+        (np.arange(3), [0, 1, 2]),
+        (np.eye(2), [[1.0, 0.0], [0.0, 1.0]]),
+        ((1, (2.0, "x")), [1, [2.0, "x"]]),
+        ([Text("a")], ["a"]),
+        (Number(2.5), 2.5),
+        (Lying(a=1), {"a": 1}),
+        ({"a": np.float32(0.5)}, {"a": 0.5}),
+        (nested(32), nested(32)),
+    ],
+)
+def test_what_code_makes_becomes_builtin_types(value: Any, plain: Any) -> None:
+    result = values.plain(value, "v")
+    assert result == plain
+    values.check(result, "v")
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (math.nan, "v"),
+        (np.float64("inf"), "v"),
+        ([1.0, math.inf], "v[1]"),
+        ([1e308, 1e308, math.nan], "v[2]"),
+        ({"a": {"b": [1, math.nan]}}, "v.a.b[1]"),
+        (2**63, "v"),
+        (-(2**63) - 1, "v"),
+        ({"a": 10**5000}, "v.a"),
+        (b"x", "v"),
+        ({1, 2}, "v"),
+        (1j, "v"),
+        (object(), "v"),
+        ({1: 2}, "v"),
+        ({"a\0b": 1}, "v"),
+        ({"\ud800": 1}, "v"),
+        ("\ud800", "v"),
+        (np.array([object()]), "v[0]"),
+        (np.array([1.0, np.nan]), "v[1]"),
+    ],
+)
+def test_what_is_no_value_is_refused_by_its_place(value: Any, where: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        values.plain(value, "v")
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize("value", [nested(33), cycle(), [[0] * 200] * 200])
+def test_depth_and_number_of_values_are_bounded(value: Any) -> None:
+    for refuses in (values.plain, values.check):
+        with pytest.raises(InvalidValue):
+            refuses(value, "v")
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, [1.0, math.inf], 2**63, b"", {1: 2}, {"a\0": 1}, (1,), Number(1.0)]
+)
+def test_check_takes_exact_finite_types_only(value: Any) -> None:
+    with pytest.raises(InvalidValue):
+        values.check(value, "v")
+
+
+def test_nan_may_become_null() -> None:
+    assert values.plain({"a": math.nan, "b": [math.inf, 1.0]}, "v", finite=False) == {
+        "a": None,
+        "b": [None, 1.0],
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "NaN", "[1,]", "nul", '{"a": 1e999}', "[" * 40 + "]" * 40, "9223372036854775808", "'a'"]
+)
+def test_text_that_is_no_value_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        values.parse(text, "v")
+    with pytest.raises(InvalidValue):
+        values.parse(b"\xff" + text.encode(), "v")
+
+
+def test_sorted_text_does_not_depend_on_the_order_of_keys() -> None:
+    assert values.dump_sorted({"b": 1, "a": {"d": 1, "c": 2}}) == values.dump_sorted(
+        {"a": {"c": 2, "d": 1}, "b": 1}
+    )
