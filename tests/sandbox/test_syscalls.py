@@ -13,9 +13,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamsim.sandbox import seccomp, table
+from streamsim.sandbox.report import Report
 
 PID = 4711
 LAST = 600
@@ -286,3 +288,23 @@ def test_checked_calls_in_the_kernel(subject: Any) -> None:
     calls = [(name, number(NAMED[name], table.MACHINE), given) for name, given in passing + refused]
     answers = subject.run(LIVE, calls=calls, path=os.__file__)
     assert list(answers.values()) == [0] * len(passing) + [errno.EPERM] * len(refused)
+
+
+def test_the_documentation_lists_the_table() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "sandbox.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:3] == "| `"
+    ]
+    documented = [row for row in rows if len(row) == 4]
+    expected = [
+        [f"`{call.name}`", *("" if nr is None else str(nr) for nr in (call.x86_64, call.aarch64)), call.only]
+        for call in table.CALLS
+    ]
+    assert documented == expected
+
+
+def test_the_documentation_explains_every_line_of_the_report() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "sandbox.md").read_text()
+    explained = {line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")}
+    assert {field.name for field in msgspec.structs.fields(Report)} - {"missing"} <= explained
+    assert "missing sandbox layers" in explained
