@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Callable
 
 import bcrypt
@@ -216,3 +218,25 @@ async def test_what_is_stored_logs_nobody_in(ann: Caller, nobody: Caller, settin
     assert session not in stored
     nobody.token = hashlib.sha256(secret.encode()).hexdigest()
     assert (await nobody.get("/exp")).status == 401
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"login.queue": 2, "login.threads": 1}], indirect=True)
+async def test_password_checks_leave_the_server_free_and_their_queue_is_bounded(
+    ann: Caller, caller: Callable[[], Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    checkpw = bcrypt.checkpw
+
+    def slow(password: bytes, hashed: bytes) -> bool:
+        go_on.wait(10)
+        return checkpw(password, hashed)
+
+    monkeypatch.setattr(passwords.bcrypt, "checkpw", slow)
+    logins = [asyncio.ensure_future(caller().log_in(name)) for name in ("ann", "bob", "carl")]
+    done, waiting = await asyncio.wait(logins, return_when=asyncio.FIRST_COMPLETED)
+    refused = done.pop().result()
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert (await ann.get("/exp")).status == 200  # while both checks are under way
+    go_on.set()
+    assert {(await login).status for login in waiting} <= {200, 401}

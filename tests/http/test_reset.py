@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from streamsim.services import Services
+
 from .conftest import Caller
 
 # One call stores under the key, value and name that the context says.
@@ -145,3 +147,30 @@ async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Cal
     left = (await theta(ann, experiment))["arm:a"]["n"]
     # Whatever was answered before it began is gone, and whatever was sent after it was answered counts.
     assert callers * each - sent_after <= left <= callers * each - answered_before
+
+
+@pytest.mark.gen_test
+async def test_reset_reaches_sets_that_come_up_while_it_runs_and_spares_what_is_written_after_it(
+    ann: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = await filled(ann)
+    theta_names = services.store.theta_names
+    looks = 0
+
+    async def names_then_a_reward(id: str) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            names = await theta_names(id)
+            await reward(ann, experiment, {"name": "before the commit"})
+            return names
+        await reward(ann, experiment, {"name": "after the commit"})
+        return await theta_names(id)
+
+    monkeypatch.setattr(services.store, "theta_names", names_then_a_reward)
+    assert await reset(ann, experiment) == 200
+    monkeypatch.undo()
+    assert looks == 2
+    assert await theta(ann, experiment, "before the commit") == {}
+    assert await theta(ann, experiment, "after the commit") == {"n": 1}
+    assert await theta(ann, experiment) == {}
