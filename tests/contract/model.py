@@ -1,0 +1,115 @@
+"""What a store does, in a few dictionaries: the contract's transactions, one at a time, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from streamsim.storage.contract import (
+    Advice,
+    Committed,
+    IdempotencyRecord,
+    LogRow,
+    Scope,
+    Stale,
+    Summary,
+    ThetaRows,
+    Transaction,
+)
+
+
+@dataclass
+class Model:
+    tenants: dict[str, str] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    archived: set[str] = field(default_factory=set)
+    rows: dict[Scope, tuple[bytes, int]] = field(default_factory=dict)
+    touched: dict[Scope, int] = field(default_factory=dict)  # groups and sets: version of their last change
+    newest: dict[str, int] = field(default_factory=dict)
+    logs: list[LogRow] = field(default_factory=list)
+    advices: dict[tuple[str, str], Advice] = field(default_factory=dict)
+    records: dict[tuple[str, str], IdempotencyRecord] = field(default_factory=dict)
+
+    def read(self, scope: Scope) -> ThetaRows:
+        rows = {
+            (row.key or "", row.value or ""): found
+            for row, found in self.rows.items()
+            if scope in _around(row)
+        }
+        if not rows:
+            return ThetaRows(0, {})
+        return ThetaRows(self.rows[scope][1] if scope in self.rows else self.touched[scope], rows)
+
+    def refusal(self, transaction: Transaction) -> Stale | None:
+        """What the transaction finds out of date, if anything."""
+        gone = {
+            id
+            for id, revision in transaction.revisions.items()
+            if self.tenants.get(id) != transaction.tenant
+            or id in self.archived
+            or self.revisions[id] != revision
+        }
+        theta = {
+            scope: self.read(scope)
+            for scope, version in transaction.reads.items()
+            if scope.experiment not in gone and self.read(scope).version != version
+        }
+        advices = {}
+        for one in transaction.redemptions:
+            found = self.advices.get((one.experiment, one.id))
+            if one.experiment not in gone and (found is None or found.redeemed_by):
+                advices[one.id] = found
+        records = {}
+        for record in transaction.idempotency:
+            live = self.records.get((record.experiment, record.key))
+            if record.experiment not in gone and live and live.expires_ms > transaction.now_ms:
+                records[record.key] = live
+        if gone or theta or advices or records:
+            return Stale(tuple(sorted(gone)), theta, advices, records)
+        return None
+
+    def apply(self, transaction: Transaction, answer: Committed) -> None:
+        """The effects, with the versions that a store chose; they must be new and higher."""
+        deleted = [row for row in self.rows if any(scope in _around(row) for scope in transaction.deletes)]
+        assert answer.versions.keys() == {row.experiment for row in (*deleted, *transaction.writes)}
+        for experiment, version in answer.versions.items():
+            assert version > self.newest.get(experiment, 0)
+            self.newest[experiment] = version
+        for row in deleted:
+            del self.rows[row]
+        for row, data in transaction.writes.items():
+            self.rows[row] = (data, answer.versions[row.experiment])
+        for row in (*deleted, *transaction.writes):
+            for scope in _around(row):
+                self.touched[scope] = answer.versions[row.experiment]
+        for log in transaction.logs:
+            if log.id not in {one.id for one in self.logs}:
+                self.logs.append(log)
+        for redemption in transaction.redemptions:
+            one = self.advices[redemption.experiment, redemption.id]
+            self.advices[one.experiment, one.id] = Advice(
+                one.experiment, one.id, one.expires_ms, one.context, one.action, redemption.by
+            )
+        for new in transaction.advices:
+            fresh = Advice(new.experiment, new.id, new.expires_ms, new.context, new.action)
+            self.advices.setdefault((new.experiment, new.id), fresh)
+        for record in transaction.idempotency:
+            self.records[record.experiment, record.key] = record
+
+    def log(self, experiment: str, kind: str) -> list[LogRow]:
+        return [row for row in reversed(self.logs) if (row.experiment, row.kind) == (experiment, kind)]
+
+    def summary(self, experiment: str) -> Summary:
+        actions, rewards = self.log(experiment, "action"), self.log(experiment, "reward")
+        return Summary(
+            len(actions),
+            max((row.date_ms for row in actions), default=None),
+            len(rewards),
+            max((row.date_ms for row in rewards), default=None),
+        )
+
+
+def _around(row: Scope) -> Iterator[Scope]:
+    yield row
+    yield row._replace(value=None)
+    yield row._replace(key=None, value=None)
