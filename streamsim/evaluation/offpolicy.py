@@ -154,7 +154,7 @@ def _warnings(sample: Sample, estimator: Estimator, terms: Terms, seen: Overlap)
     if sample.propensity is not None:
         yield from _doubts(sample, estimator, terms, seen)
     elif estimator.name == "replay":
-        yield "Replay is right if arms were logged uniformly at random; the log has no propensities to check that."
+        yield "Replay is right if arms were logged uniformly at random; that is not known here."
 
 
 def _unseen(estimator: Estimator, seen: Overlap) -> str:
@@ -173,22 +173,33 @@ def _doubts(sample: Sample, estimator: Estimator, terms: Terms, seen: Overlap) -
     assert p is not None
     if estimator.name == "replay" and p.max() - p.min() > 0.01 * p.max():
         yield (
-            f"Replay is right if arms were logged uniformly at random, but propensities go from {p.min():.3g} to "
-            f"{p.max():.3g}: the estimate leans towards what was logged often."
+            f"Replay is right if arms were logged uniformly at random, but propensities go from "
+            f"{p.min():.3g} to {p.max():.3g}: the estimate leans towards what was logged often."
         )
     if estimator.needs_propensity:
         # An arm that was never logged may have had a small probability or none.
         if _differs(w - 1) and _differs(w - 1 + seen.never_logged):
             yield (
-                f"The weights have a mean of {w.mean():.3g}, not 1: the logged propensities are wrong, or in some "
-                "contexts the candidate takes arms that the logging policy could not."
+                f"The weights have a mean of {w.mean():.3g}, not 1: the logged propensities are wrong, or in "
+                "some contexts the candidate takes arms that the logging policy could not."
             )
-        if terms.weight is not None and estimator.needs_model and terms.weight.sum() < _HALF * w.sum():
-            yield "More than half of the weight was taken away: the estimate is mostly the reward model's."
+        if estimator.needs_model and terms.weight is not None:
+            yield from _bounded(sample, terms, terms.weight)
     if estimator.name == "dm" and _differs(w * sample.error):
         yield (
-            "The reward model is off: on the logged decisions, weighted as the candidate would take them, rewards "
-            f"differ from its predictions by {(w * sample.error).mean():+.3g} on average."
+            "The reward model is off: on the logged decisions, weighted as the candidate would take them, "
+            f"rewards differ from its predictions by {(w * sample.error).mean():+.3g} on average."
+        )
+
+
+def _bounded(sample: Sample, terms: Terms, weight: Floats) -> Iterator[str]:
+    if weight.sum() < _HALF * sample.weight.sum():
+        yield "More than half of the weight was taken away: the estimate is mostly the reward model's."
+    shift = float(((sample.weight - weight) * sample.error).mean())
+    if abs(shift) > _HALF * np.sqrt((terms.influence**2).mean() / len(sample)):
+        yield (
+            f"With its weights bounded the estimate is {abs(shift):.3g} {'lower' if shift > 0 else 'higher'} "
+            "than the doubly robust one; the intervals leave out such a bias."
         )
 
 

@@ -212,17 +212,14 @@ def _grid(weight: Floats) -> Floats:
 def _choose(sample: Sample, weight_of: Callable[[float], Floats], grid: Floats) -> float:
     """The hyperparameter of least estimated mean squared error; infinity leaves the weights as they are.
 
-    Variance + squared bias + variance of the bias, with the paper's direct estimate E[(w - v) (r - q)] of the
-    bias. The last part stands for the paper's upper bound: shrinkage has to pay for what is not known of its
-    bias, and plain DR, which has none, is always among the choices.
+    That is the variance plus the squared bias, whose direct estimate is E[(w - v) (r - q)] for weights v in
+    place of w (Su et al. 2020, model selection). Plain DR, which has no bias, is always among the choices.
     """
 
     def squared_error(hyperparameter: float) -> float:
         weight = weight_of(hyperparameter)
-        terms = _corrected(sample, weight)
-        shift = (sample.weight - weight) * sample.error
-        variance = (terms.influence**2).mean() + shift.var()
-        return float(variance / len(sample) + shift.mean() ** 2)
+        variance = (_corrected(sample, weight).influence ** 2).mean() / len(sample)
+        return float(variance + ((sample.weight - weight) * sample.error).mean() ** 2)
 
     choices: list[float] = [np.inf, *grid[::-1].tolist()]
     return min(choices, key=squared_error)

@@ -1,0 +1,241 @@
+"""Logged data: how actions become arms and rewards numbers, and what an upload must look like."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamsim.errors import BadRequest, TooLarge
+from streamsim.evaluation import logs
+from streamsim.values import InvalidValue
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "arm"),
+    [
+        ({"treatment": "A", "propensity": 0.3}, None, "A"),
+        ({"treatment": "A"}, None, "A"),
+        ({"treatment": 2}, None, "2"),
+        ({"treatment": 2.0}, None, "2"),
+        ({"price": 2.5}, None, "2.5"),
+        ({"show": True}, None, "true"),
+        ({"b": 1.0, "a": ["x", 2.0], "propensity": 0.1}, None, '{"a":["x",2],"b":1}'),
+        ({"b": 1, "a": 2}, "b", "1"),
+        ({"propensity": 0.5, "arm": "B", "note": "n"}, "arm", "B"),
+        ("A", None, "A"),
+        ("A", "treatment", "A"),
+        (3, None, "3"),
+    ],
+)
+def test_an_action_is_reduced_to_its_arm(action: Any, field: str | None, arm: str) -> None:
+    assert logs.arm_of(action, field) == arm
+
+
+@pytest.mark.parametrize(("action", "field"), [({}, None), ({"propensity": 0.5}, None), ({"a": 1}, "b")])
+def test_an_action_without_an_arm_is_refused(action: Any, field: str | None) -> None:
+    with pytest.raises(InvalidValue, match="action"):
+        logs.arm_of(action, field)
+
+
+@pytest.mark.parametrize(
+    ("reward", "field", "figure"),
+    [
+        (1, None, 1.0),
+        (True, None, 1.0),
+        ({"click": 0}, None, 0.0),
+        ({"click": 1, "page": "home"}, None, 1.0),
+        ({"click": 1, "spent": 2.5}, "spent", 2.5),
+        (-1.5, "spent", -1.5),
+    ],
+)
+def test_a_reward_is_reduced_to_a_number(reward: Any, field: str | None, figure: float) -> None:
+    assert logs.reward_of(reward, field) == figure
+
+
+@pytest.mark.parametrize(
+    ("reward", "field", "said"),
+    [
+        ({"click": 1, "spent": 2}, None, "choose one"),
+        ({"page": "home"}, None, "no numeric field"),
+        ({"click": 1}, "spent", "no field 'spent'"),
+        ({"click": "1"}, "click", "finite number"),
+        ("1", None, "finite number"),
+        (None, None, "finite number"),
+        (math.nan, None, "finite number"),
+    ],
+)
+def test_a_reward_without_one_number_is_refused(reward: Any, field: str | None, said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        logs.reward_of(reward, field)
+
+
+def test_csv_and_json_lines_of_the_same_log_give_the_same_data() -> None:
+    rows = [
+        {"context": {"age": 31, "city": "Köln, Süd"}, "action": "A", "reward": 1, "propensity": 0.5},
+        {"context": {}, "action": {"arm": "B"}, "reward": {"click": 0}},
+        {"context": {"vip": True}, "action": 2, "reward": -0.5, "propensity": 1},
+    ]
+    lines = "\n".join(map(json.dumps, rows)) + "\n\n"
+    table = (
+        "\ufeffaction, Reward ,propensity,context.age,context.city,context.vip\r\n"
+        'A,1,0.5,31,"Köln, Süd",\r\n'
+        '"{""arm"":""B""}","{""click"":0}",,,,\r\n'
+        "\r\n"
+        "2.0,-0.5,1.0,,,true\r\n"
+    )
+    whole = (
+        "context,action,reward,propensity\n"
+        '"{""age"": 31, ""city"": ""Köln, Süd""}",A,1,.5\n'
+        ',"{""arm"":""B""}",FALSE,NA\n'
+        '"{""vip"":true}",2,-0.5,1\n'
+    )
+    for data in (
+        logs.parse_json_lines(lines.encode()),
+        logs.parse_csv(table.encode()),
+        logs.parse_csv(whole),
+    ):
+        assert data.contexts == [row["context"] for row in rows]
+        assert data.actions == ["A", "B", "2"]
+        assert data.rewards.tolist() == [1.0, 0.0, -0.5]
+        assert np.array_equal(data.propensities, [0.5, np.nan, 1.0], equal_nan=True)
+        assert data.arms == ("2", "A", "B")
+        assert data.index(("A", "B", "2", "C")).tolist() == [0, 1, 2]
+
+
+def test_a_quoted_cell_may_hold_line_ends_and_later_faults_still_name_their_line() -> None:
+    text = 'action,reward,context.note\n"A",1,"two\nlines"\nB,x,\n'
+    with pytest.raises(BadRequest, match="line 4, reward") as caught:
+        logs.parse_csv(text)
+    assert (caught.value.field, caught.value.detail) == ("reward", {"line": 4})
+    assert logs.parse_csv(text.replace("B,x", "B,0")).contexts == [{"note": "two\nlines"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ("A,,0.5,{}", "reward"),
+        ("A,nan,0.5,{}", "reward"),
+        ("A,1e999,0.5,{}", "reward"),
+        ('A,"{""a"":1,""b"":2}",0.5,{}', "reward"),
+        ("A,1,0,{}", "propensity"),
+        ("A,1,1.2,{}", "propensity"),
+        ("A,1,half,{}", "propensity"),
+        (",1,0.5,{}", "action"),
+        ("{A,1,0.5,{}", "action"),
+        ("A,1,0.5,[1]", "context"),
+        ("A,1,0.5,x", "context"),
+        ("A,1,0.5", "row"),
+        ("A,1,0.5,{},9", "row"),
+        ('"A"B,1,0.5,{}', "row"),
+        ('"A,1,0.5,{}', "row"),
+    ],
+)
+def test_a_faulty_csv_line_is_named_with_its_field(row: str, field: str) -> None:
+    with pytest.raises(BadRequest, match=f"^line 3, {field}: ") as caught:
+        logs.parse_csv(f"action,reward,propensity,context\nA,1,0.5,{{}}\n{row}\n")
+    assert caught.value.field == field
+    assert caught.value.detail == {"line": 3}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ("nonsense", "row"),
+        ("[1]", "row"),
+        ('{"action": "A"}', "reward"),
+        ('{"reward": 1}', "action"),
+        ('{"action": {}, "reward": 1}', "action"),
+        ('{"action": "A", "reward": "1"}', "reward"),
+        ('{"action": "A", "reward": 1, "propensity": 0}', "propensity"),
+        ('{"action": "A", "reward": 1, "propensity": true}', "propensity"),
+        ('{"action": "A", "reward": 1, "context": [1]}', "context"),
+        ('{"action": "A", "reward": 1, "context": ' + "[" * 99 + "]" * 99 + "}", "row"),
+    ],
+)
+def test_a_faulty_json_line_is_named_with_its_field(row: str, field: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        logs.parse_json_lines(f'{{"action": "A", "reward": 1}}\n\n{row}\n')
+    assert caught.value.message.startswith(f"line 3, {field}")
+    assert caught.value.detail == {"line": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'action'|no such column"),
+        ("arm,reward\nA,1\n", "line 1, action"),
+        ("action;reward\nA;1\n", "separated by commas"),
+        ("action,reward,Action\nA,1,B\n", "appears twice"),
+        ("action,reward\n", "no rows"),
+        ("action,reward\nA,\xff\n".encode("latin-1"), "line 2, row: is not UTF-8"),
+    ],
+)
+def test_a_csv_file_that_is_no_log_is_refused(text: str | bytes, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        logs.parse_csv(text)
+
+
+def test_columns_that_are_not_read_are_named() -> None:
+    assert logs.parse_csv("date,action,reward,user\n1,A,1,x\n").ignored == ("date", "user")
+    assert logs.parse_json_lines('{"action":"A","reward":1,"user":2}').ignored == ("user",)
+
+
+def test_an_actions_own_propensity_counts_where_there_is_no_other() -> None:
+    data = logs.parse_json_lines(
+        '{"action":{"arm":"A","propensity":0.25},"reward":1}\n'
+        '{"action":{"arm":"A","propensity":0.25},"reward":1,"propensity":0.5}'
+    )
+    assert data.propensities.tolist() == [0.25, 0.5]
+
+
+def test_more_rows_than_allowed_are_refused() -> None:
+    with pytest.raises(TooLarge, match="more than 2 rows"):
+        logs.parse_csv("action,reward\n" + "A,1\n" * 3, max_rows=2)
+
+
+def test_too_many_different_actions_ask_for_the_field_that_names_the_arm() -> None:
+    data = logs.parse_csv("action,reward\n" + "".join(f"{i},1\n" for i in range(logs.MAX_ARMS + 1)))
+    with pytest.raises(BadRequest) as caught:
+        _ = data.arms
+    assert caught.value.field == "action_field"
+
+
+def test_own_logs_are_joined_by_advice_id() -> None:
+    decisions = [
+        {"context": {"x": 1}, "action": {"arm": "A"}, "propensity": 0.25, "advice_id": "1"},
+        {"context": {"x": 2}, "action": {"arm": "B", "propensity": 0.5}, "advice_id": "2"},
+        {"context": {"x": 3}, "action": {"arm": "B"}, "propensity": 0.5, "advice_id": "3"},
+        {"context": {"x": 4}, "action": {"arm": "B"}, "propensity": 0.5},
+    ]
+    rewards = [
+        {
+            "context": {"x": 2},
+            "action": {"arm": "B", "propensity": 0.5},
+            "reward": {"r": 2},
+            "advice_id": "2",
+        },
+        {"context": {"x": 1}, "action": {"arm": "A"}, "reward": {"r": 1}, "advice_id": "1", "timeout": True},
+        {"context": {"x": 5}, "action": {"arm": "C", "propensity": 0.125}, "reward": {"r": 3}},
+        {"context": {"x": 6}, "action": {"arm": "C", "propensity": 7}, "reward": 4},
+        {"context": {}, "action": {}, "reward": 4},
+        {"context": {}, "action": {"arm": "C"}, "reward": {"text": "x"}},
+    ]
+    data = logs.from_logs(decisions, rewards)
+    assert data.contexts == [{"x": 2}, {"x": 1}, {"x": 5}, {"x": 6}]
+    assert data.actions == ["B", "A", "C", "C"]
+    assert data.rewards.tolist() == [2.0, 1.0, 3.0, 4.0]
+    assert np.array_equal(data.propensities, [0.5, 0.25, 0.125, np.nan], equal_nan=True)
+    assert (data.unrewarded, data.unusable) == (1, 2)
+
+
+def test_a_log_without_any_usable_row_says_why() -> None:
+    with pytest.raises(BadRequest, match="several numeric fields") as caught:
+        logs.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}])
+    assert caught.value.field == "reward"
+    assert (
+        len(logs.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}], reward_field="b")) == 1
+    )
