@@ -15,7 +15,7 @@ from streamsim.models.session import Begin, whole
 from .conftest import EXAMPLES
 
 pytest.importorskip("BPTK_Py")
-from streamsim.models.engines.bptk import BptkEngine  # noqa: E402
+from streamsim.models.engines.bptk import BptkEngine
 
 SYSTEM_DYNAMICS = ("customer_acquisition", "sir_epidemic", "inventory_delay")
 

@@ -1,0 +1,239 @@
+"""Models and runs on every backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from streamsim.storage.run_contract import Append, Filter, Model, NameTaken, Run, RunQuery, RunStore
+
+from .helpers import NOW, ODD
+
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def runs(store: Any) -> RunStore:
+    found: RunStore = store.runs
+    return found
+
+
+def model(name: str = "m", tenant: str = "ann", managers: tuple[str, ...] = ("sm",), **changes: Any) -> Model:
+    fields: dict[str, Any] = {
+        "engine": "bptk",
+        "main": "m.py",
+        "files": {"m.py": "x = 'é'\n", "data/a.b$c.csv": ""},
+        "options": ODD,
+        "found": b'{"managers": {}}',
+        "created_ms": NOW,
+        "modified_ms": NOW,
+    }
+    return Model(name=name, tenant=tenant, managers=managers, **(fields | changes))
+
+
+def a_run(id: str = "r1", tenant: str = "ann", **changes: Any) -> Run:
+    fields: dict[str, Any] = {
+        "kind": "run",
+        "project": "p",
+        "model": "m",
+        "models": {"m": 1},
+        "seed": 7,
+        "created_ms": NOW,
+        "modified_ms": NOW,
+    }
+    return Run(id=id, tenant=tenant, **(fields | changes))
+
+
+def test_versions_of_a_model_count_up_and_stay(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        first = await runs.put_model(model(), new=True)
+        assert first.version == 1
+        second = await runs.put_model(model(main="n.py"), new=False)
+        assert await runs.get_model("ann", "m") == second
+        assert await runs.get_model("ann", "m", 1) == first
+        assert await runs.get_model("bob", "m") is None
+        assert await runs.delete_model("ann", "m")
+        assert not await runs.delete_model("ann", "m")
+        assert await runs.get_model("ann", "m") is None
+        assert await runs.get_model("ann", "m", 2) == second
+        assert (await runs.put_model(model(), new=True)).version == 3
+
+    run(scenario())
+
+
+def test_names_and_managers_are_unique_per_tenant(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await runs.put_model(model("a", managers=("x", "y")), new=True)
+        with pytest.raises(NameTaken):
+            await runs.put_model(model("a", managers=()), new=True)
+        with pytest.raises(NameTaken) as taken:
+            await runs.put_model(model("b", managers=("z", "y")), new=True)
+        assert (taken.value.name, taken.value.owner) == ("y", "a")
+        assert await runs.get_model("ann", "b") is None
+        await runs.put_model(model("a", "bob", ("x",)), new=True)
+        await runs.put_model(model("a", managers=("x",)), new=False)
+        await runs.put_model(model("b", managers=("y",)), new=True)
+        with pytest.raises(KeyError):
+            await runs.put_model(model("c"), new=False)
+        assert [one.name for one in await runs.list_models("ann")] == ["a", "b"]
+        assert all(one.files == {} for one in await runs.list_models("ann"))
+
+    run(scenario())
+
+
+def test_of_two_uploads_with_one_manager_one_is_refused(make_store: Any, run: Any) -> None:
+    stores = [make_store().runs for _ in range(3)]
+
+    async def scenario() -> None:
+        tries = [store.put_model(model(f"m{i}"), new=True) for i, store in enumerate(stores)]
+        ends = await asyncio.gather(*tries, return_exceptions=True)
+        assert sorted(type(end).__name__ for end in ends) == ["Model", "NameTaken", "NameTaken"]
+
+    run(scenario())
+
+
+def test_append_is_conditional_on_the_length(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await runs.create_runs([a_run()])
+        after = await runs.append(Append("r1", 0, NOW + 1, [b"[1]", ODD], metadata=b'{"a": 1}'))
+        assert after == a_run(length=2, modified_ms=NOW + 1, metadata=b'{"a": 1}')
+        assert await runs.append(Append("r1", 0, NOW, [b"[2]"], variables={"v": b"1"})) is None
+        assert await runs.append(Append("none", 0, NOW, [b"[2]"])) is None
+        assert await runs.entries("r1", 0) == [b"[1]", ODD]
+        assert await runs.entries("r1", 1) == [ODD]
+        assert await runs.entries("r1", 0, 1) == [b"[1]"]
+        assert await runs.variables(["r1"]) == {"r1": {}}
+        after = await runs.append(Append("r1", 2, NOW, [b"[3]"], restart=True))
+        assert after is not None
+        assert (after.base, after.length) == (2, 3)
+        assert await runs.entries("r1", 2) == [b"[3]"]
+        assert await runs.entries("r1", 0) == [b"[3]"]
+
+    run(scenario())
+
+
+def test_of_concurrent_appends_at_one_length_one_succeeds(make_store: Any, run: Any) -> None:
+    stores = [make_store().runs for _ in range(4)]
+
+    async def scenario() -> None:
+        await stores[0].create_runs([a_run()])
+        for length in range(10):
+            tries = [store.append(Append("r1", length, NOW, [b"%d" % i])) for i, store in enumerate(stores)]
+            assert sum(one is not None for one in await asyncio.gather(*tries)) == 1
+        assert len(await stores[0].entries("r1", 0)) == 10
+
+    run(scenario())
+
+
+def test_expiry_moves_with_every_access(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await runs.create_runs([a_run(expires_ms=NOW + HOUR, idle_ms=HOUR), a_run("forever")])
+        touched = await runs.touch("r1", NOW + 10)
+        assert touched is not None
+        assert touched.expires_ms == NOW + 10 + HOUR
+        appended = await runs.append(Append("r1", 0, NOW + 20, [b"1"]))
+        assert appended is not None
+        assert appended.expires_ms == NOW + 20 + HOUR
+        late = NOW + 20 + HOUR
+        assert await runs.get_run("r1", late - 1) is not None
+        assert await runs.get_run("r1", late) is None
+        assert await runs.touch("r1", late) is None
+        assert await runs.append(Append("r1", 1, late, [b"1"])) is None
+        assert await runs.count_runs("ann", "run", late - 1) == 2
+        assert await runs.count_runs(None, "run", late) == 1
+        assert await runs.expired_runs(late - 1, 10) == []
+        assert await runs.expired_runs(late, 10) == ["r1"]
+        assert await runs.delete_runs(["r1", "none"]) == 1
+        assert await runs.entries("r1", 0) == []
+        assert await runs.get_run("forever", late) is not None
+
+    run(scenario())
+
+
+def test_recorded_variables_last_one_wins(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await runs.create_runs([a_run(), a_run("r2")])
+        await runs.append(Append("r1", 0, NOW, [b"1"], variables={"a.b": b"1", "$c": ODD}))
+        await runs.append(Append("r1", 1, NOW, [b"2"], variables={"a.b": b'"x"'}))
+        assert await runs.variables(["r1", "r2", "none"]) == {
+            "r1": {"a.b": b'"x"', "$c": ODD},
+            "r2": {},
+            "none": {},
+        }
+        assert await runs.variables(["r1"], ["$c", "no"]) == {"r1": {"$c": ODD}}
+
+    run(scenario())
+
+
+PRICES = {"r1": b"1", "r2": b"2.5", "r3": b'"high"', "r4": b"[1, 2]", "r5": b"true"}
+
+
+@pytest.fixture
+def priced(runs: RunStore, run: Any) -> RunStore:
+    async def fill() -> None:
+        made = [
+            a_run(
+                id,
+                created_ms=NOW + index,
+                metadata=b'{"saved": %s, "scope": {"k": "%d"}}' % (saved, index % 2),
+            )
+            for index, (id, saved) in enumerate(zip(PRICES, [b"true", b"false"] * 3, strict=False))
+        ]
+        await runs.create_runs([*made, a_run("none"), a_run("bobs", "bob"), a_run("other", project="q")])
+        for id, price in PRICES.items():
+            await runs.append(Append(id, 0, NOW, [b"1"], variables={"price": price}))
+
+    run(fill())
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        ([("variables.price", ">", (1,))], ["r2"]),
+        ([("variables.price", ">=", (1,))], ["r1", "r2", "r5"]),
+        ([("variables.price", "<", (2.5,))], ["r1", "r5"]),
+        ([("variables.price", "=", ("high",))], ["r3"]),
+        ([("variables.price", "=", (2.5, "high"))], ["r2", "r3"]),
+        ([("variables.price", "!=", (1,))], ["r2"]),
+        ([("id", "=", ("r1", "r4", "bobs"))], ["r1", "r4"]),
+        ([("metadata.saved", "=", (True,))], ["r1", "r3", "r5"]),
+        ([("metadata.scope.k", "=", ("1",))], ["r2", "r4"]),
+        ([("metadata.saved", "=", (True,)), ("variables.price", ">", (0,))], ["r1", "r5"]),
+        ([("created_ms", "<=", (NOW + 1,)), ("metadata.saved", "!=", (True,))], ["none", "r2"]),
+    ],
+)
+def test_filters_find_runs(priced: RunStore, run: Any, filters: Any, ids: list[str]) -> None:
+    query = RunQuery(
+        tenant="ann", kind="run", project="p", filters=tuple(Filter(*one) for one in filters), sort="id"
+    )
+    found, total = run(priced.list_runs(query))
+    assert ([one.id for one in found], total) == (ids, len(ids))
+
+
+def test_listing_is_sorted_and_paged(priced: RunStore, run: Any) -> None:
+    def ids(**fields: Any) -> list[str]:
+        query = RunQuery(tenant="ann", kind="run", project="p", **fields)
+        found, total = run(priced.list_runs(query))
+        assert total == 6
+        return [one.id for one in found]
+
+    assert ids() == ["none", "r1", "r2", "r3", "r4", "r5"]
+    assert ids(descending=True, first=1, limit=2) == ["r4", "r3"]
+    assert ids(sort="id", first=5) == ["r5"]
+    by_price = ids(sort="variables.price")
+    assert by_price.index("r1") < by_price.index("r2") < by_price.index("r3")
+
+
+def test_a_copy_has_its_own_journal_and_variables(priced: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await priced.copy_run(a_run("copy", length=2), "r2", [b"1", b"2"])
+        assert await priced.entries("copy", 0) == [b"1", b"2"]
+        assert await priced.variables(["copy"]) == {"copy": {"price": b"2.5"}}
+        await priced.append(Append("copy", 2, NOW, [b"3"], variables={"price": b"9"}))
+        assert (await priced.variables(["r2"]))["r2"] == {"price": b"2.5"}
+        assert len(await priced.entries("r2", 0)) == 1
+
+    run(scenario())
