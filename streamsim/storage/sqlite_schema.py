@@ -187,8 +187,8 @@ def upgrade(db: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) ->
 def _statements(script: str) -> list[str]:
     # Not executescript(): that commits first, and the upgrade is one transaction.
     statements, text = [], ""
-    for line in script.splitlines(keepends=True):
-        text += line
+    for part in script.split(";")[:-1]:
+        text += part + ";"
         if sqlite3.complete_statement(text):
             statements.append(text)
             text = ""
