@@ -176,8 +176,11 @@ class MongoServer(Server):
         files = ("--pid-file", str(self.folder / "pid"), "--log-file", str(self.folder / "log"))
         return [program, "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(self.port), *files]
 
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=200)
+
     def answers(self) -> bool:
-        with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=200) as client:
+        with self.client() as client:
             try:
                 client.admin.command("ping")
             except pymongo.errors.PyMongoError:

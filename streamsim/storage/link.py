@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Literal
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -34,9 +35,11 @@ from streamsim.storage.contract import OutcomeUnknown, StoreUnavailable
 
 Arg = str | bytes | int
 
-# How errors of a server begin that may soon be well again, or that will stay until somebody acts.
-_PASSING = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "READONLY")
-_REFUSING = ("MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS")
+# Errors of a server that may soon be well again, and those that will stay until somebody acts. A server
+# refuses a script at its first write, so nothing was applied; Redis 6.2 wraps such an error in another.
+_CODE = re.compile(r"(?:^|: -)([A-Z]+) ")
+_PASSING = {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "READONLY"}
+_REFUSING = {"MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS"}
 
 
 class Script:
@@ -52,13 +55,15 @@ class Link:
     """A client of one Redis installation.
 
     :param url: `redis://`, `rediss://` or `unix://`, as redis-py reads it; any node of a cluster will do.
-    :param connections: most connections at once, per node.
+    :param connections: most connections, and commands under way, at once.
     :param patience_s: for how long a call waits for a Redis that is away.
     """
 
     def __init__(self, url: str, *, connections: int = 32, patience_s: float = 5.0) -> None:
         self._url = url
         self._connections = connections
+        # Redis-py raises when a pool is exhausted, and in a cluster takes that for a node that has failed.
+        self._free = asyncio.Semaphore(connections)
         self._patience_s = patience_s
         self._client: Redis | RedisCluster | None = None
         self.server: dict[str, Any] = {}
@@ -77,9 +82,7 @@ class Link:
             "protocol": 2,
         }
         try:
-            pool = BlockingConnectionPool.from_url(
-                self._url, max_connections=self._connections, timeout=self._patience_s, **options
-            )
+            pool = ConnectionPool.from_url(self._url, max_connections=self._connections, **options)
         except ValueError as error:
             raise StoreUnavailable(f"the URL of Redis: {error}") from error
         self._client = Redis(connection_pool=pool)
@@ -121,7 +124,8 @@ class Link:
             if self._client is None:
                 raise StoreUnavailable("the connection to Redis is closed")
             try:
-                return await self._client.execute_command(*words)
+                async with self._free:
+                    return await self._client.execute_command(*words)
             except NoScriptError:
                 raise
             except RedisError as error:
@@ -139,12 +143,13 @@ class Link:
 def _kind(error: RedisError) -> Literal["lost", "passing", "refused"] | None:
     """Lost: the command may have arrived. Passing: it did not, and may soon. None: a mistake of ours."""
     text = str(error)
-    if isinstance(error, AuthenticationError | OutOfMemoryError) or text.startswith(_REFUSING):
+    code = found[1] if (found := _CODE.search(text)) else ""
+    if isinstance(error, AuthenticationError | OutOfMemoryError) or code in _REFUSING:
         return "refused"
     if isinstance(error, BusyLoadingError | ReadOnlyError | ClusterDownError | MasterDownError):
         return "passing"
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return "passing" if "connecting to" in text or "No connection available" in text else "lost"
+        return "passing" if "connecting to" in text else "lost"
     if isinstance(error, RedisClusterException):
         return "lost"
-    return "passing" if text.startswith(_PASSING) else None
+    return "passing" if code in _PASSING else None

@@ -279,7 +279,8 @@ def _unnamed(url: str) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    text = str(error).partition("\n")[0].partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+    return text[:300] or type(error).__name__
 
 
 def _is_live(session: Mapping[str, Any], user: Mapping[str, Any], now_ms: int) -> bool:

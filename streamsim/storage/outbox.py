@@ -71,6 +71,8 @@ class Outbox:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
+        # What was fetched and could not be moved; the group hands it to nobody else for a while.
+        self._held: tuple[str, list[_Entry]] | None = None
 
     def start(self) -> None:
         """Drain in the background from now on."""
@@ -80,8 +82,10 @@ class Outbox:
         """Move what this process committed, if MongoDB takes it in time; another process moves the rest."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        while not self._task.done():
+            # Again and again: `asyncio.wait_for` of Python 3.11 may swallow a cancellation.
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.1)
         self._task = None
         try:
             async with asyncio.timeout(patience_s):
@@ -135,16 +139,25 @@ class Outbox:
                 if clock() >= sweep_at:
                     sweep_at = clock() + self._sweep_s
                     await self._sweep()
-                for tenant in list(self._dirty):
-                    await self._drain(tenant)
-            except StoreUnavailable as error:
-                self._say(str(error))
+                await self._drain_all()
+            except Exception as error:
+                if isinstance(error, StoreUnavailable):
+                    self._say(str(error))
+                else:
+                    log.exception("log rows wait in Redis; this is a mistake in streamsim")
                 self._woken.set()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
             else:
                 self._say("")
                 pause = 0.2
+
+    async def _drain_all(self) -> None:
+        if self._held is not None:
+            await self._move(*self._held)
+            self._held = None
+        for tenant in list(self._dirty):
+            await self._drain(tenant)
 
     def _say(self, trouble: str) -> None:
         """One line when something is wrong, one when it is over."""
@@ -167,10 +180,12 @@ class Outbox:
             while True:
                 args: list[Arg] = [_GROUP, self._entries, self._held_ms]
                 found = await self._link.call(_FETCH, [self._keys.of(tenant).outbox], args)
-                await self._move(tenant, [_entry(id, fields[1]) for id, fields in found])
+                self._held = (tenant, [_entry(id, fields[1]) for id, fields in found])
+                await self._move(*self._held)
+                self._held = None
                 if len(found) < self._entries:
                     return
-        except StoreUnavailable:
+        except BaseException:
             self._dirty[tenant] = None
             raise
 

@@ -23,6 +23,7 @@ class ProductionStore:
     :param prefix: what names of Redis keys start with, for several installations on one Redis.
     :param high_water: the most log rows of one tenant that may wait for MongoDB; beyond it `commit` raises
         `StoreUnavailable` when it brings log rows.
+    :param held_ms: how long a drainer may hold log rows before another process takes them over.
     :param patience_s: how long a call waits for a Redis that is away.
     """
 
@@ -34,12 +35,13 @@ class ProductionStore:
         prefix: str = "streamsim",
         high_water: HighWater = DEFAULT_HIGH_WATER,
         patience_s: float = 5.0,
+        held_ms: int = 30_000,
     ) -> None:
         keys = Keys(prefix)
         self._link = Link(redis_url, patience_s=patience_s)
         self._archive = archive = MongoArchive(mongo_url)
         self._decisions = decisions = RedisDecisions(self._link, keys, high_water, self._committed)
-        self.outbox = Outbox(self._link, keys, archive, decisions.tenants)
+        self.outbox = Outbox(self._link, keys, archive, decisions.tenants, held_ms=held_ms)
 
         self.create_experiment = decisions.create_experiment
         self.get_experiment = decisions.get_experiment
