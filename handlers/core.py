@@ -26,6 +26,9 @@ class CoreHandler(BaseHandler):
 
     access: ClassVar[Access] = "key"
 
+    def prepare(self) -> None:  # type: ignore[override]
+        """Nothing to wait for: the methods check the key, and Tornado answers 405 to those that are not here."""
+
     @property
     def decisions(self) -> Decisions:
         return self.services.decisions
