@@ -27,7 +27,7 @@ class CoreHandler(BaseHandler):
     access: ClassVar[Access] = "key"
 
     def prepare(self) -> None:  # type: ignore[override]
-        """Nothing to wait for: the methods check the key, and Tornado answers 405 to those that are not here."""
+        """Nothing to wait for: the methods check the key, and Tornado answers 405 to others."""
 
     @property
     def decisions(self) -> Decisions:
