@@ -196,7 +196,7 @@ def _bounded(sample: Sample, terms: Terms, weight: Floats) -> Iterator[str]:
     if weight.sum() < _HALF * sample.weight.sum():
         yield "More than half of the weight was taken away: the estimate is mostly the reward model's."
     shift = float(((sample.weight - weight) * sample.error).mean())
-    if abs(shift) > _HALF * np.sqrt((terms.influence**2).mean() / len(sample)):
+    if abs(shift) > np.sqrt((terms.influence**2).mean() / len(sample)):
         yield (
             f"With its weights bounded the estimate is {abs(shift):.3g} {'lower' if shift > 0 else 'higher'} "
             "than the doubly robust one; the intervals leave out such a bias."
