@@ -9,6 +9,7 @@ few-capabilities as root with a container's capabilities, where everybody may ma
 no-landlock      as root with namespaces, on a kernel without Landlock
 bare             a container on a kernel without Landlock
 no-seccomp       as root on a kernel that lets nobody filter system calls
+landlock-alone   a container on such a kernel, so that neither namespaces nor a filter help
 
 Refusals come from a system call filter, so to the command they look like the kernel's own. An ordinary user
 may not be able to reach this Python (a home of mode 700): a private mount namespace covers each closed folder
@@ -24,7 +25,7 @@ import sys
 
 from streamsim.sandbox import kernel, namespaces, seccomp, table
 
-NOBODY = 65534
+NOBODY, GROUP = 65534, 4242
 KINDS = {
     "root": "",
     "user": "reach drop",
@@ -35,6 +36,7 @@ KINDS = {
     "no-landlock": "landlock",
     "bare": "reach caps contain landlock",
     "no-seccomp": "seccomp",
+    "landlock-alone": "reach caps contain seccomp",
 }
 # What the usual container engines leave to root: chown, dac_override, fowner, fsetid, kill, setgid, setuid,
 # setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
@@ -47,6 +49,8 @@ FILESYSTEMS = ((428, 428), (429, 429), (430, 430), (432, 432), (442, 442), (155,
 
 def main(kind: str, command: list[str]) -> None:
     steps = KINDS[kind].split()
+    if os.geteuid() == 0:
+        os.setgroups([GROUP])
     if "reach" in steps:
         reach([sys.prefix, sys.base_prefix, namespaces.package(), os.path.dirname(os.path.abspath(__file__))])
     if "caps" in steps:

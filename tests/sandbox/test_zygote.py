@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +102,39 @@ def test_degraded_is_said_and_keeps_the_other_layers(launch: Callable[..., Any],
     assert machine.report.seccomp == (kind == "no-landlock")
     with pytest.raises(Exception, match=r"NotFound|Permission"):
         subject.run("open('/etc/passwd')")
+
+
+def test_landlock_alone_keeps_files_connections_and_signals(
+    launch: Callable[..., Any], open_folder: Path
+) -> None:
+    subject = launch("landlock-alone", degraded=True, libraries=[str(open_folder)]).spawn()
+    open_folder.chmod(0o777)
+    readable = open_folder / "file"
+    readable.write_text("x")
+    readable.chmod(0o666)
+    code = """
+import os, socket
+def refused(action):
+    try:
+        action()
+    except PermissionError as error:
+        return error.errno
+result = [open(path).read()]
+result += [refused(lambda: open(path, "w")), refused(lambda: open(path + "2", "x"))]
+result += [refused(lambda: os.unlink(path)), refused(lambda: os.truncate(path, 0))]
+result += [refused(lambda: os.mkdir(path + "3")), refused(lambda: open("/etc/passwd"))]
+if abi >= 4:
+    result += [refused(lambda: socket.create_connection(("127.0.0.1", port), 5))]
+if abi >= 6:
+    result += [refused(lambda: os.kill(host, 0))]
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        abi = landlock.abi()
+        answers = subject.run(code, path=str(readable), port=port, abi=abi, host=os.getpid())
+    assert answers[0] == "x"
+    assert {*answers[1:]} <= {errno.EACCES, errno.EPERM}
+    assert readable.read_text() == "x"
 
 
 def test_degraded_without_anything_that_hides_files_opens_none(launch: Callable[..., Any]) -> None:
