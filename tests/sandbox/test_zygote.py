@@ -120,7 +120,8 @@ def refused(action):
     except PermissionError as error:
         return error.errno
 result = [open(path).read()]
-result += [refused(lambda: open(path, "w")), refused(lambda: open(path + "2", "x"))]
+result += [refused(lambda: open(path, "w")), refused(lambda: open(path, "r+"))]
+result += [refused(lambda: open(path + "2", "x"))]
 result += [refused(lambda: os.unlink(path)), refused(lambda: os.truncate(path, 0))]
 result += [refused(lambda: os.mkdir(path + "3")), refused(lambda: open("/etc/passwd"))]
 if abi >= 4:
