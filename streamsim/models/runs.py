@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -69,6 +70,9 @@ class Runs:
         self._now_ms = now_ms
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # Runs that are being brought into memory, and those that wait for room there.
+        self._coming = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     def close(self) -> None:
         """End the processes; the runs are in the store."""
@@ -123,7 +127,7 @@ class Runs:
 
     async def delete(self, tenant: str, run: str) -> None:
         """Remove a run. :raises NotFound:"""
-        async with self._lock(run):
+        async with self._alone(run):
             await self.get(tenant, run)
             self._drop(run)
             await self.store.delete_runs([run])
@@ -134,7 +138,7 @@ class Runs:
 
     async def read(self, tenant: str, run: str, entry: Entry) -> msgspec.Raw | None:
         """The result of an entry that changes nothing; None if there is nothing to ask yet."""
-        async with self._lock(run):
+        async with self._alone(run):
             live = await self._current(await self.get(tenant, run))
             return None if live is None else await self._ask(live, entry)
 
@@ -153,12 +157,12 @@ class Runs:
         :param models: the entry begins anew with these; what was before it no longer matters.
         :raises NotFound: :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
         """
-        async with self._lock(run):
+        async with self._alone(run):
             return await self._write(tenant, run, entry, decide, models)
 
     async def clear(self, tenant: str, run: str, entry: Entry, metadata: bytes) -> None:
         """Drop the journal and whatever was going on; `entry` says why. :raises NotFound:"""
-        async with self._lock(run):
+        async with self._alone(run):
             for _ in range(ATTEMPTS):
                 found = await self.get(tenant, run)
                 change = Append(
@@ -299,15 +303,40 @@ class Runs:
             if model is None:
                 raise NotFound(f"model {name} has no version {version}")
             models.append(model)
-        self._make_room()
-        return await self._workers.spawn(models)
+        await self._make_room()
+        self._coming += 1
+        try:
+            return await self._workers.spawn(models)
+        finally:
+            self._coming -= 1
+            self._wake()
 
-    def _make_room(self) -> None:
-        for run in list(self._live):
-            if len(self._live) < self._settings.live:
+    async def _make_room(self) -> None:
+        """Let go of the least recently used run that nobody uses now; if all are in use, wait for one."""
+        while len(self._live) + self._coming >= self._settings.live:
+            idle = next((run for run in self._live if not self._lock(run).locked()), None)
+            if idle is not None:
+                self._drop(idle)
+                continue
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+
+    def _wake(self) -> None:
+        """One that waits for room looks again: a run is no longer in use, or left."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
                 return
-            if not self._lock(run).locked():
-                self._drop(run)
+
+    @asynccontextmanager
+    async def _alone(self, run: str) -> AsyncIterator[None]:
+        try:
+            async with self._lock(run):
+                yield
+        finally:
+            self._wake()
 
     def _drop(self, run: str) -> bool:
         live = self._live.pop(run, None)

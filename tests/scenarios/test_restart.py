@@ -1,0 +1,148 @@
+"""Sessions go on with the numbers of an undisturbed one, whatever is killed, on any server process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamsim.models.engines.base import Outputs, Source
+from streamsim.services import Services
+
+from ..http.conftest import Caller
+from ..support import Client, Server
+from .conftest import EXAMPLES, INTERACTIVE, MANAGER, example, session, setting
+
+STEPS = 6
+
+
+def value(client: int, step: int) -> float | None:
+    """The override that a client sends at a step, if any."""
+    return 0.01 + 0.001 * client if step % 3 == 0 else None
+
+
+def undisturbed(client: int) -> list[float]:
+    """The customers of a session that nothing happened to, computed by the library's own functions."""
+    pytest.importorskip("BPTK_Py")
+    from streamsim.models.engines.base import Settings
+    from streamsim.models.engines.bptk import BptkEngine
+
+    file = "customer_acquisition.py"
+    engine = BptkEngine(Source("m", "bptk", file, {file: (EXAMPLES / file).read_text()}))
+    simulation = engine.start(MANAGER, "interactive_scenario", Outputs(equations=["customers"]))
+    series = []
+    for step in range(STEPS):
+        sent = value(client, step)
+        if sent is not None:
+            simulation.change(Settings(constants={"word_of_mouth_success": sent}), step + 1.0)
+        series.append(simulation.step(step + 1.0)["customers"])
+    return series
+
+
+def body(client: int, step: int) -> Any:
+    sent = value(client, step)
+    return None if sent is None else setting(sent)
+
+
+def customers_in(answer: Any) -> float:
+    (number,) = answer[MANAGER]["interactive_scenario"]["customers"].values()
+    return float(number)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path, settings={"models.live": 60}) as server:
+        yield server
+
+
+def push_customers(client: Client) -> None:
+    answer = client.post("/models", {"name": "customers", "files": example("customer_acquisition.py")})
+    assert answer.status == 201, answer
+
+
+def begin(client: Client) -> str:
+    instance = client.post("/start-instance", {}).body["instance_uuid"]
+    assert client.post(f"/{instance}/begin-session", INTERACTIVE).status == 200
+    return str(instance)
+
+
+def test_50_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
+    client = server.admin()
+    push_customers(client)
+    instances = [begin(client) for _ in range(50)]
+    series: list[list[float]] = [[] for _ in instances]
+    for step in range(4):
+        for index, instance in enumerate(instances):
+            if (step, index) == (2, 25):
+                server.kill()
+                server.start()
+                client.close()
+            answer = client.post(f"/{instance}/run-step", body(index, step))
+            assert answer.status == 200, answer
+            series[index].append(customers_in(answer.body))
+    assert series == [undisturbed(index)[:4] for index in range(50)]
+    results = client.get(f"/{instances[7]}/flat-session-results").body
+    assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(7)[:4]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_sessions_go_on_after_their_processes_were_killed(
+    customers: Caller, services: Services
+) -> None:
+    instances = [await session(customers) for _ in range(4)]
+    series: list[list[float]] = [[] for _ in instances]
+    for step in range(STEPS):
+        for index, instance in enumerate(instances):
+            if step % 2 == 1:
+                services.runs.live[instance].worker.kill()
+            answer = await customers.post(f"/{instance}/run-step", body(index, step))
+            series[index].append(customers_in(answer.body))
+    assert series == [undisturbed(index) for index in range(4)]
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("settings", [{"models.live": 2}], indirect=True)
+async def test_more_sessions_than_room_in_memory(customers: Caller, services: Services) -> None:
+    instances = [await session(customers) for _ in range(6)]
+    series: list[list[float]] = [[] for _ in instances]
+
+    async def step_all(step: int) -> None:
+        async def one(index: int, instance: str) -> None:
+            answer = await customers.post(f"/{instance}/run-step", body(index, step))
+            series[index].append(customers_in(answer.body))
+
+        await asyncio.gather(*(one(index, instance) for index, instance in enumerate(instances)))
+
+    for step in range(STEPS):
+        await step_all(step)
+    assert series == [undisturbed(index) for index in range(6)]
+    assert len(services.runs.live) == 2
+
+
+def test_two_server_processes_serve_one_session_in_turns(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path / "one") as one,
+        Server(
+            tmp_path / "two", settings={"storage.url": f"sqlite:///{tmp_path}/one/data/streamsim.db"}
+        ) as two,
+    ):
+        first, second = one.admin(), two.admin()
+        push_customers(first)
+        instance = begin(first)
+        series = []
+        for step in range(STEPS):
+            client = (first, second)[step % 2]
+            answer = client.post(f"/{instance}/run-step", body(3, step))
+            assert answer.status == 200, answer
+            series.append(customers_in(answer.body))
+        assert series == undisturbed(3)
+        for client in (first, second):
+            results = client.get(f"/{instance}/flat-session-results").body
+            assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(3)
+        assert second.post(f"/{instance}/begin-session", INTERACTIVE).status == 200
+        assert customers_in(first.post(f"/{instance}/run-step", None).body) == 0.0
+        assert second.post(f"/{instance}/end-session", None).status == 200
+        assert first.post(f"/{instance}/run-step", None).status == 400
