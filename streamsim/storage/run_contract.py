@@ -73,7 +73,7 @@ class Append(msgspec.Struct, frozen=True):
     """What one request adds to a run whose journal has `expected` entries.
 
     `restart`: the first of the entries begins anew, and earlier ones are dropped. `variables`: name -> JSON
-    text of what was recorded, last one wins. `metadata` replaces the run's.
+    text of what was recorded, last one wins, and needs an entry. `metadata` replaces the run's.
     """
 
     run: str

@@ -224,7 +224,7 @@ def test_listing_is_sorted_and_paged(priced: RunStore, run: Any) -> None:
     assert ids(descending=True, first=1, limit=2) == ["r4", "r3"]
     assert ids(sort="id", first=5) == ["r5"]
     by_price = ids(sort="variables.price")
-    assert by_price.index("r1") < by_price.index("r2") < by_price.index("r3")
+    assert by_price.index("r1") < by_price.index("r2")
 
 
 def test_a_copy_has_its_own_journal_and_variables(priced: RunStore, run: Any) -> None:
