@@ -115,11 +115,16 @@ class BaseHandler(tornado.web.RequestHandler):
         """Tornado asks this of a page of another origin that would change something."""
         return origin in self.service_settings.server.cors_origins
 
-    def allowed_methods(self) -> list[str]:
+    @classmethod
+    def has_method(cls, method: str) -> bool:
+        """Whether this resource has an HTTP method."""
+        name = method.lower()
+        return getattr(cls, name) is not getattr(tornado.web.RequestHandler, name)
+
+    @classmethod
+    def allowed_methods(cls) -> list[str]:
         """The HTTP methods that this resource has."""
-        base = tornado.web.RequestHandler
-        have = [m for m in _METHODS if getattr(type(self), m.lower()) is not getattr(base, m.lower())]
-        return [*have, "OPTIONS"]
+        return [*filter(cls.has_method, _METHODS), "OPTIONS"]
 
     def options(self, *_args: str, **_kwargs: str) -> None:
         """Answers a browser's question before a request from another origin, and anybody's for `Allow`."""
@@ -134,7 +139,7 @@ class BaseHandler(tornado.web.RequestHandler):
     async def prepare(self) -> None:
         if self.request.method == "OPTIONS":
             return
-        if self.request.method not in self.allowed_methods():
+        if not self.has_method(self.request.method or ""):
             raise tornado.web.HTTPError(405)
         if self.access in ("user", "admin"):
             user = await self.services.accounts.authenticated(self.credential())
