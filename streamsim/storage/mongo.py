@@ -23,6 +23,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConc
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from streamsim.storage import mongo_runs
 from streamsim.storage.contract import (
     DuplicateName,
     LogKind,
@@ -92,6 +93,7 @@ class MongoArchive:
         self._url = url
         self._client: Any = None
         self._db: Any = None
+        self.runs = mongo_runs.MongoRuns(lambda: self._db, _reaching)
         self.version = "?"
 
     @property
@@ -111,10 +113,14 @@ class MongoArchive:
             )
         except (ConfigurationError, ValueError) as error:
             raise StoreUnavailable(f"the URL of MongoDB: {_first_line(error)}") from error
-        async with _reaching():
-            self.version = (await self._client.server_info()).get("version", "?")
-            for name, indexes in INDEXES.items():
-                await self._db[name].create_indexes(indexes)
+        try:
+            async with _reaching():
+                self.version = (await self._client.server_info()).get("version", "?")
+                for name, indexes in (*INDEXES.items(), *mongo_runs.INDEXES.items()):
+                    await self._db[name].create_indexes(indexes)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         if self._client is not None:

@@ -40,6 +40,7 @@ class ProductionStore:
         keys = Keys(prefix)
         self._link = Link(redis_url, patience_s=patience_s)
         self._archive = archive = MongoArchive(mongo_url)
+        self.runs = archive.runs
         self._decisions = decisions = RedisDecisions(self._link, keys, high_water, self._committed)
         self.outbox = Outbox(self._link, keys, archive, decisions.tenants, held_ms=held_ms)
 
@@ -96,9 +97,11 @@ class ProductionStore:
 
     async def close(self) -> None:
         """Log rows that MongoDB does not take within seconds stay in Redis for the next process."""
-        await self.outbox.stop()
-        await self._link.close()
-        await self._archive.close()
+        try:
+            await self.outbox.stop()
+            await self._link.close()
+        finally:
+            await self._archive.close()
 
     def describe(self) -> dict[str, str]:
         info = self._link.server
