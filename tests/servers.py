@@ -123,8 +123,8 @@ class RedisServer(Server):
 class RedisCluster:
     """Three masters that share all slots."""
 
-    def __init__(self, folder: Path) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    def __init__(self, folder: Path, *, node_timeout_ms: int = 5000) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms))
         self.nodes = [RedisServer(folder / str(n), *options) for n in range(3)]
         self.url = self.nodes[0].url
 
@@ -147,6 +147,11 @@ class RedisCluster:
                 if "cluster_state:ok" not in info or "cluster_known_nodes:3" not in info:
                     return False
         return True
+
+    def is_down(self) -> bool:
+        """Whether a node says that slots are not served."""
+        with self.nodes[0].client() as client:
+            return "cluster_state:fail" in client.execute_command("CLUSTER", "INFO")
 
     def stop(self) -> None:
         for node in self.nodes:

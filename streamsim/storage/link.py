@@ -100,7 +100,15 @@ class Link:
         if self.server.get("cluster_enabled"):
             await self.close()
             options["retry"] = Retry(NoBackoff(), 1)
-            self._client = RedisCluster.from_url(self._url, max_connections=self._connections, **options)
+            # No new look at all nodes after some moved slots: it would close connections that are in use.
+            options |= {"max_connections": self._connections, "reinitialize_steps": 0}
+            self._client = cluster = RedisCluster.from_url(self._url, **options)
+            try:
+                await (
+                    cluster.initialize()
+                )  # before it is used: commands that arrive meanwhile are sent anywhere
+            except (RedisError, RedisClusterException) as error:
+                raise StoreUnavailable(f"Redis: {error}") from error
 
     async def close(self) -> None:
         if self._client is not None:
@@ -128,8 +136,8 @@ class Link:
                     return await self._client.execute_command(*words)
             except NoScriptError:
                 raise
-            except RedisError as error:
-                kind = _kind(error)
+            except (RedisError, RedisClusterException, AttributeError) as error:
+                kind = _kind(error, isinstance(self._client, RedisCluster))
                 if kind is None:
                     raise
                 sent = sent or kind == "lost"
@@ -140,8 +148,11 @@ class Link:
             pause = min(pause * 2, 0.25)
 
 
-def _kind(error: RedisError) -> Literal["lost", "passing", "refused"] | None:
+def _kind(error: Exception, cluster: bool) -> Literal["lost", "passing", "refused"] | None:
     """Lost: the command may have arrived. Passing: it did not, and may soon. None: a mistake of ours."""
+    if isinstance(error, AttributeError):
+        # Redis-py closes connections that are in use when it looks at a cluster anew.
+        return "lost" if cluster else None
     text = str(error)
     code = found[1] if (found := _CODE.search(text)) else ""
     if isinstance(error, AuthenticationError | OutOfMemoryError) or code in _REFUSING:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from ..contract.helpers import (
     transaction,
     whole,
 )
-from ..servers import RedisServer
+from ..servers import RedisCluster, RedisServer, wait_until
 from .conftest import Make
 
 
@@ -384,3 +385,41 @@ def test_credentials_stay_out_of_the_description(run: Any, make_store: Make, own
         assert facts["redis"].endswith(f"at 127.0.0.1:{own_redis.port}")
 
     run(body())
+
+
+def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make, tmp_path: Path) -> None:
+    cluster = RedisCluster(tmp_path / "cluster", node_timeout_ms=500)
+    cluster.start()
+
+    async def body() -> None:
+        store = await make_store(redis=cluster.url, patience_s=30)
+        tenants = [f"t{n}" for n in range(6)]
+        for tenant in tenants:
+            await store.create_experiment(experiment(tenant, tenant=tenant))
+        enough = asyncio.Event()
+
+        async def work(tenant: str) -> None:
+            seen = row(experiment=tenant)
+            for n in range(100):
+                parts = {"writes": {seen: b"%d" % n}, "logs": [log(f"{tenant}-{n}", experiment=tenant)]}
+                await committed(store, tenant, tenant=tenant, **parts)
+                if n == 30:
+                    enough.set()
+
+        async def disturb() -> None:
+            await enough.wait()
+            await asyncio.to_thread(cluster.nodes[1].kill)
+            await asyncio.to_thread(wait_until, cluster.is_down, "the others see that a node is gone")
+            await asyncio.to_thread(cluster.nodes[1].start)
+
+        await asyncio.gather(disturb(), *map(work, tenants))
+        for tenant in tenants:
+            rows = await store.read_log(tenant, "action", limit=999)
+            assert [one.id for one in rows] == [f"{tenant}-{n}" for n in reversed(range(100))]
+            assert await store.summary(tenant) == Summary(100, NOW)
+        await store.close()
+
+    try:
+        run(body())
+    finally:
+        cluster.stop()
