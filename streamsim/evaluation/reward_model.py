@@ -8,7 +8,9 @@ arms: an arm with few rows leans on the others. Cross-fitting (Chernozhukov et a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,20 +30,22 @@ def encode(contexts: Sequence[Mapping[str, Any]], most: int = MAX_COLUMNS) -> tu
     items, as `name[0]` and `name.key`. Constant columns are left out; over `most`, the rarest too.
     """
     n = len(contexts)
-    numbers: dict[str, tuple[list[int], list[float]]] = {}
-    categories: dict[tuple[str, str], list[int]] = {}
+    numbers: defaultdict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
+    categories: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for row, context in enumerate(contexts):
-        for name, value in _leaves(context, ""):
-            if isinstance(value, str):
-                categories.setdefault((name, value), []).append(row)
-            else:
-                rows, figures = numbers.setdefault(name, ([], []))
-                rows.append(row)
-                figures.append(float(value))
+        for name, value in context.items():
+            leaves = ((name, value),) if type(value) in (str, float, int) else _leaves(value, name)
+            for leaf, figure in leaves:
+                if isinstance(figure, str):
+                    categories[leaf, figure].append(row)
+                else:
+                    rows, figures = numbers[leaf]
+                    rows.append(row)
+                    figures.append(figure)
     # (rows that have it, name, those rows, their figures, the figure of the others)
     columns: list[tuple[int, str, list[int], Floats | float, float]] = []
     for name, (rows, figures) in numbers.items():
-        present = np.array(figures)
+        present = np.array(figures, dtype=np.float64)
         # Divided by the greatest first: the square of a huge number is no number.
         present /= np.abs(present).max() or 1.0
         spread = present.std()
@@ -65,10 +69,10 @@ def encode(contexts: Sequence[Mapping[str, Any]], most: int = MAX_COLUMNS) -> tu
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str | float]]:
     if isinstance(value, str | int | float):
         yield name, value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}" if name else key)
-    elif isinstance(value, list | tuple):
+            yield from _leaves(item, f"{name}.{key}")
+    elif isinstance(value, list):
         for place, item in enumerate(value):
             yield from _leaves(item, f"{name}[{place}]")
 
@@ -76,22 +80,6 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, str | float]]:
 def _solved(inverse: Floats, right: Floats) -> Floats:
     result: Floats = (inverse @ right[..., None])[..., 0]
     return result
-
-
-class _Groups:
-    """Rows of one fold and arm side by side, to sum over. `places`: fold * arms + arm of each group."""
-
-    def __init__(self, place: Ints) -> None:
-        self._order = np.argsort(place, kind="stable")
-        self._starts = np.flatnonzero(np.diff(place[self._order], prepend=-1))
-        self.places = place[self._order[self._starts]]
-
-    def sums(self, figures: Floats) -> Floats:
-        """Sums of the rows of an array over each group."""
-        return np.add.reduceat(figures[self._order], self._starts, axis=0)
-
-    def __iter__(self) -> Iterator[tuple[int, Ints]]:
-        return zip(self.places.tolist(), np.split(self._order, self._starts[1:]), strict=True)
 
 
 class RewardModel:
@@ -103,7 +91,7 @@ class RewardModel:
     :param folds: parts into which the rows are split at random; at most n.
     :param penalty: the weight of the pull towards the fit to all arms, in rows.
 
-    `predictions`: n x K expected rewards.
+    `predictions`: n x K expected rewards. `columns`: names of the features.
     """
 
     def __init__(
@@ -122,31 +110,40 @@ class RewardModel:
             raise ValueError(f"a reward model needs at least {_FEWEST} rows, not {n}")
         folds = min(folds, n)
         most = max(2, min(MAX_COLUMNS, int((_MAX_FIGURES / (folds * arms)) ** 0.5)))
-        self._x, self.columns = encode(contexts, most)
-        self._fold: Ints = np.random.default_rng(seed).permutation(np.arange(n) % folds)
-        self._action, self._penalty = action, penalty
-        self._groups = _Groups(self._fold * arms + action)
-        x, p = self._x, self._x.shape[1]
+        x, self.columns = encode(contexts, most)
+        p = x.shape[1]
+        fold = np.random.default_rng(seed).permutation(np.arange(n) % folds)
+        # Rows of one fold lie together, and within it those of one arm; figures per row are in that order.
+        place = fold * arms + action
+        self._order = np.argsort(place, kind="stable")
+        self._x, reward, place = x[self._order], reward[self._order], place[self._order]
+        starts = np.flatnonzero(np.diff(place, prepend=-1)).tolist()
+        cells = zip(place[starts].tolist(), starts, [*starts[1:], n], strict=True)
+        self._cells = [(divmod(cell, arms), slice(start, end)) for cell, start, end in cells]
+        edges = np.searchsorted(place, np.arange(folds + 1) * arms).tolist()
+        self._folds = [slice(start, end) for start, end in pairwise(edges)]
         gram, moment = np.zeros((folds, arms, p, p)), np.zeros((folds, arms, p))
-        for place, rows in self._groups:
-            gram[divmod(place, arms)] = x[rows].T @ x[rows]
-            moment[divmod(place, arms)] = x[rows].T @ reward[rows]
+        for cell, rows in self._cells:
+            gram[cell] = self._x[rows].T @ self._x[rows]
+            moment[cell] = self._x[rows].T @ reward[rows]
         # What each fold's fit saw is everything but that fold.
         gram, moment = gram.sum(axis=0) - gram, moment.sum(axis=0) - moment
         ridge = penalty * np.eye(p)
         free = ridge.copy()
         free[0, 0] = 0.0
+        self._penalty = penalty
         self._common_inverse: Floats = np.linalg.inv(gram.sum(axis=1) + free)
         common = _solved(self._common_inverse, moment.sum(axis=1))
         self._inverse: Floats = np.linalg.inv(gram + ridge)
         fits = _solved(self._inverse, moment + penalty * common[:, None, :])
-        self.predictions: Floats = np.empty((n, arms))
-        self._common_error: Floats = np.empty(n)
-        for fold in range(folds):
-            rows = np.flatnonzero(self._fold == fold)
-            self.predictions[rows] = x[rows] @ fits[fold].T
-            self._common_error[rows] = reward[rows] - x[rows] @ common[fold]
-        self._error: Floats = reward - self.predictions[np.arange(n), action]
+        predicted = np.concatenate([self._x[rows] @ fits[f].T for f, rows in enumerate(self._folds)])
+        self._error: Floats = reward - predicted[np.arange(n), place % arms]
+        self._common_error: Floats = reward - self._by_fold(common)
+        self.predictions: Floats = np.empty_like(predicted)
+        self.predictions[self._order] = predicted
+
+    def _by_fold(self, vectors: Floats) -> Floats:
+        return np.concatenate([self._x[rows] @ vectors[f] for f, rows in enumerate(self._folds)])
 
     def influence(self, shares: Floats) -> Floats:
         """Influence of each row, as training data, on the mean over i of sum_a shares[i,a] predictions[i,a].
@@ -157,23 +154,24 @@ class RewardModel:
 
         :param shares: n x K.
         """
-        folds = range(len(self._inverse))
-        return self._influence(
-            np.stack([shares[self._fold == f].T @ self._x[self._fold == f] for f in folds])
-        )
+        shares = shares[self._order]
+        return self._influence(np.stack([shares[rows].T @ self._x[rows] for rows in self._folds]))
 
     def influence_of_logged(self, weights: Floats) -> Floats:
         """The same for the mean over i of weights[i] predictions[i, action[i]]."""
-        folds, arms, p = self._inverse.shape[:3]
-        gathered = np.zeros((folds * arms, p))
-        gathered[self._groups.places] = self._groups.sums(weights[:, None] * self._x)
-        return self._influence(gathered.reshape(folds, arms, p))
+        weights = weights[self._order]
+        gathered = np.zeros(self._inverse.shape[:3])
+        for cell, rows in self._cells:
+            gathered[cell] = weights[rows] @ self._x[rows]
+        return self._influence(gathered)
 
     def _influence(self, gathered: Floats) -> Floats:
         direct = _solved(self._inverse, gathered)
         common = _solved(self._common_inverse, self._penalty * direct.sum(axis=1))
         # A row took part in the fits of all folds but its own.
         direct, common = direct.sum(axis=0) - direct, common.sum(axis=0) - common
-        result: Floats = (self._x * direct[self._fold, self._action]).sum(axis=1) * self._error
-        result += (self._x * common[self._fold]).sum(axis=1) * self._common_error
+        result: Floats = np.empty(len(self._order))
+        result[self._order] = self._common_error * self._by_fold(common) + self._error * np.concatenate(
+            [self._x[rows] @ direct[cell] for cell, rows in self._cells]
+        )
         return result
