@@ -99,11 +99,13 @@ def _sweep(path: str) -> None:
     for entry in os.listdir(path):
         if not entry.startswith(PREFIX) or os.path.exists(f"/proc/{entry.removeprefix(PREFIX)}"):
             continue
-        with os.scandir(os.path.join(path, entry)) as children:
-            for child in children:
-                if child.is_dir():
-                    os.rmdir(child.path)
-        os.rmdir(os.path.join(path, entry))
+        # Another zygote may be at it too, and a process that is just ending holds its group for a moment.
+        with contextlib.suppress(OSError):
+            with os.scandir(os.path.join(path, entry)) as children:
+                for child in children:
+                    if child.is_dir():
+                        os.rmdir(child.path)
+            os.rmdir(os.path.join(path, entry))
 
 
 def _write(path: str, text: str, home: int) -> None:

@@ -22,12 +22,14 @@ CHANNEL = 3
 class Layers(NamedTuple):
     """What the zygote found and prepared once for all its workers.
 
-    `rules`: Landlock ruleset descriptor, -1 without Landlock. `filter`: None without seccomp.
+    `rules`: Landlock ruleset descriptor, -1 without Landlock. `abi`: its version.
+    `filter`: None without seccomp.
     `uids`: first and number of worker uids; number 0 keeps the zygote's own.
     `parent`: the zygote's process id as its workers see it. `own_root`: whether a private root is in force.
     """
 
     rules: int
+    abi: int
     filter: seccomp.Filter | None
     uids: tuple[int, int]
     parent: int
@@ -70,7 +72,7 @@ def worker(layers: Layers, request: Request) -> None:
         _privileges(layers, request.uid_index)
     if layers.rules >= 0:
         with _step("landlock"):
-            landlock.restrict(layers.rules)
+            landlock.restrict(layers.rules, layers.abi)
             os.close(layers.rules)
     if layers.filter is not None:
         with _step("seccomp"):

@@ -30,7 +30,7 @@ def ruleset(version: int, readable: Iterable[str]) -> int:
 
     :raises OSError: if the kernel refuses.
     """
-    known = max((row for row in table.LANDLOCK if row.abi <= version), key=lambda row: row.abi)
+    known = _known(version)
     attribute = struct.pack("=QQQ", known.files, known.tcp, known.scopes)[: known.attribute_bytes]
     rules = kernel.setup("landlock_create_ruleset", attribute, len(attribute), 0)
     for path in readable:
@@ -49,9 +49,13 @@ def ruleset(version: int, readable: Iterable[str]) -> int:
     return rules
 
 
-def restrict(rules: int) -> None:
+def restrict(rules: int, version: int) -> None:
     """Puts this process under the ruleset, for good; `no_new_privs` must be set.
 
     :raises OSError: if the kernel refuses.
     """
-    kernel.setup("landlock_restrict_self", rules, 0)
+    kernel.setup("landlock_restrict_self", rules, _known(version).flags)
+
+
+def _known(version: int) -> table.Landlock:
+    return max((row for row in table.LANDLOCK if row.abi <= version), key=lambda row: row.abi)

@@ -66,6 +66,7 @@ class Spawner:
         without = () if self.abi or own_root else ("openat",)
         self._layers = confine.Layers(
             rules=landlock.ruleset(self.abi, [*readable, *table.DEVICES]) if self.abi else -1,
+            abi=self.abi,
             filter=None if "seccomp" in self.missing else seccomp.Filter(without),
             uids=uids,
             parent=os.getpid(),

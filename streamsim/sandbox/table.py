@@ -186,13 +186,14 @@ SETUP: Final = {
 
 
 class Landlock(NamedTuple):
-    """What one Landlock ABI can restrict: all of it is restricted."""
+    """What one Landlock ABI can restrict: all of it is restricted. `flags`: of landlock_restrict_self."""
 
     abi: int
     files: int
     tcp: int
     scopes: int
     attribute_bytes: int
+    flags: int = 0
 
 
 LANDLOCK: Final = (
@@ -202,6 +203,7 @@ LANDLOCK: Final = (
     Landlock(4, (1 << 15) - 1, 0b11, 0, 16),  # + TCP bind, connect
     Landlock(5, (1 << 16) - 1, 0b11, 0, 16),  # + ioctl on devices
     Landlock(6, (1 << 16) - 1, 0b11, 0b11, 24),  # + abstract Unix sockets, signals
+    Landlock(7, (1 << 16) - 1, 0b11, 0b11, 24, flags=1),  # refusals need not fill the audit log
 )
 LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1 << 2, 1 << 3
 

@@ -20,7 +20,7 @@ from streamsim.sandbox.limits import MIB
 
 # The worker's own first steps would find the holes; the self-test must find them as well.
 SABOTAGE = {
-    "landlock": "from streamsim.sandbox import landlock; landlock.restrict = lambda rules: None",
+    "landlock": "from streamsim.sandbox import landlock; landlock.restrict = lambda *given: None",
     "seccomp": "from streamsim.sandbox import seccomp; seccomp.Filter.install = lambda self, pid: None",
     "rlimits": "from streamsim.sandbox import confine; confine._limits = lambda request: None",
     "user": "import os; os.setresuid = os.setresgid = lambda *ids: None",
@@ -299,3 +299,18 @@ def test_a_checkout_shows_the_package_and_nothing_beside_it() -> None:
     assert namespaces.exposed(str(package / "app.py"))
     assert namespaces.exposed(f"{sys.prefix}/lib/streamsim.yml")
     assert not namespaces.exposed(sys.prefix)
+
+
+def test_groups_that_a_killed_zygote_left_behind_are_removed(launch: Callable[..., Any]) -> None:
+    machine = launch("root")
+    if not machine.report.cgroup:
+        pytest.skip("this machine gives no control group")
+    subject = machine.spawn()
+    own = next(line for line in subject.proc("cgroup").splitlines() if line.startswith("0::"))
+    folders = [Path(mount + own[3:]).parent for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")]
+    folder = next(folder for folder in folders if folder.exists())
+    machine.process.kill()
+    assert subject.gone()
+    machine.process.wait()
+    launch("root")
+    assert not folder.exists()
