@@ -109,7 +109,7 @@ async def running(
         experiments = Experiments(store, decisions, now_ms)
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
-        metrics.gauge("streamsim_lane_depth", "Calls that wait in all lanes.", decisions.waiting)
+        _watch(metrics, decisions, sandbox)
         models = await stack.enter_async_context(
             serving(settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox)
         )
@@ -131,6 +131,22 @@ async def running(
             background.start()
             stack.push_async_callback(background.close)
         yield services
+
+
+def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:
+    metrics.gauge("streamsim_lane_depth", "Calls that wait in all lanes.", decisions.waiting)
+    metrics.gauge("streamsim_sandbox_workers", "Live sandboxed processes.", lambda: len(sandbox.workers))
+    metrics.counter(
+        "streamsim_sandbox_workers_started_total",
+        "Sandboxed processes that were started, anew or in the place of one that ended.",
+        lambda: sandbox.started,
+    )
+    metrics.gauge(
+        "streamsim_outbox_rows",
+        "Acknowledged log rows on their way to where they are read.",
+        lambda: metrics.backlog,
+        mode="livemax",
+    )
 
 
 async def make_application(services: Services) -> Application:

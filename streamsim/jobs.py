@@ -49,6 +49,7 @@ class Jobs:
             (self.snapshots, jobs.snapshot_interval_s),
             (self.clean_up, jobs.cleanup_interval_s),
             (self.sample, 1.0),
+            (self.backlog, 10.0),
         ]
         self._tasks = [asyncio.create_task(self._repeat(job, pause_s)) for job, pause_s in plan]
 
@@ -98,6 +99,10 @@ class Jobs:
     async def sample(self) -> None:
         """Read the gauges, for scrapes that reach another process."""
         self._services.metrics.sample()
+
+    async def backlog(self) -> None:
+        """Ask the store how many log rows are on their way."""
+        self._services.metrics.backlog = await self._store.backlog()
 
     async def _snapshot(self, experiment: Experiment, hour: int) -> bool:
         work = f"theta:{experiment.id}:{hour}"

@@ -22,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.backlog = 0  # of the store, as the jobs last heard
         self._requests = Counter(
             "streamsim_http_requests_total",
             "Answered requests.",

@@ -223,6 +223,7 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.waiting: deque[asyncio.Future[None]] = deque()
+        self.started = 0  # workers, in all
         self._settings = settings
         self._zygote: Zygote | None = None
         self._report: Report | None = None
@@ -299,6 +300,7 @@ class Sandbox:
         taken = {worker.uid for worker in self._workers.values()}
         uid = next(uid for uid in itertools.count() if uid not in taken)
         worker = Worker(self, next(self._numbers), uid, limits, identity)
+        self.started += 1
         self._workers[worker.number] = worker
         self._alive.add(worker)
         try:

@@ -353,6 +353,9 @@ class Store(DecisionStore, ArchiveStore, Protocol):
     async def close(self) -> None:
         """Finish what was accepted, then let go."""
 
+    async def backlog(self) -> int:
+        """Acknowledged log rows that are still on their way to where they are read."""
+
     async def ping(self) -> None:
         """:raises StoreUnavailable: when a decision could not be committed now."""
 

@@ -103,6 +103,9 @@ class ProductionStore:
         finally:
             await self._archive.close()
 
+    async def backlog(self) -> int:
+        return await self.outbox.waiting()
+
     def describe(self) -> dict[str, str]:
         info = self._link.server
         warnings = "; ".join(self._warnings())

@@ -59,6 +59,9 @@ async def test_metrics_count_requests_by_route_and_name_no_id(ann: Caller, nobod
     assert value('streamsim_http_requests_total{method="GET",route="other",status="404"}') == 1
     assert value(f"streamsim_http_request_seconds_count{{{route}}}") == 4
     assert value("streamsim_decision_calls_total") == 3
-    assert value("streamsim_lane_depth") == 0
+    assert value("streamsim_lane_depth") == value("streamsim_outbox_rows") == 0
+    assert value("streamsim_sandbox_workers") >= 1
+    assert value("streamsim_sandbox_workers_started_total") >= value("streamsim_sandbox_workers")
+    assert value('streamsim_commits_total{result="committed"}') >= 1
     assert experiment["id"] not in text
     assert "ann" not in re.findall(r'"([^"]*)"', text)
