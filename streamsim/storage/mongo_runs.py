@@ -101,7 +101,7 @@ class MongoRuns:
         for manager in model.managers:
             key = f"{model.tenant}/{manager}"
             own = {"tenant": model.tenant, "manager": manager, "model": model.name}
-            document = {"_id": key, **own, "date_ms": model.modified_ms}
+            document: dict[str, Any] = {"_id": key, **own, "date_ms": model.modified_ms}
             try:
                 await self._db.model_managers.insert_one(document)
                 claimed.append(manager)
