@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -99,6 +100,17 @@ class Storage:
     )
     redis: str = _option("", "Redis URL, redis:// or rediss://; used together with storage.mongo.")
     mongo: str = _option("", "MongoDB URL, mongodb:// or mongodb+srv://; used together with storage.redis.")
+    redis_prefix: str = _option(
+        "streamsim", "What names of Redis keys start with; another one for each installation on one Redis."
+    )
+    outbox_rows: int = _option(
+        200_000,
+        "Log rows of one user that may wait in Redis for MongoDB; beyond it decisions answer 503.",
+        low=1,
+    )
+    outbox_bytes: int = _option(
+        256 << 20, "Bytes of such rows that may wait; beyond it decisions answer 503.", low=1 << 20
+    )
 
 
 @dataclass(frozen=True)
@@ -274,6 +286,8 @@ def load(
     settings = Settings(**sections)
     if bool(settings.storage.redis) != bool(settings.storage.mongo):
         raise ConfigError("storage.redis and storage.mongo: give both or neither")
+    if not re.fullmatch(r"[\w.:-]+", settings.storage.redis_prefix, re.ASCII):
+        raise ConfigError("storage.redis_prefix: must be of letters, digits and . : _ -")
     if settings.storage.url and not settings.storage.url.startswith("sqlite:///"):
         raise ConfigError("storage.url: must start with sqlite:///")
     for proxy in settings.server.trusted_proxies:

@@ -89,6 +89,7 @@ def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path)
         ("login: {cookie_secure: maybe}", ["login.cookie_secure", "auto, always, never"]),
         ("storage: {redis: redis://x}", ["storage.redis", "storage.mongo"]),
         ("storage: {url: postgres://x}", ["storage.url", "sqlite:///"]),
+        ("storage: {redis_prefix: 'a}b'}", ["storage.redis_prefix", "letters"]),
         ("server: [port]", ["server", "names and values"]),
         ("- server", ["names and values"]),
         ("server: {", ["not valid YAML"]),
