@@ -43,6 +43,7 @@ def test_users_are_stored_once_and_listed_by_name(run: Any, store: Store) -> Non
         pages, after = [], ""
         while page := await store.list_users(limit=4, after=after):
             assert len(page) <= 4
+            assert len(pages) <= len(names)
             pages += page
             after = page[-1].name
         assert pages == [user(name, admin=name == "Ann") for name in sorted(names)]

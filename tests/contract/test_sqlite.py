@@ -221,7 +221,7 @@ def test_one_failing_job_of_a_group_leaves_the_others(run: Any, path: Path) -> N
             committed(store, writes={row(key="a"): b"{}"}),
             store.create_experiment(experiment("e9", name="name of e1")),
             committed(store, writes={row(key="b"): b"{}"}),
-            committed(store, writes={row(key="c"): None}),  # fails after it has begun to write
+            committed(store, writes={row(key="c"): b"{}"}, logs=[log("c", data=None)]),  # type: ignore[arg-type]
             committed(store, writes={row(key="d"): b"{}"}, logs=[log("d", "reward")]),
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -259,7 +259,8 @@ def test_a_cancelled_caller_disturbs_no_other(run: Any, path: Path) -> None:
         calls = [asyncio.ensure_future(committed(store, logs=[log(str(i))])) for i in range(10)]
         await asyncio.sleep(0)
         calls[3].cancel()
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        async with asyncio.timeout(30):
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(one) for one in outcomes] == [dict] * 3 + [asyncio.CancelledError] + [dict] * 6
         assert await store.read_theta(Scope("e1", "_theta", None, None))
 
