@@ -130,12 +130,12 @@ def plain(value: object, where: str, *, finite: bool = True) -> Any:
     :param finite: refuse NaN and infinities; if False they become None.
     :raises InvalidValue: naming the part at fault.
     """
-    if type(value) is dict and _is_plain(value):
+    if type(value) is dict and is_flat(value):
         return value.copy()
     return _plain(value, where, MAX_DEPTH, _Budget(MAX_VALUES), finite)
 
 
-def _is_plain(value: dict[Any, Any]) -> bool:
+def is_flat(value: dict[Any, Any]) -> bool:
     """Whether a dict is a value that holds neither dict nor list: what most actions and thetas are."""
     for key, item in value.items():
         if type(key) is not str or not key.isascii() or "\0" in key:

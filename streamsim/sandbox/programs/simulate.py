@@ -1,14 +1,10 @@
 """The program that simulates an experiment: get_context, get_action, get_reward, set_reward, in sequence, on
 theta that lives in this process alone (I11) and with random numbers that follow from a seed (I12).
 
-load      {"experiment", "code", "properties", "seed": int, "theta": [[experiment, name, key, value, JSON]],
-           "common": bool, "reward_field": str|nil, "action_field": str|nil}
-request   [draws, records wanted, curves wanted, theta wanted]
-ask       ["open", experiment] -> `Opened`; a nested experiment starts from what `theta` holds of it
+load      `SimulationLoad`
+request   `SimulationRequest`
+ask       ["open", experiment] -> [`Opened`, theta rows]: a nested experiment and what it starts from
 result    `Draws`
-
-With `common`, contexts and rewards draw from a stream of random numbers of their own, so that they are the
-same for every policy that is simulated in this environment with this seed.
 
 An environment declares the expected reward of each arm by setting `self.expected_rewards` to a dict of arm ->
 number in get_context or get_reward.
@@ -18,50 +14,83 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
+import time
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from streamsim import values
-from streamsim.decisions.memory_theta import MemoryTheta
-from streamsim.decisions.wire import PIECES, Draws, Opened
+from streamsim.decisions.memory_theta import Group, MemoryTheta
+from streamsim.decisions.wire import PIECES, Draws, Opened, SimulationLoad, SimulationRequest, ThetaRow
 from streamsim.evaluation.logs import arm_of, reward_of
 from streamsim.sandbox import errors
 from streamsim.sandbox.programs.policy import Experiment, Pieces, Session, bound
 from streamsim.sandbox.worker import Channel
 
+RECORD_BYTES: Final = 256 << 10
+"""An answer with records ends early rather than grow much beyond this."""
+MAX_ARMS: Final = 1000
+GROUP_S: Final = 0.01
+"""Draws that together take about this long are one call for the time limits."""
+_AHEAD: Final = 1024
+
+_NOTHING: Final = compile("", "", "exec").co_code
 _parse = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Streams:
-    """Two streams of random numbers behind the global generators: the policy's, and the environment's."""
+class Simulated(Experiment):
+    """`self` of policy code, with short ways to theta in memory for what simulations do all the time."""
 
-    def __init__(self, seed: int, common: bool) -> None:
-        environment, policy = np.random.SeedSequence(seed).spawn(2)
-        self._common = common
-        self._other: Any = None
-        if common:
-            self._seed(environment)
-            self._other = random.getstate(), np.random.get_state()
-            self._seed(policy)
-        else:
-            # One stream, seeded as code that says numpy.random.seed(seed) would be.
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
+    _groups: dict[tuple[str, str, str], Group]
 
-    @staticmethod
-    def _seed(sequence: np.random.SeedSequence) -> None:
-        words = sequence.generate_state(8)
-        random.seed(words.tobytes())
-        np.random.seed(words)
+    def get_theta(
+        self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
+    ) -> dict[str, Any]:
+        if type(key) is str and type(name) is str and not all_float:
+            group = self._groups.get((self.exp_id, name, key))
+            if group is not None:
+                rows = group.rows
+                if value is None:
+                    if "" not in rows or len(rows) > 1:
+                        return dict(zip(rows, map(group.copy, rows.values()), strict=True))
+                elif type(value) is str and value in rows:
+                    return group.copy(rows[value])
+        return super().get_theta(key, value, name, all_float)
 
-    def switch(self) -> None:
-        """To the other stream, if there are two."""
-        if self._common:
-            other, self._other = self._other, (random.getstate(), np.random.get_state())
-            random.setstate(other[0])
-            np.random.set_state(other[1])
+    def set_theta(
+        self, thetas: object, key: object = None, value: object = None, name: str = "_theta"
+    ) -> bool:
+        if type(key) is str and type(value) is str and type(name) is str:
+            group = self._groups.get((self.exp_id, name, key))
+            if group is not None and value in group.rows:
+                if type(thetas) is not dict and callable(get_dict := getattr(thetas, "get_dict", None)):
+                    thetas = get_dict()
+                if type(thetas) is dict and values.is_flat(thetas):
+                    group.rows[value] = {**group.rows[value], **thetas}
+                    return True
+        return super().set_theta(thetas, key, value, name)
+
+
+class Seeds:
+    """Common random numbers: the global generators are seeded before the context and before the reward of
+    each draw, so that these come from the same numbers for every policy, however many it uses itself.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._block = 0
+        self._ahead: list[int] = []
+
+    def next(self) -> None:
+        """Seed with the next number of the sequence."""
+        if not self._ahead:
+            sequence = np.random.SeedSequence([self._seed, self._block])
+            self._block += 1
+            self._ahead = sequence.generate_state(_AHEAD, np.uint64).tolist()
+        seed = self._ahead.pop()
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
 
 
 class Program:
@@ -69,70 +98,111 @@ class Program:
 
     loaded = None
 
-    def __init__(self, load: dict[str, Any], channel: Channel) -> None:
+    def __init__(self, load: Any, channel: Channel) -> None:
+        load = SimulationLoad(*load)
         self._channel = channel
         self._names = {f"<{piece}>": piece for piece in PIECES}
-        self._action_field, self._reward_field = load["action_field"], load["reward_field"]
-        self._theta = MemoryTheta({(e, n, k, v): _parse(data) for e, n, k, v, data in load["theta"]})
+        self._action_field, self._reward_field = load.action_field, load.reward_field
+        self._theta = MemoryTheta()
+        self._keep(load.theta)
         try:
-            root = Pieces(load["experiment"], load["code"], load["properties"])
+            root = Pieces(load.experiment, load.code, load.properties)
+            self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
         self._session = Session(root, self._theta, self._open)
-        kind = bound(self._session)
-        self._experiment = kind.__new__(kind)
-        self._experiment._set_up(root)
-        self._streams = Streams(load["seed"], load["common"])
-        self._drawn = 0
+        self._kind: Any = bound(self._session, Simulated)
+        self._kind._groups = self._theta.groups
+        self._seeds = Seeds(load.seed) if load.common else None
+        self._group = 1
+        self._reward = self._regret = 0.0
+        if not load.common:
+            # One stream, seeded as code that says numpy.random.seed(seed) would be.
+            random.seed(load.seed)
+            np.random.seed(load.seed % 2**32)
 
     def handle(self, request: Any) -> Draws:
-        draws, records, curves, theta = request
-        result = Draws(0, [], [], [], [], [])
-        clock, session = self._channel.clock, self._session
-        for index in range(draws):
-            if index:
-                self._channel.progress(index)
-            session.logs.clear()
-            session.depth = 0
-            try:
+        request = SimulationRequest(*request)
+        result, records = Draws(), request.records
+        clock, channel = self._channel.clock, self._channel
+        size = 0
+        try:
+            while result.draws < request.draws and size <= RECORD_BYTES:
+                if result.draws:
+                    channel.progress(result.draws)
+                # Draws that take no time are one call for the clocks.
+                group = 1 if records else min(self._group, request.draws - result.draws)
+                began = time.monotonic()
                 clock.start()
                 try:
-                    context, action, reward = self._draw()
-                    if records:
-                        result.records.append(self._record(context, action, reward))
-                    if curves:
-                        self._curve(result, action, reward)
+                    for _ in range(group):
+                        environment, context, action, reward = self._draw()
+                        if request.curve:
+                            self._count(result, environment, action, reward)
+                        if records:
+                            result.records.append(self._record(context, action, reward))
+                            size += len(result.records[-1])
+                        result.draws += 1
                 finally:
                     clock.stop()
-            except BaseException as error:
-                clock.stop()
-                result.failure = errors.describe(error, self._names)
-                break
-            result.draws += 1
-        self._drawn += result.draws
-        if theta:
+                seconds = time.monotonic() - began
+                self._group = max(1, self._group // 2) if seconds > GROUP_S else min(self._group * 2, 1024)
+        except BaseException as error:
+            clock.stop()
+            result.failure = errors.describe(error, self._names)
+        result.reward, result.regret = self._reward, self._regret
+        if request.theta:
             rows = self._theta.snapshot(self._session.root.experiment)
             result.theta = [(*row, values.dump(data)) for row, data in rows.items()]
         return result
 
-    def _draw(self) -> tuple[Any, Any, Any]:
-        experiment, streams = self._experiment, self._streams
-        streams.switch()
-        context = experiment.run_context_code()
-        streams.switch()
-        action = experiment.run_action_code(context)
-        streams.switch()
-        reward = experiment.run_get_reward_code(context, action)
-        streams.switch()
-        experiment.run_reward_code(context, action, reward)
-        return context, action, reward
+    def _draw(self) -> tuple[Any, Any, Any, Any]:
+        """As the four `run_..._code` methods do it, without their overhead."""
+        kind, session, seeds = self._kind, self._session, self._seeds
+        session.depth = 1
+        if session.logs:
+            session.logs.clear()
+        known, codes = session.namespace["__builtins__"], session.root.compiled
+        environment = experiment = kind.__new__(kind)
+        experiment._set_up(session.root)
+        if self._environment is not None:
+            environment = kind.__new__(kind)
+            environment._set_up(self._environment)
+        foreign = environment._pieces.compiled
+        if seeds is not None:
+            seeds.next()
+        if foreign["get_context"].co_code != _NOTHING:
+            namespace = {"__builtins__": known, "__name__": "policy", "self": environment}
+            exec(foreign["get_context"], namespace)
+            namespace.clear()
+        context = dict(environment.context)
+
+        experiment.context = context
+        namespace = {"__builtins__": known, "__name__": "policy", "self": experiment}
+        exec(codes["get_action"], namespace)
+        namespace.clear()
+        action = dict(experiment.action)
+
+        environment.context, environment.action = context, action
+        if seeds is not None:
+            seeds.next()
+        namespace = {"__builtins__": known, "__name__": "policy", "self": environment}
+        exec(foreign["get_reward"], namespace)
+        namespace.clear()
+        reward = dict(environment.reward)
+
+        experiment.context, experiment.action, experiment.reward = context, action, reward
+        namespace = {"__builtins__": known, "__name__": "policy", "self": experiment}
+        exec(codes["set_reward"], namespace)
+        namespace.clear()
+        return environment, context, action, reward
 
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
         root = self._session.root.experiment
-        theta = {
-            f"{row[2]}:{row[3]}" if row[3] else row[2]: data
-            for row, data in self._theta.group(root, "_theta", None).items()
-        }
+        rows = self._theta.group(root, "_theta", None)
+        theta = {f"{row[2]}:{row[3]}" if row[3] else row[2]: data for row, data in rows.items()}
+        if list(theta) == [""]:
+            theta = theta[""]
         return values.dump(
             {
                 "context": values.plain(context, "context", finite=False),
@@ -142,18 +212,29 @@ class Program:
             }
         )
 
-    def _curve(self, result: Draws, action: Any, reward: Any) -> None:
+    def _count(self, result: Draws, environment: Experiment, action: Any, reward: Any) -> None:
         arm = arm_of(values.plain(action, "action"), self._action_field)
-        result.arms.append(arm)
-        result.rewards.append(reward_of(values.plain(reward, "reward"), self._reward_field))
-        result.regrets.append(_regret(self._experiment, arm))
+        arms = result.arms
+        if arm not in arms and len(arms) >= MAX_ARMS:
+            raise values.InvalidValue(
+                "action", f"more than {MAX_ARMS} different arms; name the field of the action that is the arm"
+            )
+        self._reward += reward_of(values.plain(reward, "reward"), self._reward_field)
+        self._regret += _regret(environment, arm)
+        arms[arm] = arms.get(arm, 0) + 1
+
+    def _keep(self, rows: list[ThetaRow]) -> None:
+        for experiment, name, key, value, data in rows:
+            self._theta.write((experiment, name, key, value), _parse(data))
 
     def _open(self, experiment: str) -> Opened:
-        return Opened(*self._channel.ask(("open", experiment)))
+        opened, rows = self._channel.ask(("open", experiment))
+        self._keep(rows)
+        return Opened(*opened)
 
 
-def _regret(experiment: Experiment, arm: str) -> float:
-    expected = getattr(experiment, "expected_rewards", None)
+def _regret(environment: Experiment, arm: str) -> float:
+    expected = getattr(environment, "expected_rewards", None)
     if not expected:
         return math.nan
     expected = values.plain(expected, "expected_rewards")
