@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Container
 from http.client import responses
 from ipaddress import ip_address, ip_network
-from itertools import count
+from random import getrandbits
 from types import TracebackType
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlencode
@@ -33,8 +32,6 @@ Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# A request's own id: of this process, and a number in it.
-_PROCESS, _NUMBERS = secrets.token_hex(6), count(1)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CODES = {
     400: "bad_request",
@@ -93,7 +90,7 @@ class BaseHandler(tornado.web.RequestHandler):
         # Also called when an error replaces an answer, whose id was logged by then.
         if not hasattr(self, "request_id"):
             given = self.request.headers.get("X-Request-Id", "")
-            self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):x}"
+            self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
         self.set_header("Server", "streamsim")
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("X-Request-Id", self.request_id)

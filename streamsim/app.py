@@ -189,8 +189,9 @@ class Application(tornado.web.Application):
         request, status, seconds = handler.request, handler.get_status(), handler.request.request_time()
         route = self._route_names.get(type(handler), "other")
         self.services.metrics.request(route, request.method or "", status, seconds)
-        if self._access_log or status >= 500:
-            level = logging.ERROR if status >= 500 else logging.INFO
+        # 503 and 504 are an outage or slow policy code, which say so themselves; 500 is a bug.
+        if self._access_log or status == 500:
+            level = logging.ERROR if status == 500 else logging.INFO
             # The path only: a query may hold keys.
             log.log(level, "%d %s %s %.1f ms", status, request.method, request.path, seconds * 1000)
 

@@ -63,7 +63,9 @@ class Server:
     trusted_proxies: TEXTS = _option(  # noqa: RUF009
         (), "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count."
     )
-    access_log: bool = _option(False, "Log every request; failed ones are logged in any case.")
+    access_log: bool = _option(
+        False, "Log every request; those that meet a bug (500) are always logged."
+    )
     uvloop: bool = _option(False, "Run on uvloop, which the extra streamsim[uvloop] installs.")
 
 
