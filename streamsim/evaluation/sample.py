@@ -49,6 +49,8 @@ class Sample:
             raise BadRequest("there are no logged decisions to evaluate on", field="log")
         if self.target.ndim != 2 or len(self.target) != n:
             raise BadRequest(f"target must have one row for each of the {n} decisions", field="target")
+        if not isinstance(self.model, RewardModel | None) and self.model.shape != self.target.shape:
+            raise BadRequest(f"the model must have {self.target.shape} predictions, as target", field="model")
         sums = self.target.sum(axis=1)
         wrong = np.flatnonzero((self.target < 0).any(axis=1) | ~(np.abs(sums - 1) <= _SUM_TOLERANCE))
         if len(wrong):

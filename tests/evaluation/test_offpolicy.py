@@ -248,6 +248,7 @@ def test_rounded_probabilities_are_scaled_to_one() -> None:
         ({"target": np.broadcast_to([1.5, -0.5], (1000, 2))}, "target"),
         ({"target": np.full((1000, 2), np.nan)}, "target"),
         ({"target": np.full((999, 2), 0.5)}, "target"),
+        ({"model": np.zeros((1000, 3))}, "model"),
         ({"propensity": np.full(1000, 1.1)}, "propensity"),
         ({"propensity": np.full(1000, np.nan)}, "propensity"),
         ({"action": np.empty(0, dtype=np.int64)}, "log"),
