@@ -22,6 +22,7 @@ from streamsim.sandbox.report import Report
 LAUNCHING = Path(__file__).with_name("launching.py")
 CANARY = "CANARY-7a31d0"
 PATIENCE_S = 30
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21
 LIMITS = Limits(cpu_ms=20_000, wall_ms=20_000, memory_bytes=256 * MIB)
 RUNNER = """
 def handle(request, channel):
@@ -198,12 +199,23 @@ class Machine:
 
 def launchable(kind: str) -> None:
     """Skips the test where this machine cannot play that kind."""
-    if os.geteuid() != 0 and kind != "user":
+    if os.geteuid() != 0 and kind not in ("user", "container-user"):
         pytest.skip("needs root")
-    if kind == "user" and os.geteuid() != 0:
-        return
-    if kernel.capabilities()[0] >> 21 & 1 == 0 and kind != "container":
-        pytest.skip("needs CAP_SYS_ADMIN")
+    closed = [
+        parent
+        for path in (sys.prefix, sys.base_prefix, __file__)
+        for parent in Path(path).resolve().parents
+        if not parent.stat().st_mode & 1
+    ]
+    if closed and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1 and os.geteuid() == 0:
+        pytest.skip("needs CAP_SYS_ADMIN to let an ordinary user reach this Python")
+
+
+@pytest.fixture
+def may_look_inside() -> None:
+    """Skips the test where this process may not look into one that is not dumpable."""
+    if not kernel.capabilities()[0] >> CAP_SYS_PTRACE & 1:
+        pytest.skip("needs CAP_SYS_PTRACE")
 
 
 @pytest.fixture(scope="session")
