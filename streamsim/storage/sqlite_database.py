@@ -96,5 +96,5 @@ class Database:
             return await asyncio.get_running_loop().run_in_executor(self._reader, work)
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, OSError) or is_outage(error):
-                raise StoreUnavailable(f"the database cannot be read: {error}") from error
+                raise StoreUnavailable(f"the database cannot be opened or read: {error}") from error
             raise
