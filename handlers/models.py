@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from handlers.base import Access
 from handlers.scenarios import ScenarioHandler
 from streamsim.errors import BadRequest
-from streamsim.models import library
+from streamsim.models import library, requests
 
 
 class ModelHandler(ScenarioHandler):
@@ -57,7 +57,53 @@ class OneModelHandler(ModelHandler):
         self.write_json({"msg": "Model deleted."})
 
 
+class SweepHandler(ScenarioHandler):
+    """`/sweep`"""
+
+    async def post(self) -> None:
+        """Body: scenario_manager, scenario, equations, parameters, runs?, seed?, quantiles?, everyRun?.
+
+        Answers when it is done; with `background` at once with 202 and a job.
+        """
+        body = self.body()
+        background = requests.flag(body, "background")
+        plan, model = await self.services.sweeps.plan(self.tenant, body)
+        piece = self.services.work.start(
+            self.tenant, "sweep", lambda progress: self.services.sweeps.run(model, plan, progress)
+        )
+        if background:
+            self.set_status(202)
+            self.set_header("Location", f"/jobs/{piece.id}")
+            self.write_json(piece.shown())
+            return
+        self.write_json(await self.services.work.result(piece))
+
+
+class JobsHandler(ScenarioHandler):
+    """`/jobs`"""
+
+    async def get(self) -> None:
+        """The user's jobs in this server process, newest first."""
+        self.write_json([piece.shown() for piece in self.services.work.list(self.tenant)])
+
+
+class JobHandler(ScenarioHandler):
+    """`/jobs/{job}`"""
+
+    async def get(self, job: str) -> None:
+        """State and progress, and the result once it is done."""
+        piece = self.services.work.get(self.tenant, job)
+        self.write_json({**piece.shown(), **({"result": piece.result} if piece.state == "done" else {})})
+
+    async def delete(self, job: str) -> None:
+        """Cancels it."""
+        self.write_json(self.services.work.cancel(self.tenant, job).shown())
+
+
 routes = [
+    ("/sweep", SweepHandler),
+    ("/jobs", JobsHandler),
+    ("/jobs/{job}", JobHandler),
     ("/models", ModelsHandler),
     ("/models/{model}", OneModelHandler),
 ]

@@ -129,6 +129,8 @@ async def running(
             models=models.models,
             runs=models.runs,
             scenarios=models.scenarios,
+            sweeps=models.sweeps,
+            work=models.work,
         )
         if jobs:
             background = Jobs(services, now_ms)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from streamsim.models.library import Models
     from streamsim.models.runs import Runs
     from streamsim.models.scenarios import Scenarios
+    from streamsim.models.sweeps import Sweeps
     from streamsim.sandbox.pool import Sandbox
     from streamsim.storage.contract import Store
+    from streamsim.work import Work
 
 
 @dataclass
@@ -34,4 +36,6 @@ class Services:
     models: Models
     runs: Runs
     scenarios: Scenarios
+    sweeps: Sweeps
+    work: Work
     draining: bool = False

@@ -14,10 +14,12 @@ from streamsim.models.library import Models
 from streamsim.models.runners import Runners
 from streamsim.models.runs import Runs
 from streamsim.models.scenarios import Scenarios
+from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
 from streamsim.sandbox.pool import Sandbox
 from streamsim.storage.contract import StoreUnavailable
 from streamsim.storage.run_contract import RunStore
+from streamsim.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class ModelServices:
         self.runs = Runs(store, self.workers, own, now_ms)
         self.models = Models(store, self.workers, own, now_ms)
         self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
+        self.sweeps = Sweeps(store, self.scenarios, self.runners, own)
+        self.work = Work(now_ms)
         metrics.gauge(
             "bptk_instance_count",
             "Live instances of the scenario endpoints, in all server processes.",
@@ -49,6 +53,7 @@ class ModelServices:
 
     async def close(self) -> None:
         """End all processes; runs are in the store."""
+        await self.work.close()
         self.runs.close()
         self.runners.close()
         await self.workers.close()

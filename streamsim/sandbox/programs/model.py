@@ -19,8 +19,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from streamsim.models.engines.base import Engine, Found, Outputs, Refused, Simulation, Source
-from streamsim.models.session import Begin, Session, SettingsBy, whole
+from streamsim.models.engines.base import Engine, Found, Outputs, Refused, Settings, Simulation, Source
+from streamsim.models.session import Begin, Session, SettingsBy, change, started, times, whole
 from streamsim.sandbox import errors
 from streamsim.sandbox.wire import Failure
 from streamsim.sandbox.worker import Channel
@@ -76,6 +76,24 @@ class Program:
         begin = msgspec.convert(begin, Begin)
         self._seed(begin.seed)
         return whole(begin, self._start)
+
+    def op_sweep(self, begin: Any, names: list[str], rows: list[list[float]]) -> Any:
+        """A scenario with each row of constants: `{"times", "values"}` by run, equation and time."""
+        begin = msgspec.convert(begin, Begin)
+        manager, scenario, outputs = begin.scenarios[0]
+        values: list[list[list[Any]]] = []
+        when: list[float] = []
+        for index, row in enumerate(rows, 1):
+            self._channel.clock.start()
+            self._seed(begin.seed + index)
+            varied = {manager: {scenario: Settings(constants=dict(zip(names, row, strict=True)))}}
+            simulation = started(begin, self._start)[manager, scenario]
+            change({(manager, scenario): simulation}, varied, None)
+            when = list(times(simulation))
+            steps = [simulation.step(time) for time in when]
+            values.append([[step[name] for step in steps] for name in outputs.equations])
+            self._channel.progress(index)
+        return {"times": when, "values": values}
 
     def op_begin(self, begin: Any) -> Any:
         """Start a session in place of an earlier one."""

@@ -1,0 +1,277 @@
+"""Sweeps: one scenario run many times with varied constants, in parallel, summarised over time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import secrets
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsim.config import Models as Settings
+from streamsim.errors import BadRequest, TooLarge
+from streamsim.models import requests
+from streamsim.models.engines.base import Outputs, time_text
+from streamsim.models.runners import Runners
+from streamsim.models.scenarios import Scenarios, decoded
+from streamsim.models.session import Begin
+from streamsim.models.workers import translated
+from streamsim.storage.run_contract import Model, RunStore
+from streamsim.work import Progress
+
+FIELDS: Final = (
+    "scenario_manager",
+    "scenarioManager",
+    "scenario",
+    "equations",
+    "parameters",
+    "runs",
+    "seed",
+    "quantiles",
+    "settings",
+    "everyRun",
+    "background",
+)
+QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+DISTRIBUTIONS: Final = {
+    "uniform": ("low", "high"),
+    "normal": ("mean", "sd"),
+    "triangular": ("low", "mode", "high"),
+    "lognormal": ("mu", "sigma"),
+}
+MAX_VALUES: Final = 20_000_000
+AT_ONCE: Final = 50
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+class Part(msgspec.Struct):
+    """What a worker answers to some runs: times, and by run and equation the values at these."""
+
+    times: list[float]
+    values: list[list[list[float | None]]]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A sweep that was checked: its runs as rows of constants."""
+
+    manager: str
+    scenario: str
+    equations: list[str]
+    names: list[str]
+    rows: list[list[float]]
+    seed: int
+    quantiles: list[float]
+    settings: dict[str, Any]
+    every_run: bool
+
+
+_part = msgspec.msgpack.Decoder(Part)
+
+
+class Sweeps:
+    """Sweeps of all tenants' models."""
+
+    def __init__(self, store: RunStore, scenarios: Scenarios, runners: Runners, settings: Settings) -> None:
+        self._store = store
+        self._scenarios = scenarios
+        self._runners = runners
+        self._settings = settings
+
+    async def plan(self, tenant: str, body: dict[str, Any]) -> tuple[Plan, Model]:
+        """Check a request. :raises BadRequest: naming the field. :raises TooLarge:"""
+        for name in body:
+            if name not in FIELDS:
+                raise BadRequest(f"there is no field {name[:100]}: expecting {', '.join(FIELDS)}")
+        known = await self._scenarios.known(tenant)
+        found = requests.scenario_of(body, known.scenarios, ("scenario_manager", "scenarioManager"))
+        manager = str(body.get("scenario_manager", body.get("scenarioManager")))
+        request = {**body, "scenario_managers": [manager], "scenarios": [body["scenario"]]}
+        begin = requests.begin(request, known.scenarios)
+        equations = begin.scenarios[0][2].equations
+        if not equations:
+            raise BadRequest("expecting equations to be set", field="equations")
+        parameters = body.get("parameters")
+        if not isinstance(parameters, dict) or not parameters:
+            raise BadRequest("parameters must be an object of constant -> values", field="parameters")
+        for name in parameters:
+            if not requests.has_equation(found, name):
+                raise BadRequest(f"unknown constant {name} in parameters", field="parameters")
+        seed = secrets.randbits(32) if "seed" not in body else begin.seed
+        rows = self._rows(parameters, body, seed)
+        steps = (found.stop - found.start) / found.dt + 1
+        if len(rows) * len(equations) * steps > MAX_VALUES:
+            raise TooLarge(f"runs x equations x times may be at most {MAX_VALUES}", field="runs")
+        settings = {name: one for name, one in begin.settings.items() if name == manager}
+        plan = Plan(
+            manager,
+            body["scenario"],
+            equations,
+            list(parameters),
+            rows,
+            seed,
+            _quantiles(body),
+            settings,
+            requests.flag(body, "everyRun"),
+        )
+        return plan, known.owner[manager]
+
+    async def run(self, model: Model, plan: Plan, progress: Progress) -> dict[str, Any]:
+        """The answer to a sweep: bands over time, and every run if wanted."""
+        complete = await self._store.get_model(model.tenant, model.name, model.version)
+        assert complete is not None  # versions are kept
+        total, done = len(plan.rows), 0
+        progress(0, total)
+        # Small parts at the end of the queue keep all processes busy until the last.
+        size = max(1, min(AT_ONCE, -(-total // (4 * self._runners.most))))
+
+        async def part(first: int) -> Part:
+            nonlocal done
+            answer = await self._part(complete, plan, first, plan.rows[first : first + size])
+            done += len(answer.values)
+            progress(done, total)
+            return answer
+
+        tasks = [asyncio.ensure_future(part(first)) for first in range(0, total, size)]
+        try:
+            parts = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return summary(plan, parts)
+
+    async def _part(self, model: Model, plan: Plan, first: int, rows: list[list[float]]) -> Part:
+        begin = Begin(
+            scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
+            settings=plan.settings,
+            seed=(plan.seed + first) % 2**63,
+        )
+        entry = {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
+        async with self._runners.one([model]) as worker:
+            answer = await translated(worker.exchange([entry], calls=len(rows)))
+        part: Part = decoded(_part, answer)
+        return part
+
+    def _rows(self, parameters: dict[str, Any], body: dict[str, Any], seed: int) -> list[list[float]]:
+        """The runs: a grid of all lists and ranges; where something is drawn, `runs` draws along it."""
+        most = self._settings.sweep_runs
+        lists = {name: one for name, given in parameters.items() if (one := _values(name, given)) is not None}
+        draws = {name: _draw(name, given) for name, given in parameters.items() if name not in lists}
+        size = math.prod(len(one) for one in lists.values())
+        if "runs" in body or draws:
+            count = requests.count(body, "runs", most)
+            if not draws and count != size:
+                raise BadRequest(f"runs: the values given make {size} runs; leave it out", field="runs")
+        else:
+            count = size
+        if not 0 < count <= most:
+            raise TooLarge(f"a sweep has at most {most} runs", field="runs")
+        generator = np.random.Generator(np.random.PCG64(seed))
+        drawn = {name: draw(generator, count).tolist() for name, draw in draws.items()}
+        grid = itertools.cycle(itertools.product(*lists.values()))
+        points = [dict(zip(lists, point, strict=True)) for point in itertools.islice(grid, count)]
+        return [
+            [float(drawn[name][index] if name in drawn else point[name]) for name in parameters]
+            for index, point in enumerate(points)
+        ]
+
+
+def summary(plan: Plan, parts: list[Part]) -> dict[str, Any]:
+    """Bands over all runs: mean, extremes and quantiles by equation and time."""
+    times = [time_text(time) for time in parts[0].times]
+    runs = [run for part in parts for run in part.values]
+    values = np.array(runs, dtype=float)  # runs x equations x times
+    with warnings.catch_warnings():
+        # Where no run has a finite value, neither has the band.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean = np.nanmean(values, axis=0)
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        quantiles = np.nanquantile(values, plan.quantiles, axis=0)
+
+    def series(row: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(times, row.tolist(), strict=True))
+
+    bands = {}
+    for index, equation in enumerate(plan.equations):
+        bands[equation] = {
+            "mean": series(mean[index]),
+            "min": series(low[index]),
+            "max": series(high[index]),
+            "quantiles": {repr(q): series(quantiles[at, index]) for at, q in enumerate(plan.quantiles)},
+        }
+    result = {
+        "scenario_manager": plan.manager,
+        "scenario": plan.scenario,
+        "runs": len(runs),
+        "seed": plan.seed,
+        "bands": bands,
+    }
+    if plan.every_run:
+        result["every_run"] = [
+            {
+                "parameters": dict(zip(plan.names, row, strict=True)),
+                "equations": {
+                    equation: dict(zip(times, one, strict=True))
+                    for equation, one in zip(plan.equations, run, strict=True)
+                },
+            }
+            for row, run in zip(plan.rows, runs, strict=True)
+        ]
+    return result
+
+
+def _values(name: str, given: Any) -> list[float] | None:
+    """Values of a list or a range `{"from", "to", "count" or "step"}`; None for a distribution."""
+    form = (
+        f"parameters.{name} must be a list of numbers, {{from, to, count}}, {{from, to, step}}, or "
+        f"{{distribution, ...}} with one of {', '.join(DISTRIBUTIONS)}"
+    )
+    if isinstance(given, dict) and "distribution" in given:
+        return None
+    if isinstance(given, dict) and given.keys() in ({"from", "to", "count"}, {"from", "to", "step"}):
+        if not all(type(value) in (int, float) for value in given.values()):
+            raise BadRequest(form, field="parameters")
+        start, end = given["from"], given["to"]
+        if "count" in given:
+            return [float(value) for value in np.linspace(start, end, requests.count(given, "count", 10_000))]
+        steps = (end - start) / given["step"] if given["step"] else -1.0
+        if not 0 <= steps < 10_000:
+            raise BadRequest(form, field="parameters")
+        return [start + given["step"] * index for index in range(int(steps + 1e-9) + 1)]
+    if not isinstance(given, list) or not given or not all(type(value) in (int, float) for value in given):
+        raise BadRequest(form, field="parameters")
+    return [float(value) for value in given]
+
+
+def _draw(name: str, given: dict[str, Any]) -> Draw:
+    kind = given["distribution"]
+    wanted = DISTRIBUTIONS.get(kind) if isinstance(kind, str) else None
+    numbers: list[Any] = [given.get(key) for key in wanted or ()]
+    if (
+        wanted is None
+        or given.keys() != {"distribution", *wanted}
+        or not all(type(n) in (int, float) for n in numbers)
+    ):
+        forms = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in DISTRIBUTIONS.items())
+        raise BadRequest(f"parameters.{name}: a distribution has these numbers: {forms}", field="parameters")
+    ordered = numbers == sorted(numbers) and numbers[0] < numbers[-1]
+    if (kind in ("uniform", "triangular") and not ordered) or (
+        kind in ("normal", "lognormal") and numbers[1] < 0
+    ):
+        raise BadRequest(f"parameters.{name}: {', '.join(wanted)} do not make a {kind} distribution")
+    return lambda generator, count: np.asarray(getattr(generator, kind)(*numbers, count))
+
+
+def _quantiles(body: dict[str, Any]) -> list[float]:
+    given = body.get("quantiles", list(QUANTILES))
+    if not isinstance(given, list) or not 0 < len(given) <= 100:
+        raise BadRequest("quantiles must be a list of 1 to 100 numbers from 0 to 1", field="quantiles")
+    if not all(type(q) in (int, float) and 0 <= q <= 1 for q in given):
+        raise BadRequest("quantiles must be a list of 1 to 100 numbers from 0 to 1", field="quantiles")
+    return [float(q) for q in given]
