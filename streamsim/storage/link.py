@@ -64,6 +64,9 @@ class Link:
         self._connections = connections
         # Redis-py raises when a pool is exhausted, and in a cluster takes that for a node that has failed.
         self._free = asyncio.Semaphore(connections)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._patience_s = patience_s
         self._client: Redis | RedisCluster | None = None
         self.server: dict[str, Any] = {}
@@ -110,6 +113,10 @@ class Link:
             except (RedisError, RedisClusterException) as error:
                 raise StoreUnavailable(f"Redis: {error}") from error
 
+    async def settle(self) -> None:
+        """Wait until no command is under way."""
+        await self._idle.wait()
+
     async def close(self) -> None:
         if self._client is not None:
             client, self._client = self._client, None
@@ -126,6 +133,16 @@ class Link:
 
     async def command(self, *words: Arg) -> Any:
         """:raises StoreUnavailable: OutcomeUnknown if Redis may have got the command."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._command(words)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _command(self, words: tuple[Arg, ...]) -> Any:
         sent = False
         deadline, pause = time.monotonic() + self._patience_s, 0.01
         while True:
