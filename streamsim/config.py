@@ -193,6 +193,37 @@ class Models:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """Simulations, comparisons and off-policy estimates; they run in processes of their own."""
+
+    workers: int = _option(
+        2, "Processes per server process for jobs, comparisons and replays.", low=1, high=256
+    )
+    requests: int = _option(
+        4, "Processes per server process for simulate requests; beyond it they wait, then 429.", low=1, high=256
+    )
+    nice: int = _option(19, "How far these processes stand back behind live decisions.", low=0, high=19)
+    draws: int = _option(100_000, "Most draws of one simulate request; a job may have more.", low=1)
+    compare_draws: int = _option(
+        2_000_000, "Most draws of one comparison: policies times replications times N.", low=1
+    )
+    request_s: float = _option(60.0, "Longest time that a request may simulate or estimate.", low=0.1)
+    job_draws: int = _option(100_000_000, "Most draws of one job: replications times N.", low=1)
+    job_s: float = _option(21_600.0, "Longest time that a server process works on a job.", low=1)
+    jobs: int = _option(20, "Most unfinished jobs of one user.", low=1)
+    lease_s: float = _option(
+        10.0, "A job that no process has reported on for so long is taken over by another.", low=0.5
+    )
+    log_rows: int = _option(100_000, "Most logged decisions of one off-policy evaluation.", low=1)
+    runs: int = _option(
+        200, "Runs of a policy that estimate a probability which its code does not tell.", low=2, high=100_000
+    )
+    scheduler: str = _option(
+        "", "Dask scheduler for replications, e.g. tcp://host:8786; needs streamsim[dask]. Empty: here."
+    )
+
+
+@dataclass(frozen=True)
 class Compat:
     """Answers as older services gave them."""
 
@@ -214,6 +245,7 @@ class Settings:
     lane: Lane = Lane()
     jobs: Jobs = Jobs()
     models: Models = Models()
+    evaluation: Evaluation = Evaluation()
     compat: Compat = Compat()
 
     def storage_url(self) -> str:

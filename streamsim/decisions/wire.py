@@ -106,8 +106,8 @@ class Draws(msgspec.Struct, array_like=True, gc=False):
     """Some draws of a simulation, in order; with records it may be fewer than were asked for.
 
     `records`: JSON objects of context, action, reward and theta, one a draw. `reward`: sum of all rewards so
-    far; `regret`: sum so far of the expected reward of the best arm less that of the chosen one, NaN where the
-    environment does not declare it; `arms`: how often each was chosen. `theta`: all rows afterwards.
+    far; `regret`: sum so far of the expected reward of the best arm less that of the chosen one, NaN where
+    the environment does not declare it; `arms`: how often each was chosen. `theta`: all rows afterwards.
     `failure`: why the draw after the last of these failed.
     """
 

@@ -8,6 +8,7 @@ stands beside them.
     sessions        _id: id, uid, user, kind, label, epoch, created_ms, expires_ms
     secrets         _id: name, value
     log_<kind>      _id: row id, experiment, position, date_ms, data
+    jobs, job_parts see `mongo_jobs`
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConc
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from streamsim.storage import mongo_runs
+from streamsim.storage import mongo_jobs, mongo_runs
 from streamsim.storage.contract import (
     DuplicateName,
     LogKind,
@@ -32,6 +33,7 @@ from streamsim.storage.contract import (
     StoreUnavailable,
     User,
 )
+from streamsim.storage.mongo_jobs import MongoJobs
 
 DATABASE: Final = "streamsim"
 _DUPLICATE_KEY: Final = 11000
@@ -70,6 +72,7 @@ INDEXES: Final = {
         log_collection(kind): [IndexModel([("experiment", ASCENDING), ("position", DESCENDING)])]
         for kind in get_args(LogKind)
     },
+    **mongo_jobs.INDEXES,
 }
 
 
@@ -93,6 +96,7 @@ class MongoArchive:
         self._url = url
         self._client: Any = None
         self._db: Any = None
+        self.jobs = MongoJobs(lambda: self._db, _reaching)
         self.runs = mongo_runs.MongoRuns(lambda: self._db, _reaching)
         self.version = "?"
 

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from streamsim.storage import sqlite_run_schema
+from streamsim.storage import sqlite_job_schema, sqlite_run_schema
 from streamsim.storage.contract import StoreUnavailable
 
 Synchronous = Literal["FULL", "NORMAL"]
@@ -127,6 +127,7 @@ MIGRATIONS = (
     INSERT INTO pulse VALUES (0);
     """,
     sqlite_run_schema.SCHEMA,
+    sqlite_job_schema.SCHEMA,
 )
 
 

@@ -111,8 +111,9 @@ class Program:
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
         self._session = Session(root, self._theta, self._open)
-        self._kind: Any = bound(self._session, Simulated)
-        self._kind._groups = self._theta.groups
+        kind: Any = bound(self._session, Simulated)
+        kind._groups = self._theta.groups
+        self._kind = kind
         self._seeds = Seeds(load.seed) if load.common else None
         self._group = 1
         self._reward = self._regret = 0.0

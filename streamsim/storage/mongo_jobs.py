@@ -1,0 +1,162 @@
+"""Simulation jobs in MongoDB.
+
+jobs        _id: id, number (order of creation), and the fields of `Job`
+job_parts   _id: "job/number", job, number, data
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from bson import Binary
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from streamsim.storage.job_contract import UNFINISHED, Job, State
+
+INDEXES: Final = {
+    "jobs": [
+        IndexModel([("tenant", ASCENDING), ("experiment", ASCENDING), ("number", DESCENDING)]),
+        IndexModel([("state", ASCENDING), ("number", ASCENDING)]),
+    ],
+    "job_parts": [IndexModel([("job", ASCENDING)])],
+}
+_UNFINISHED: Final = {"$in": list(UNFINISHED)}
+_LARGE: Final = ("spec", "result", "error")
+
+
+class MongoJobs:
+    """A complete `JobStore`.
+
+    :param database: gives the open database; :param reaching: a context that turns outages into
+        StoreUnavailable.
+    """
+
+    def __init__(self, database: Callable[[], Any], reaching: Callable[[], Any]) -> None:
+        self._database = database
+        self._reaching = reaching
+
+    async def create_job(self, job: Job) -> None:
+        document = msgspec.structs.asdict(job)
+        document["_id"] = document.pop("id")
+        for name in _LARGE:
+            document[name] = None if document[name] is None else Binary(document[name])
+        async with self._reaching():
+            counter = await self._database().counters.find_one_and_update(
+                {"_id": "jobs"}, {"$inc": {"value": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+            )
+            await self._database().jobs.insert_one({**document, "number": counter["value"]})
+
+    async def get_job(self, job: str) -> Job | None:
+        async with self._reaching():
+            document = await self._database().jobs.find_one({"_id": job})
+        return None if document is None else _job(document)
+
+    async def list_jobs(self, tenant: str, experiment: str, *, limit: int, before: str = "") -> list[Job]:
+        if limit <= 0:
+            return []
+        query: dict[str, Any] = {"tenant": tenant, "experiment": experiment}
+        async with self._reaching():
+            if before:
+                last = await self._database().jobs.find_one({"_id": before}, {"number": 1})
+                if last is None:
+                    return []
+                query["number"] = {"$lt": last["number"]}
+            hidden = dict.fromkeys(_LARGE, 0)
+            found = self._database().jobs.find(query, hidden).sort("number", DESCENDING).limit(limit)
+            return [_job(document) async for document in found]
+
+    async def count_jobs(self, tenant: str) -> int:
+        async with self._reaching():
+            return int(await self._database().jobs.count_documents({"tenant": tenant, "state": _UNFINISHED}))
+
+    async def claim_job(self, owner: str, now_ms: int, lease_ms: int) -> Job | None:
+        free = [{"state": "waiting"}, {"state": "running", "lease_ms": {"$lte": now_ms}}]
+        change = {
+            "$set": {"state": "running", "owner": owner, "lease_ms": lease_ms, "modified_ms": now_ms},
+            "$inc": {"attempts": 1},
+        }
+        async with self._reaching():
+            document = await self._database().jobs.find_one_and_update(
+                {"$or": free}, change, sort=[("number", ASCENDING)], return_document=ReturnDocument.AFTER
+            )
+        return None if document is None else _job(document)
+
+    async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
+        return await self._set(
+            {"_id": job, "owner": owner, "state": "running"},
+            {"done": done, "modified_ms": now_ms, "lease_ms": lease_ms},
+        )
+
+    async def finish_job(
+        self,
+        job: str,
+        owner: str | None,
+        state: State,
+        now_ms: int,
+        *,
+        result: bytes | None = None,
+        error: bytes | None = None,
+    ) -> bool:
+        query: dict[str, Any] = {"_id": job, "state": _UNFINISHED}
+        if owner is not None:
+            query["owner"] = owner
+        change: dict[str, Any] = {
+            "state": state,
+            "modified_ms": now_ms,
+            "lease_ms": 0,
+            "owner": "",
+            "result": None if result is None else Binary(result),
+            "error": None if error is None else Binary(error),
+        }
+        if state == "done":
+            found = await self.get_job(job)
+            change["done"] = 0 if found is None else found.total
+        if not await self._set(query, change):
+            return False
+        async with self._reaching():
+            await self._database().job_parts.delete_many({"job": job})
+        return True
+
+    async def release_job(self, job: str, owner: str, now_ms: int) -> bool:
+        return await self._set(
+            {"_id": job, "owner": owner, "state": "running"},
+            {"state": "waiting", "owner": "", "lease_ms": 0, "modified_ms": now_ms},
+        )
+
+    async def put_part(self, job: str, number: int, data: bytes) -> None:
+        document = {"_id": f"{job}/{number}", "job": job, "number": number, "data": Binary(data)}
+        async with self._reaching():
+            if await self._database().jobs.find_one({"_id": job, "state": _UNFINISHED}, {"_id": 1}) is None:
+                return
+            try:
+                await self._database().job_parts.insert_one(document)
+            except DuplicateKeyError:
+                return
+
+    async def parts(self, job: str) -> dict[int, bytes]:
+        async with self._reaching():
+            found = self._database().job_parts.find({"job": job})
+            return {document["number"]: bytes(document["data"]) async for document in found}
+
+    async def delete_job(self, tenant: str, job: str) -> bool:
+        async with self._reaching():
+            removed = await self._database().jobs.delete_one({"_id": job, "tenant": tenant})
+            if removed.deleted_count:
+                await self._database().job_parts.delete_many({"job": job})
+        return bool(removed.deleted_count)
+
+    async def _set(self, query: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+        async with self._reaching():
+            result = await self._database().jobs.update_one(query, {"$set": change})
+        return bool(result.matched_count)
+
+
+def _job(document: Mapping[str, Any]) -> Job:
+    fields: dict[str, Any] = {name: document.get(name) for name in Job.__struct_fields__ if name != "id"}
+    for name in _LARGE:
+        fields[name] = None if fields[name] is None else bytes(fields[name])
+    fields["spec"] = fields["spec"] or b""
+    return Job(id=document["_id"], **fields)

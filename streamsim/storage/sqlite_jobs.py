@@ -1,0 +1,115 @@
+"""Simulation jobs in the SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from streamsim.storage.job_contract import Job, State
+from streamsim.storage.sqlite_database import Database
+
+_LISTED = "id, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms"
+_JOB = f"{_LISTED}, spec, result, error"
+_UNFINISHED = "state IN ('waiting', 'running')"
+_OURS = "id = ? AND owner = ? AND state = 'running'"
+
+
+class SQLiteJobs:
+    """A complete `JobStore` on the database of a `SQLiteStore`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def create_job(self, job: Job) -> None:
+        names = [name.strip() for name in _JOB.split(",")]
+        sql = f"INSERT INTO jobs ({_JOB}) VALUES ({', '.join('?' * len(names))})"
+        await self._write(sql, tuple(getattr(job, name) for name in names))
+
+    async def get_job(self, job: str) -> Job | None:
+        rows = await self._read(f"SELECT {_JOB} FROM jobs WHERE id = ?", (job,))
+        return _job(rows[0]) if rows else None
+
+    async def list_jobs(self, tenant: str, experiment: str, *, limit: int, before: str = "") -> list[Job]:
+        sql = (
+            f"SELECT {_LISTED}, x'', NULL, NULL FROM jobs WHERE tenant = ? AND experiment = ?"
+            " AND (? = '' OR num < (SELECT num FROM jobs WHERE id = ?)) ORDER BY num DESC LIMIT max(?, 0)"
+        )
+        return [_job(row) for row in await self._read(sql, (tenant, experiment, before, before, limit))]
+
+    async def count_jobs(self, tenant: str) -> int:
+        rows = await self._read(f"SELECT count(*) FROM jobs WHERE {_UNFINISHED} AND tenant = ?", (tenant,))
+        return int(rows[0][0])
+
+    async def claim_job(self, owner: str, now_ms: int, lease_ms: int) -> Job | None:
+        def work(db: sqlite3.Connection) -> Job | None:
+            found = db.execute(
+                "UPDATE jobs SET state = 'running', owner = ?, lease_ms = ?, modified_ms = ?,"
+                " attempts = attempts + 1 WHERE num = (SELECT num FROM jobs WHERE"
+                f" {_UNFINISHED} AND (state = 'waiting' OR lease_ms <= ?) ORDER BY num LIMIT 1)"
+                f" RETURNING {_JOB}",
+                (owner, lease_ms, now_ms, now_ms),
+            ).fetchall()
+            return _job(found[0]) if found else None
+
+        return await self._db.write(work)
+
+    async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
+        sql = f"UPDATE jobs SET done = ?, modified_ms = ?, lease_ms = ? WHERE {_OURS}"
+        return await self._write(sql, (done, now_ms, lease_ms, job, owner)) > 0
+
+    async def finish_job(
+        self,
+        job: str,
+        owner: str | None,
+        state: State,
+        now_ms: int,
+        *,
+        result: bytes | None = None,
+        error: bytes | None = None,
+    ) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            changed = db.execute(
+                "UPDATE jobs SET state = ?, modified_ms = ?, result = ?, error = ?, lease_ms = 0, owner = '',"
+                " done = CASE ? WHEN 'done' THEN total ELSE done END"
+                f" WHERE id = ? AND {_UNFINISHED} AND (? IS NULL OR owner = ?)",
+                (state, now_ms, result, error, state, job, owner, owner),
+            ).rowcount
+            if changed:
+                db.execute("DELETE FROM job_parts WHERE job = ?", (job,))
+            return changed > 0
+
+        return await self._db.write(work)
+
+    async def release_job(self, job: str, owner: str, now_ms: int) -> bool:
+        sql = f"UPDATE jobs SET state = 'waiting', owner = '', lease_ms = 0, modified_ms = ? WHERE {_OURS}"
+        return await self._write(sql, (now_ms, job, owner)) > 0
+
+    async def put_part(self, job: str, number: int, data: bytes) -> None:
+        sql = (
+            "INSERT INTO job_parts (job, number, data) SELECT ?, ?, ? FROM jobs"
+            f" WHERE id = ? AND {_UNFINISHED} ON CONFLICT DO NOTHING"
+        )
+        await self._write(sql, (job, number, data, job))
+
+    async def parts(self, job: str) -> dict[int, bytes]:
+        return dict(await self._read("SELECT number, data FROM job_parts WHERE job = ?", (job,)))
+
+    async def delete_job(self, tenant: str, job: str) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            changed = db.execute("DELETE FROM jobs WHERE id = ? AND tenant = ?", (job, tenant)).rowcount
+            if changed:
+                db.execute("DELETE FROM job_parts WHERE job = ?", (job,))
+            return changed > 0
+
+        return await self._db.write(work)
+
+    async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return await self._db.read(lambda db: db.execute(sql, parameters).fetchall())
+
+    async def _write(self, sql: str, parameters: Sequence[Any]) -> int:
+        return await self._db.write(lambda db: db.execute(sql, parameters).rowcount)
+
+
+def _job(row: Sequence[Any]) -> Job:
+    return Job(**dict(zip((name.strip() for name in _JOB.split(",")), row, strict=True)))

@@ -1,0 +1,129 @@
+"""Jobs: every backend keeps their records, and gives each to one owner at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamsim.storage.job_contract import Job, JobStore
+
+
+def job(id: str, tenant: str = "ann", experiment: str = "e1", now_ms: int = 1000) -> Job:
+    return Job(
+        id=id,
+        tenant=tenant,
+        experiment=experiment,
+        total=100,
+        created_ms=now_ms,
+        modified_ms=now_ms,
+        spec=b'{"N": 100}',
+    )
+
+
+@pytest.fixture
+def jobs(store: Any) -> JobStore:
+    found: JobStore = store.jobs
+    return found
+
+
+def test_a_job_is_kept_as_it_was_made(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    assert run(jobs.get_job("a")) == job("a")
+    assert run(jobs.get_job("b")) is None
+
+
+def test_the_oldest_waiting_job_is_claimed_and_only_once(jobs: JobStore, run: Any) -> None:
+    for id in ("a", "b"):
+        run(jobs.create_job(job(id)))
+    claimed = [run(jobs.claim_job(owner, 2000, 3000)) for owner in ("p", "q", "r")]
+    assert [(one.id, one.owner, one.attempts) if one else None for one in claimed] == [
+        ("a", "p", 1),
+        ("b", "q", 1),
+        None,
+    ]
+    assert (claimed[0].state, claimed[0].lease_ms, claimed[0].spec) == ("running", 3000, b'{"N": 100}')
+
+
+def test_concurrent_claims_share_out_the_jobs(
+    make_store: Callable[[], Any], run: Any, jobs: JobStore
+) -> None:
+    import asyncio
+
+    other: JobStore = make_store().jobs
+    for number in range(10):
+        run(jobs.create_job(job(f"j{number}")))
+
+    async def claim() -> list[str]:
+        claims = [store.claim_job(f"p{i}", 1, 2**40) for i in range(8) for store in (jobs, other)]
+        return sorted(one.id for one in await asyncio.gather(*claims) if one is not None)
+
+    assert run(claim()) == sorted(f"j{number}" for number in range(10))
+
+
+def test_a_job_whose_lease_ran_out_goes_to_another_owner_with_its_parts(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.put_part("a", 3, b"three"))
+    run(jobs.put_part("a", 3, b"again"))
+    assert run(jobs.report("a", "p", 40, 1500, 2500))
+    assert run(jobs.claim_job("q", 2499, 9000)) is None
+    taken = run(jobs.claim_job("q", 2500, 9000))
+    assert (taken.owner, taken.done, taken.attempts) == ("q", 40, 2)
+    assert run(jobs.parts("a")) == {3: b"three"}
+    # The old owner can no longer say anything about it.
+    assert not run(jobs.report("a", "p", 50, 2600, 9999))
+    assert not run(jobs.finish_job("a", "p", "done", 2600, result=b"{}"))
+    assert run(jobs.get_job("a")).state == "running"
+
+
+def test_a_finished_job_has_its_result_and_no_parts_and_stays_finished(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.put_part("a", 0, b"part"))
+    assert run(jobs.finish_job("a", "p", "done", 1500, result=b'{"x":1}'))
+    found = run(jobs.get_job("a"))
+    assert (found.state, found.result, found.done, found.error) == ("done", b'{"x":1}', 100, None)
+    assert run(jobs.parts("a")) == {}
+    assert not run(jobs.finish_job("a", None, "cancelled", 1600))
+    assert run(jobs.claim_job("q", 99_999, 100_000)) is None
+    run(jobs.put_part("a", 1, b"late"))
+    assert run(jobs.parts("a")) == {}
+
+
+def test_cancelling_takes_a_running_job_from_its_owner(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.report("a", "p", 7, 1100, 2000))
+    assert run(jobs.finish_job("a", None, "cancelled", 1200))
+    assert not run(jobs.report("a", "p", 8, 1300, 2000))
+    assert (run(jobs.get_job("a")).state, run(jobs.get_job("a")).done) == ("cancelled", 7)
+
+
+def test_a_released_job_waits_again(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    run(jobs.claim_job("p", 1000, 9000))
+    assert run(jobs.release_job("a", "p", 1100))
+    assert not run(jobs.release_job("a", "p", 1100))
+    assert run(jobs.claim_job("q", 1200, 9000)).owner == "q"
+
+
+def test_jobs_are_listed_newest_first_by_page_and_only_their_owners(jobs: JobStore, run: Any) -> None:
+    for id in ("a", "b", "c"):
+        run(jobs.create_job(job(id)))
+    run(jobs.create_job(job("x", experiment="e2")))
+    run(jobs.create_job(job("y", tenant="bob")))
+    listed = run(jobs.list_jobs("ann", "e1", limit=2))
+    assert [(one.id, one.spec) for one in listed] == [("c", b""), ("b", b"")]
+    assert [one.id for one in run(jobs.list_jobs("ann", "e1", limit=2, before="b"))] == ["a"]
+    assert run(jobs.count_jobs("ann")) == 4
+    run(jobs.finish_job("a", None, "cancelled", 1))
+    assert run(jobs.count_jobs("ann")) == 3
+
+
+def test_only_its_tenant_deletes_a_job(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    assert not run(jobs.delete_job("bob", "a"))
+    assert run(jobs.delete_job("ann", "a"))
+    assert run(jobs.get_job("a")) is None
