@@ -61,6 +61,7 @@ class ProductionStore:
         self.hit = decisions.hit
         self.clear_hits = decisions.clear_hits
 
+        self.jobs = archive.jobs
         self.secret = archive.secret
         self.create_user = archive.create_user
         self.get_user = archive.get_user
@@ -98,6 +99,7 @@ class ProductionStore:
     async def close(self) -> None:
         """Log rows that MongoDB does not take within seconds stay in Redis for the next process."""
         try:
+            await self._link.settle()
             await self.outbox.stop()
             await self._link.close()
         finally:

@@ -1,4 +1,4 @@
-"""How the production store uses MongoDB: indexes for its queries, acknowledged writes, payloads to the byte."""
+"""How the production store uses MongoDB: indexes, acknowledged writes, payloads to the byte."""
 
 from __future__ import annotations
 
