@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from .backends import pytest_addoption, pytest_generate_tests, shared_storage, storage  # noqa: F401
 from .servers import mongo_server, redis_cluster, redis_server  # noqa: F401
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -1,4 +1,4 @@
-"""A decision service on real parts: a sandbox per session, a new SQLite file per test, a clock to turn."""
+"""A decision service on real parts: a sandbox per module, a new installation per test, a clock to turn."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from streamsim import config
+from streamsim.app import make_store
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.service import Decisions, wall_clock_ms
 from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
-from streamsim.storage.contract import Experiment, LogKind
-from streamsim.storage.sqlite import SQLiteStore
+from streamsim.storage.contract import Experiment, LogKind, Store
+
+from ..backends import Storage
 
 LIMITS = Limits(cpu_ms=300, wall_ms=500, grace_ms=200, memory_bytes=64 << 20)
 
@@ -23,12 +26,12 @@ LIMITS = Limits(cpu_ms=300, wall_ms=500, grace_ms=200, memory_bytes=64 << 20)
 class Bench:
     """Experiments and calls on one installation; `more()` is a second server process on it."""
 
-    def __init__(self, folder: Path, run: Callable[..., Any], sandbox: Sandbox) -> None:
+    def __init__(self, folder: Path, storage: Storage, run: Callable[..., Any], sandbox: Sandbox) -> None:
         self.now_ms = wall_clock_ms()
         self.run = run
         self.sandbox = sandbox
-        self.file = folder / "streamsim.db"
-        self.stores: list[SQLiteStore] = []
+        self.settings = config.load(overrides={"storage.data": str(folder)} | storage)
+        self.stores: list[Store] = []
         self.processes: list[Decisions] = []
         self.refused = 0
         self.decisions = self.more()
@@ -36,7 +39,7 @@ class Bench:
 
     def more(self, ahead_ms: int = 0, **lane: Any) -> Decisions:
         """A server process whose clock is ahead of the others' by so much."""
-        store = SQLiteStore(self.file)
+        store = make_store(self.settings)
         self.run(store.open())
         decisions = Decisions(
             store,
@@ -118,7 +121,7 @@ def sandbox(run: Callable[..., Any]) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, run: Callable[..., Any], sandbox: Sandbox) -> Iterator[Bench]:
-    bench = Bench(tmp_path, run, sandbox)
+def bench(tmp_path: Path, storage: Storage, run: Callable[..., Any], sandbox: Sandbox) -> Iterator[Bench]:
+    bench = Bench(tmp_path, storage, run, sandbox)
     yield bench
     bench.close()

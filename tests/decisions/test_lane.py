@@ -1,4 +1,4 @@
-"""The lane on a real sandbox and a real SQLite file: I1 to I5 within and across processes."""
+"""The lane on a real sandbox and real storage, each backend in turn: I1 to I5 within and across processes."""
 
 from __future__ import annotations
 

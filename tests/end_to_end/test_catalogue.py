@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim import catalogue
+from tests.backends import Storage
 from tests.policies.play import Player, seed
 from tests.support import Client, Server
 
@@ -16,8 +17,8 @@ PIECES = ("get_context", "get_action", "get_reward", "set_reward")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with Server(tmp_path_factory.mktemp("server")) as server:
+def client(tmp_path_factory: pytest.TempPathFactory, shared_storage: Storage) -> Iterator[Client]:
+    with Server(tmp_path_factory.mktemp("server"), settings=shared_storage) as server:
         yield server.admin()
 
 

@@ -1,4 +1,4 @@
-"""Two server processes on one SQLite file, under real load: I1, I2, I5 and I9 as a client sees them."""
+"""Two server processes on one installation, each backend in turn: I1, I2, I5 and I9 as a client sees them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench.load import request
+from tests.backends import Storage
 from tests.support import Client, Server
 
 COUNT = """
@@ -82,8 +83,10 @@ def reward(experiment: str, key: str, **fields: object) -> bytes:
     return request("POST", f"/setreward/{experiment}", body)
 
 
-def test_ten_thousand_rewards_of_64_clients_through_two_processes_lose_no_update(tmp_path: Path) -> None:
-    with Server(tmp_path) as one, Server(tmp_path) as other:
+def test_ten_thousand_rewards_of_64_clients_through_two_processes_lose_no_update(
+    tmp_path: Path, storage: Storage
+) -> None:
+    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
         admin = one.admin()
         experiment, key = create(admin)
         answers: list[tuple[int, Any] | None] = []
@@ -102,8 +105,10 @@ def test_ten_thousand_rewards_of_64_clients_through_two_processes_lose_no_update
         assert admin.get(f"/stats/{experiment}/summary").body["set_reward_calls"] == 10_000
 
 
-def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(tmp_path: Path) -> None:
-    with Server(tmp_path) as one, Server(tmp_path) as other:
+def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
+    tmp_path: Path, storage: Storage
+) -> None:
+    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
         admin = one.admin()
         experiment, key = create(admin)
         answers: list[tuple[int, Any] | None] = []
@@ -131,8 +136,8 @@ def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(tmp_path: P
         assert len(log) == len({row["id"] for row in log}) == count(admin, experiment)
 
 
-def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path) -> None:
-    with Server(tmp_path) as one, Server(tmp_path) as other:
+def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path, storage: Storage) -> None:
+    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
         admin = one.admin()
         experiment, key = create(
             admin, advice_id=True, delta_hours=1, default_reward={"v": 0}, get_action="self.action['a'] = 1"
@@ -153,8 +158,10 @@ def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path
         assert len(rows(admin, experiment)) == 1
 
 
-def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(tmp_path: Path) -> None:
-    settings = {"jobs.interval_ms": 50}
+def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
+    tmp_path: Path, storage: Storage
+) -> None:
+    settings = {"jobs.interval_ms": 50, **storage}
     with Server(tmp_path, settings=settings) as one, Server(tmp_path, settings=settings) as other:
         admin = one.admin()
         experiment, key = create(admin, advice_id=True, delta_hours=0, default_reward={"v": 0})
@@ -171,8 +178,8 @@ def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(tm
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, processes: int) -> None:
-    with Server(tmp_path, processes=processes) as server:
+def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, storage: Storage, processes: int) -> None:
+    with Server(tmp_path, processes=processes, settings=storage) as server:
         admin = server.admin()
         experiment, key = create(admin, set_reward="import time; time.sleep(0.05)" + COUNT)
         answers: list[tuple[int, Any] | None] = []
@@ -187,12 +194,14 @@ def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, processes: int) 
 
         assert asyncio.run(stop()) == 0
         assert [answer[0] for answer in answers if answer is not None] == [200] * 20
-    with Server(tmp_path) as server:
+    with Server(tmp_path, settings=storage) as server:
         assert count(server.admin(), experiment) == 20
 
 
-def test_a_loop_a_memory_hog_and_a_crash_answer_in_time_and_the_next_call_works(tmp_path: Path) -> None:
-    settings = {"sandbox.cpu_ms": 500, "sandbox.wall_ms": 700, "sandbox.grace_ms": 300}
+def test_a_loop_a_memory_hog_and_a_crash_answer_in_time_and_the_next_call_works(
+    tmp_path: Path, storage: Storage
+) -> None:
+    settings = {"sandbox.cpu_ms": 500, "sandbox.wall_ms": 700, "sandbox.grace_ms": 300, **storage}
     code = """
 bad = self.context.get("bad")
 if bad == "loop":

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.backends import Storage
 from tests.support import PASSWORD, Server
 
 README = Path(__file__).parents[2] / "README.md"
@@ -36,9 +37,9 @@ def same(shown: Any, given: Any, name: str = "") -> bool:
     return type(shown) is type(given) and (name in VARIES or shown == given)
 
 
-def test_the_readmes_commands_give_what_it_shows(tmp_path: Path) -> None:
+def test_the_readmes_commands_give_what_it_shows(tmp_path: Path, storage: Storage) -> None:
     pairs = blocks()
-    with Server(tmp_path / "server", environment={"STREAMSIM_ADMIN_PASSWORD": PASSWORD}) as server:
+    with Server(tmp_path / "server", settings=storage) as server:
         script = f"\necho; echo '{MARK}'\n".join(command for command, _ in pairs)
         script = script.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
         script = script.replace("correct-horse", PASSWORD)

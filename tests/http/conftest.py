@@ -1,4 +1,4 @@
-"""The real application, in this process, on a new SQLite file per test and one real sandbox for all."""
+"""The real application in this process, on each backend: a new installation per test, one sandbox for all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from streamsim.config import Settings
 from streamsim.sandbox.pool import Sandbox, SandboxSettings
 from streamsim.services import Services
 
+from ..backends import Storage
 from ..support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
 
 PASSWORD = "a good password"
@@ -130,9 +131,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest) -> Settings:
     """Settings for tests; `@pytest.mark.parametrize("settings", [{...}], indirect=True)` changes some."""
-    overrides = OVERRIDES | {"storage.data": str(tmp_path)} | getattr(request, "param", {})
+    overrides = OVERRIDES | {"storage.data": str(tmp_path)} | storage | getattr(request, "param", {})
     return config.load(overrides=overrides)
 
 
