@@ -1,4 +1,4 @@
-"""The command line: `streamsim serve`, `streamsim user ...`, `streamsim doctor`."""
+"""The command line: `streamsim serve`, `streamsim user ...`, `streamsim model ...`, `streamsim doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from streamsim import config, dates
+from streamsim import config, dates, model_cli
 from streamsim.accounts import Accounts
 from streamsim.app import make_store
 from streamsim.config import ConfigError, Settings
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
+        if options.command == "model":
+            return model_cli.run(options)
         settings = _settings(options)
         if options.command == "serve":
             return serve(settings, options.child)
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
     actions.add_parser("list", parents=[common], help="list users")
 
+    model_cli.add_parser(commands)
     commands.add_parser(
         "doctor", parents=[common], help="say what this machine gives: sandbox, store, versions"
     )
