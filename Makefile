@@ -31,5 +31,8 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench
 
+faults: $(STAMP)
+	STREAMSIM_FAULTS=long $(BIN)/python -m pytest tests/faults
+
 clean:
 	rm -rf $(VENV) build *.egg-info

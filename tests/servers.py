@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pymongo
@@ -23,6 +26,14 @@ from streamsim.storage.production import ProductionStore
 from tests.support import die_with_parent
 
 DEADLINE_S = 30
+T = TypeVar("T")
+# Not the event loop's threads: a server dies with the thread that started it.
+_threads = ThreadPoolExecutor(2)
+
+
+async def aside(function: Callable[..., T], *args: Any) -> T:
+    """Call what blocks, e.g. to start or kill a server, while the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, partial(function, *args))
 
 
 def free_port() -> int:

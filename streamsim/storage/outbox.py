@@ -92,7 +92,7 @@ class Outbox:
                 while self._dirty:
                     await self.flush(self._dirty.popitem()[0])
         except (StoreUnavailable, TimeoutError) as error:
-            log.info("log rows stay in the outbox: %s", error or "MongoDB is slow")
+            log.info("log rows stay in the outbox: %s", str(error) or "MongoDB is slow")
 
     def wake(self, tenant: str) -> None:
         """There are rows in this tenant's outbox."""

@@ -32,7 +32,7 @@ from ..contract.helpers import (
     transaction,
     whole,
 )
-from ..servers import RedisCluster, RedisServer, wait_until
+from ..servers import RedisCluster, RedisServer, aside, wait_until
 from .conftest import Make
 
 
@@ -293,8 +293,8 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
             for _ in range(3):
                 enough.clear()
                 await enough.wait()
-                await asyncio.to_thread(own_redis.kill)
-                await asyncio.to_thread(own_redis.start)
+                await aside(own_redis.kill)
+                await aside(own_redis.start)
 
         await asyncio.gather(disturb(), *(work(worker) for worker in range(4)))
         rows = await store.read_log("e1", "action", limit=999)
@@ -408,9 +408,9 @@ def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make
 
         async def disturb() -> None:
             await enough.wait()
-            await asyncio.to_thread(cluster.nodes[1].kill)
-            await asyncio.to_thread(wait_until, cluster.is_down, "the others see that a node is gone")
-            await asyncio.to_thread(cluster.nodes[1].start)
+            await aside(cluster.nodes[1].kill)
+            await aside(wait_until, cluster.is_down, "the others see that a node is gone")
+            await aside(cluster.nodes[1].start)
 
         await asyncio.gather(disturb(), *map(work, tenants))
         for tenant in tenants:
