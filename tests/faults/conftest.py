@@ -27,6 +27,8 @@ class Installation:
     """What a team would run."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
+        # Until the end: a server dies with the thread that started it.
+        threads = stack.enter_context(ThreadPoolExecutor(PROCESSES))
         self.redis = RedisServer(folder / "redis")
         self.mongo = MongoServer(folder / "mongo")
         for one in (self.redis, self.mongo):
@@ -36,10 +38,8 @@ class Installation:
         self._database = str(settings["storage.mongo"]).rpartition("/")[2]
         self._outbox = Keys(str(settings["storage.redis_prefix"])).of(ADMIN).outbox
         self.servers = [Server(folder / str(n), settings=settings) for n in range(PROCESSES)]
-        with ThreadPoolExecutor() as threads:
-            for server in threads.map(stack.enter_context, self.servers[:1]):
-                self.admin: Client = server.admin()
-            list(threads.map(stack.enter_context, self.servers[1:]))
+        self.admin: Client = stack.enter_context(self.servers[0]).admin()  # the first start makes the account
+        list(threads.map(stack.enter_context, self.servers[1:]))
 
     def load(self, name: str) -> tuple[Load, str]:
         """Clients for a new experiment, and its id."""

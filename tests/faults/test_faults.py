@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ..servers import wait_until
+from ..servers import aside, wait_until
 from ..support import Server
 from .conftest import LONG, Installation
 from .load import Load
@@ -45,8 +45,8 @@ def under_load(installation: Installation, name: str, fault: Fault) -> Load:
 
 async def again(server: Server) -> None:
     """Bring a killed server back."""
-    await asyncio.to_thread(server.kill)  # takes leave of the process
-    await asyncio.to_thread(server.start)
+    await aside(server.kill)  # takes leave of the process
+    await aside(server.start)
 
 
 def only(load: Load, *ends: tuple[int, str]) -> bool:
@@ -88,7 +88,7 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_no_row(installation: In
         mongo.process.send_signal(signal.SIGSTOP)
         try:
             await load.reach(200)
-            await asyncio.to_thread(wait_until, lambda: installation.held() > 0, "a drainer in mid-batch")
+            await aside(wait_until, lambda: installation.held() > 0, "a drainer in mid-batch")
             os.kill(pid(server), signal.SIGKILL)
         finally:
             mongo.process.send_signal(signal.SIGCONT)
@@ -100,9 +100,9 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_no_row(installation: In
 
 def test_a_killed_redis_comes_back_with_all_that_was_acknowledged(installation: Installation) -> None:
     async def fault(load: Load, times: int) -> None:
-        await asyncio.to_thread(installation.redis.kill)
+        await aside(installation.redis.kill)
         await asyncio.sleep(REDIS_AWAY_S)
-        await asyncio.to_thread(installation.redis.start)
+        await aside(installation.redis.start)
 
     load = under_load(installation, "redis", fault)
     # A call waits for Redis up to 5 s, which it does not have to here; those in flight are repeated.
@@ -111,12 +111,12 @@ def test_a_killed_redis_comes_back_with_all_that_was_acknowledged(installation: 
 
 def test_while_mongodb_is_away_every_call_succeeds_and_its_rows_follow(installation: Installation) -> None:
     async def fault(load: Load, times: int) -> None:
-        await asyncio.to_thread(installation.mongo.stop)
+        await aside(installation.mongo.stop)
         await asyncio.sleep(AWAY_S)
         await load.reach(100)
         assert only(load), load.statuses
         assert installation.waiting() > 0
-        await asyncio.to_thread(installation.mongo.start)
+        await aside(installation.mongo.start)
 
     load, experiment = installation.load("mongo")
 
