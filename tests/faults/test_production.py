@@ -1,8 +1,8 @@
 """I1, I2, I5 and I9 on the production store, while one part after the other is killed.
 
 Three server processes, 32 clients that mix getaction, setreward, advice ids and idempotency keys. Every call
-Three server processes, 32 clients that mix getaction, setreward, advice ids and idempotency keys. Each call
-update, one that was not answered has left both or neither.
+carries a tag, so at the end each one is accounted for: an acknowledged call has left one row and one update,
+one that was not answered has left both or neither.
 
 The short form runs every fault once. `STREAMSIM_FAULTS=long` (`make faults`) goes on for ten rounds, with
 MongoDB away for 20 s each time.

@@ -325,6 +325,37 @@ def test_versions_are_not_used_again_after_redis_lost_its_last_commits(
     run(body())
 
 
+def test_what_is_forgotten_or_deleted_leaves_nothing_in_redis(
+    run: Any, store: ProductionStore, redis_server: RedisServer, name: str
+) -> None:
+    async def body() -> None:
+        with redis_server.client() as client:
+            before = set(client.keys(f"*{name}*"))
+        for id in ("e1", "e2"):
+            advices = [advice(f"{n}", id, NOW - HOUR) for n in range(3)]
+            records = [record(f"{n}", expires_ms=NOW - HOUR, experiment=id) for n in range(3)]
+            rows = {row(key=f"{n}", experiment=id): b"{}" for n in range(3)}
+            rewards = [log(id, "reward", id)]
+            await committed(store, id, advices=advices, idempotency=records, writes=rows, logs=rewards)
+            await committed(
+                store, id, redemptions=[redeem("0", experiment=id)], deletes=[whole(experiment=id)]
+            )
+        await store.commit(transaction(redemptions=[redeem("1"), redeem("2", "timeout")]))
+        await store.archive_experiment("ann", "e2", NOW)
+        await store.claim("work", "me", NOW, NOW)
+        assert await store.due_advices(NOW, 9) == []
+        assert await store.forget(NOW, 0, 100) == 12
+        await store.outbox.flush("ann")
+        base = f"{{{name}/ann}}:"
+        with redis_server.client() as client:
+            assert client.ttl(f"{name}:claim:work") > 0
+            tokens = {key for key in client.keys(f"{base}done:*") if client.ttl(key) > 0}
+            after = set(client.keys(f"*{name}*")) - tokens
+        assert after - before == {f"{name}:claim:work", f"{base}meta", f"{base}outbox"}
+
+    run(body())
+
+
 def test_large_groups_and_sets_are_written_read_and_deleted(run: Any, store: ProductionStore) -> None:
     async def body() -> None:
         rows = {row("big", f"k{i % 7}", f"v{i}"): b'{"i":%d}' % i for i in range(20_000)}
