@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import tornado.web
 from tornado.routing import URLSpec
 
-from handlers import admin, core, login, models, ops, scenarios, stats
+from handlers import admin, core, evaluation, login, models, ops, scenarios, stats
 
 Route = tuple[str, type[tornado.web.RequestHandler]]
 
@@ -22,6 +22,7 @@ ROUTES: tuple[Route, ...] = (
     *core.routes,
     *scenarios.routes,
     *stats.routes,
+    *evaluation.routes,
     *admin.routes,
     *login.routes,
     *ops.routes,

@@ -24,6 +24,8 @@ from streamsim.catalogue import Catalogue, entries
 from streamsim.config import Settings
 from streamsim.decisions.batch import HOUR_MS, LaneSettings
 from streamsim.decisions.service import Decisions
+from streamsim.evaluation.service import local
+from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments import Experiments
 from streamsim.jobs import Jobs
 from streamsim.metrics import Metrics
@@ -31,6 +33,7 @@ from streamsim.models.service import serving
 from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.services import Services
 from streamsim.storage.contract import Store
+from streamsim.storage.job_contract import JobStore
 from streamsim.storage.production import ProductionStore
 from streamsim.storage.redis_commit import HighWater
 from streamsim.storage.run_contract import RunStore
@@ -64,6 +67,12 @@ def run_store(store: Store) -> RunStore:
     return runs
 
 
+def job_store(store: Store) -> JobStore:
+    """The part of a backend that keeps simulation jobs."""
+    jobs: JobStore = store.jobs  # type: ignore[attr-defined]
+    return jobs
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
@@ -71,11 +80,13 @@ async def running(
     now_ms: Callable[[], int] = dates.now_ms,
     sandbox: Sandbox | None = None,
     model_sandbox: Sandbox | None = None,
+    batch_sandbox: Sandbox | None = None,
     jobs: bool = True,
 ) -> AsyncIterator[Services]:
     """All services of one server process, opened; closed in reverse order when the context ends.
 
-    :param sandbox: one that is started already, and stays the caller's; likewise that for models.
+    :param sandbox: one that is started already, and stays the caller's; likewise those for models
+        and for simulations.
     :param jobs: whether the background jobs run.
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
@@ -89,6 +100,13 @@ async def running(
             await sandbox.start()
             stack.push_async_callback(sandbox.close)
         metrics = Metrics()
+        limits = Limits(
+            cpu_ms=box.cpu_ms,
+            wall_ms=box.wall_ms,
+            grace_ms=box.grace_ms,
+            memory_bytes=box.memory_bytes,
+            frame_bytes=box.frame_bytes,
+        )
         decisions = Decisions(
             store,
             sandbox,
@@ -98,13 +116,7 @@ async def running(
                 idempotency_ms=settings.lane.idempotency_hours * HOUR_MS,
                 debug=settings.server.debug,
             ),
-            limits=Limits(
-                cpu_ms=box.cpu_ms,
-                wall_ms=box.wall_ms,
-                grace_ms=box.grace_ms,
-                memory_bytes=box.memory_bytes,
-                frame_bytes=box.frame_bytes,
-            ),
+            limits=limits,
             cached_rows=settings.lane.theta_rows,
             now_ms=now_ms,
             observe=metrics.commit,
@@ -117,6 +129,19 @@ async def running(
         models = await stack.enter_async_context(
             serving(settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox)
         )
+        evaluations = local(
+            settings.evaluation,
+            store,
+            job_store(store),
+            experiments,
+            BatchWorkers(
+                settings.evaluation, limits, allow_degraded=box.allow_degraded, sandbox=batch_sandbox
+            ),
+            now_ms,
+        )
+        stack.push_async_callback(evaluations.close)
+        if jobs:
+            evaluations.jobs.start(settings.jobs.interval_ms / 1000)
         services = Services(
             settings=settings,
             store=store,
@@ -129,6 +154,7 @@ async def running(
             models=models.models,
             runs=models.runs,
             scenarios=models.scenarios,
+            evaluations=evaluations,
             sweeps=models.sweeps,
             work=models.work,
         )

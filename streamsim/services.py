@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from streamsim.catalogue import Catalogue
     from streamsim.config import Settings
     from streamsim.decisions.service import Decisions
+    from streamsim.evaluation.service import Evaluations
     from streamsim.experiments import Experiments
     from streamsim.metrics import Metrics
     from streamsim.models.library import Models
@@ -36,6 +37,7 @@ class Services:
     models: Models
     runs: Runs
     scenarios: Scenarios
+    evaluations: Evaluations
     sweeps: Sweeps
     work: Work
     draining: bool = False

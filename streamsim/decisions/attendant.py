@@ -103,7 +103,7 @@ class Attendant:
             raise BatchFailed(TooLarge(f"a call may have at most {limit} bytes in all")) from None
         except WorkerDied as error:
             self.dismiss()
-            raise BatchFailed(_death(error)) from None
+            raise BatchFailed(death(error)) from None
         except BaseException:
             # E.g. the store was not there to answer a question: the exchange is cut off in the middle.
             self.dismiss()
@@ -158,7 +158,7 @@ class Attendant:
         except SandboxUnavailable as error:
             raise BatchFailed(Unavailable(str(error)), everybody=True) from None
         except WorkerDied as error:
-            raise BatchFailed(_death(error), everybody=True) from None
+            raise BatchFailed(death(error), everybody=True) from None
         self._worker = worker
         self.opened = {experiment.id: experiment.revision}
         return worker
@@ -190,7 +190,8 @@ def _answer(rows: ThetaRows) -> Answer:
     return rows.version, [(key, value, data, version) for (key, value), (data, version) in rows.rows.items()]
 
 
-def _death(error: WorkerDied) -> PolicyError:
+def death(error: WorkerDied) -> PolicyError:
+    """The end of a worker as the error of the call that it ended with."""
     if isinstance(error, WorkerTimeout):
         return PolicyTimeout(str(error))
     if isinstance(error, WorkerMemory):

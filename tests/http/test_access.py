@@ -27,6 +27,12 @@ CLASSIFIED = {
     "/stats/{exp_id}/actionlog": ("user", "GET"),
     "/stats/{exp_id}/rewardlog": ("user", "GET"),
     "/stats/{exp_id}/summary": ("user", "GET"),
+    "/stats/{exp_id}/simulationlog": ("user", "GET"),
+    "/eval/compare": ("user", "POST"),
+    "/eval/{exp_id}/simulate": ("user", "GET"),
+    "/eval/{exp_id}/simulations": ("user", "GET POST"),
+    "/eval/{exp_id}/simulations/{job}": ("user", "GET DELETE"),
+    "/eval/{exp_id}/simulations/{job}/events": ("user", "GET"),
     "/exp": ("user", "GET POST"),
     "/exp/defaults": ("user", "GET"),
     "/exp/defaults/{default_id}": ("user", "GET"),
@@ -75,18 +81,21 @@ def test_every_route_is_classified() -> None:
 class Anns:
     """Things of ann's, by the names that they have in templates, and a call on them."""
 
-    def __init__(self, experiment: dict[str, Any], token: dict[str, Any]) -> None:
+    def __init__(self, experiment: dict[str, Any], token: dict[str, Any], job: dict[str, Any]) -> None:
         self.names = {
             "exp_id": experiment["id"],
             "experiment": experiment["id"],
             "token_id": token["id"],
             "default_id": "1",
+            "job": job["id"],
         }
         self.secrets = (experiment["id"], experiment["key"], token["id"], token["token"], "ann's own")
 
     async def call(self, client: Caller, method: str, template: str) -> Any:
         path = re.sub(r"\{(\w+)\}", lambda match: self.names[match[1]], template)
         body = BODIES.get(template, {}) if method in ("POST", "PUT") else None
+        if template == "/eval/compare":
+            body = {"experiments": [self.names["exp_id"]]}
         query = {"key": self.secrets[1]} if template.endswith("resetexperiment") else {}
         if template.startswith(("/getaction", "/setreward")) and method == "GET":
             query = {"key": "wrong", "reward": "1"}
@@ -99,13 +108,15 @@ async def anns_things(ann: Caller) -> Anns:
     await ann.get(f"/setreward/{experiment['id']}", key=experiment["key"], reward=1)
     await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
     token = (await ann.post("/user/token", {"label": "ann's own"})).body
-    return Anns(experiment, token)
+    job = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 10})).body
+    return Anns(experiment, token, job)
 
 
 async def state(ann: Caller, anns: Anns) -> list[Any]:
     """What nobody else may change."""
     id = anns.names["exp_id"]
     paths = ("/exp", f"/exp/{id}", f"/stats/{id}/currenttheta", f"/stats/{id}/summary", "/user/token")
+    paths += (f"/eval/{id}/simulations/{anns.names['job']}",)
     return [(await ann.get(path)).body for path in paths]
 
 

@@ -1,0 +1,234 @@
+"""The evaluation API: simulate, simulation jobs, comparisons, off-policy estimates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+import tornado.iostream
+
+from handlers.base import Access, BaseHandler, error_body
+from handlers.stats import LogHandler
+from streamsim import experiment_fields, values
+from streamsim.errors import BadRequest, StreamsimError
+from streamsim.evaluation import requests
+from streamsim.evaluation.compare import Comparison, to_csv
+from streamsim.evaluation.plots import plot
+from streamsim.evaluation.service import Evaluations
+from streamsim.storage.contract import LogKind
+
+# An answer that is shorter is sent as a whole, so that an error in it still has its status.
+HELD_BYTES = 1 << 20
+MAX_LISTED = 200
+EVENT_S = 0.3
+FORMATS = ("json", "csv", "svg", "png")
+TYPES = {
+    "json": "application/json; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+}
+
+
+class EvaluationHandler(BaseHandler):
+    """What these endpoints share."""
+
+    access: ClassVar[Access] = "user"
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return self.services.evaluations
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A boolean in the query. :raises BadRequest:"""
+        text = self.text_argument(name)
+        return default if text is None else experiment_fields.boolean(text, name)
+
+    def body(self, fields: tuple[str, ...]) -> dict[str, Any]:
+        """The JSON body; an empty one has no fields. :raises BadRequest:"""
+        return self.json_body(fields) if self.request.body else {}
+
+
+class SimulateHandler(EvaluationHandler):
+    """`/eval/{exp_id}/simulate`"""
+
+    async def get(self, exp_id: str) -> None:
+        """Query: N?, log_stats?, verbose?, seed?, theta?. Runs the closed loop on theta of its own.
+
+        A long answer is streamed. If a draw fails after its beginning was sent, `simulate` is "failed", and
+        `error` says why.
+        """
+        for name in self.request.query_arguments:
+            if name not in ("N", "log_stats", "verbose", "seed", "theta"):
+                raise BadRequest(f"there is no parameter {name[:100]}", field=name[:100])
+        draws = requests.draws(self.text_argument("N"), self.evaluations.settings)
+        seed = requests.seed(self.text_argument("seed"))
+        verbose, logged = self.flag("verbose", True), self.flag("log_stats", False)
+        start = requests.start(self.text_argument("theta"))
+        held, size, number, sent = [values.dump({"experiment": exp_id, "seed": seed})[:-1]], 0, 0, False
+        if verbose:
+            held.append(b',"data":{')
+        ending: dict[str, Any] = {"simulate": "success"}
+        theta: list[Any] = []
+        pieces = self.evaluations.simulate(
+            self.user.name, exp_id, draws, seed, start, records=verbose, logged=logged
+        )
+        try:
+            async for some in pieces:
+                theta = some.theta
+                for record in some.records if verbose else ():
+                    held.append(b'%s"%d":%s' % (b"," if number else b"", number, record))
+                    number += 1
+                    size += len(record)
+                if size > HELD_BYTES:
+                    sent = True
+                    self.write(b"".join(held))
+                    await self.flush()
+                    held, size = [], 0
+        except StreamsimError as error:
+            if not sent:
+                raise
+            ending = {"simulate": "failed", **error_body(error)}
+        except tornado.iostream.StreamClosedError:
+            return
+        finally:
+            await pieces.aclose()
+        if verbose:
+            held.append(b"}")
+        else:
+            ending["theta"] = shown_theta(theta)
+        self.finish(b"".join(held) + b"," + values.dump(ending)[1:])
+
+
+class SimulationLogHandler(LogHandler):
+    """`/stats/{exp_id}/simulationlog`"""
+
+    kind: ClassVar[LogKind] = "simulation"
+
+
+class SimulationsHandler(EvaluationHandler):
+    """`/eval/{exp_id}/simulations`"""
+
+    async def get(self, exp_id: str) -> None:
+        """Query: limit?, before?. The experiment's simulation jobs, newest first."""
+        limit = self.integer_argument("limit", MAX_LISTED, 1, MAX_LISTED)
+        before = self.text_argument("before") or ""
+        await self.services.experiments.get(self.user.name, exp_id)
+        jobs = self.evaluations.jobs
+        found = await jobs.page(self.user.name, exp_id, limit=limit, before=before)
+        if len(found) == limit:
+            self.link_next(limit=limit, before=found[-1].id)
+        self.write_json([jobs.shown(job) for job in found])
+
+    async def post(self, exp_id: str) -> None:
+        """Body: N?, replications?, seed?, theta?, points?, action_field?, reward_field?. Answers 202."""
+        body = self.body(requests.JOB_FIELDS)
+        job = await self.evaluations.create_job(self.user.name, exp_id, body)
+        self.set_status(202)
+        self.set_header("Location", f"/eval/{exp_id}/simulations/{job['id']}")
+        self.write_json(job)
+
+
+class SimulationHandler(EvaluationHandler):
+    """`/eval/{exp_id}/simulations/{job}`"""
+
+    async def get(self, exp_id: str, job: str) -> None:
+        """State, progress and, when done, the result."""
+        await self.services.experiments.get(self.user.name, exp_id)
+        jobs = self.evaluations.jobs
+        self.write_json(jobs.shown(await jobs.get(self.user.name, exp_id, job)))
+
+    async def delete(self, exp_id: str, job: str) -> None:
+        """Cancels the job or, when it is finished, removes it."""
+        await self.services.experiments.get(self.user.name, exp_id)
+        end = await self.evaluations.jobs.cancel(self.user.name, exp_id, job)
+        self.write_json({"status": "success", "simulation": end})
+
+
+class SimulationEventsHandler(EvaluationHandler):
+    """`/eval/{exp_id}/simulations/{job}/events`"""
+
+    _gone = False
+
+    def on_connection_close(self) -> None:
+        self._gone = True
+
+    async def get(self, exp_id: str, job: str) -> None:
+        """Server-sent events with state and progress: `progress` at every change, at last `end`."""
+        await self.services.experiments.get(self.user.name, exp_id)
+        jobs = self.evaluations.jobs
+        found = await jobs.get(self.user.name, exp_id, job)
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")
+        told = b""
+        try:
+            while not self._gone and not self.services.draining:
+                shown = jobs.shown(found)
+                event = values.dump({name: shown[name] for name in ("id", "state", "progress")})
+                if event != told:
+                    kind = b"end" if jobs.finished(found) else b"progress"
+                    self.write(b"event: %s\ndata: %s\n\n" % (kind, event))
+                    await self.flush()
+                    told = event
+                if jobs.finished(found):
+                    return
+                await asyncio.sleep(EVENT_S)
+                found = await jobs.get(self.user.name, exp_id, job)
+        except tornado.iostream.StreamClosedError:
+            return
+
+
+class CompareHandler(EvaluationHandler):
+    """`/eval/compare`"""
+
+    async def post(self) -> None:
+        """Body: experiments, environment?, N?, replications?, seed?, theta?, points?, action_field?,
+        reward_field?. JSON, CSV or a plot, as `Accept` or the query's `format` asks.
+        """
+        form = self._format()
+        comparison = await self.evaluations.compare(self.user.name, self.body(requests.COMPARE_FIELDS))
+        self.set_header("Content-Type", TYPES[form])
+        self.set_header("Vary", "Accept")
+        self.finish(await asyncio.to_thread(_WRITERS[form], comparison))
+
+    def _format(self) -> str:
+        """:raises BadRequest: the query asks for another."""
+        asked = self.text_argument("format")
+        if asked is not None:
+            if asked not in FORMATS:
+                raise BadRequest(f"format must be one of {', '.join(FORMATS)}", field="format")
+            return asked
+        accepted = self.request.headers.get("Accept", "")
+        kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
+        by_type = {kind.partition(";")[0]: form for form, kind in TYPES.items()}
+        return next((by_type[kind] for kind in kinds if kind in by_type), "json")
+
+
+_WRITERS: dict[str, Callable[[Comparison], Any]] = {
+    "json": values.dump,
+    "csv": to_csv,
+    "svg": lambda comparison: plot(comparison, "svg"),
+    "png": lambda comparison: plot(comparison, "png"),
+}
+
+
+def shown_theta(rows: list[tuple[str, str, str, str, bytes]]) -> Any:
+    """The rows of the default set as `get_theta()` gives them to policy code."""
+    view = {
+        f"{key}:{value}" if value else key: msgspec.Raw(data)
+        for _, name, key, value, data in rows
+        if name == "_theta"
+    }
+    return view[""] if list(view) == [""] else view
+
+
+routes = [
+    ("/eval/compare", CompareHandler),
+    ("/eval/{exp_id}/simulate", SimulateHandler),
+    ("/eval/{exp_id}/simulations", SimulationsHandler),
+    ("/eval/{exp_id}/simulations/{job}", SimulationHandler),
+    ("/eval/{exp_id}/simulations/{job}/events", SimulationEventsHandler),
+    ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
+]

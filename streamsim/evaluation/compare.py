@@ -1,0 +1,130 @@
+"""Curves of replications as means with intervals, shares of arms, regret, and paired differences."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsim.evaluation.intervals import Band, mean_interval, paired_difference
+from streamsim.evaluation.simulation import Curve, arrays
+
+LEVEL = 0.95
+
+
+class Bands(msgspec.Struct, frozen=True):
+    """A mean and its 95 % interval (Student's t over replications) at each point; null where unknown."""
+
+    mean: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One policy. `reward`: cumulative; `regret`: cumulative, None if the environment does not declare it.
+
+    `arms`: for each arm its share of the decisions since the point before, averaged over replications.
+    """
+
+    reward: Bands
+    regret: Bands | None
+    arms: dict[str, list[float]]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Cumulative reward of `first` less that of `second`, paired by replication."""
+
+    first: str
+    second: str
+    reward: Bands
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies in one environment. `points`: numbers of draws at which everything else is given."""
+
+    points: list[int]
+    replications: int
+    seed: int
+    policies: dict[str, Summary]
+    differences: list[Difference]
+    level: float = LEVEL
+
+
+def compare(
+    points: Sequence[int], curves: Mapping[str, Sequence[Curve]], *, replications: int, seed: int
+) -> Comparison:
+    """:param curves: of each policy, its replications in order of their number."""
+    rewards = {name: arrays(some, "reward") for name, some in curves.items()}
+    return Comparison(
+        points=list(points),
+        replications=replications,
+        seed=seed,
+        policies={name: summary(points, some) for name, some in curves.items()},
+        differences=[
+            Difference(first, second, _bands(paired_difference(rewards[first], rewards[second], LEVEL)))
+            for first, second in itertools.combinations(curves, 2)
+        ],
+    )
+
+
+def summary(points: Sequence[int], curves: Sequence[Curve]) -> Summary:
+    """One policy's replications as a summary."""
+    regret = arrays(curves, "regret")
+    return Summary(
+        _bands(mean_interval(arrays(curves, "reward"), LEVEL)),
+        None if np.isnan(regret).any() else _bands(mean_interval(regret, LEVEL)),
+        _shares(points, curves),
+    )
+
+
+def _shares(points: Sequence[int], curves: Sequence[Curve]) -> dict[str, list[float]]:
+    arms = sorted({arm for curve in curves for counts in curve.arms for arm in counts})
+    gaps = np.diff(points, prepend=0) * len(curves)
+    return {
+        arm: [
+            sum(curve.arms[place].get(arm, 0) for curve in curves) / int(gap)
+            for place, gap in enumerate(gaps)
+        ]
+        for arm in arms
+    }
+
+
+def _bands(band: Band) -> Bands:
+    return Bands(*(_known(figures) for figures in band))
+
+
+def _known(figures: Any) -> list[float | None]:
+    return [float(figure) if math.isfinite(figure) else None for figure in figures]
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line for each policy, figure and point: policy, figure, draws, mean, low, high."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("policy", "figure", "draws", "mean", "low", "high"))
+
+    def add(name: str, figure: str, bands: Bands) -> None:
+        for row in zip(comparison.points, bands.mean, bands.low, bands.high, strict=True):
+            writer.writerow((_cell(name), _cell(figure), *("" if item is None else item for item in row)))
+
+    for name, policy in comparison.policies.items():
+        add(name, "cumulative reward", policy.reward)
+        if policy.regret is not None:
+            add(name, "cumulative regret", policy.regret)
+        for arm, shares in policy.arms.items():
+            for point, share in zip(comparison.points, shares, strict=True):
+                writer.writerow((_cell(name), _cell(f"share of {arm}"), point, share, "", ""))
+    for one in comparison.differences:
+        add(f"{one.first} minus {one.second}", "difference in cumulative reward", one.reward)
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    # A spreadsheet takes a text that begins so for a formula.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

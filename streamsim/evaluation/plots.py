@@ -1,0 +1,124 @@
+"""Plots of comparisons, as SVG or PNG: cumulative reward and, where it is known, regret, with 95 % bands;
+paired differences; the share of each arm over time. Needs matplotlib (the extra `plots`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from streamsim.errors import Unavailable
+from streamsim.evaluation.compare import Bands, Comparison, Summary
+
+Format = Literal["svg", "png"]
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+"""Okabe and Ito's, which people who see colours differently can tell apart."""
+DASHES: Final = ("-", "--", "-.", ":")
+MAX_ARMS: Final = 8
+_WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
+
+
+def plot(comparison: Comparison, kind: Format) -> bytes:
+    """The whole comparison as one picture. :raises Unavailable: matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise Unavailable("plots need matplotlib: install streamsim[plots]") from None
+    policies = comparison.policies
+    with_regret = all(policy.regret is not None for policy in policies.values())
+    panels = 1 + with_regret + bool(comparison.differences) + len(policies)
+    columns = 1 if panels == 1 else 2
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(_WIDTH_IN * columns, _HEIGHT_IN * rows), layout="constrained")
+    canvas = (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
+    axes = iter(figure.subplots(rows, columns, squeeze=False).ravel())
+    runs = f"{comparison.replications} replications, 95 % intervals"
+    if comparison.replications == 1:
+        runs = "1 replication"
+    _lines(
+        next(axes),
+        comparison.points,
+        {name: policy.reward for name, policy in policies.items()},
+        f"Cumulative reward ({runs})",
+        "cumulative reward (sum of rewards)",
+    )
+    if with_regret:
+        _lines(
+            next(axes),
+            comparison.points,
+            {name: policy.regret for name, policy in policies.items() if policy.regret is not None},
+            f"Cumulative regret ({runs})",
+            "cumulative regret (units of reward)",
+        )
+    if comparison.differences:
+        bands = {f"{one.first} − {one.second}": one.reward for one in comparison.differences}
+        panel = next(axes)
+        _lines(panel, comparison.points, bands, f"Paired differences ({runs})", "difference in reward")
+        panel.axhline(0, color="#666666", linewidth=0.8, zorder=1)
+    for name, policy in policies.items():
+        _arms(next(axes), comparison.points, name, policy)
+    for empty in axes:
+        empty.set_axis_off()
+    data = io.BytesIO()
+    if kind == "png":
+        figure.set_dpi(120)
+        canvas.print_png(data)  # type: ignore[union-attr]
+    else:
+        canvas.print_svg(data, metadata={"Date": None})  # type: ignore[union-attr]
+    return data.getvalue()
+
+
+def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: str, label: str) -> None:
+    for place, (name, band) in enumerate(bands.items()):
+        colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+        mean, low, high = (
+            np.array(figures, dtype=np.float64) for figures in (band.mean, band.low, band.high)
+        )
+        axes.plot(points, mean, dash, color=colour, linewidth=1.6, label=_plain(name), zorder=3)
+        axes.fill_between(points, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    _finish(axes, points, title, label)
+
+
+def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary) -> None:
+    """Shares stacked to 1, each over the draws since the point before; the rarest arms as one."""
+    ordered = sorted(policy.arms, key=lambda arm: -sum(policy.arms[arm]))
+    shown = sorted(ordered[:MAX_ARMS]) if len(ordered) <= MAX_ARMS else sorted(ordered[: MAX_ARMS - 1])
+    shares = {arm: np.array(policy.arms[arm]) for arm in shown}
+    if len(ordered) > len(shown):
+        rest = np.sum([policy.arms[arm] for arm in ordered if arm not in shares], axis=0)
+        shares[f"{len(ordered) - len(shown)} others"] = rest
+    edges = np.concatenate(([0], points))
+    stacked = [np.append(share[:1], share) for share in shares.values()]
+    axes.stackplot(
+        edges,
+        stacked,
+        step="pre",
+        labels=[_plain(arm) for arm in shares],
+        colors=[COLOURS[place % len(COLOURS)] for place in range(len(shares))],
+        alpha=0.85,
+        linewidth=0,
+    )
+    axes.set_ylim(0, 1)
+    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions")
+
+
+def _finish(axes: Any, points: Sequence[int], title: str, label: str) -> None:
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("decisions (draws)")
+    axes.set_ylabel(label)
+    axes.set_xlim(0, points[-1])
+    axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="best", fontsize=9, framealpha=0.9)
+
+
+def _plain(text: str) -> str:
+    """A user's text as it is: no mathematics between dollars, no label hidden by an underscore."""
+    text = (text if len(text) <= 40 else f"{text[:39]}…").replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

@@ -1,0 +1,109 @@
+"""Where replications run: in processes of this server, or on a Dask cluster. The numbers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from streamsim.decisions.wire import Opened, SimulationLoad
+from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
+from streamsim.evaluation.workers import BatchWorkers, Lane
+from streamsim.storage.contract import Experiment, Scope, Store
+
+
+def _nothing(draws: int) -> None:
+    """Progress that nobody asks for."""
+
+
+class Nest:
+    """Nested experiments of one tenant, each as it was when it was first asked for.
+
+    :param current: they start from copies of their live theta, not from nothing.
+    """
+
+    def __init__(self, store: Store, tenant: str, *, current: bool) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._current = current
+        self.known: dict[str, Nested] = {}
+
+    async def __call__(self, experiment: str) -> Nested:
+        found = self.known.get(experiment)
+        if found is None:
+            one = await self._store.get_experiment(experiment)
+            if one is None or one.archived or one.tenant != self._tenant:
+                found = Opened(f"there is no experiment {experiment[:64]!r}"), []
+            else:
+                rows = await theta_rows(self._store, one.id) if self._current else []
+                found = Opened("", one.code, properties_of(one)), rows
+            self.known[experiment] = found
+        return found
+
+
+def properties_of(experiment: Experiment) -> dict[str, Any]:
+    """The properties that policy code sees."""
+    return experiment.properties | {"name": experiment.name}
+
+
+async def theta_rows(store: Store, experiment: str) -> list[tuple[str, str, str, str, bytes]]:
+    """A copy of all live theta of an experiment, each named set as of one moment."""
+    rows = []
+    for name in await store.theta_names(experiment):
+        found = await store.read_theta(Scope(experiment, name, None, None))
+        rows += [(experiment, name, key, value, data) for (key, value), (data, _) in found.rows.items()]
+    return rows
+
+
+class Pool(Protocol):
+    """Runs replications; as many at once as it likes."""
+
+    async def replicate(
+        self,
+        load: SimulationLoad,
+        nest: Nest,
+        points: Sequence[int],
+        *,
+        identity: str,
+        progress: Callable[[int], None] = _nothing,
+    ) -> Curve:
+        """The curve of one replication. :param progress: told how many more draws are done.
+
+        :raises StreamsimError: the code failed, or there is no process to run it.
+        """
+
+    @property
+    def at_once(self) -> int:
+        """How many it takes on together."""
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class LocalPool:
+    """Replications in sandboxed processes of this server."""
+
+    def __init__(self, workers: BatchWorkers, lane: Lane = "batch") -> None:
+        self._workers = workers
+        self._lane = lane
+
+    async def replicate(
+        self,
+        load: SimulationLoad,
+        nest: Nest,
+        points: Sequence[int],
+        *,
+        identity: str,
+        progress: Callable[[int], None] = _nothing,
+    ) -> Curve:
+        """As `Pool.replicate`."""
+        find: Find = nest
+        async with self._workers.one("simulate", load, identity=identity, lane=self._lane) as worker:
+            return await replicate(Player(worker, find), points, progress)
+
+    @property
+    def at_once(self) -> int:
+        """As `Pool.at_once`."""
+        return self._workers.settings.workers
+
+    async def close(self) -> None:
+        """Nothing to do: the processes end with `BatchWorkers`."""

@@ -1,0 +1,220 @@
+"""What the evaluation API calls."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from streamsim import values
+from streamsim.config import Evaluation
+from streamsim.decisions.wire import Draws, SimulationLoad
+from streamsim.errors import BadRequest, Conflict
+from streamsim.evaluation import requests
+from streamsim.evaluation.compare import Comparison, compare
+from streamsim.evaluation.jobs import Jobs, together
+from streamsim.evaluation.pools import LocalPool, Nest, Pool, properties_of, theta_rows
+from streamsim.evaluation.requests import Replications
+from streamsim.evaluation.simulation import (
+    Curve,
+    Player,
+    Start,
+    points_of,
+    replication_seed,
+    with_seed,
+)
+from streamsim.evaluation.workers import BatchWorkers
+from streamsim.experiments import Experiments
+from streamsim.storage.contract import Experiment, LogRow, Stale, Store, Transaction
+from streamsim.storage.job_contract import JobStore
+
+_LOG_AT_ONCE = 200
+_EDITS = 16
+
+
+class Evaluations:
+    """Simulations, comparisons and jobs, of all tenants; every method takes the tenant that asks."""
+
+    def __init__(
+        self,
+        settings: Evaluation,
+        store: Store,
+        jobs: JobStore,
+        experiments: Experiments,
+        workers: BatchWorkers,
+        pool: Pool,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.experiments = experiments
+        self.workers = workers
+        self.jobs = Jobs(store, jobs, pool, settings, now_ms)
+        self._pool = pool
+        self._now_ms = now_ms
+
+    async def close(self) -> None:
+        """End what runs; jobs are let go of."""
+        await self.jobs.close()
+        await self._pool.close()
+        await self.workers.close()
+
+    async def simulate(
+        self,
+        tenant: str,
+        experiment: str,
+        draws: int,
+        seed: int,
+        theta: Start,
+        *,
+        records: bool,
+        logged: bool,
+    ) -> AsyncGenerator[Draws, None]:
+        """Draws in order, some at a time; the last ones have the final theta.
+
+        :param records: whether to give, and :param logged: whether to log, what happened in each.
+        :raises Unauthorized: :raises Broken: :raises BadRequest: it takes too long.
+        """
+        found = await self.experiments.get(tenant, experiment)
+        load = msgspec.structs.replace(await self.load(found, theta), seed=seed)
+        nest = Nest(self.store, tenant, current=theta == "current")
+        name, number = secrets.token_hex(8), 0
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.request_s
+        identity = f"{tenant}/{experiment}"
+        async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
+            async for some in Player(worker, nest).play(draws, records=records or logged, theta=True):
+                if logged:
+                    await self._log(found, name, number, some.records)
+                number += some.draws
+                yield some
+                if number < draws and loop.time() > deadline:
+                    raise self._too_long()
+
+    async def load(self, experiment: Experiment, theta: Start) -> SimulationLoad:
+        """What a simulation of an experiment starts from, without seed."""
+        rows = await theta_rows(self.store, experiment.id) if theta == "current" else []
+        return SimulationLoad(experiment.id, experiment.code, properties_of(experiment), 0, rows)
+
+    async def create_job(self, tenant: str, experiment: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A new job, as clients see it. :raises BadRequest: :raises Unauthorized: :raises TooManyRequests:"""
+        found = await self.experiments.get(tenant, experiment)
+        request = requests.replications(body, self.settings.job_draws, "evaluation.job_draws")
+        load = msgspec.structs.replace(
+            await self.load(found, request.theta),
+            action_field=request.action_field,
+            reward_field=request.reward_field,
+        )
+        return self.jobs.shown(await self.jobs.create(found, load, request))
+
+    async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:
+        """Several experiments in one environment, on common random numbers.
+
+        :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
+        """
+        ids, environment = requests.experiments(body)
+        request = requests.replications(
+            body, self.settings.compare_draws, "evaluation.compare_draws", policies=len(ids)
+        )
+        found = [await self.experiments.get(tenant, one) for one in ids]
+        world = await self.experiments.get(tenant, environment)
+        loads = {one.name: await self._compared(one, world, request) for one in found}
+        async with self.in_time():
+            curves = await replicated(
+                self._pool,
+                loads,
+                Nest(self.store, tenant, current=request.theta == "current"),
+                request,
+                identity=f"{tenant}/compare",
+            )
+        points = points_of(request.draws, request.points)
+        return compare(points, curves, replications=request.replications, seed=request.seed)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Whatever a request computes. :raises BadRequest: it takes longer than the settings allow."""
+        try:
+            async with asyncio.timeout(self.settings.request_s):
+                yield
+        except TimeoutError:
+            raise self._too_long() from None
+
+    async def _compared(self, one: Experiment, world: Experiment, request: Replications) -> SimulationLoad:
+        own = one.id == world.id
+        return msgspec.structs.replace(
+            await self.load(one, request.theta),
+            common=True,
+            environment=None if own else (world.id, world.code, properties_of(world)),
+            action_field=request.action_field,
+            reward_field=request.reward_field,
+        )
+
+    def _too_long(self) -> BadRequest:
+        return BadRequest(
+            f"this takes longer than {self.settings.request_s:g} s (evaluation.request_s): ask for fewer "
+            "draws, or make a simulation job",
+            field="N",
+        )
+
+    async def _log(self, experiment: Experiment, name: str, first: int, records: list[bytes]) -> None:
+        rows = []
+        for number, record in enumerate(records, first):
+            data = values.dump({"simulation": name, "draw": number})[:-1] + b"," + record[1:]
+            rows.append(LogRow(experiment.id, "simulation", f"{name}-{number}", self._now_ms(), data))
+        for start in range(0, len(rows), _LOG_AT_ONCE):
+            await self._append(experiment, rows[start : start + _LOG_AT_ONCE])
+
+    async def _append(self, experiment: Experiment, rows: list[LogRow]) -> None:
+        for _ in range(_EDITS):
+            now = await self.experiments.get(experiment.tenant, experiment.id)
+            transaction = Transaction(now.tenant, {now.id: now.revision}, logs=rows)
+            if not isinstance(await self.store.commit(transaction), Stale):
+                return
+        raise Conflict("the experiment is being edited by others; try again")
+
+
+async def replicated(
+    pool: Pool,
+    loads: dict[str, SimulationLoad],
+    nest: Nest,
+    request: Replications,
+    *,
+    identity: str,
+    progress: Callable[[int], None] = lambda draws: None,
+) -> dict[str, list[Curve]]:
+    """All replications of all simulations, by name, in order of their number."""
+    points = points_of(request.draws, request.points)
+    work = [(name, number) for number in range(request.replications) for name in loads]
+    missing = iter(work)
+    curves: dict[tuple[str, int], Curve] = {}
+
+    async def some() -> None:
+        for name, number in missing:
+            load = with_seed(loads[name], replication_seed(request.seed, number))
+            curves[name, number] = await pool.replicate(
+                load, nest, points, identity=identity, progress=progress
+            )
+
+    await together(some() for _ in range(min(pool.at_once, len(work))))
+    return {name: [curves[name, number] for number in range(request.replications)] for name in loads}
+
+
+def local(
+    settings: Evaluation,
+    store: Store,
+    jobs: JobStore,
+    experiments: Experiments,
+    workers: BatchWorkers,
+    now_ms: Callable[[], int],
+) -> Evaluations:
+    """Evaluations of one server process."""
+    pool: Pool = LocalPool(workers)
+    if settings.scheduler:
+        from streamsim.evaluation.dask_pool import DaskPool
+
+        pool = DaskPool(settings, workers.limits, allow_degraded=workers.allow_degraded)
+    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)

@@ -1,0 +1,120 @@
+"""Processes for simulations and replays, apart from those of live decisions and behind them in priority."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from streamsim.config import Evaluation
+from streamsim.decisions.attendant import death
+from streamsim.decisions.transaction import policy_error
+from streamsim.errors import TooManyRequests, Unavailable
+from streamsim.sandbox.pool import (
+    Limits,
+    ProgramFailed,
+    Sandbox,
+    SandboxSettings,
+    SandboxUnavailable,
+    Worker,
+    WorkerDied,
+)
+
+log = logging.getLogger(__name__)
+
+Lane = Literal["request", "batch"]
+_WAITING = 16
+
+
+class BatchWorkers:
+    """The processes of one server process. The first use starts a zygote of their own.
+
+    A simulate request takes one of `settings.requests`, everything else one of `settings.workers`, so that
+    neither waits for the other.
+
+    :param limits: of one call of policy code, as for live decisions.
+    :param sandbox: one that is started already, and stays the caller's.
+    """
+
+    def __init__(
+        self,
+        settings: Evaluation,
+        limits: Limits,
+        *,
+        allow_degraded: bool = False,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        self.settings = settings
+        self.limits = limits
+        self.allow_degraded = allow_degraded
+        self._borrowed = sandbox is not None
+        most = settings.workers + settings.requests
+        self._sandbox = sandbox or Sandbox(SandboxSettings(workers=most, allow_degraded=allow_degraded))
+        self._started: asyncio.Task[None] | None = None
+        self._turns = {
+            "request": asyncio.Semaphore(settings.requests),
+            "batch": asyncio.Semaphore(settings.workers),
+        }
+        self._waiting = 0
+
+    async def close(self) -> None:
+        """End all processes."""
+        if self._started is not None:
+            self._started.cancel()
+            await asyncio.wait([self._started])
+            await self._sandbox.close()
+
+    @asynccontextmanager
+    async def one(
+        self, program: str, load: object, *, identity: str, lane: Lane = "batch"
+    ) -> AsyncIterator[Worker]:
+        """A process that has loaded a program, for the length of the context.
+
+        :raises TooManyRequests: too many requests wait for one. :raises Unavailable: the sandbox is away.
+        :raises PolicyError: the code does not compile, or, inside the context, its worker failed.
+        """
+        if lane == "request" and self._turns[lane].locked() and self._waiting >= _WAITING:
+            raise TooManyRequests("too many simulations wait; try again soon, or make a simulation job")
+        self._waiting += lane == "request"
+        try:
+            await self._turns[lane].acquire()
+        finally:
+            self._waiting -= lane == "request"
+        worker: Worker | None = None
+        try:
+            await self._start()
+            worker = await self._sandbox.spawn(program, load, self.limits, identity=identity)
+            stand_back(worker, self.settings.nice)
+            yield worker
+        except ProgramFailed as error:
+            raise policy_error(error.failure) from None
+        except SandboxUnavailable as error:
+            raise Unavailable(str(error)) from None
+        except WorkerDied as error:
+            raise death(error) from None
+        finally:
+            if worker is not None:
+                worker.kill()
+            self._turns[lane].release()
+
+    async def _start(self) -> None:
+        if self._borrowed:
+            return
+        if self._started is None or (self._started.done() and self._started.exception() is not None):
+            self._started = asyncio.get_running_loop().create_task(self._sandbox.start())
+        await asyncio.shield(self._started)
+
+
+def stand_back(worker: Worker, nice: int) -> None:
+    """Lower a worker's priority, where the machine lets this process do so."""
+    if not worker.pid:
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, worker.pid, nice)
+    except ProcessLookupError:
+        pass  # it ended, which its next exchange tells
+    except PermissionError:
+        log.warning("simulations run at the priority of live decisions: this process may not lower it")
