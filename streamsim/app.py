@@ -21,7 +21,7 @@ from handlers.routes import ROUTES, compiled
 from streamsim import dates
 from streamsim.accounts import Accounts
 from streamsim.catalogue import Catalogue, entries
-from streamsim.config import Settings
+from streamsim.config import ConfigError, Settings
 from streamsim.decisions.batch import HOUR_MS, LaneSettings
 from streamsim.decisions.service import Decisions
 from streamsim.evaluation.service import local
@@ -30,6 +30,7 @@ from streamsim.experiments import Experiments
 from streamsim.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.service import serving
+from streamsim.sandbox.namespaces import exposed
 from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.services import Services
 from streamsim.storage.contract import Store
@@ -57,6 +58,10 @@ def make_store(settings: Settings) -> Store:
             storage.redis, storage.mongo, prefix=storage.redis_prefix, high_water=high_water
         )
     path = Path(settings.storage_url().removeprefix("sqlite:///"))
+    if exposed(str(path)):
+        raise ConfigError(
+            f"{path}: policy code could read it; keep it out of the folders of Python's libraries"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
 

@@ -17,6 +17,7 @@ from streamsim import config, dates, model_cli
 from streamsim.accounts import Accounts
 from streamsim.app import make_store
 from streamsim.config import ConfigError, Settings
+from streamsim.sandbox.namespaces import exposed
 from streamsim.doctor import examine
 from streamsim.errors import StreamsimError, Unavailable
 from streamsim.experiments import Experiments
@@ -102,6 +103,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         "server.processes": getattr(options, "processes", None),
     }
     file = options.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+    if file is not None and exposed(str(file)):
+        raise ConfigError(
+            f"{file}: policy code could read it; keep it out of the folders of Python's libraries"
+        )
     return config.load(file, os.environ, {name: value for name, value in given.items() if value is not None})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,3 +151,13 @@ def test_installed_command_tells_its_version() -> None:
     script = Path(sys.executable).with_name("streamsim")
     out = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
     assert out.startswith("streamsim 0.")
+
+
+@pytest.mark.parametrize("given", ["--data", "--config"])
+def test_nothing_is_kept_where_policy_code_could_read_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    folder = Path(sysconfig.get_path("purelib")) / f"streamsim-test-{tmp_path.name}"
+    assert main(["user", "list", given, str(folder)]) == EXIT_REFUSED
+    assert "policy code could read it" in capsys.readouterr().err
+    assert not folder.exists()
