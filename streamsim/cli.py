@@ -17,10 +17,10 @@ from streamsim import config, dates, model_cli
 from streamsim.accounts import Accounts
 from streamsim.app import make_store
 from streamsim.config import ConfigError, Settings
-from streamsim.sandbox.namespaces import exposed
 from streamsim.doctor import examine
 from streamsim.errors import StreamsimError, Unavailable
 from streamsim.experiments import Experiments
+from streamsim.sandbox.namespaces import exposed
 from streamsim.serve import EXIT_REFUSED, CannotServe, serve
 from streamsim.storage.contract import StoreUnavailable
 
