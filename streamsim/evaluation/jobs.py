@@ -202,7 +202,7 @@ class Jobs:
         try:
             async with asyncio.timeout(self._settings.job_s):
                 while not working.done():
-                    await asyncio.wait([working], timeout=min(1.0, self._settings.lease_s / 3))
+                    await asyncio.wait([working], timeout=min(0.5, self._settings.lease_s / 3))
                     now_ms = self._now_ms()
                     if not await self._jobs.report(
                         job.id, self._owner, done.value, now_ms, now_ms + self._lease_ms
