@@ -125,6 +125,13 @@ class Runs:
             raise NotFound(UNKNOWN)
         return found
 
+    async def look(self, tenant: str, run: str) -> Run:
+        """The run, for a request that goes on to write to it, which is the access. :raises NotFound:"""
+        found = await self.store.get_run(run, self._now_ms())
+        if found is None or found.tenant != tenant:
+            raise NotFound(UNKNOWN)
+        return found
+
     async def delete(self, tenant: str, run: str) -> None:
         """Remove a run. :raises NotFound:"""
         async with self._alone(run):

@@ -318,7 +318,7 @@ class Scenarios:
                 raise BadRequest("expecting settings to be set", field="settings")
             flat = requests.flag(body, "flatResults")
             if body["settings"]:
-                run = await self._instance(tenant, instance)
+                run = await self._runs.look(tenant, instance)
                 known = await self.known(tenant, run.models)
                 checked = requests.settings(body["settings"], known.scenarios)
                 entry["settings"] = msgspec.to_builtins(checked)

@@ -1,8 +1,8 @@
 """Models and runs in MongoDB. Every change that has to be atomic is one update of one document.
 
-    runs            _id: id, the fields of `Run`; tail: entries from position `tail_at` on; m: metadata and
-                    v: recorded variables, both by name, as what is compared; index: the same variables as a
-                    list, for the index that filters need
+    runs            _id: id, the fields of `Run`; tail: entries from position `tail_at` on; live_until: its
+                    expiry, or a date that never comes; m: metadata and v: recorded variables, both by name,
+                    as what is compared; index: the same variables as a list, for the index of filters
     run_chunks      _id: run/position, run, at: position of its first entry, entries: older parts of journals
     models          _id: tenant/name, tenant, name, version, deleted, order
     model_versions  _id: tenant/name/version, the fields of `Model`
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 from bson import Binary
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.run_contract import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
@@ -40,6 +40,7 @@ INDEXES: Final = {
 }
 CLAIM_MS: Final = 60_000
 """A claim on a manager's name is left alone for so long: its model may be about to be stored."""
+FOREVER: Final = 2**62
 _WITHOUT: Final = {"tail": 0, "v": 0, "index": 0}
 _OPERATORS: Final = {"=": "$eq", "!=": "$ne", "<": "$lt", ">": "$gt", "<=": "$lte", ">=": "$gte"}
 
@@ -190,14 +191,14 @@ class MongoRuns:
     async def append(self, change: Append) -> Run | None:
         async with self._reaching():
             condition = {"_id": change.run, "length": change.expected, **_live(change.now_ms)}
-            before = await self._db.runs.find_one(condition, {"idle_ms": 1, "index": 1})
+            before = await self._db.runs.find_one(condition, {"v": 0})
             if before is None:
                 return None
             idle_ms = before["idle_ms"]
             fields: dict[str, Any] = {
                 "length": change.expected + len(change.entries),
                 "modified_ms": change.now_ms,
-                "expires_ms": change.now_ms + idle_ms if idle_ms else 0,
+                **_expiry(change.now_ms + idle_ms if idle_ms else 0),
             }
             if change.metadata is not None:
                 fields |= {"metadata": Binary(change.metadata), "m": _flat(change.metadata)}
@@ -215,15 +216,15 @@ class MongoRuns:
                 update: dict[str, Any] = {"$set": fields}
             else:
                 update = {"$set": fields, "$push": {"tail": {"$each": entries}}}
-            found = await self._db.runs.find_one_and_update(
-                condition, update, projection={"v": 0, "index": 0}, return_document=ReturnDocument.AFTER
-            )
-            if found is None:
+            if not (await self._db.runs.update_one(condition, update)).modified_count:
                 return None
+            found = {**before, **fields}
             if change.restart:
                 await self._db.run_chunks.delete_many({"run": change.run, "at": {"$lt": change.expected}})
-            elif len(found["tail"]) > TAIL:
-                await self._spill(found)
+            else:
+                found["tail"] = [*before["tail"], *entries]
+                if len(found["tail"]) > TAIL:
+                    await self._spill(found)
             return _to_run(found)
 
     async def _spill(self, found: dict[str, Any]) -> None:
@@ -242,12 +243,10 @@ class MongoRuns:
             found = await self._db.runs.find_one(condition, _WITHOUT)
             if found is None or not found["idle_ms"]:
                 return _to_run(found)
-            update = {"$set": {"expires_ms": now_ms + found["idle_ms"]}}
-            return _to_run(
-                await self._db.runs.find_one_and_update(
-                    condition, update, projection=_WITHOUT, return_document=ReturnDocument.AFTER
-                )
-            )
+            moved = _expiry(now_ms + found["idle_ms"])
+            if not (await self._db.runs.update_one(condition, {"$set": moved})).matched_count:
+                return None
+            return _to_run({**found, **moved})
 
     async def delete_runs(self, runs: Sequence[str]) -> int:
         async with self._reaching():
@@ -310,7 +309,11 @@ class MongoRuns:
 
 
 def _live(now_ms: int) -> dict[str, Any]:
-    return {"$or": [{"expires_ms": 0}, {"expires_ms": {"$gt": now_ms}}]}
+    return {"live_until": {"$gt": now_ms}}
+
+
+def _expiry(expires_ms: int) -> dict[str, int]:
+    return {"expires_ms": expires_ms, "live_until": expires_ms or FOREVER}
 
 
 def _hex(name: str) -> str:
@@ -369,6 +372,7 @@ def _run_document(run: Run) -> dict[str, Any]:
     fields = msgspec.structs.asdict(run)
     document = {"_id": fields.pop("id"), **fields, "metadata": Binary(run.metadata), "m": _flat(run.metadata)}
     document["models"] = Binary(msgspec.json.encode(run.models))
+    document |= _expiry(run.expires_ms)
     return {**document, "v": {}, "index": [], "tail": [], "tail_at": run.base}
 
 

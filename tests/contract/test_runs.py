@@ -152,6 +152,22 @@ def test_expiry_moves_with_every_access(runs: RunStore, run: Any) -> None:
     run(scenario())
 
 
+def test_changes_of_one_run_leave_the_others_alone(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        ids = ["r1", "r2", "r3"]
+        await runs.create_runs([a_run(id, expires_ms=NOW + HOUR, idle_ms=HOUR) for id in ids])
+        for step, id in enumerate(ids):
+            await runs.append(Append(id, 0, NOW + step, [id.encode()], restart=True, metadata=b'{"a": 1.5}'))
+            await runs.touch(id, NOW + step)
+        for step, id in enumerate(ids):
+            found = await runs.get_run(id, NOW)
+            assert found is not None
+            assert (found.length, found.expires_ms) == (1, NOW + step + HOUR)
+            assert await runs.entries(id, 0) == [id.encode()]
+
+    run(scenario())
+
+
 def test_recorded_variables_last_one_wins(runs: RunStore, run: Any) -> None:
     async def scenario() -> None:
         await runs.create_runs([a_run(), a_run("r2")])
