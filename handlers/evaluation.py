@@ -13,7 +13,7 @@ from handlers.base import Access, BaseHandler, error_body
 from handlers.stats import LogHandler
 from streamsim import experiment_fields, values
 from streamsim.errors import BadRequest, StreamsimError
-from streamsim.evaluation import requests
+from streamsim.evaluation import offline, requests
 from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.plots import plot
 from streamsim.evaluation.service import Evaluations
@@ -23,6 +23,12 @@ from streamsim.storage.contract import LogKind
 HELD_BYTES = 1 << 20
 MAX_LISTED = 200
 EVENT_S = 0.3
+LOG_TYPES = {
+    "text/csv": "csv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    "application/json-lines": "jsonl",
+}
 FORMATS = ("json", "csv", "svg", "png")
 TYPES = {
     "json": "application/json; charset=utf-8",
@@ -214,6 +220,37 @@ _WRITERS: dict[str, Callable[[Comparison], Any]] = {
 }
 
 
+class OffPolicyHandler(EvaluationHandler):
+    """`/eval/{exp_id}/offpolicy`"""
+
+    async def post(self, exp_id: str) -> None:
+        """Body: candidate, estimators?, theta?, seed?, runs?, rows?, log?, format?, action_field?,
+        reward_field?.
+
+        Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
+        fields in the query.
+        """
+        self.write_json(await self.services.offline.evaluate(self.user.name, exp_id, self._fields()))
+
+    def _fields(self) -> dict[str, Any]:
+        form = LOG_TYPES.get(self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower())
+        if form is None:
+            return self.body(offline.FIELDS)
+        try:
+            fields: dict[str, Any] = {"log": self.request.body.decode("utf-8-sig"), "format": form}
+        except UnicodeDecodeError:
+            raise BadRequest("log is not UTF-8 text", field="log") from None
+        for name in self.request.query_arguments:
+            if name not in offline.FIELDS or name in ("log", "format"):
+                raise BadRequest(f"there is no parameter {name[:100]}", field=name[:100])
+            fields[name] = self.text_argument(name)
+        if "candidate" in fields:
+            fields["candidate"] = {"experiment": fields["candidate"]}
+        if "estimators" in fields:
+            fields["estimators"] = fields["estimators"].split(",")
+        return fields
+
+
 def shown_theta(rows: list[tuple[str, str, str, str, bytes]]) -> Any:
     """The rows of the default set as `get_theta()` gives them to policy code."""
     view = {
@@ -230,5 +267,6 @@ routes = [
     ("/eval/{exp_id}/simulations", SimulationsHandler),
     ("/eval/{exp_id}/simulations/{job}", SimulationHandler),
     ("/eval/{exp_id}/simulations/{job}/events", SimulationEventsHandler),
+    ("/eval/{exp_id}/offpolicy", OffPolicyHandler),
     ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
 ]

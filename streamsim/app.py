@@ -24,6 +24,7 @@ from streamsim.catalogue import Catalogue, entries
 from streamsim.config import ConfigError, Settings
 from streamsim.decisions.batch import HOUR_MS, LaneSettings
 from streamsim.decisions.service import Decisions
+from streamsim.evaluation.offline import Offline
 from streamsim.evaluation.service import local
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments import Experiments
@@ -160,6 +161,7 @@ async def running(
             runs=models.runs,
             scenarios=models.scenarios,
             evaluations=evaluations,
+            offline=Offline(evaluations, decisions),
             sweeps=models.sweeps,
             work=models.work,
         )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from streamsim.catalogue import Catalogue
     from streamsim.config import Settings
     from streamsim.decisions.service import Decisions
+    from streamsim.evaluation.offline import Offline
     from streamsim.evaluation.service import Evaluations
     from streamsim.experiments import Experiments
     from streamsim.metrics import Metrics
@@ -38,6 +39,7 @@ class Services:
     runs: Runs
     scenarios: Scenarios
     evaluations: Evaluations
+    offline: Offline
     sweeps: Sweeps
     work: Work
     draining: bool = False

@@ -118,3 +118,23 @@ class Draws(msgspec.Struct, array_like=True, gc=False):
     arms: dict[str, int] = msgspec.field(default_factory=dict)
     theta: list[ThetaRow] = msgspec.field(default_factory=list)
     failure: Failure | None = None
+
+
+class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A policy and the theta that it decides on; `runs` of it estimate what its code does not tell."""
+
+    experiment: str
+    code: dict[str, str]
+    properties: dict[str, Any]
+    seed: int
+    theta: list[ThetaRow]
+    runs: int
+    action_field: str | None = None
+
+
+class Propensities(msgspec.Struct, array_like=True, gc=False):
+    """For each context arm -> probability, and whether the code told them. `failure`: of the next one."""
+
+    rows: list[dict[str, float]] = msgspec.field(default_factory=list)
+    exact: list[bool] = msgspec.field(default_factory=list)
+    failure: Failure | None = None

@@ -12,12 +12,14 @@ import numpy as np
 
 from streamsim.errors import Unavailable
 from streamsim.evaluation.compare import Bands, Comparison, Summary
+from streamsim.evaluation.intervals import thin
 
 Format = Literal["svg", "png"]
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's, which people who see colours differently can tell apart."""
 DASHES: Final = ("-", "--", "-.", ":")
 MAX_ARMS: Final = 8
+MAX_BARS: Final = 40
 _WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
 
 
@@ -43,7 +45,7 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
     _lines(
         next(axes),
         comparison.points,
-        {name: policy.reward for name, policy in policies.items()},
+        {_plain(name): policy.reward for name, policy in policies.items()},
         f"Cumulative reward ({runs})",
         "cumulative reward (sum of rewards)",
     )
@@ -51,14 +53,19 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         _lines(
             next(axes),
             comparison.points,
-            {name: policy.regret for name, policy in policies.items() if policy.regret is not None},
+            {_plain(name): policy.regret for name, policy in policies.items() if policy.regret is not None},
             f"Cumulative regret ({runs})",
             "cumulative regret (units of reward)",
         )
     if comparison.differences:
-        bands = {f"{one.first} − {one.second}": one.reward for one in comparison.differences}
+        bands = {
+            f"{_plain(one.first, 24)} − {_plain(one.second, 24)}": one.reward
+            for one in comparison.differences
+        }
         panel = next(axes)
-        _lines(panel, comparison.points, bands, f"Paired differences ({runs})", "difference in reward")
+        _lines(
+            panel, comparison.points, bands, f"Paired differences ({runs})", "difference in cumulative reward"
+        )
         panel.axhline(0, color="#666666", linewidth=0.8, zorder=1)
     for name, policy in policies.items():
         _arms(next(axes), comparison.points, name, policy)
@@ -79,21 +86,25 @@ def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: 
         mean, low, high = (
             np.array(figures, dtype=np.float64) for figures in (band.mean, band.low, band.high)
         )
-        axes.plot(points, mean, dash, color=colour, linewidth=1.6, label=_plain(name), zorder=3)
+        axes.plot(points, mean, dash, color=colour, linewidth=1.6, label=name, zorder=3)
         axes.fill_between(points, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
     _finish(axes, points, title, label)
 
 
 def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary) -> None:
-    """Shares stacked to 1, each over the draws since the point before; the rarest arms as one."""
+    """Shares stacked to 1, each over some draws, so many that single ones do not show; rare arms as one."""
     ordered = sorted(policy.arms, key=lambda arm: -sum(policy.arms[arm]))
     shown = sorted(ordered[:MAX_ARMS]) if len(ordered) <= MAX_ARMS else sorted(ordered[: MAX_ARMS - 1])
     shares = {arm: np.array(policy.arms[arm]) for arm in shown}
     if len(ordered) > len(shown):
         rest = np.sum([policy.arms[arm] for arm in ordered if arm not in shares], axis=0)
         shares[f"{len(ordered) - len(shown)} others"] = rest
-    edges = np.concatenate(([0], points))
-    stacked = [np.append(share[:1], share) for share in shares.values()]
+    kept = thin(len(points), MAX_BARS)
+    ends = np.array(points)[kept]
+    counts = {arm: np.cumsum(share * np.diff(points, prepend=0))[kept] for arm, share in shares.items()}
+    edges = np.concatenate(([0], ends))
+    means = [np.diff(count, prepend=0) / np.diff(edges) for count in counts.values()]
+    stacked = [np.append(share[:1], share) for share in means]
     axes.stackplot(
         edges,
         stacked,
@@ -104,10 +115,10 @@ def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary) -> None:
         linewidth=0,
     )
     axes.set_ylim(0, 1)
-    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions")
+    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions", "upper right")
 
 
-def _finish(axes: Any, points: Sequence[int], title: str, label: str) -> None:
+def _finish(axes: Any, points: Sequence[int], title: str, label: str, place: str = "best") -> None:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("decisions (draws)")
     axes.set_ylabel(label)
@@ -115,10 +126,10 @@ def _finish(axes: Any, points: Sequence[int], title: str, label: str) -> None:
     axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="best", fontsize=9, framealpha=0.9)
+    axes.legend(loc=place, fontsize=9, framealpha=0.9)
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = 40) -> str:
     """A user's text as it is: no mathematics between dollars, no label hidden by an underscore."""
-    text = (text if len(text) <= 40 else f"{text[:39]}…").replace("$", r"\$")
+    text = (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -49,10 +49,10 @@ class Curve(msgspec.Struct):
 
 
 class Broken(StreamsimError):
-    """A draw failed: `error` says why, `draws` how many came before."""
+    """A draw failed: `error` says why, `draws` how many came before; or another `what` than a draw."""
 
-    def __init__(self, error: StreamsimError, draws: int) -> None:
-        super().__init__(f"draw {draws + 1}: {error.message}", field=error.field, detail=error.detail)
+    def __init__(self, error: StreamsimError, draws: int, what: str = "draw") -> None:
+        super().__init__(f"{what} {draws + 1}: {error.message}", field=error.field, detail=error.detail)
         self.status, self.code = error.status, error.code
 
 
@@ -65,7 +65,7 @@ class Player:
     def __init__(self, worker: Worker, find: Find) -> None:
         self.draws = 0
         self._worker = worker
-        self._find = find
+        self._ask = nested_answer(find)
         self._at_once = _AT_FIRST
 
     async def play(
@@ -81,7 +81,7 @@ class Player:
             size = min(self._at_once, left)
             request = SimulationRequest(size, records, curve, theta and size == left)
             began = time.monotonic()
-            body = await self._worker.exchange(request, calls=size, ask=self._answer)
+            body = await self._worker.exchange(request, calls=size, ask=self._ask)
             seconds = time.monotonic() - began
             result = _checked(body, size, records)
             left -= result.draws
@@ -93,14 +93,20 @@ class Player:
             growth = min(4.0, _EXCHANGE_S / max(seconds, 1e-6))
             self._at_once = max(1, self._at_once // 2, min(int(size * growth), _MOST_AT_ONCE))
 
-    async def _answer(self, body: msgspec.Raw) -> object:
+
+def nested_answer(find: Find) -> Callable[[msgspec.Raw], Awaitable[object]]:
+    """Answers a program's questions about nested experiments."""
+
+    async def answer(body: msgspec.Raw) -> object:
         try:
             word, experiment = _question.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise _untrustworthy() from None
         if word != "open" or len(experiment) > MAX_ADDRESS:
             raise _untrustworthy()
-        return await self._find(experiment)
+        return await find(experiment)
+
+    return answer
 
 
 def _checked(body: msgspec.Raw, size: int, records: bool) -> Draws:

@@ -29,6 +29,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/summary": ("user", "GET"),
     "/stats/{exp_id}/simulationlog": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
+    "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),
     "/eval/{exp_id}/simulations": ("user", "GET POST"),
     "/eval/{exp_id}/simulations/{job}": ("user", "GET DELETE"),

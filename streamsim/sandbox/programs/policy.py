@@ -330,6 +330,19 @@ class Program:
         return Opened(*self._channel.ask(("open", experiment)))
 
 
+def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:
+    """What the code left in `action_probabilities`. :raises InvalidValue:"""
+    probabilities: Any = experiment.action_probabilities
+    if probabilities is not None:
+        probabilities = values.plain(probabilities, "action_probabilities")
+        if type(probabilities) is not dict or not all(
+            type(p) in (int, float) for p in probabilities.values()
+        ):
+            raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
+    result: dict[str, float] | None = probabilities
+    return result
+
+
 def _nested(context: dict[str, Any]) -> bool:
     return any(type(item) in (dict, list) for item in context.values())
 
@@ -347,13 +360,7 @@ def _outcome(
     action = values.plain(experiment.action, "action")
     if type(action) is not dict:
         raise values.InvalidValue("action", "must be a dict")
-    probabilities = experiment.action_probabilities
-    if probabilities is not None:
-        probabilities = values.plain(probabilities, "action_probabilities")
-        if type(probabilities) is not dict or not all(
-            type(p) in (int, float) for p in probabilities.values()
-        ):
-            raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
+    probabilities = checked_probabilities(experiment)
     propensity = action.get("propensity", experiment.propensity)
     if propensity is not None:
         propensity = values.plain(propensity, "propensity")
