@@ -1,7 +1,7 @@
 """`make bench`: requests per second and latency of the service beside a bare Tornado handler.
 
 Both answer the same bytes to the same client on the same machine, in turn, several rounds; what is printed is
-the median over the rounds, and the ratio of the medians.
+the median over the rounds, and the ratio of the medians. One table for each storage backend.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from urllib.parse import quote
 
 from bench.load import Result, measure, request
 from streamsim import catalogue
+from tests.backends import Storage, production
+from tests.servers import MongoServer, RedisServer
 from tests.support import Client, Server
 
 POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
 CONNECTIONS = (16, 64)
+# Both sync every commit to disk before it is answered.
+BACKENDS = {"sqlite": "SQLite, synchronous=FULL", "production": "Redis, appendfsync=always"}
 
 
 def main() -> None:
@@ -34,13 +38,23 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="measurements of each kind; medians are printed"
     )
+    parser.add_argument(
+        "--backend", choices=BACKENDS, action="append", help="measure this one alone; may be repeated"
+    )
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
-        server = stack.enter_context(Server(folder))
+        for backend in options.backend or BACKENDS:
+            table(backend, BACKENDS[backend], folder / backend, options.seconds, options.rounds)
+
+
+def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -> None:
+    """Measure one server process on one backend, and print its table."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(folder, settings=storage(backend, folder, stack)))
         client = server.admin()
-        print(f"{'':32}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'bare/s':>9}{'ratio':>8}")
-        for title, slug in POLICIES.items():
+        print(f"{title:32}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'bare/s':>9}{'ratio':>8}")
+        for policy, slug in POLICIES.items():
             experiment = create(client, slug)
             for call in ("getaction", "setreward"):
                 requests = prepared(experiment, slug, call)
@@ -48,15 +62,26 @@ def main() -> None:
                 bare_port = stack.enter_context(Bare(answer)).port
                 for connections in CONNECTIONS:
                     row(
-                        f"{title} {call} x{connections}",
+                        f"{policy} {call} x{connections}",
                         [
                             (
-                                measure(server.port, requests, connections, options.seconds),
-                                measure(bare_port, requests, connections, options.seconds),
+                                measure(server.port, requests, connections, seconds),
+                                measure(bare_port, requests, connections, seconds),
                             )
-                            for _ in range(options.rounds)
+                            for _ in range(rounds)
                         ],
                     )
+
+
+def storage(backend: str, folder: Path, stack: ExitStack) -> Storage:
+    """Settings of a new installation on servers of its own."""
+    if backend == "sqlite":
+        return {}
+    servers = RedisServer(folder / "redis"), MongoServer(folder / "mongo")
+    for server in servers:
+        server.start()
+        stack.callback(server.stop)
+    return production(servers[0].url, servers[1].url)
 
 
 def row(title: str, pairs: list[tuple[Result, Result]]) -> None:

@@ -80,10 +80,10 @@ class Load:
 
     async def _client(self, number: int) -> None:
         line = Line(self._ports, number)
-        plays = [self._decide, self._reward, self._reward_with_key, self._redeem, self._race]
+        plays = [self._decide, self._reward, self._reward_with_key, self._redeem, self._race, self._twice]
         try:
             while not self._stopped.is_set():
-                await self._random.choices(plays, [6, 4, 4, 4, 1])[0](line)
+                await self._random.choices(plays, [6, 4, 4, 4, 1, 1])[0](line)
         finally:
             line.close()
 
@@ -128,6 +128,13 @@ class Load:
         )
         other.close()
         assert [end[0] for end in ends if end is not None].count(200) <= 1
+
+    async def _twice(self, line: Line) -> None:
+        """One reward under one key, twice at once by way of two processes: it counts once."""
+        other, tag = Line(self._ports, line.at + 1), self._tag()
+        ways = (line, other)
+        await asyncio.gather(*(self._learn(way, tag, idempotency_key=f"key of {tag}") for way in ways))
+        other.close()
 
     async def _until_certain(self, line: Line, tag: str, **fields: str) -> None:
         """Send the same reward until it is known what became of it."""
