@@ -1,38 +1,46 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install serve test lint demo bench faults clean
+.PHONY: install serve test lint demo bench faults lock clean
 
-$(STAMP): setup.cfg pyproject.toml
+# What is installed is remembered by one file per set of extras: serving needs none of them.
+$(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("streamsim needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	@touch $(STAMP)
+	$(PIP) --upgrade pip setuptools wheel
+	$(PIP) --editable .
+	@touch $@
 
-install: $(STAMP)
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP) --editable '.[$*]'
+	@touch $@
 
-serve: $(STAMP)
+install: $(VENV)/.installed
+
+serve: $(VENV)/.installed
 	$(BIN)/streamsim serve --data ./data
 
-test: $(STAMP)
+test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-demo: $(STAMP)
+demo: $(VENV)/.installed-demo
 	$(BIN)/python -m bench.demo
 
-bench: $(STAMP)
+bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench
 
-faults: $(STAMP)
+faults: $(VENV)/.installed-test
 	STREAMSIM_FAULTS=long $(BIN)/python -m pytest tests/faults
+
+lock: $(VENV)/.installed-test
+	$(BIN)/python .ci/lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info
