@@ -13,7 +13,7 @@ from handlers.base import Access, BaseHandler, error_body
 from handlers.stats import LogHandler
 from streamsim import experiment_fields, values
 from streamsim.errors import BadRequest, StreamsimError
-from streamsim.evaluation import offline, requests
+from streamsim.evaluation import live_health, offline, requests
 from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.plots import plot
 from streamsim.evaluation.service import Evaluations
@@ -106,6 +106,21 @@ class SimulateHandler(EvaluationHandler):
         else:
             ending["theta"] = shown_theta(theta)
         self.finish(b"".join(held) + b"," + values.dump(ending)[1:])
+
+
+class HealthHandler(EvaluationHandler):
+    """`/stats/{exp_id}/health`"""
+
+    async def get(self, exp_id: str) -> None:
+        """Query: rows?. Checks of the newest decisions, rewards and errors."""
+        rows = self.integer_argument("rows", live_health.DEFAULT_ROWS, 1, live_health.MAX_ROWS)
+        self.write_json(await self.services.offline.health(self.user.name, exp_id, rows))
+
+
+class ErrorLogHandler(LogHandler):
+    """`/stats/{exp_id}/errorlog`"""
+
+    kind: ClassVar[LogKind] = "error"
 
 
 class SimulationLogHandler(LogHandler):
@@ -269,4 +284,6 @@ routes = [
     ("/eval/{exp_id}/simulations/{job}/events", SimulationEventsHandler),
     ("/eval/{exp_id}/offpolicy", OffPolicyHandler),
     ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
+    ("/stats/{exp_id}/errorlog", ErrorLogHandler),
+    ("/stats/{exp_id}/health", HealthHandler),
 ]

@@ -200,7 +200,7 @@ class Evaluation:
         2, "Processes per server process for jobs, comparisons and replays.", low=1, high=256
     )
     requests: int = _option(
-        4, "Processes per server process for simulate requests; beyond it they wait, then 429.", low=1, high=256
+        4, "Processes per server process for simulate requests; more wait, then 429.", low=1, high=256
     )
     nice: int = _option(19, "How far these processes stand back behind live decisions.", low=0, high=19)
     draws: int = _option(100_000, "Most draws of one simulate request; a job may have more.", low=1)

@@ -74,6 +74,7 @@ def prepare(
         error = check_outcome(outcome, action=isinstance(call, Decision))
         if error is not None:
             ends.append((call, error))
+            logs.append(_failure(experiment, call, error, now_ms))
             continue
         if isinstance(call, Decision):
             advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
@@ -116,6 +117,22 @@ def advice_expiry(experiment: Experiment, now_ms: int) -> int:
         return 0
     hours = experiment.properties.get("delta_hours")
     return now_ms + int(hours if isinstance(hours, int) else 0) * HOUR_MS
+
+
+def failures(
+    experiment: Experiment, calls: Sequence[Pending], error: PolicyError, now_ms: int
+) -> Transaction:
+    """What a batch without any result does: it is in the experiment's log of errors."""
+    return Transaction(
+        experiment.tenant,
+        {experiment.id: experiment.revision},
+        logs=[_failure(experiment, call, error, now_ms) for call in calls],
+    )
+
+
+def _failure(experiment: Experiment, call: Pending, error: PolicyError, now_ms: int) -> LogRow:
+    row = records.failure("getaction" if isinstance(call, Decision) else "setreward", error)
+    return LogRow(experiment.id, "error", records.row_id(), now_ms, row)
 
 
 def without_effect(experiment: Experiment, call: Reward, error: PolicyError, now_ms: int) -> Transaction:

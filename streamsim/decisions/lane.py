@@ -161,6 +161,9 @@ class Lane:
     async def _part(self, calls: list[Pending], failure: BatchFailed) -> None:
         """A batch without any result: one by one, so that only the guilty call fails."""
         if failure.everybody or len(calls) == 1:
+            experiment = await self._find(self.experiment)
+            if experiment is not None and isinstance(failure.error, PolicyError):
+                await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
             for call in calls:
                 await self._lost(call, failure.error)
             return

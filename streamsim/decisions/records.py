@@ -9,6 +9,7 @@ from typing import Any, Final
 from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.wire import Outcome
+from streamsim.errors import PolicyError
 from streamsim.storage.contract import NewAdvice
 
 _SUCCESS: Final = b'{"status":"success"}'
@@ -34,6 +35,8 @@ def decision(
     row = [b'{"context":', context_json, b',"action":', action_json]
     if outcome.propensity is not None:
         row += (b',"propensity":', values.dump(outcome.propensity))
+    if outcome.runs is not None:
+        row += (b',"propensity_runs":', values.dump(outcome.runs))
     if outcome.probabilities is not None:
         row += (b',"probabilities":', values.dump(outcome.probabilities))
     if debug:
@@ -48,6 +51,11 @@ def decision(
     answer.append(b"}")
     row.append(b"}")
     return b"".join(answer), b"".join(row), issued
+
+
+def failure(call: str, error: PolicyError) -> bytes:
+    """Log row of a call that the policy code failed on."""
+    return values.dump({"call": call, "code": error.code, "message": error.message, "detail": error.detail})
 
 
 def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes]:

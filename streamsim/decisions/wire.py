@@ -38,13 +38,17 @@ class Request(msgspec.Struct, array_like=True, gc=False):
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False):
-    """How one call ended. `context` only if the code changed it; `probabilities` if the code gave them."""
+    """How one call ended. `context` only if the code changed it; `probabilities` if the code gave them.
+
+    `runs`: how many runs the propensity was estimated from, if it was.
+    """
 
     failure: Failure | None
     action: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     propensity: float | None = None
     probabilities: dict[str, float] | None = None
+    runs: int | None = None
 
 
 class Done(msgspec.Struct, array_like=True, gc=False):

@@ -10,7 +10,7 @@ import msgspec
 from streamsim.decisions.service import Decisions
 from streamsim.decisions.wire import PIECES, PropensityLoad
 from streamsim.errors import BadRequest
-from streamsim.evaluation import requests
+from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
 from streamsim.evaluation.logs import LoggedData, from_logs, parse_csv, parse_json_lines
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
@@ -108,6 +108,19 @@ class Offline:
         with_advice = any("advice_id" in row for row in rewards)
         decisions = await self.rows(experiment.id, "action", limit) if with_advice else []
         return from_logs(decisions, rewards, action_field=action_field, reward_field=reward_field)
+
+    async def health(self, tenant: str, experiment: str, limit: int) -> dict[str, Any]:
+        """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
+
+        :raises Unauthorized:
+        """
+        found = await self._evaluations.experiments.get(tenant, experiment)
+        decisions = await self.rows(experiment, "action", limit)
+        rewards = await self.rows(experiment, "reward", limit)
+        errors = await self.rows(experiment, "error", limit)
+        return await asyncio.to_thread(
+            live_health.examine, decisions, rewards, errors, found.properties, self._evaluations.now_ms()
+        )
 
     async def rows(self, experiment: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""

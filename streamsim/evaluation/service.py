@@ -55,7 +55,7 @@ class Evaluations:
         self.workers = workers
         self.jobs = Jobs(store, jobs, pool, settings, now_ms)
         self._pool = pool
-        self._now_ms = now_ms
+        self.now_ms = now_ms
 
     async def close(self) -> None:
         """End what runs; jobs are let go of."""
@@ -164,7 +164,7 @@ class Evaluations:
         rows = []
         for number, record in enumerate(records, first):
             data = values.dump({"simulation": name, "draw": number})[:-1] + b"," + record[1:]
-            rows.append(LogRow(experiment.id, "simulation", f"{name}-{number}", self._now_ms(), data))
+            rows.append(LogRow(experiment.id, "simulation", f"{name}-{number}", self.now_ms(), data))
         for start in range(0, len(rows), _LOG_AT_ONCE):
             await self._append(experiment, rows[start : start + _LOG_AT_ONCE])
 

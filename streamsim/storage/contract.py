@@ -30,7 +30,7 @@ class Scope(NamedTuple):
     value: str | None
 
 
-LogKind = Literal["action", "reward", "manual", "theta", "simulation"]
+LogKind = Literal["action", "reward", "manual", "theta", "simulation", "error"]
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):

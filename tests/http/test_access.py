@@ -28,6 +28,8 @@ CLASSIFIED = {
     "/stats/{exp_id}/rewardlog": ("user", "GET"),
     "/stats/{exp_id}/summary": ("user", "GET"),
     "/stats/{exp_id}/simulationlog": ("user", "GET"),
+    "/stats/{exp_id}/errorlog": ("user", "GET"),
+    "/stats/{exp_id}/health": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
     "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),

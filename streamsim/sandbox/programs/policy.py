@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import random
+import time
 from collections.abc import Callable
 from types import CodeType
 from typing import Any, Final
@@ -22,10 +23,14 @@ import scipy as sp
 from streamsim import values
 from streamsim.decisions.theta import MAX_ADDRESS, Row, Theta, ThetaCache, copied, merged
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
+from streamsim.evaluation.logs import arm_of
 from streamsim.sandbox import errors
 from streamsim.sandbox.worker import Channel
 
 MAX_NESTING: Final = 8
+PROPENSITY_RUNS: Final = 200
+PROPENSITY_S: Final = 0.05
+"""A propensity is estimated by so many runs of get_action, or those that fit into this time."""
 
 
 class Pieces:
@@ -255,6 +260,7 @@ class Program:
     def __init__(self, load: dict[str, Any], channel: Channel) -> None:
         self._channel = channel
         self._theta = ThetaCache(self._fetch, load["max_rows"])
+        self._log_propensity = bool(load["properties"].get("log_propensity"))
         self._names = {f"<{piece}>": piece for piece in PIECES}
         try:
             root = Pieces(load["experiment"], load["code"], load["properties"])
@@ -306,6 +312,8 @@ class Program:
             before = None if _nested(context) else context.copy()
             clock.start()
             try:
+                if call.kind == ACTION and self._log_propensity:
+                    return self._with_propensity(call, mark, logged)
                 if call.kind == ACTION:
                     experiment.run_action_code(context)
                 else:
@@ -321,6 +329,42 @@ class Program:
             return Outcome(errors.describe(error, self._names))
         finally:
             self._channel.reset()
+
+    def _with_propensity(self, call: Call, mark: int, logged: int) -> Outcome:
+        """A decision with its propensity: what the code tells, else how often other runs take the same arm.
+
+        Those other runs start from the same theta, and what they do is undone. The decision's own run counts
+        as one, so that the estimate is never 0.
+        """
+
+        def run() -> tuple[Outcome, str | None]:
+            experiment = self._new(self._experiment)
+            experiment._set_up(self._session.root)
+            context = copied(call.context)
+            experiment.run_action_code(context)
+            outcome = _outcome(experiment, call, context, call.context)
+            return outcome, _arm(outcome.action)
+
+        def undo() -> None:
+            self._theta.undo(mark)
+            del self._session.logs[logged:]
+
+        outcome, arm = run()
+        if outcome.propensity is None and outcome.probabilities is not None and arm in outcome.probabilities:
+            outcome.propensity = float(outcome.probabilities[arm])
+        if outcome.propensity is not None or arm is None:
+            return outcome
+        counts: dict[str | None, int] = {}
+        runs, until = 1, time.monotonic() + PROPENSITY_S
+        while runs < PROPENSITY_RUNS and time.monotonic() < until:
+            undo()
+            _, other = run()
+            counts[other] = counts.get(other, 0) + 1
+            runs += 1
+        undo()
+        outcome, arm = run()
+        outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
+        return outcome
 
     def _fetch(self, *address: str | None) -> tuple[int, list[tuple[str, str, bytes, int]]]:
         version, rows = self._channel.ask(("theta", *address))
@@ -341,6 +385,13 @@ def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:
             raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
     result: dict[str, float] | None = probabilities
     return result
+
+
+def _arm(action: dict[str, Any] | None) -> str | None:
+    try:
+        return arm_of(action)
+    except values.InvalidValue:
+        return None  # an action without arm has no propensity
 
 
 def _nested(context: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ ask       ["open", experiment] -> [`Opened`, theta rows]
 result    `Propensities`
 
 The probabilities are those that get_action leaves in `self.action_probabilities`, else the shares of the arms
-in repeated runs, whose random numbers follow from the seed and the context's number. What runs write is undone.
+in repeated runs, whose random numbers follow from the seed and the context's number. Their writes are undone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""The health of a live experiment, from the newest rows of its logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from streamsim import values
+from streamsim.evaluation import health
+from streamsim.evaluation.health import Check
+from streamsim.evaluation.intervals import Floats
+from streamsim.evaluation.logs import MAX_ARMS, arm_of
+
+DEFAULT_ROWS: Final = 10_000
+MAX_ROWS: Final = 100_000
+HOUR_MS: Final = 3_600_000
+
+Row = Mapping[str, Any]
+
+
+def examine(
+    decisions: Sequence[Row],
+    rewards: Sequence[Row],
+    errors: Sequence[Row],
+    properties: Mapping[str, Any],
+    now_ms: int,
+) -> dict[str, Any]:
+    """All checks.
+
+    :param decisions: rows of the action log, each with its `date_ms`; so for rewards and errors.
+    """
+    since = decisions[0]["date_ms"] if decisions else 0
+    rewards = [row for row in rewards if row["date_ms"] >= since]
+    errors = [row for row in errors if row["date_ms"] >= since]
+    checks = [
+        *_of_arms(decisions),
+        _of_rewards(decisions, rewards, properties, now_ms),
+        health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
+    ]
+    return {
+        "ok": all(check.ok for check in checks),
+        "decisions": len(decisions),
+        "checks": [msgspec.to_builtins(check) for check in checks],
+    }
+
+
+def _of_arms(decisions: Sequence[Row]) -> list[Check]:
+    labels: list[str] = []
+    rows: list[Row] = []
+    for row in decisions:
+        try:
+            labels.append(arm_of(row["action"]))
+            rows.append(row)
+        except values.InvalidValue:
+            continue  # an action that names no arm has no share in these checks
+    told = [row.get("probabilities") or {} for row in rows]
+    arms = sorted(set(labels).union(*told))
+    propensity = np.array([_number(row) for row in rows])
+    sums = np.array([math.fsum(p.values()) if p else math.nan for p in told])
+    checks = [health.propensities(propensity, sums)]
+    if not rows or len(arms) > MAX_ARMS:
+        sentence = (
+            f"Arms cannot be checked: there are {len(arms)} different actions."
+            if rows
+            else "Arms cannot be checked: no decision names one."
+        )
+        return [*checks, Check("sample_ratio", None, None, True, sentence)]
+    places = {arm: place for place, arm in enumerate(arms)}
+    action = np.array([places[label] for label in labels])
+    probabilities: Floats = np.full((len(rows), len(arms)), math.nan)
+    for number, p in enumerate(told):
+        if p:
+            probabilities[number] = 0.0
+            for arm, probability in p.items():
+                probabilities[number, places[arm]] = probability
+    if np.isnan(probabilities).all() and not np.isnan(propensity).any():
+        constant = health.constant_probabilities(action, propensity, len(arms))
+        probabilities = probabilities if constant is None else constant
+    counts = dict(zip(arms, np.bincount(action, minlength=len(arms)).tolist(), strict=True))
+    return [
+        *checks,
+        health.sample_ratio_mismatch(action, probabilities, arms),
+        health.arms_never_picked(counts, probabilities),
+    ]
+
+
+def _number(row: Row) -> float:
+    propensity = row.get("propensity")
+    known = isinstance(propensity, int | float) and not isinstance(propensity, bool)
+    return float(propensity) if known else math.nan  # type: ignore[arg-type]
+
+
+def _of_rewards(
+    decisions: Sequence[Row], rewards: Sequence[Row], properties: Mapping[str, Any], now_ms: int
+) -> Check:
+    decided = {row["advice_id"]: row["date_ms"] for row in decisions if "advice_id" in row}
+    if decisions and not decided:
+        share = len(rewards) / len(decisions)
+        return Check(
+            "rewards",
+            share,
+            None,
+            True,
+            f"There are {share:.0%} as many rewards as decisions; without advice ids it cannot be told which "
+            "decisions have none.",
+        )
+    # A default reward is what stands in for one that did not come.
+    came = {
+        row["advice_id"]: row["date_ms"] for row in rewards if "advice_id" in row and not row.get("timeout")
+    }
+    hours = properties.get("delta_hours")
+    return health.rewards(
+        np.array(list(decided.values()), dtype=np.float64),
+        np.array([came.get(advice, math.nan) for advice in decided], dtype=np.float64),
+        now_ms,
+        due_ms=float(hours * HOUR_MS) if isinstance(hours, int) and hours > 0 else None,
+    )
