@@ -7,6 +7,7 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:meta                 hash    seq (last version given), rows and bytes waiting in the outbox
     {P/T}:outbox               stream  one entry per commit with log rows; its id is the commit's version
     {P/T}:live                 zset    ids of live experiments, all of score 0, for lists in order
+    {P/T}:archived             zset    ids of archived experiments, all of score 0
     {P/T}:names                hash    name of a live experiment -> its id
     {P/T}:due                  zset    open advices by the date they expire
     {P/T}:closed               zset    redeemed advices by the date they expire
@@ -70,6 +71,10 @@ class TenantKeys:
     @cached_property
     def live(self) -> str:
         return f"{self._base}live"
+
+    @cached_property
+    def archived(self) -> str:
+        return f"{self._base}archived"
 
     @cached_property
     def names(self) -> str:

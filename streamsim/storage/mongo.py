@@ -34,6 +34,7 @@ from streamsim.storage.contract import (
     User,
 )
 from streamsim.storage.mongo_jobs import MongoJobs
+from streamsim.storage.mongo_values import plain
 
 DATABASE: Final = "streamsim"
 _DUPLICATE_KEY: Final = 11000
@@ -77,7 +78,8 @@ INDEXES: Final = {
 
 
 @asynccontextmanager
-async def _reaching() -> AsyncIterator[None]:
+async def reaching() -> AsyncIterator[None]:
+    """The driver's errors, except those of keys that are taken, as StoreUnavailable."""
     try:
         yield
     except (BulkWriteError, DuplicateKeyError):
@@ -96,9 +98,14 @@ class MongoArchive:
         self._url = url
         self._client: Any = None
         self._db: Any = None
-        self.jobs = MongoJobs(lambda: self._db, _reaching)
-        self.runs = mongo_runs.MongoRuns(lambda: self._db, _reaching)
+        self.jobs = MongoJobs(lambda: self._db, reaching)
+        self.runs = mongo_runs.MongoRuns(lambda: self._db, reaching)
         self.version = "?"
+
+    @property
+    def database(self) -> Any:
+        """The open database."""
+        return self._db
 
     @property
     def place(self) -> str:
@@ -118,7 +125,7 @@ class MongoArchive:
         except (ConfigurationError, ValueError) as error:
             raise StoreUnavailable(f"the URL of MongoDB: {_first_line(error)}") from error
         try:
-            async with _reaching():
+            async with reaching():
                 self.version = (await self._client.server_info()).get("version", "?")
                 for name, indexes in (*INDEXES.items(), *mongo_runs.INDEXES.items()):
                     await self._db[name].create_indexes(indexes)
@@ -134,7 +141,7 @@ class MongoArchive:
     # Accounts.
 
     async def secret(self, name: str, proposal: bytes) -> bytes:
-        async with _reaching():
+        async with reaching():
             try:
                 await self._db.secrets.insert_one({"_id": name, "value": Binary(proposal)})
                 return proposal
@@ -142,39 +149,31 @@ class MongoArchive:
                 return bytes((await self._db.secrets.find_one({"_id": name}))["value"])
 
     async def create_user(self, user: User) -> None:
-        document = {
-            "_id": user.name,
-            "uid": str(ObjectId()),
-            "password_hash": user.password_hash,
-            "admin": user.admin,
-            "session_epoch": user.session_epoch,
-            "created_ms": user.created_ms,
-        }
-        async with _reaching():
+        async with reaching():
             try:
-                await self._db.users.insert_one(document)
+                await self._db.users.insert_one(user_document(user))
             except DuplicateKeyError:
                 raise DuplicateName(user.name) from None
 
     async def get_user(self, name: str) -> User | None:
-        async with _reaching():
+        async with reaching():
             document = await self._db.users.find_one({"_id": name})
-        return None if document is None else _user(document)
+        return None if document is None else to_user(document)
 
     async def list_users(self, *, limit: int, after: str = "") -> list[User]:
         if limit <= 0:
             return []
-        async with _reaching():
+        async with reaching():
             found = self._db.users.find({"_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
-            return [_user(document) async for document in found]
+            return [to_user(document) async for document in found]
 
     async def set_password(self, name: str, password_hash: str) -> bool:
         change = {"$set": {"password_hash": password_hash}, "$inc": {"session_epoch": 1}}
-        async with _reaching():
+        async with reaching():
             return bool((await self._db.users.update_one({"_id": name}, change)).matched_count)
 
     async def remove_user(self, name: str) -> bool:
-        async with _reaching():
+        async with reaching():
             user = await self._db.users.find_one({"_id": name}, {"uid": 1})
             if user is None:
                 return False
@@ -184,43 +183,33 @@ class MongoArchive:
         return bool(removed.deleted_count)
 
     async def add_session(self, session: Session) -> None:
-        async with _reaching():
+        async with reaching():
             user = await self._db.users.find_one({"_id": session.user}, {"uid": 1})
-            await self._db.sessions.insert_one(
-                {
-                    "_id": session.id,
-                    "uid": None if user is None else user["uid"],
-                    "user": session.user,
-                    "kind": session.kind,
-                    "label": session.label,
-                    "epoch": session.epoch,
-                    "created_ms": session.created_ms,
-                    "expires_ms": session.expires_ms,
-                }
-            )
+            uid = None if user is None else user["uid"]
+            await self._db.sessions.insert_one(session_document(session, uid))
 
     async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
-        async with _reaching():
+        async with reaching():
             document = await self._db.sessions.find_one({"_id": session_id})
             if document is None:
                 return None
             owner = await self._db.users.find_one({"_id": document["user"]})
         if owner is None or not _is_live(document, owner, now_ms):
             return None
-        return _session(document), _user(owner)
+        return to_session(document), to_user(owner)
 
     async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
-        async with _reaching():
+        async with reaching():
             owner = await self._db.users.find_one({"_id": user})
             if owner is None:
                 return []
             query = {"uid": owner["uid"], "kind": kind}
             found = self._db.sessions.find(query).sort("created_ms", ASCENDING)
             documents = [document async for document in found]
-        return [_session(document) for document in documents if _is_live(document, owner, now_ms)]
+        return [to_session(document) for document in documents if _is_live(document, owner, now_ms)]
 
     async def remove_session(self, user: str, session_id: str) -> bool:
-        async with _reaching():
+        async with reaching():
             removed = await self._db.sessions.delete_one({"_id": session_id, "user": user})
         return bool(removed.deleted_count)
 
@@ -228,7 +217,7 @@ class MongoArchive:
         """Drop up to `limit` expired sessions; the number dropped."""
         if limit <= 0:
             return 0
-        async with _reaching():
+        async with reaching():
             expired = self._db.sessions.find({"expires_ms": {"$lte": now_ms}}, {"_id": 1}).limit(limit)
             ids = [document["_id"] async for document in expired]
             if not ids:
@@ -243,7 +232,7 @@ class MongoArchive:
         for row in rows:
             by_kind.setdefault(row.kind, []).append(row)
         repeated: list[ArchivedRow] = []
-        async with _reaching():
+        async with reaching():
             for kind, some in by_kind.items():
                 repeated += await self._append(self._db[log_collection(kind)], some)
         return repeated
@@ -277,9 +266,9 @@ class MongoArchive:
             query["position"] = {"$lt": int(before)}
         if limit <= 0:
             return []
-        async with _reaching():
+        async with reaching():
             found = self._db[log_collection(kind)].find(query).sort("position", DESCENDING).limit(limit)
-            return [_log_row(document) async for document in found]
+            return [log_row(document) async for document in found]
 
 
 def _unnamed(url: str) -> dict[str, Any]:
@@ -299,25 +288,51 @@ def _is_live(session: Mapping[str, Any], user: Mapping[str, Any], now_ms: int) -
     return bool(session["kind"] != "cookie" or session["epoch"] == user["session_epoch"])
 
 
-def _user(document: Mapping[str, Any]) -> User:
+def user_document(user: User) -> dict[str, Any]:
+    """`uid` is the account's alone: one of the same name that comes later has another."""
+    return {
+        "_id": user.name,
+        "uid": str(ObjectId()),
+        "password_hash": user.password_hash,
+        "admin": user.admin,
+        "session_epoch": user.session_epoch,
+        "created_ms": user.created_ms,
+    }
+
+
+def session_document(session: Session, uid: str | None) -> dict[str, Any]:
+    """:param uid: of the account; None if there is none."""
+    return {
+        "_id": session.id,
+        "uid": uid,
+        "user": session.user,
+        "kind": session.kind,
+        "label": session.label,
+        "epoch": session.epoch,
+        "created_ms": session.created_ms,
+        "expires_ms": session.expires_ms,
+    }
+
+
+def to_user(document: Mapping[str, Any]) -> User:
     return User(
         name=document["_id"],
         password_hash=document["password_hash"],
         admin=document["admin"],
-        session_epoch=document["session_epoch"],
-        created_ms=document["created_ms"],
+        session_epoch=plain(document["session_epoch"]),
+        created_ms=plain(document["created_ms"]),
     )
 
 
-def _session(document: Mapping[str, Any]) -> Session:
+def to_session(document: Mapping[str, Any]) -> Session:
     return Session(
         id=document["_id"],
         user=document["user"],
         kind=document["kind"],
         label=document["label"],
-        epoch=document["epoch"],
-        created_ms=document["created_ms"],
-        expires_ms=document["expires_ms"],
+        epoch=plain(document["epoch"]),
+        created_ms=plain(document["created_ms"]),
+        expires_ms=plain(document["expires_ms"]),
     )
 
 
@@ -336,11 +351,11 @@ def _log_document(row: ArchivedRow) -> dict[str, Any]:
     }
 
 
-def _log_row(document: Mapping[str, Any]) -> StoredLogRow:
+def log_row(document: Mapping[str, Any]) -> StoredLogRow:
     data = document["data"]
     return StoredLogRow(
         str(document["position"]),
         document["_id"],
-        document["date_ms"],
+        plain(document["date_ms"]),
         data.encode() if isinstance(data, str) else bytes(data),
     )

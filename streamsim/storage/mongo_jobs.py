@@ -15,6 +15,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.job_contract import UNFINISHED, Job, State
+from streamsim.storage.mongo_values import plain
 
 INDEXES: Final = {
     "jobs": [
@@ -155,7 +156,9 @@ class MongoJobs:
 
 
 def _job(document: Mapping[str, Any]) -> Job:
-    fields: dict[str, Any] = {name: document.get(name) for name in Job.__struct_fields__ if name != "id"}
+    fields: dict[str, Any] = {
+        name: plain(document.get(name)) for name in Job.__struct_fields__ if name != "id"
+    }
     for name in _LARGE:
         fields[name] = None if fields[name] is None else bytes(fields[name])
     fields["spec"] = fields["spec"] or b""

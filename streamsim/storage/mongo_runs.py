@@ -22,6 +22,7 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from streamsim.storage.mongo_values import plain
 from streamsim.storage.run_contract import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
 
 TAIL: Final = 200
@@ -138,7 +139,7 @@ class MongoRuns:
                     return None
                 version = head["version"]
             found = await self._db.model_versions.find_one({"_id": f"{tenant}/{name}/{version}"})
-            return None if found is None else _to_model(found)
+            return None if found is None else to_model(found)
 
     async def list_models(self, tenant: str) -> list[Model]:
         async with self._reaching():
@@ -148,7 +149,7 @@ class MongoRuns:
                 async for head in heads.sort([("order", ASCENDING), ("_id", ASCENDING)])
             ]
             documents = self._db.model_versions.find({"_id": {"$in": keys}}, {"files": 0})
-            found = {document["_id"]: _to_model(document) async for document in documents}
+            found = {document["_id"]: to_model(document) async for document in documents}
             return [found[key] for key in keys]
 
     async def delete_model(self, tenant: str, name: str) -> bool:
@@ -376,11 +377,46 @@ def _run_document(run: Run) -> dict[str, Any]:
     return {**document, "v": {}, "index": [], "tail": [], "tail_at": run.base}
 
 
+def run_documents(
+    run: Run, entries: Sequence[bytes], variables: dict[str, bytes]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run as it is, with its entries from `run.base` on: its document, and its chunks."""
+    texts = [entry.decode() for entry in entries]
+    whole = len(texts) // TAIL * TAIL
+    chunks = [
+        {
+            "_id": f"{run.id}/{run.base + at}",
+            "run": run.id,
+            "at": run.base + at,
+            "entries": texts[at : at + TAIL],
+        }
+        for at in range(0, whole, TAIL)
+    ]
+    recorded = {name: _compared(value) for name, value in variables.items()}
+    document = _run_document(run) | {
+        "v": {_hex(name): {**one, "value": variables[name].decode()} for name, one in recorded.items()},
+        "index": [{"name": name, **one} for name, one in recorded.items()],
+        "tail": texts[whole:],
+        "tail_at": run.base + whole,
+    }
+    return document, chunks
+
+
+def model_documents(model: Model, deleted: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The document of one version of a model, and that of a model whose newest version it is."""
+    key = f"{model.tenant}/{model.name}"
+    head = {"_id": key, "tenant": model.tenant, "name": model.name, "order": model.created_ms}
+    head |= {"version": model.version, "deleted": deleted}
+    return {"_id": f"{key}/{model.version}", **_model_fields(model)}, head
+
+
 def _to_run(document: dict[str, Any] | None) -> Run | None:
     if document is None:
         return None
     fields = {
-        name: document[name] for name in Run.__struct_fields__ if name not in ("id", "models", "metadata")
+        name: plain(document[name])
+        for name in Run.__struct_fields__
+        if name not in ("id", "models", "metadata")
     }
     return Run(
         id=document["_id"],
@@ -396,12 +432,12 @@ def _model_fields(model: Model) -> dict[str, Any]:
     return fields | {"options": Binary(model.options), "found": Binary(model.found)}
 
 
-def _to_model(document: dict[str, Any]) -> Model:
-    fields = {name: document[name] for name in Model.__struct_fields__ if name in document}
+def to_model(document: dict[str, Any]) -> Model:
+    fields = {name: plain(document[name]) for name in Model.__struct_fields__ if name in document}
     files = msgspec.json.decode(bytes(document["files"])) if "files" in document else {}
     fields |= {"managers": tuple(document["managers"]), "files": files}
     fields |= {name: bytes(document[name]) for name in ("options", "found")}
     return Model(**fields)
 
 
-__all__ = ["INDEXES", "MongoRuns"]
+__all__ = ["INDEXES", "MongoRuns", "model_documents", "run_documents", "to_model"]

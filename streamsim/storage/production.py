@@ -8,7 +8,9 @@ from streamsim.storage.contract import LogKind, StoredLogRow
 from streamsim.storage.keys import Keys
 from streamsim.storage.link import Link
 from streamsim.storage.mongo import MongoArchive
+from streamsim.storage.mongo_migrate import MongoMigration
 from streamsim.storage.outbox import Outbox
+from streamsim.storage.production_migrate import ProductionMigration
 from streamsim.storage.redis import RedisDecisions
 from streamsim.storage.redis_commit import DEFAULT_HIGH_WATER, HighWater
 
@@ -43,6 +45,10 @@ class ProductionStore:
         self.runs = archive.runs
         self._decisions = decisions = RedisDecisions(self._link, keys, high_water, self._committed)
         self.outbox = Outbox(self._link, keys, archive, decisions.tenants, held_ms=held_ms)
+
+        self.migration = ProductionMigration(
+            self._link, keys, decisions, MongoMigration(archive), self.outbox
+        )
 
         self.create_experiment = decisions.create_experiment
         self.get_experiment = decisions.get_experiment

@@ -114,7 +114,8 @@ class RedisDecisions:
 
     # Experiments.
 
-    async def create_experiment(self, experiment: Experiment) -> None:
+    async def create_experiment(self, experiment: Experiment, *, token: str = "") -> None:
+        """:param token: a call that repeats the token of the call that stored the experiment succeeds."""
         keys = self._of(experiment.tenant)
         # The index first: an entry that leads nowhere does no harm, an experiment that nobody finds would.
         index = self._keys.tenant(experiment.id)
@@ -125,7 +126,7 @@ class RedisDecisions:
         await self._index_hourly(experiment)
         stored = await self._link.call(
             _CREATE,
-            [keys.experiment(experiment.id), keys.live, keys.names],
+            [keys.experiment(experiment.id), keys.live, keys.names, keys.archived],
             [
                 experiment.id,
                 experiment.name,
@@ -133,7 +134,7 @@ class RedisDecisions:
                 experiment.revision,
                 experiment.modified_ms,
                 0 if experiment.archived else 1,
-                uuid4().hex,
+                token or uuid4().hex,
             ],
         )
         if not stored:
@@ -214,7 +215,7 @@ class RedisDecisions:
         keys = self._of(tenant)
         answer = await self._link.call(
             _UPDATE,
-            [keys.experiment(experiment), keys.live, keys.names],
+            [keys.experiment(experiment), keys.live, keys.names, keys.archived],
             [experiment, uuid4().hex, date_ms, *change],
         )
         if answer[0] == 2:

@@ -31,6 +31,7 @@ from streamsim.storage.contract import (
 from streamsim.storage.sqlite_accounts import Accounts
 from streamsim.storage.sqlite_database import Database
 from streamsim.storage.sqlite_jobs import SQLiteJobs
+from streamsim.storage.sqlite_migrate import SQLiteMigration
 from streamsim.storage.sqlite_runs import SQLiteRuns
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
@@ -69,6 +70,7 @@ class SQLiteStore(Accounts):
         super().__init__(Database(path, synchronous, busy_ms))
         self.runs = SQLiteRuns(self._db)
         self.jobs = SQLiteJobs(self._db)
+        self.migration = SQLiteMigration(self._db)
 
     async def open(self) -> None:
         await self._db.open()

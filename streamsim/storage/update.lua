@@ -1,6 +1,6 @@
 -- Replaces or archives a live experiment.
 --
--- KEYS  1 the experiment (hash)  2 live (zset)  3 names (hash)
+-- KEYS  1 the experiment (hash)  2 live (zset)  3 names (hash)  4 archived (zset)
 -- ARGV  1 id  2 token of this call  3 modified ms
 --       4 expected revision  5 name  6 document (JSON)     to replace it
 --       4 ""                                               to archive it
@@ -17,6 +17,7 @@ if has[2] ~= '1' then return {0} end
 if ARGV[4] == '' then
   call('HSET', KEYS[1], 'live', '0')
   call('ZREM', KEYS[2], ARGV[1])
+  call('ZADD', KEYS[4], 0, ARGV[1])
   call('HDEL', KEYS[3], has[4])
 else
   if has[1] ~= ARGV[4] then return {0} end

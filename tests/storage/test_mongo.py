@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, get_args
 
 import pymongo
 import pytest
 
 from streamsim.storage import mongo
-from streamsim.storage.contract import DuplicateName, Session, StoreUnavailable, User
+from streamsim.storage.contract import DuplicateName, LogKind, Session, StoreUnavailable, User
 from streamsim.storage.mongo import ArchivedRow, MongoArchive
 from streamsim.storage.production import ProductionStore
 
@@ -21,10 +21,7 @@ from .conftest import Make
 # What the queries of mongo.py need: collection -> leading fields of an index. `_id` is always there.
 NEEDED = {
     "sessions": {("uid", "kind", "created_ms"), ("expires_ms",)},
-    **{
-        f"log_{kind}": {("experiment", "position")}
-        for kind in ("action", "reward", "manual", "theta", "simulation")
-    },
+    **{f"log_{kind}": {("experiment", "position")} for kind in get_args(LogKind)},
 }
 
 

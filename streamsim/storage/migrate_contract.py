@@ -1,0 +1,103 @@
+"""What a backend offers to `streamsim migrate`: all it has stored as records, and storing these as they are.
+
+Nobody may use either installation meanwhile. Versions of theta and positions in logs are a backend's own and
+stay behind: the copies get new ones, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from streamsim.storage.contract import (
+    Advice,
+    Experiment,
+    IdempotencyRecord,
+    LogKind,
+    Session,
+    Summary,
+    User,
+)
+from streamsim.storage.job_contract import Job
+from streamsim.storage.run_contract import Model, Run
+
+
+class SecretRecord(msgspec.Struct, frozen=True):
+    name: str
+    value: bytes
+
+
+class ModelRecord(msgspec.Struct, frozen=True):
+    """A model with all its versions, the first one first."""
+
+    versions: tuple[Model, ...]
+    deleted: bool
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """A run, the entries of its journal from `run.base` on, and its recorded variables."""
+
+    run: Run
+    entries: tuple[bytes, ...]
+    variables: dict[str, bytes]
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """A simulation job and its finished parts with their numbers, in order."""
+
+    job: Job
+    parts: tuple[tuple[int, bytes], ...]
+
+
+class ExperimentRecord(msgspec.Struct, frozen=True):
+    experiment: Experiment
+    summary: Summary
+
+
+class ThetaRecord(msgspec.Struct, frozen=True):
+    experiment: str
+    name: str
+    key: str
+    value: str
+    data: bytes
+
+
+class LogRecord(msgspec.Struct, frozen=True):
+    """A log row; `number` counts the rows of its experiment and kind from 1, in commit order."""
+
+    experiment: str
+    kind: LogKind
+    number: int
+    id: str
+    date_ms: int
+    data: bytes
+
+
+Shared = SecretRecord | User | Session | ModelRecord | RunRecord | JobRecord
+"""What belongs to no experiment."""
+Owned = ExperimentRecord | ThetaRecord | Advice | IdempotencyRecord | LogRecord
+"""What belongs to one; its own record comes first, log rows come in order."""
+Record = Shared | Owned
+
+
+class Migratable(Protocol):
+    """Reading and restoring everything. Claims, rate windows and expired sessions are not part of it."""
+
+    async def experiments(self) -> list[str]:
+        """Ids of all experiments, archived ones too, sorted."""
+
+    def export(self) -> AsyncGenerator[Shared, None]:
+        """Records that belong to no experiment; users before their sessions, models and jobs in order."""
+
+    def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
+        """Records of one experiment."""
+
+    async def restore(self, records: Sequence[Record]) -> None:
+        """Store records as they are; doing so again changes nothing."""
+
+    async def note(self, text: str | None = None) -> str:
+        """The note that a migration into this installation left, after setting it if one is given.
+
+        "" if there is none; setting "" removes it."""

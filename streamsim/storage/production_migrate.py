@@ -1,0 +1,151 @@
+"""Everything in Redis and MongoDB as records, and back: see `migrate_contract`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Final, get_args
+
+from streamsim.storage.contract import Advice, IdempotencyRecord, LogKind, Scope
+from streamsim.storage.keys import Keys, TenantKeys, member, split_member
+from streamsim.storage.link import Arg, Link, Script
+from streamsim.storage.migrate_contract import (
+    ExperimentRecord,
+    LogRecord,
+    Owned,
+    Record,
+    Shared,
+    ThetaRecord,
+)
+from streamsim.storage.mongo_migrate import MongoMigration
+from streamsim.storage.outbox import Outbox
+from streamsim.storage.records import pack_advice, pack_record
+from streamsim.storage.redis import RedisDecisions
+
+_PAGE: Final = 500
+_RESTORE: Final = Script("restore")
+
+
+class ProductionMigration:
+    """A `Migratable` on the parts of a `ProductionStore`."""
+
+    def __init__(
+        self, link: Link, keys: Keys, decisions: RedisDecisions, archive: MongoMigration, outbox: Outbox
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._decisions = decisions
+        self._archive = archive
+        self._outbox = outbox
+
+    async def note(self, text: str | None = None) -> str:
+        return await self._archive.note(text)
+
+    async def experiments(self) -> list[str]:
+        ids: list[str] = []
+        async for tenants in self._decisions.tenants():
+            for keys in map(self._keys.of, tenants):
+                for which in (keys.live, keys.archived):
+                    ids += [id.decode() for id in await self._link.command("ZRANGE", which, 0, -1)]
+        return sorted(ids)
+
+    # Reading.
+
+    def export(self) -> AsyncGenerator[Shared, None]:
+        return self._archive.export()
+
+    async def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
+        found = await self._decisions.get_experiment(experiment)
+        if found is None:
+            raise KeyError(experiment)
+        keys = self._keys.of(found.tenant)
+        yield ExperimentRecord(found, await self._decisions.summary(experiment))
+        for name in await self._decisions.theta_names(experiment):
+            for group in await self._link.command("HKEYS", keys.groups(Scope(experiment, name, None, None))):
+                key = group.decode()
+                rows = await self._decisions.read_theta(Scope(experiment, name, key, None))
+                for (_, value), (data, _) in rows.rows.items():
+                    yield ThetaRecord(experiment, name, key, value, data)
+        async for ids in self._members(experiment, keys.due, keys.closed):
+            advices, _ = await self._decisions.peek(experiment, ids, [], 0)
+            for advice in advices.values():
+                yield advice
+        async for names in self._members(experiment, keys.idle):
+            _, records = await self._decisions.peek(experiment, [], names, -1)
+            for record in records.values():
+                yield record
+        await self._outbox.flush(found.tenant)
+        for kind in get_args(LogKind):
+            async for row in self._archive.log(experiment, kind):
+                yield row
+
+    async def _members(self, experiment: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
+        """What sorted sets of a tenant name of one experiment, some at a time."""
+        for which in sorted_sets:
+            first = 0
+            while page := await self._link.command("ZRANGE", which, first, first + _PAGE - 1):
+                pairs = [split_member(name) for name in page]
+                names = [name for owner, name in pairs if owner == experiment]
+                if names:
+                    yield names
+                first += _PAGE
+
+    # Restoring.
+
+    async def restore(self, records: Sequence[Record]) -> None:
+        theta: dict[Scope, list[Arg]] = {}
+        logs: list[LogRecord] = []
+        for record in records:
+            if isinstance(record, ThetaRecord):
+                group = Scope(record.experiment, record.name, record.key, None)
+                theta.setdefault(group, []).extend((record.value, record.data))
+            elif isinstance(record, LogRecord):
+                logs.append(record)
+            elif isinstance(record, ExperimentRecord):
+                await self._restore_experiment(record)
+            elif isinstance(record, Advice):
+                await self._restore_advice(record)
+            elif isinstance(record, IdempotencyRecord):
+                await self._restore_idempotency(record)
+            else:
+                await self._archive.restore(record)
+        for scope, pairs in theta.items():
+            await self._restore_theta(scope, pairs)
+        await self._archive.restore_log(logs)
+
+    async def _home(self, experiment: str) -> TenantKeys:
+        tenant = await self._decisions.tenant_of(experiment)
+        if tenant is None:
+            raise KeyError(experiment)
+        return self._keys.of(tenant)
+
+    async def _restore_experiment(self, record: ExperimentRecord) -> None:
+        one, summary = record.experiment, record.summary
+        await self._decisions.create_experiment(one, token=f"restored {one.id}")
+        fields: list[Arg] = []
+        for name, count, date_ms in (
+            ("action", summary.action_calls, summary.last_action_ms),
+            ("reward", summary.reward_calls, summary.last_reward_ms),
+        ):
+            if date_ms is not None:
+                fields += (f"{name}s", count, f"last_{name}", date_ms)
+        if fields:
+            await self._link.command("HSET", self._keys.of(one.tenant).experiment(one.id), *fields)
+
+    async def _restore_theta(self, scope: Scope, pairs: list[Arg]) -> None:
+        assert scope.key is not None
+        keys = await self._home(scope.experiment)
+        names = [keys.meta, keys.sets(scope.experiment), keys.groups(scope), keys.group(scope, scope.key)]
+        await self._link.call(_RESTORE, names, [scope.name, scope.key, *pairs])
+
+    async def _restore_advice(self, advice: Advice) -> None:
+        keys = await self._home(advice.experiment)
+        dates = keys.due if advice.redeemed_by is None else keys.closed
+        name = member(advice.experiment, advice.id)
+        await self._link.command("HSET", keys.advices(advice.experiment), advice.id, pack_advice(advice))
+        await self._link.command("ZADD", dates, advice.expires_ms, name)
+
+    async def _restore_idempotency(self, record: IdempotencyRecord) -> None:
+        keys = await self._home(record.experiment)
+        name = member(record.experiment, record.key)
+        await self._link.command("HSET", keys.idempotency(record.experiment), record.key, pack_record(record))
+        await self._link.command("ZADD", keys.idle, record.expires_ms, name)

@@ -1,0 +1,364 @@
+"""A migration copies everything, goes on after an interruption, and notices what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamsim.storage.contract import Session, Store, User
+from streamsim.storage.job_contract import Job
+from streamsim.storage.migrate import MigrationFailed, migrate
+from streamsim.storage.migrate_contract import LogRecord, Migratable, Record, ThetaRecord
+from streamsim.storage.run_contract import Append, Filter, Model, Run, RunQuery
+from streamsim.storage.sqlite import SQLiteStore
+
+from ..contract.helpers import (
+    HOUR,
+    NOW,
+    ODD,
+    ODD_NAMES,
+    advice,
+    committed,
+    experiment,
+    group,
+    log,
+    record,
+    redeem,
+    row,
+    transaction,
+    whole,
+)
+from ..servers import MongoServer, RedisCluster, production_store
+
+Open = Callable[[str], Awaitable[Any]]
+
+
+@pytest.fixture
+def open_store(
+    run: Any,
+    make_store: Any,
+    tmp_path: Path,
+    redis_cluster: RedisCluster,
+    mongo_server: MongoServer,
+    name: str,
+) -> Any:
+    """Opens a new installation: `sqlite N`, `production` or `cluster`."""
+    opened: list[Store] = []
+
+    async def open_one(kind: str) -> Any:
+        if kind.startswith("sqlite"):
+            store: Any = SQLiteStore(tmp_path / kind / "streamsim.db")
+        elif kind == "cluster":
+            store = production_store(redis_cluster.url, mongo_server.url, f"{name}c")
+        else:
+            return await make_store()
+        await store.open()
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        run(store.close())
+
+
+async def fill(store: Any) -> None:
+    """One or more of everything, with what is easily lost: odd names, large integers, closed and archived."""
+    assert await store.secret("cookie", b"\x00\xff secret") == b"\x00\xff secret"
+    for name in ("ann", "bob", "Ünal"):
+        await store.create_user(
+            User(name=name, password_hash=f"hash of {name}", admin=name == "ann", created_ms=5)
+        )
+    await store.set_password("bob", "newer")
+    await store.add_session(session("s1", "ann"))
+    await store.add_session(session("t1", "bob", kind="token", label="é", epoch=2))
+    for id, tenant in (("e1", "ann"), ("e2", "ann"), ("b1", "bob"), ("gone", "bob")):
+        await store.create_experiment(experiment(id, tenant=tenant))
+    await store.update_experiment(
+        experiment("e2", name="renamed", properties={"hourly_theta": True, "default_reward": {"v": 1.0}})
+    )
+    rows = {
+        row(name, key, value): b'{"n":1}' for name in ODD_NAMES for key in ("", name) for value in ("", name)
+    }
+    await committed(store, writes={**rows, row(): ODD})
+    for n in range(4):
+        logs = [
+            log(f"{n}-{i}", kind, date_ms=NOW + n) for i, kind in enumerate(("action", "reward", "manual"))
+        ]
+        await committed(store, logs=[*logs, log(f"{n}-o", "theta", data=ODD)])
+    await committed(
+        store, advices=[advice("open"), advice("rewarded"), advice("timed out", expires_ms=NOW - HOUR)]
+    )
+    await committed(store, redemptions=[redeem("rewarded"), redeem("timed out", "timeout")])
+    await committed(store, idempotency=[record("k1"), record("k2", "g", NOW - HOUR)])
+    gone = {"writes": {row(experiment="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
+    await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment="gone")], **gone)
+    await store.archive_experiment("bob", "gone", NOW + 7)
+    await fill_models(store)
+
+
+async def fill_models(store: Any) -> None:
+    for name, managers in (("m1", ("x", "y")), ("m2", ()), ("old", ("z",))):
+        await store.runs.put_model(model(name, managers), new=True)
+    await store.runs.put_model(model("m1", ("x",)), new=False)
+    await store.runs.delete_model("ann", "old")
+    await store.runs.create_runs([run_of("r1"), run_of("r2"), run_of("r3")])
+    entries = [b'{"step":%d}' % n for n in range(450)]
+    variables = {"a.$b": b"1.5", "text": b'"\xc3\xa9"', "list": b"[1]"}
+    await store.runs.append(Append(run="r1", expected=0, now_ms=NOW, entries=entries, variables=variables))
+    await store.runs.append(Append(run="r2", expected=0, now_ms=NOW, entries=entries[:5]))
+    await store.runs.append(Append(run="r2", expected=5, now_ms=NOW, entries=[b'"again"'], restart=True))
+    for id in ("j1", "j2"):
+        await store.jobs.create_job(job(id))
+    claimed = await store.jobs.claim_job("me", NOW, NOW + HOUR)
+    await store.jobs.put_part(claimed.id, 3, b"\x00part")
+    await store.jobs.finish_job("j2", None, "failed", NOW, error=b'"why"')
+
+
+def session(id: str, user: str, **changes: Any) -> Session:
+    fields = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
+    return Session(**({"id": id, "user": user} | fields | changes))
+
+
+def model(name: str, managers: tuple[str, ...]) -> Model:
+    dates = {"created_ms": NOW, "modified_ms": NOW + 1}
+    files = {"main.py": "é = 1\n", "a/b.txt": ""}
+    return Model(
+        tenant="ann", name=name, engine="python", main="main.py", files=files, managers=managers, **dates
+    )
+
+
+def run_of(id: str) -> Run:
+    dates = {"created_ms": NOW, "modified_ms": NOW, "expires_ms": NOW + HOUR, "idle_ms": HOUR}
+    metadata = b'{"scope": {"a.b": 1}, "saved": true}'
+    return Run(id=id, tenant="ann", kind="run", models={"m1": 1}, seed=2**62, metadata=metadata, **dates)
+
+
+def job(id: str) -> Job:
+    return Job(
+        id=id, tenant="ann", experiment="e1", total=9, created_ms=NOW, modified_ms=NOW, spec=b'{"s":1}'
+    )
+
+
+async def everything(store: Any) -> list[str]:
+    """All records of a store, as text, in an order of their own."""
+    records = [one async for one in store.migration.export()]
+    for id in await store.migration.experiments():
+        records += [one async for one in store.migration.export_experiment(id)]
+    return sorted(repr(one) for one in records)
+
+
+async def look(store: Any) -> tuple[Any, ...]:
+    """What users of a store see, without versions and positions, which are a backend's own."""
+    theta = {}
+    for id in ("e1", "gone"):
+        for name in await store.theta_names(id):
+            found = await store.read_theta(whole(name, id))
+            theta[id, name] = {address: data for address, (data, _) in found.rows.items()}
+    kinds = ("action", "reward", "manual", "theta", "simulation")
+    return (
+        [await store.get_experiment(id) for id in ("e1", "e2", "b1", "gone", "none")],
+        [one.id for one in await store.list_experiments("ann", limit=9)],
+        [one.id for one in await store.list_experiments("bob", limit=9)],
+        [one.id for one in await store.hourly_experiments(limit=9)],
+        theta,
+        [
+            [(one.id, one.date_ms, one.data) for one in await store.read_log(id, kind, limit=99)]
+            for id in ("e1", "gone")
+            for kind in kinds
+        ],
+        [await store.summary(id) for id in ("e1", "e2", "gone")],
+        await store.peek("e1", ["open", "rewarded", "timed out"], ["k1", "k2"], 0),
+        await store.due_advices(NOW + 2 * HOUR, 9),
+        await store.list_users(limit=9),
+        [await store.get_session(id, NOW) for id in ("s1", "t1")],
+        await store.secret("cookie", b"another"),
+        await store.runs.list_models("ann"),
+        [await store.runs.get_model("ann", name, version) for name in ("m1", "old") for version in (0, 1, 2)],
+        await store.runs.list_runs(run_query()),
+        [await store.runs.entries(id, 0) for id in ("r1", "r2", "r3")],
+        await store.runs.variables(["r1", "r2"]),
+        [await store.jobs.get_job(id) for id in ("j1", "j2")],
+        [one.id for one in await store.jobs.list_jobs("ann", "e1", limit=9)],
+        await store.jobs.parts("j1"),
+    )
+
+
+def run_query() -> RunQuery:
+    return RunQuery(tenant="ann", kind="run", filters=(Filter("variables.a.$b", ">", (1,)),))
+
+
+def test_there_and_back_gives_the_same_installation(run: Any, open_store: Open) -> None:
+    async def body() -> None:
+        stores = [await open_store(kind) for kind in ("sqlite 1", "production", "sqlite 2", "cluster")]
+        await fill(stores[0])
+        before, seen = await everything(stores[0]), await look(stores[0])
+        said: list[str] = []
+        for source, target in pairwise(stores):
+            counts = await migrate(source.migration, target.migration, said.append)
+            assert sum(counts.values()) == len(before)
+            assert await everything(target) == before
+            assert await look(target) == seen
+        assert counts["ThetaRecord"] == 4 * len(ODD_NAMES) + 2
+        assert counts["LogRecord"] == 17
+        assert counts["RunRecord"] == 3
+        assert said[-1] == f"compared {len(before)} records"
+
+    run(body())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "production"])
+def test_a_migrated_installation_goes_on(run: Any, open_store: Open, kind: str) -> None:
+    async def body() -> None:
+        source, target = await open_store("sqlite 1"), await open_store(kind)
+        await fill(source)
+        await migrate(source.migration, target.migration, lambda _: None)
+        version = (await target.read_theta(row())).version
+        stored = await target.commit(
+            transaction(
+                reads={row(): version, group(key="new"): 0},
+                writes={row(): b'{"n":2}'},
+                logs=[log("later"), log("3-0")],
+                redemptions=[redeem("open")],
+            )
+        )
+        assert stored.versions["e1"] > version
+        assert [one.id for one in await target.read_log("e1", "action", limit=2)] == ["later", "3-0"]
+        assert (await target.summary("e1")).action_calls == 5
+        assert await target.due_advices(NOW + 2 * HOUR, 9) == []
+        assert await target.forget(NOW, 0, 99) == 3
+        change = Append(run="r1", expected=450, now_ms=NOW, entries=[b"1"])
+        assert (await target.runs.append(change)).length == 451
+        assert (await target.runs.put_model(model("old", ("z",)), new=True)).version == 2
+        await target.create_experiment(experiment("fresh", tenant="bob", name="name of gone"))
+
+    run(body())
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Breaking:
+    """A target that fails at the n-th call of `restore`, halfway."""
+
+    def __init__(self, target: Migratable, after: int) -> None:
+        self._target = target
+        self._left = after
+        self.experiments, self.export = target.experiments, target.export
+        self.export_experiment, self.note = target.export_experiment, target.note
+
+    async def restore(self, records: Sequence[Record]) -> None:
+        self._left -= 1
+        if self._left < 0:
+            await self._target.restore(records[: len(records) // 2])
+            raise Interrupted
+        await self._target.restore(records)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "production"])
+def test_an_interrupted_migration_goes_on(
+    run: Any, open_store: Open, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamsim.storage.migrate._AT_ONCE_RECORDS", 7)
+
+    async def body() -> None:
+        source, target = await open_store("sqlite 1"), await open_store(kind)
+        await fill(source)
+        said: list[str] = []
+        for after in range(0, 60, 3):
+            try:
+                await migrate(source.migration, Breaking(target.migration, after), said.append)
+            except Interrupted:
+                continue
+            break
+        assert sum("going on" in one for one in said) > 2
+        assert await everything(target) == await everything(source)
+        assert await look(target) == await look(source)
+        assert await target.migration.note() == ""
+
+    run(body())
+
+
+class Forging:
+    """A target in which one record is not what it was, or is not there."""
+
+    def __init__(self, target: Migratable, forge: Callable[[Record], Record | None]) -> None:
+        self._target = target
+        self._forge = forge
+        self.experiments, self.export = target.experiments, target.export
+        self.export_experiment, self.note = target.export_experiment, target.note
+
+    async def restore(self, records: Sequence[Record]) -> None:
+        forged = [self._forge(one) for one in records]
+        await self._target.restore([one for one in forged if one is not None])
+
+
+def other_data(one: Record) -> Record:
+    if isinstance(one, ThetaRecord) and one.key == "" and one.name == "_theta":
+        return msgspec.structs.replace(one, data=one.data.replace(b"807", b"806"))
+    return one
+
+
+def swapped(one: Record) -> Record:
+    if isinstance(one, LogRecord) and one.kind == "action" and one.number < 3:
+        return msgspec.structs.replace(one, id=f"{2 - one.number}-0", date_ms=NOW + 2 - one.number)
+    return one
+
+
+FORGERIES: dict[str, tuple[Callable[[Record], Record | None], str]] = {
+    "theta": (other_data, "experiment e1: the ThetaRecord"),
+    "order of a log": (swapped, "experiment e1: the LogRecord"),
+    "lost row": (
+        lambda one: None if isinstance(one, LogRecord) and one.experiment == "gone" else one,
+        r"experiment gone: the LogRecord records differ \(1 in the source, 0 in the target\)",
+    ),
+    "user": (
+        lambda one: msgspec.structs.replace(one, admin=True) if isinstance(one, User) else one,
+        "users, models, runs and jobs: the User",
+    ),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_copy_that_differs_is_noticed(run: Any, open_store: Open, forgery: str) -> None:
+    forge, message = FORGERIES[forgery]
+
+    async def body() -> None:
+        source, target = await open_store("sqlite 1"), await open_store("sqlite 2")
+        await fill(source)
+        with pytest.raises(MigrationFailed, match=message):
+            await migrate(source.migration, Forging(target.migration, forge), lambda _: None)
+
+    run(body())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "production"])
+def test_a_target_in_use_is_refused_and_left_alone(run: Any, open_store: Open, kind: str) -> None:
+    async def body() -> None:
+        source, target = await open_store("sqlite 1"), await open_store(kind)
+        await fill(source)
+        await target.create_user(User(name="admin", password_hash="x", created_ms=1))
+        before = await everything(target)
+        with pytest.raises(MigrationFailed, match="has a user"):
+            await migrate(source.migration, target.migration, lambda _: None)
+        await target.remove_user("admin")
+        await target.create_experiment(experiment("other"))
+        with pytest.raises(MigrationFailed, match="has experiments"):
+            await migrate(source.migration, target.migration, lambda _: None)
+        assert len(before) == 1
+        assert await target.migration.experiments() == ["other"]
+
+    run(body())
+
+
+def test_an_empty_installation_can_be_copied(run: Any, open_store: Open) -> None:
+    async def body() -> None:
+        source, target = await open_store("production"), await open_store("sqlite 1")
+        assert await migrate(source.migration, target.migration, lambda _: None) == {}
+
+    run(body())
