@@ -1,0 +1,38 @@
+# The image of one streamsim server process. Build: docker build -t streamsim .
+# What the sandbox needs in a container, and what it gets: docs/operations.md
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python -m venv /opt/streamsim
+ENV PATH=/opt/streamsim/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# First what changes rarely. Every version is in the lock file; `make lock` writes it anew.
+COPY requirements.lock ./
+RUN python -m pip install --requirement requirements.lock
+COPY setup.cfg pyproject.toml README.md ./
+COPY streamsim ./streamsim
+COPY handlers ./handlers
+COPY policies ./policies
+RUN python -m pip install --no-deps . && python -m pip check
+
+FROM python:3.11-slim-bookworm
+# A number, so that an orchestrator can see that it is not root. Sandboxed code runs with the same uid, and is
+# kept apart by Landlock and seccomp.
+RUN groupadd --gid 10001 streamsim \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin streamsim \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+COPY --from=build /opt/streamsim /opt/streamsim
+ENV PATH=/opt/streamsim/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    STREAMSIM_SERVER_ADDRESS=0.0.0.0 \
+    STREAMSIM_SERVER_PORT=8080 \
+    STREAMSIM_STORAGE_DATA=/data
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8080
+# Whether a decision could be committed now.
+HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/ready', timeout=7)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["streamsim"]
+CMD ["serve"]

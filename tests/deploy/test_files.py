@@ -1,0 +1,163 @@
+"""What the image and the compose file promise, as far as it can be told without a container engine."""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streamsim import config
+from streamsim.config import OPTIONS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SERVERS = {name: service for name, service in SERVICES.items() if name.startswith("streamsim")}
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
+
+
+def instructions() -> list[tuple[str, str]]:
+    """(instruction, arguments) of the Dockerfile."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_the_image_does_not_run_as_root_and_ends_by_the_signal_that_drains() -> None:
+    final = instructions()[-([name for name, _ in reversed(instructions())].index("FROM") + 1) :]
+    settings = dict(final)
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", settings["USER"])
+    assert settings["STOPSIGNAL"] == "SIGTERM"
+    assert settings["ENTRYPOINT"] == '["streamsim"]'
+    assert "/ready" in settings["HEALTHCHECK"]
+    order = [name for name, _ in final]
+    assert order.index("USER") < order.index("VOLUME") < order.index("ENTRYPOINT")
+
+
+def test_the_image_sets_only_options_that_exist() -> None:
+    words = " ".join(arguments for name, arguments in instructions() if name == "ENV").split()
+    given = dict(word.split("=", 1) for word in words if word.startswith("STREAMSIM_"))
+    settings = config.load(environment=given)
+    assert (settings.server.address, settings.server.port, settings.storage.data) == (
+        "0.0.0.0",
+        8080,
+        "/data",
+    )
+
+
+def test_the_image_installs_pinned_versions_and_no_others() -> None:
+    installs = [
+        arguments for name, arguments in instructions() if name == "RUN" and "pip install" in arguments
+    ]
+    assert all("--requirement requirements.lock" in one or "--no-deps" in one for one in installs)
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) and version for name, version in pinned().items())
+
+
+def test_every_direct_dependency_is_pinned_within_its_bounds() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    extras = setup["options.extras_require"]
+    wanted = setup["options"]["install_requires"] + "".join(
+        extras[name] for name in ("uvloop", "bptk", "pysd", "demo")
+    )
+    found = re.findall(r"^([A-Za-z0-9-]+) >= (\S+)$", wanted, re.MULTILINE)
+    assert len(found) >= 13
+    for name, bound in found:
+        version = pinned()[name.lower()]
+        assert [int(part) for part in version.split(".")[:2]] >= [int(part) for part in bound.split(".")[:2]]
+
+
+def test_base_images_have_a_version() -> None:
+    images = [arguments.split()[0] for name, arguments in instructions() if name == "FROM"]
+    images += [service["image"] for service in SERVICES.values() if "build" not in service]
+    for image in images:
+        assert re.search(r":\d+\.\d+", image), image
+
+
+def test_the_builder_gets_what_it_copies_and_nothing_private() -> None:
+    allowed = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = [
+        source
+        for name, arguments in instructions()
+        if name == "COPY" and not arguments.startswith("--from")
+        for source in arguments.split()[:-1]
+    ]
+    assert {source.removeprefix("./") for source in copied} == set(allowed)
+    assert all((ROOT / source).exists() for source in allowed)
+    assert (ROOT / ".dockerignore").read_text().split("\n")[1] == "*"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_restarted_and_says_whether_it_is_well(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert "healthcheck" in service or service in SERVERS.values()  # theirs is in the image
+    for other in service.get("depends_on", {}).values():
+        assert other == {"condition": "service_healthy"}
+
+
+def test_what_is_stored_is_on_volumes_and_redis_writes_before_it_answers() -> None:
+    redis, mongo = SERVICES["redis"], SERVICES["mongo"]
+    command = redis["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"
+    assert options["--maxmemory-policy"] == "noeviction"
+    volumes = [service["volumes"][0].split(":") for service in (redis, mongo)]
+    assert [target for _, target in volumes] == ["/data", "/data/db"]
+    assert {name for name, _ in volumes} == set(COMPOSE["volumes"])
+
+
+def test_two_or_more_servers_are_configured_alike_and_given_no_privilege() -> None:
+    assert len(SERVERS) >= 2
+    for service in SERVERS.values():
+        environment = {name: str(text) for name, text in service["environment"].items()}
+        assert {name for name in environment if name != "STREAMSIM_ADMIN_PASSWORD"} <= {
+            option.environment for option in OPTIONS.values()
+        }
+        settings = config.load(environment=environment)
+        assert settings.storage.redis.startswith("redis://redis:")
+        assert settings.storage.mongo.startswith("mongodb://mongo:")
+        assert service["cap_drop"] == ["ALL"]
+        assert not service.keys() & {"privileged", "cap_add", "devices", "pid", "ports", "user"}
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert int(service["stop_grace_period"].removesuffix("s")) > settings.server.drain_s
+    ports = {name: service.get("ports") for name, service in SERVICES.items()}
+    assert [name for name, published in ports.items() if published] == ["nginx"]
+
+
+def test_nginx_knows_every_server_and_every_server_knows_nginx() -> None:
+    assert set(re.findall(r"server (\S+):8080 ", NGINX)) == set(SERVERS)
+    (network,) = COMPOSE["networks"].values()
+    subnet = ipaddress.ip_network(network["ipam"]["config"][0]["subnet"])
+    dynamic = ipaddress.ip_network(network["ipam"]["config"][0]["ip_range"])
+    fixed = {
+        name: ipaddress.ip_address(service["networks"]["inside"]["ipv4_address"])
+        for name, service in SERVICES.items()
+        if isinstance(service["networks"], dict)
+    }
+    assert fixed.keys() == {"nginx", *SERVERS}
+    assert len(set(fixed.values())) == len(fixed)
+    assert all(address in subnet and address not in dynamic for address in fixed.values())
+    for service in SERVERS.values():
+        assert service["environment"]["STREAMSIM_SERVER_TRUSTED_PROXIES"] == str(fixed["nginx"])
+
+
+def test_nginx_lets_through_what_a_server_takes() -> None:
+    defaults = config.Settings().server
+    megabytes = re.search(r"client_max_body_size (\d+)m;", NGINX)
+    header = re.search(r"large_client_header_buffers \d+ (\d+)k;", NGINX)
+    assert megabytes is not None
+    assert header is not None
+    assert int(megabytes[1]) << 20 >= defaults.max_body_bytes
+    assert int(header[1]) << 10 >= defaults.max_header_bytes
