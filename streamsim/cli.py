@@ -1,4 +1,4 @@
-"""The command line: `streamsim serve`, `streamsim user ...`, `streamsim model ...`, `streamsim doctor`."""
+"""The command line: `streamsim serve`, `simulate`, `user ...`, `model ...`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from streamsim import config, dates, model_cli
+from streamsim import config, dates, migrate_cli, model_cli
 from streamsim.accounts import Accounts
-from streamsim.app import make_store
+from streamsim.app import make_store, running
 from streamsim.config import ConfigError, Settings
 from streamsim.doctor import examine
 from streamsim.errors import StreamsimError, Unavailable
+from streamsim.evaluation import terminal
 from streamsim.experiments import Experiments
 from streamsim.sandbox.namespaces import exposed
+from streamsim.sandbox.pool import SandboxUnavailable
 from streamsim.serve import EXIT_REFUSED, CannotServe, serve
 from streamsim.storage.contract import StoreUnavailable
 
@@ -41,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve(settings, options.child)
         if options.command == "doctor":
             return asyncio.run(examine(settings))
+        if options.command == "migrate":
+            return migrate_cli.run(settings, options)
+        if options.command == "simulate":
+            return asyncio.run(_simulate(settings, options))
         return asyncio.run(_user(settings, options))
     except (ConfigError, CannotServe) as error:
         print(f"streamsim: {error}", file=sys.stderr)
@@ -84,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("list", parents=[common], help="list users")
 
     model_cli.add_parser(commands)
+    migrate_cli.add_parser(commands, common)
+    simulation = commands.add_parser(
+        "simulate", parents=[common], help="simulate an experiment, with a progress bar"
+    )
+    terminal.add_arguments(simulation)
+
     commands.add_parser(
         "doctor", parents=[common], help="say what this machine gives: sandbox, store, versions"
     )
@@ -108,6 +120,18 @@ def _settings(options: argparse.Namespace) -> Settings:
             f"{file}: policy code could read it; keep it out of the folders of Python's libraries"
         )
     return config.load(file, os.environ, {name: value for name, value in given.items() if value is not None})
+
+
+# ---- simulations
+
+
+async def _simulate(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        async with running(settings, jobs=False) as services:
+            await terminal.simulate(services.evaluations, settings, options)
+    except SandboxUnavailable as error:
+        raise Unavailable(str(error)) from None
+    return 0
 
 
 # ---- accounts

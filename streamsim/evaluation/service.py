@@ -54,13 +54,13 @@ class Evaluations:
         self.experiments = experiments
         self.workers = workers
         self.jobs = Jobs(store, jobs, pool, settings, now_ms)
-        self._pool = pool
+        self.pool = pool
         self.now_ms = now_ms
 
     async def close(self) -> None:
         """End what runs; jobs are let go of."""
         await self.jobs.close()
-        await self._pool.close()
+        await self.pool.close()
         await self.workers.close()
 
     async def simulate(
@@ -125,7 +125,7 @@ class Evaluations:
         loads = {one.name: await self._compared(one, world, request) for one in found}
         async with self.in_time():
             curves = await replicated(
-                self._pool,
+                self.pool,
                 loads,
                 Nest(self.store, tenant, current=request.theta == "current"),
                 request,

@@ -31,7 +31,7 @@ SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 async def working(services: Services, clock: Clock) -> AsyncIterator[Jobs]:
     """A process that takes on jobs, beside the one that answers."""
     evaluations = services.evaluations
-    jobs = Jobs(services.store, job_store(services.store), evaluations._pool, evaluations.settings, clock)
+    jobs = Jobs(services.store, job_store(services.store), evaluations.pool, evaluations.settings, clock)
     jobs.start(0.02)
     try:
         yield jobs
