@@ -13,7 +13,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -31,11 +31,14 @@ EXPIRED_AT_ONCE: Final = 200
 BUSY: Final = "the instance is being used by too many others at once; try again"
 NO_SESSION: Final = "no data was returned from run_step"
 UNKNOWN: Final = "expecting a valid instance id to be given"
+UNKNOWN_RUN: Final = "there is no such run"
+ID_BYTES: Final = {"instance": 16, "run": 18}
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 Entry = dict[str, Any]
+Kind = Literal["instance", "run"]
 
 
 class Live:
@@ -55,7 +58,8 @@ class Outcome(msgspec.Struct, frozen=True):
     result: Any
     keep: bool = True
     variables: dict[str, bytes] = {}
-    metadata: bytes | None = None
+    metadata: bytes | Callable[[bytes], bytes] | None = None
+    """What replaces the run's, or what makes it of the run's own."""
 
 
 class Runs:
@@ -88,7 +92,7 @@ class Runs:
     async def create(
         self,
         tenant: str,
-        kind: Any,
+        kind: Kind,
         models: dict[str, int],
         *,
         count: int = 1,
@@ -102,7 +106,7 @@ class Runs:
             raise TooManyRequests(f"at most {most} at a time: stop some, or let them time out")
         runs = [
             Run(
-                id=secrets.token_hex(16),
+                id=secrets.token_hex(ID_BYTES[kind]),
                 tenant=tenant,
                 kind=kind,
                 models=models,
@@ -118,35 +122,116 @@ class Runs:
         await self.store.create_runs(runs)
         return runs
 
-    async def get(self, tenant: str, run: str) -> Run:
-        """The run; an access, which moves its expiry. :raises NotFound: unknown, or another tenant's."""
-        found = await self.store.touch(run, self._now_ms())
-        if found is None or found.tenant != tenant:
-            raise NotFound(UNKNOWN)
-        return found
+    async def get(self, tenant: str, run: str, kind: Kind = "instance") -> Run:
+        """The run; an access, which moves its expiry.
 
-    async def look(self, tenant: str, run: str) -> Run:
+        :raises NotFound: unknown, another tenant's, or of the other kind.
+        """
+        found = await self.store.touch(run, self._now_ms())
+        return _owned(found, tenant, kind)
+
+    async def look(self, tenant: str, run: str, kind: Kind = "instance") -> Run:
         """The run, for a request that goes on to write to it, which is the access. :raises NotFound:"""
-        found = await self.store.get_run(run, self._now_ms())
-        if found is None or found.tenant != tenant:
-            raise NotFound(UNKNOWN)
-        return found
+        return _owned(await self.store.get_run(run, self._now_ms()), tenant, kind)
 
     async def delete(self, tenant: str, run: str) -> None:
-        """Remove a run. :raises NotFound:"""
+        """Remove an instance. :raises NotFound:"""
         async with self._alone(run):
             await self.get(tenant, run)
             self._drop(run)
             await self.store.delete_runs([run])
 
+    async def unload(self, tenant: str, run: str, kind: Kind) -> None:
+        """Let go of its process, after the request that it is at; the run stays. :raises NotFound:"""
+        async with self._alone(run):
+            await self.look(tenant, run, kind)
+            self._drop(run)
+
+    async def load(self, tenant: str, run: str, kind: Kind) -> Run:
+        """Bring it into memory; the run. :raises NotFound: :raises ModelError: it does not come back."""
+        async with self._alone(run):
+            await self._current(await self.look(tenant, run, kind))
+            return self._live[run].run
+
+    async def note(
+        self, tenant: str, run: str, kind: Kind, entry: Entry, metadata: Callable[[bytes], bytes]
+    ) -> Run:
+        """Change what is known about a run, without bringing it into memory; the run. :raises NotFound:"""
+        async with self._alone(run):
+            for _ in range(ATTEMPTS):
+                found = await self.look(tenant, run, kind)
+                change = Append(
+                    run, found.length, self._now_ms(), [_encode(entry)], metadata=metadata(found.metadata)
+                )
+                changed = await self.store.append(change)
+                if changed is not None:
+                    return changed
+            raise Conflict(BUSY)
+
+    async def rewrite(
+        self,
+        tenant: str,
+        run: str,
+        kind: Kind,
+        keep: Callable[[list[Entry]], list[Entry]],
+        recorded: Callable[[msgspec.Raw], dict[str, bytes]],
+    ) -> Run:
+        """Replace the journal by what `keep` makes of it, and play that; the run.
+
+        :param recorded: the variables that it leads to, from the answer to an entry `recorded`.
+        :raises NotFound: :raises ModelError: the shorter journal does not run; nothing was changed.
+        """
+        async with self._alone(run):
+            for _ in range(ATTEMPTS):
+                found = await self.look(tenant, run, kind)
+                entries = keep([_decode(one) for one in await self.store.entries(run, found.base)])
+                self._drop(run)
+                live = self._live[run] = Live(
+                    found, await self._spawn(found, found.models), found.models, found.length
+                )
+                await self._play(live, [_encode(one) for one in entries])
+                variables = recorded(await self._ask(live, {"op": "recorded"}))
+                change = Append(
+                    run,
+                    found.length,
+                    self._now_ms(),
+                    [_encode(one) for one in entries],
+                    restart=True,
+                    variables=variables,
+                )
+                changed = await self.store.append(change)
+                if changed is not None:
+                    live.run, live.position = changed, changed.length
+                    return changed
+                self._drop(run)
+            raise Conflict(BUSY)
+
+    async def copy(self, tenant: str, run: str, kind: Kind) -> Run:
+        """A new run with the journal, the seed and the recorded variables of another. :raises NotFound:"""
+        async with self._alone(run):
+            found = await self.look(tenant, run, kind)
+            entries = await self.store.entries(run, found.base)
+            now_ms = self._now_ms()
+            made = msgspec.structs.replace(
+                found,
+                id=secrets.token_hex(ID_BYTES[kind]),
+                base=0,
+                length=len(entries),
+                created_ms=now_ms,
+                modified_ms=now_ms,
+                expires_ms=now_ms + found.idle_ms if found.idle_ms else 0,
+            )
+            await self.store.copy_run(made, run, entries)
+            return made
+
     def forget(self, run: str) -> bool:
         """Let go of its process; the run stays. Whether there was one."""
         return self._drop(run)
 
-    async def read(self, tenant: str, run: str, entry: Entry) -> msgspec.Raw | None:
+    async def read(self, tenant: str, run: str, entry: Entry, kind: Kind = "instance") -> msgspec.Raw | None:
         """The result of an entry that changes nothing; None if there is nothing to ask yet."""
         async with self._alone(run):
-            live = await self._current(await self.get(tenant, run))
+            live = await self._current(await self.get(tenant, run, kind))
             return None if live is None else await self._ask(live, entry)
 
     async def write(
@@ -157,6 +242,7 @@ class Runs:
         decide: Callable[[msgspec.Raw], Outcome],
         *,
         models: dict[str, int] | None = None,
+        kind: Kind = "instance",
     ) -> Any:
         """Do something to a run, and put it into its journal.
 
@@ -165,7 +251,7 @@ class Runs:
         :raises NotFound: :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
         """
         async with self._alone(run):
-            return await self._write(tenant, run, entry, decide, models)
+            return await self._write(tenant, run, entry, decide, models, kind)
 
     async def clear(self, tenant: str, run: str, entry: Entry, metadata: bytes) -> None:
         """Drop the journal and whatever was going on; `entry` says why. :raises NotFound:"""
@@ -205,14 +291,20 @@ class Runs:
         entry: Entry,
         decide: Callable[[msgspec.Raw], Outcome],
         models: dict[str, int] | None,
+        kind: Kind,
     ) -> Any:
         text = _encode(entry if models is None else {**entry, "models": models})
         for attempt in range(ATTEMPTS):
             live = self._live.get(run)
             if models is not None:
-                live = await self._fresh(await self.get(tenant, run), models)
-            elif attempt or live is None or not live.worker.alive or live.run.tenant != tenant:
-                live = await self._current(await self.get(tenant, run))
+                live = await self._fresh(await self.get(tenant, run, kind), models)
+            elif (
+                attempt
+                or live is None
+                or not live.worker.alive
+                or (live.run.tenant, live.run.kind) != (tenant, kind)
+            ):
+                live = await self._current(await self.get(tenant, run, kind))
             # else: it was at the end a moment ago, and `append` tells if it no longer is.
             if live is None:
                 raise BadRequest(NO_SESSION)
@@ -227,6 +319,7 @@ class Runs:
                 if await self._is_current(tenant, live):
                     return outcome.result
                 continue
+            metadata = outcome.metadata
             changed = await self.store.append(
                 Append(
                     run,
@@ -235,7 +328,7 @@ class Runs:
                     [text],
                     models is not None,
                     outcome.variables,
-                    outcome.metadata,
+                    metadata(live.run.metadata) if callable(metadata) else metadata,
                 )
             )
             if changed is not None:
@@ -246,7 +339,7 @@ class Runs:
 
     async def _is_current(self, tenant: str, live: Live) -> bool:
         """Whether nothing was appended elsewhere; counts as an access."""
-        run = await self.get(tenant, live.run.id)
+        run = await self.get(tenant, live.run.id, live.run.kind)
         return run.length == live.position
 
     async def _ask(self, live: Live, entry: Entry) -> msgspec.Raw:
@@ -356,3 +449,9 @@ class Runs:
         if lock is None:
             lock = self._locks[run] = asyncio.Lock()
         return lock
+
+
+def _owned(run: Run | None, tenant: str, kind: Kind) -> Run:
+    if run is None or run.tenant != tenant or run.kind != kind:
+        raise NotFound(UNKNOWN_RUN if kind == "run" else UNKNOWN)
+    return run

@@ -136,6 +136,9 @@ def failed(failure: Failure) -> BadRequest | ModelError:
         "line": failure.line,
         "type": failure.type,
         "message": failure.message,
+        "trace": [
+            {"function": function, "file": piece, "line": line} for piece, function, line in failure.trace
+        ],
     }
     kind = ModelTimeout if failure.kind == "timeout" else ModelError
     return kind(message, detail=detail)

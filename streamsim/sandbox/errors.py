@@ -20,6 +20,7 @@ from streamsim.sandbox.wire import Failure
 MAX_MESSAGE: Final = 2000
 MAX_NAME: Final = 200
 MAX_LINE: Final = 10**6
+MAX_TRACE: Final = 20
 
 # Longest first, so that a folder is replaced before its parent.
 _FOLDERS: Final = sorted(
@@ -63,6 +64,10 @@ def cleaned(failure: Failure) -> Failure:
         message=clean(failure.message),
         piece=clean(failure.piece, MAX_NAME),
         line=failure.line if 0 < failure.line <= MAX_LINE else 0,
+        trace=tuple(
+            (clean(piece, MAX_NAME), clean(function, MAX_NAME), line if 0 < line <= MAX_LINE else 0)
+            for piece, function, line in failure.trace[:MAX_TRACE]
+        ),
     )
 
 
@@ -75,6 +80,23 @@ def describe(error: BaseException, pieces: Mapping[str, str]) -> Failure:
         return _describe(error, pieces)
     except BaseException:  # out of memory or of stack while describing
         return Failure(kind="exception", type="Exception", message="an exception that cannot be shown")
+
+
+def traced(error: BaseException, pieces: Mapping[str, str]) -> Failure:
+    """The record of an exception, with its frames that are in pieces of code, outermost first."""
+    failure = describe(error, pieces)
+    if failure.trace:
+        return failure
+    trace: list[tuple[str, str, int]] = []
+    step: Any = _traceback(error)
+    while step is not None:
+        code = step.tb_frame.f_code
+        if type(code.co_filename) is str and code.co_filename in pieces:
+            trace.append(
+                (pieces[code.co_filename], clean(str(code.co_name), MAX_NAME), _line(step.tb_lineno))
+            )
+        step = step.tb_next
+    return msgspec.structs.replace(failure, trace=tuple(trace[-MAX_TRACE:]))
 
 
 def _describe(error: BaseException, pieces: Mapping[str, str]) -> Failure:

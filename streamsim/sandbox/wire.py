@@ -45,6 +45,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
 
     `kind`: exception (the code raised), rejected (its answer's form), timeout, memory, syntax.
     `piece`: get_context, get_action, get_reward, set_reward or a model's file; `line` from 1, 0 if unknown.
+    `trace`, of models only: piece, function and line of each frame, outermost first.
     """
 
     kind: Literal["exception", "rejected", "timeout", "memory", "syntax"]
@@ -52,6 +53,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
     message: str
     piece: str = ""
     line: int = 0
+    trace: tuple[tuple[str, str, int], ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -205,12 +205,20 @@ class MongoRuns:
                 fields |= {"metadata": Binary(change.metadata), "m": _flat(change.metadata)}
             if change.variables:
                 # Nobody else changes them at this length.
-                index = {one["name"]: one for one in before["index"]}
+                index = {} if change.restart else {one["name"]: one for one in before["index"]}
+                recorded: dict[str, Any] = {}
                 for name, value in change.variables.items():
                     compared = _compared(value)
-                    fields[f"v.{_hex(name)}"] = {**compared, "value": value.decode()}
+                    recorded[_hex(name)] = {**compared, "value": value.decode()}
                     index[name] = {"name": name, **compared}
                 fields["index"] = list(index.values())
+                fields |= (
+                    {"v": recorded}
+                    if change.restart
+                    else {f"v.{name}": value for name, value in recorded.items()}
+                )
+            elif change.restart:
+                fields |= {"v": {}, "index": []}
             entries = [entry.decode() for entry in change.entries]
             if change.restart:
                 fields |= {"base": change.expected, "tail_at": change.expected, "tail": entries}
@@ -268,19 +276,27 @@ class MongoRuns:
         async with self._reaching():
             return int(await self._db.runs.count_documents(condition))
 
-    async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
-        conditions: list[dict[str, Any]] = [{"tenant": query.tenant, "kind": query.kind}]
-        conditions += [
-            {name: value}
-            for name, value in (("project", query.project), ("model", query.model))
-            if value is not None
-        ]
-        conditions += [_condition(one) for one in query.filters]
-        direction = DESCENDING if query.descending else ASCENDING
-        order = [(field, direction) for field in (*_sorting(query.sort), "_id")]
+    async def find_variables(
+        self, query: RunQuery, names: Sequence[str] | None = None
+    ) -> tuple[list[tuple[Run, dict[str, bytes]]], int]:
+        conditions, order = _query(query)
+        fields = {"tail": 0, "index": 0}
         async with self._reaching():
-            total = await self._db.runs.count_documents({"$and": conditions})
-            found = self._db.runs.find({"$and": conditions}, _WITHOUT).sort(order)
+            documents = self._db.runs.find(conditions, fields).sort(order)
+            found = []
+            async for document in documents.skip(query.first).limit(max(query.limit, 0)):
+                run = _to_run(document)
+                if run is not None:
+                    found.append((run, _recorded(document, names)))
+            if len(found) < query.limit and (found or not query.first):
+                return found, query.first + len(found)
+            return found, int(await self._db.runs.count_documents(conditions))
+
+    async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
+        conditions, order = _query(query)
+        async with self._reaching():
+            total = await self._db.runs.count_documents(conditions)
+            found = self._db.runs.find(conditions, _WITHOUT).sort(order)
             runs = [
                 _to_run(document) async for document in found.skip(query.first).limit(max(query.limit, 0))
             ]
@@ -290,13 +306,9 @@ class MongoRuns:
         self, runs: Sequence[str], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, bytes]]:
         async with self._reaching():
-            wanted = None if names is None else set(names)
             result: dict[str, dict[str, bytes]] = {run: {} for run in runs}
             async for document in self._db.runs.find({"_id": {"$in": list(runs)}}, {"v": 1}):
-                for key, value in document["v"].items():
-                    name = bytes.fromhex(key[1:]).decode()
-                    if wanted is None or name in wanted:
-                        result[document["_id"]][name] = value["value"].encode()
+                result[document["_id"]] = _recorded(document, names)
             return result
 
     async def copy_run(self, run: Run, source: str, entries: Sequence[bytes]) -> None:
@@ -307,6 +319,27 @@ class MongoRuns:
             await self._db.runs.insert_one(document)
             if len(entries) > TAIL:
                 await self._spill(document)
+
+
+def _recorded(document: dict[str, Any], names: Sequence[str] | None) -> dict[str, bytes]:
+    """Recorded variables of a run's document, of some names or of all."""
+    if names is None:
+        return {bytes.fromhex(key[1:]).decode(): one["value"].encode() for key, one in document["v"].items()}
+    kept = {name: document["v"].get(_hex(name)) for name in names}
+    return {name: one["value"].encode() for name, one in kept.items() if one is not None}
+
+
+def _query(query: RunQuery) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    """Conditions and order."""
+    conditions: list[dict[str, Any]] = [{"tenant": query.tenant, "kind": query.kind}]
+    conditions += [
+        {name: value}
+        for name, value in (("project", query.project), ("model", query.model))
+        if value is not None
+    ]
+    conditions += [_condition(one) for one in query.filters]
+    direction = DESCENDING if query.descending else ASCENDING
+    return {"$and": conditions}, [(field, direction) for field in (*_sorting(query.sort), "_id")]
 
 
 def _live(now_ms: int) -> dict[str, Any]:

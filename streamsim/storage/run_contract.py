@@ -72,8 +72,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class Append(msgspec.Struct, frozen=True):
     """What one request adds to a run whose journal has `expected` entries.
 
-    `restart`: the first of the entries begins anew, and earlier ones are dropped. `variables`: name -> JSON
-    text of what was recorded, last one wins, and needs an entry. `metadata` replaces the run's.
+    `restart`: the first of the entries begins anew; earlier ones, and what was recorded, are dropped.
+    `variables`: name -> JSON text of what was recorded, last one wins, and needs an entry. `metadata`
+    replaces the run's.
     """
 
     run: str
@@ -163,6 +164,12 @@ class RunStore(Protocol):
 
     async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
         """The runs of a query, and how many there are in all. Costs no journal."""
+
+    async def find_variables(
+        self, query: RunQuery, names: Sequence[str] | None = None
+    ) -> tuple[list[tuple[Run, dict[str, bytes]]], int]:
+        """The runs of a query with recorded variables, of the names asked for or of all; and how many runs
+        there are in all. One query of the database, unless the page is beyond the end."""
 
     async def variables(
         self, runs: Sequence[str], names: Sequence[str] | None = None

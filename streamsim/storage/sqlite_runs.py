@@ -146,6 +146,7 @@ class SQLiteRuns:
             number, *row = found[0]
             if change.restart:
                 db.execute("DELETE FROM run_entries WHERE run = ?", (number,))
+                db.execute("DELETE FROM run_variables WHERE run = ?", (number,))
             rows = [(number, at, entry) for at, entry in enumerate(change.entries, change.expected)]
             insert(db, "run_entries (run, position, entry)", rows, "")
             insert(
@@ -184,6 +185,21 @@ class SQLiteRuns:
             sql, parameters = f"{sql} AND tenant = ?", (*parameters, tenant)
         count: int = (await self._db.read(lambda db: db.execute(sql, parameters).fetchone()))[0]
         return count
+
+    async def find_variables(
+        self, query: RunQuery, names: Sequence[str] | None = None
+    ) -> tuple[list[tuple[Run, dict[str, bytes]]], int]:
+        sql, parameters = _find(query, names)
+        found = await self._db.read(lambda db: db.execute(sql, parameters).fetchall())
+        if not found and query.first:
+            return [], (await self.list_runs(query))[1]
+        result: dict[int, tuple[Run, dict[str, bytes]]] = {}
+        for at, _, name, value, *row in found:
+            if at not in result:
+                result[at] = (_to_run(row), {})
+            if name is not None:
+                result[at][1][name] = value
+        return list(result.values()), found[0][1] if found else 0
 
     async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
         where, parameters = _where(query)
@@ -237,6 +253,22 @@ class SQLiteRuns:
 def _compared(text: bytes) -> tuple[float | None, str | None]:
     value = scalar(text)
     return (None, value) if isinstance(value, str) else (None if value is None else float(value), None)
+
+
+def _find(query: RunQuery, names: Sequence[str] | None) -> tuple[str, tuple[Any, ...]]:
+    """Runs of a page, each with each of its variables, and with how many runs there are."""
+    where, parameters = _where(query)
+    column, joined = _sorting(query.sort)
+    order = f"{column} {'DESC' if query.descending else 'ASC'}, id {'DESC' if query.descending else 'ASC'}"
+    only = "" if names is None else f" AND v.name IN ({', '.join('?' * len(names))})"
+    sql = (
+        f"WITH page AS (SELECT runs.num AS num, {_RUN}, row_number() OVER (ORDER BY {order}) AS at,"
+        f" count(*) OVER () AS total FROM runs {joined} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
+        f" SELECT at, total, v.name, v.value, {_RUN} FROM page"
+        f" LEFT JOIN run_variables v ON v.run = page.num{only} ORDER BY at, v.num"
+    )
+    sorted_by = (query.sort.partition(".")[2],) if joined else ()
+    return sql, (*sorted_by, *parameters, query.limit, query.first, *(names or ()))
 
 
 def _where(query: RunQuery) -> tuple[str, tuple[Any, ...]]:

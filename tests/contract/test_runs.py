@@ -243,6 +243,37 @@ def test_listing_is_sorted_and_paged(priced: RunStore, run: Any) -> None:
     assert by_price.index("r1") < by_price.index("r2")
 
 
+def test_variables_come_with_the_runs_of_a_query(priced: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        query = RunQuery(tenant="ann", kind="run", sort="variables.price", limit=2)
+        listed, total = await priced.list_runs(query)
+        found, count = await priced.find_variables(query)
+        assert ([one for one, _ in found], count) == (listed, total)
+        recorded = await priced.variables([one.id for one in listed])
+        assert {one.id: variables for one, variables in found} == recorded
+        assert [variables for _, variables in (await priced.find_variables(query, ["no"]))[0]] == [{}, {}]
+        beyond = RunQuery(tenant="ann", kind="run", first=50)
+        assert await priced.find_variables(beyond) == ([], total)
+        nobodys = RunQuery(tenant="nobody", kind="run")
+        assert await priced.find_variables(nobodys) == ([], 0)
+
+    run(scenario())
+
+
+def test_a_journal_that_begins_anew_forgets_what_was_recorded(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        await runs.create_runs([a_run()])
+        await runs.append(Append("r1", 0, NOW, [b"1"], variables={"a": b"1", "b": b"2"}))
+        await runs.append(Append("r1", 1, NOW, [b"2"], restart=True, variables={"b": b"3"}))
+        query = RunQuery(tenant="ann", kind="run", filters=(Filter("variables.a", "=", (1,)),))
+        assert await runs.list_runs(query) == ([], 0)
+        assert await runs.variables(["r1"]) == {"r1": {"b": b"3"}}
+        await runs.append(Append("r1", 2, NOW, [b"3"], restart=True))
+        assert await runs.variables(["r1"]) == {"r1": {}}
+
+    run(scenario())
+
+
 def test_a_copy_has_its_own_journal_and_variables(priced: RunStore, run: Any) -> None:
     async def scenario() -> None:
         await priced.copy_run(a_run("copy", length=2), "r2", [b"1", b"2"])

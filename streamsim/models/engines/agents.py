@@ -75,6 +75,10 @@ class AgentSimulation:
             raise Refused(f"runspecs of {self._where}: stoptime must not be before starttime")
         self.start, self.stop, self.dt = float(model.starttime), float(model.stoptime), float(model.dt)
 
+    def points(self, name: str) -> list[list[float]]:
+        """A table as it is now."""
+        return [[float(x), float(y)] for x, y in self._model.points[name]]
+
     def step(self, time: float) -> dict[str, Any]:
         model = self._model
         round_ = int(time)

@@ -1,7 +1,7 @@
 """What every engine offers to the program that runs models (`streamsim.sandbox.programs.model`).
 
 An engine is a module of this package with a class `Engine`, built from a `Source`. Scenario simulations need
-`start`; runs of one model through variables and operations need `get`, `set` and `call`.
+`start`; runs of one model through variables and operations are what `open` gives.
 """
 
 from __future__ import annotations
@@ -104,21 +104,33 @@ class Engine:
         """
         raise Refused(f"the model has no scenario manager {manager}")
 
+    def open(self, seed: int) -> Variables:
+        """The model at its beginning as variables and operations; generators of numbers are seeded already.
+
+        :raises Refused: the model has none.
+        """
+        from streamsim.models.engines.variables import ScenarioVariables
+
+        return ScenarioVariables(self, seed)
+
+
+class Variables(Protocol):
+    """A run of one model, through its variables and operations."""
+
     def get(self, paths: list[str]) -> dict[str, Any]:
-        """Values of variables by path. :raises Refused: naming the path."""
-        raise Refused("this model has no variables")
+        """Values of variables by path; changes nothing. :raises Refused: naming the path."""
 
     def set(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Set variables, all or none; their values afterwards. :raises Refused: naming the path."""
-        raise Refused("this model has no variables")
+        """Set variables; their values afterwards.
+
+        :raises Refused: naming the path, nothing was changed. Any other exception: some may be set.
+        """
 
     def call(self, name: str, arguments: list[Any]) -> Any:
-        """Call an operation; its result. :raises Refused: for an unknown one."""
-        raise Refused(f"this model has no operation {name}")
+        """Call an operation; its result. :raises Refused: for an unknown one, nothing was changed."""
 
-    def recorded(self) -> dict[str, Any]:
-        """Variables that were recorded since this was last asked."""
-        return {}
+    def recorded(self, *, all: bool = False) -> dict[str, Any]:
+        """Variables that were recorded since this was last asked, or ever."""
 
 
 def number(value: Any) -> Number:

@@ -233,6 +233,10 @@ class EquationSimulation:
         history[:] = [entry for entry in history if entry[0] != time]
         history.append((time, equation))
 
+    def points(self, name: str) -> list[list[float]]:
+        """A table as it is now."""
+        return [[float(x), float(y)] for x, y in self._model.points[name]]
+
     def step(self, time: float) -> dict[str, Any]:
         # On the way every step of the model is computed, so that no chain of look-backs grows long.
         between = self.start if self._reached is None else self.normalize(self._reached + self.dt)

@@ -38,6 +38,11 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._modules: dict[str, ModuleType] = {}
         self._inside = False
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The modules that these files are."""
+        return frozenset(self._paths)
+
     def run(self, main: str) -> ModuleType:
         """Execute the main file, and what it imports, anew."""
         with self.importable():

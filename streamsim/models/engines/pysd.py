@@ -149,6 +149,15 @@ class PysdSimulation:
         else:
             self._parameters |= changes
 
+    def points(self, name: str) -> list[list[float]]:
+        """A table as the file has it. :raises Refused: an arrayed one."""
+        tables = vars(self._model.components._components)
+        table = tables.get(f"_hardcodedlookup_{self._known[name][0]}")
+        if table is None or len(table.values) != 1 or not table.is_float:
+            raise Refused(f"points {name} in {self._where} cannot be read")
+        x, y, _ = table.values[0]
+        return [[float(one), float(other)] for one, other in zip(x, y, strict=True)]
+
     def step(self, time: float) -> dict[str, Any]:
         self._reach(time)
         return {name: self._value(name) for name in self._equations}

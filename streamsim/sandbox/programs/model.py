@@ -19,7 +19,16 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from streamsim.models.engines.base import Engine, Found, Outputs, Refused, Settings, Simulation, Source
+from streamsim.models.engines.base import (
+    Engine,
+    Found,
+    Outputs,
+    Refused,
+    Settings,
+    Simulation,
+    Source,
+    Variables,
+)
 from streamsim.models.session import Begin, Session, SettingsBy, change, started, times, whole
 from streamsim.sandbox import errors
 from streamsim.sandbox.wire import Failure
@@ -47,6 +56,7 @@ class Program:
         self._engines: dict[str, Engine] = {}
         self._pieces: dict[str, str] = {}
         self._session: Session | None = None
+        self._run: Variables | None = None
         sources = msgspec.convert(load, Load).models
         self._context: Callable[[], AbstractContextManager[None]] = nullcontext
         for source in sources:
@@ -122,20 +132,43 @@ class Program:
 
     # ---- variables and operations of a run with one model
 
+    def op_open(self, seed: int) -> Any:
+        """Begin a run of the model; what was recorded."""
+        self._seed(seed)
+        self._run = self._only().open(seed)
+        return {"recorded": self._run.recorded()}
+
     def op_get(self, paths: list[str]) -> Any:
-        """Values of variables."""
-        return self._only().get(paths)
+        """Values of variables. Changes nothing, neither what random numbers come next."""
+        state, legacy = random.getstate(), np.random.get_state()
+        try:
+            return self._opened().get(paths)
+        finally:
+            random.setstate(state)
+            np.random.set_state(legacy)
 
     def op_set(self, changes: dict[str, Any]) -> Any:
         """Set variables; their values afterwards, and what was recorded."""
-        return {"values": self._only().set(changes), "recorded": self._only().recorded()}
+        return {"values": self._opened().set(changes), "recorded": self._opened().recorded()}
 
     def op_call(self, name: str, arguments: list[Any]) -> Any:
         """Call an operation; its result, and what was recorded."""
-        result = self._only().call(name, arguments)
-        return {"result": result, "recorded": self._only().recorded()}
+        result = self._opened().call(name, arguments)
+        return {"result": result, "recorded": self._opened().recorded()}
+
+    def op_recorded(self) -> Any:
+        """Everything that was recorded so far."""
+        return self._opened().recorded(all=True)
+
+    def op_note(self) -> None:
+        """Something about the run changed that is not the model's."""
 
     # ---- inside
+
+    def _opened(self) -> Variables:
+        if self._run is None:
+            raise Refused("the run has not begun")
+        return self._run
 
     def _only(self) -> Engine:
         return next(iter(self._engines.values()))
@@ -169,7 +202,7 @@ class Program:
         except Refused as refused:
             raise errors.Described(Failure("rejected", REFUSED, errors.clean(str(refused)))) from None
         except BaseException as error:
-            raise errors.Described(errors.describe(error, self._pieces)) from None
+            raise errors.Described(errors.traced(error, self._pieces)) from None
 
 
 def _modules(engine: Engine) -> AbstractContextManager[None]:
