@@ -1,0 +1,164 @@
+"""`python -m bench.simulation`: what simulations cost, and what they cost live decisions.
+
+1. Simulated draws beside a bare loop: the same four compiled pieces, on dicts, in one process, one namespace
+   and one object for all draws, no copies, no limits. Both are timed in turn in this process, by CPU time.
+2. Replications on two workers beside one.
+3. Latency of getaction with and without a simulation of a million draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.load import Result, measure, request
+from streamsim import catalogue
+from streamsim.config import Evaluation
+from streamsim.decisions.wire import PIECES, SimulationLoad
+from streamsim.evaluation.pools import LocalPool
+from streamsim.evaluation.requests import Replications
+from streamsim.evaluation.service import replicated
+from streamsim.evaluation.workers import BatchWorkers
+from streamsim.sandbox.clock import Clock
+from streamsim.sandbox.pool import Limits
+from streamsim.sandbox.programs.policy import namespace
+from streamsim.sandbox.programs.simulate import Program
+from tests.support import Server
+
+ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
+POLICIES = {"e-greedy": 4000, "bernoulli-thompson": 2000, "linucb": 300}
+
+
+class Bare:
+    """`self` of policy code, with nothing behind it but dicts."""
+
+    def __init__(self) -> None:
+        self.theta: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def get_theta(self, key: str, value: str | None = None) -> dict[str, Any]:
+        group = self.theta.get(key, {})
+        return group if value is None else group.get(value, {})
+
+    def set_theta(self, thetas: Any, key: str, value: str) -> None:
+        self.theta.setdefault(key, {}).setdefault(value, {}).update(thetas.get_dict())
+
+
+class Silent:
+    """A channel that leads nowhere."""
+
+    clock = Clock()
+
+    def progress(self, finished: int) -> None:
+        """Nobody listens."""
+
+
+def bare_s(code: dict[str, str], draws: int) -> float:
+    """CPU seconds of a draw in the bare loop."""
+    own: Any = Bare()
+    names = {**namespace(object), "self": own}  # type: ignore[arg-type]
+    context, action, reward, learn = (compile(code[piece], f"<{piece}>", "exec") for piece in PIECES)
+    random.seed(1)
+    np.random.seed(1)
+    began = time.process_time()
+    for _ in range(draws):
+        own.context, own.action, own.reward = {}, {}, {}
+        exec(context, names)
+        exec(action, names)
+        exec(reward, names)
+        exec(learn, names)
+    return (time.process_time() - began) / draws
+
+
+def simulated_s(code: dict[str, str], draws: int) -> float:
+    """CPU seconds of a draw in the program that sandboxed workers run."""
+    program = Program(("e", code, {}, 1), Silent())  # type: ignore[arg-type]
+    began = time.process_time()
+    assert program.handle((draws,)).draws == draws
+    return (time.process_time() - began) / draws
+
+
+def costs(rounds: int) -> None:
+    """Print part 1."""
+    print(f"{'one draw':24}{'bare us':>9}{'ours us':>9}{'ratio':>8}")
+    for slug, draws in POLICIES.items():
+        code = ENTRIES[slug].code
+        pairs = [(bare_s(code, draws), simulated_s(code, draws)) for _ in range(rounds)]
+        bare, ours = (1e6 * min(pair[place] for pair in pairs) for place in (0, 1))
+        print(f"{slug:24}{bare:9.1f}{ours:9.1f}{ours / bare:8.2f}", flush=True)
+
+
+async def speed(workers: int, replications: int, draws: int) -> float:
+    """Seconds of so many replications on so many workers; the zygote is started before."""
+    batch = BatchWorkers(Evaluation(workers=workers), Limits())
+    load = {"x": SimulationLoad("e", ENTRIES["e-greedy"].code, {}, 1)}
+    nest: Any = None
+    try:
+        for count in (1, replications):
+            wanted = Replications(draws=draws, replications=count, seed=1, theta="empty")
+            began = time.perf_counter()
+            await replicated(LocalPool(batch), load, nest, wanted, identity="bench")
+        return time.perf_counter() - began
+    finally:
+        await batch.close()
+
+
+def scaling(rounds: int) -> None:
+    """Print part 2."""
+    ones, twos = [], []
+    for _ in range(rounds):
+        ones.append(asyncio.run(speed(1, 64, 10_000)))
+        twos.append(asyncio.run(speed(2, 64, 10_000)))
+    one, two = statistics.median(ones), statistics.median(twos)
+    print(
+        f"64 replications of 10,000 draws: 1 worker {one:.2f} s, 2 workers {two:.2f} s, ratio {one / two:.2f}"
+    )
+
+
+def latency(seconds: float, rounds: int) -> None:
+    """Print part 3."""
+    with (
+        tempfile.TemporaryDirectory(prefix="streamsim-bench-") as folder,
+        Server(Path(folder), settings={"evaluation.job_draws": 10**12}) as server,
+    ):
+        client = server.admin()
+        made = client.post("/exp", {"name": "live", **ENTRIES["e-greedy"].code}).body
+        calls = [request("GET", f"/getaction/{made['id']}?key={made['key']}")]
+        measure(server.port, calls, 1, 1.0)
+        quiet, loaded = list[Result](), list[Result]()
+        for _ in range(rounds):
+            quiet.append(measure(server.port, calls, 1, seconds))
+            job = client.post(f"/eval/{made['id']}/simulations", {"N": 1_000_000}).headers["location"]
+            while client.get(job).body["state"] != "running":
+                time.sleep(0.05)
+            time.sleep(0.5)
+            loaded.append(measure(server.port, calls, 1, seconds))
+            assert client.get(job).body["state"] == "running"
+            client.delete(job)
+            while client.get(job).body["state"] == "running":
+                time.sleep(0.05)
+        for name, results in (("alone", quiet), ("beside a simulation", loaded)):
+            p50, p99 = (statistics.median(r.quantile_ms(q) for r in results) for q in (0.5, 0.99))
+            print(f"getaction {name:24} p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.simulation", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement of latency")
+    options = parser.parse_args()
+    costs(5 * options.rounds)
+    scaling(options.rounds)
+    latency(options.seconds, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
