@@ -63,9 +63,7 @@ class Server:
     trusted_proxies: TEXTS = _option(  # noqa: RUF009
         (), "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count."
     )
-    access_log: bool = _option(
-        False, "Log every request; those that meet a bug (500) are always logged."
-    )
+    access_log: bool = _option(False, "Log every request; those that meet a bug (500) are always logged.")
     uvloop: bool = _option(False, "Run on uvloop, which the extra streamsim[uvloop] installs.")
 
 
