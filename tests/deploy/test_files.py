@@ -162,3 +162,16 @@ def test_nginx_lets_through_what_a_server_takes() -> None:
     assert header is not None
     assert int(megabytes[1]) << 20 >= defaults.max_body_bytes
     assert int(header[1]) << 10 >= defaults.max_header_bytes
+
+
+def test_the_operations_guide_names_metrics_and_options_that_exist() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    source = "".join(file.read_text() for file in (ROOT / "streamsim").rglob("*.py"))
+    metrics = set(re.findall(r"streamsim_[a-z]+(?:_[a-z]+)+", guide))
+    assert metrics == set(re.findall(r'"(streamsim_[a-z]+(?:_[a-z]+)+)"', source))
+    sections = "|".join(config.SECTIONS)
+    options = set(re.findall(rf"`((?:{sections})\.[a-z_]+)[`:]", guide))
+    assert len(options) > 10
+    assert options <= OPTIONS.keys()
+    for target in re.findall(r"\]\(([^)#:]+)\)", guide):
+        assert (ROOT / "docs" / target).exists(), target
