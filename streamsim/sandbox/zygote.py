@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, NoReturn
 
 import msgspec
@@ -200,7 +200,7 @@ def _become_first_process(channel: socket.socket, groups: cgroup.Groups | None) 
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def preload(more: Iterable[str] = ()) -> dict[str, str]:
+def preload(more: Collection[str] = ()) -> dict[str, str]:
     """Imports what user code may use, so that every worker shares it. Returns the versions.
 
     :raises RuntimeError: a library started threads; nothing can be forked safely then.
@@ -211,7 +211,12 @@ def preload(more: Iterable[str] = ()) -> dict[str, str]:
         folder = importlib.import_module(package).__path__
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]
     for name in modules:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            if name not in more:
+                raise
+            # An extra that lacks a part of its own; code that imports it is told so.
     # Linear algebra allocates large buffers when first used: here, not in every worker's budget.
     numpy = importlib.import_module("numpy")
     matrix = numpy.eye(128)
