@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 
 
@@ -83,29 +84,31 @@ def request(method: str, target: str, body: bytes = b"", host: str = "127.0.0.1"
     return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n".encode() + body
 
 
-async def _run(port: int, requests: list[bytes], connections: int, seconds: float) -> Result:
+async def _run(port: int, requests: list[bytes], connections: int, seconds: float, own: bool) -> Result:
     result = Result()
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     deadline = began + seconds
-    stream = cycle(requests)
-    opened = [
-        await loop.create_connection(
-            lambda: _Connection(stream, result, lambda: time.perf_counter() >= deadline), "127.0.0.1", port
-        )
-        for _ in range(connections)
-    ]
+    shared = cycle(requests)
+    opened = []
+    for index in range(connections):
+        stream = cycle(requests[index::connections]) if own else shared
+        connect = partial(_Connection, stream, result, lambda: time.perf_counter() >= deadline)
+        opened.append(await loop.create_connection(connect, "127.0.0.1", port))
     await asyncio.gather(*(protocol.closed for _, protocol in opened))
     result.seconds = time.perf_counter() - began
     return result
 
 
-def measure(port: int, requests: list[bytes], connections: int, seconds: float) -> Result:
+def measure(
+    port: int, requests: list[bytes], connections: int, seconds: float, *, own: bool = False
+) -> Result:
     """Send requests in turn over so many connections for so long.
 
+    :param own: each connection has its own part of the requests.
     :raises RuntimeError: an answer was not 200.
     """
-    result = asyncio.run(_run(port, requests, connections, seconds))
+    result = asyncio.run(_run(port, requests, connections, seconds, own))
     if set(result.statuses) != {b"200"}:
         raise RuntimeError(f"answers other than 200: {result.statuses}; first: {result.first_answer[:200]!r}")
     return result

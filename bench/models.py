@@ -68,7 +68,7 @@ class Peer:
     def steps(self, seconds: float) -> Result:
         """As many steps as go, 8 clients with an instance each."""
         requests = [self.bytes_of(f"/{self.session()}/run-step") for _ in range(CLIENTS)]
-        return measure(self.port, requests, CLIENTS, seconds)
+        return measure(self.port, requests, CLIENTS, seconds, own=True)
 
 
 class BptkServer:

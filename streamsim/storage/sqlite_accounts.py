@@ -78,7 +78,7 @@ class Accounts:
 
     async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
         sql = f"{_LIVE_SESSION} AND s.id = ?"
-        rows = await self._db.read(lambda db: db.execute(sql, (now_ms, session_id)).fetchall())
+        rows = await self._db.look_up(lambda db: db.execute(sql, (now_ms, session_id)).fetchall())
         return (_to_session(rows[0]), _to_user(rows[0][7:])) if rows else None
 
     async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:

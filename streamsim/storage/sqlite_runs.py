@@ -116,7 +116,7 @@ class SQLiteRuns:
         await self._db.write(lambda db: insert(db, f"runs ({_RUN})", rows, ""))
 
     async def get_run(self, run: str, now_ms: int) -> Run | None:
-        return await self._db.read(lambda db: _run(db, run, now_ms))
+        return await self._db.look_up(lambda db: _run(db, run, now_ms))
 
     async def entries(self, run: str, first: int, limit: int = -1) -> list[bytes]:
         sql = (
