@@ -11,6 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from bench.load import request
@@ -79,13 +80,10 @@ class Load:
                 await self._answered.wait()
 
     async def _client(self, number: int) -> None:
-        line = Line(self._ports, number)
         plays = [self._decide, self._reward, self._reward_with_key, self._redeem, self._race, self._twice]
-        try:
+        with closing(Line(self._ports, number)) as line:
             while not self._stopped.is_set():
                 await self._random.choices(plays, [6, 4, 4, 4, 1, 1])[0](line)
-        finally:
-            line.close()
 
     def _tag(self) -> str:
         self._numbers += 1
@@ -120,21 +118,19 @@ class Load:
         if not self._advices:
             return
         advice = self._advices.pop()
-        other = Line(self._ports, line.at + 1)
         tags = self._tag(), self._tag()
         self.races.append(tags)
-        ends = await asyncio.gather(
-            *(self._learn(way, tag, advice_id=advice) for way, tag in zip((line, other), tags, strict=True))
-        )
-        other.close()
+        with closing(Line(self._ports, line.at + 1)) as other:
+            pairs = zip((line, other), tags, strict=True)
+            ends = await asyncio.gather(*(self._learn(way, tag, advice_id=advice) for way, tag in pairs))
         assert [end[0] for end in ends if end is not None].count(200) <= 1
 
     async def _twice(self, line: Line) -> None:
         """One reward under one key, twice at once by way of two processes: it counts once."""
-        other, tag = Line(self._ports, line.at + 1), self._tag()
-        ways = (line, other)
-        await asyncio.gather(*(self._learn(way, tag, idempotency_key=f"key of {tag}") for way in ways))
-        other.close()
+        tag = self._tag()
+        with closing(Line(self._ports, line.at + 1)) as other:
+            ways = (line, other)
+            await asyncio.gather(*(self._learn(way, tag, idempotency_key=f"key of {tag}") for way in ways))
 
     async def _until_certain(self, line: Line, tag: str, **fields: str) -> None:
         """Send the same reward until it is known what became of it."""
