@@ -2,23 +2,24 @@
 --
 -- KEYS  1 meta (hash)  2 outbox (stream)  3 due (zset)  4 closed (zset)  5 idle (zset)  6 done (string)
 --       7... the hashes of the experiments involved; `@` below is a place in KEYS
--- ARGV  all text; every list starts with its length
---       now_ms, effects (1: something to apply, 0: only checks)
---       most rows, most bytes that may wait in the outbox
---       rows, bytes, blob: the log rows of this transaction
---       experiments: @x, revision, actions, last action ms, rewards, last reward ms (to count)
---       reads: experiment (place in the list above), level, then
---           level r (row):   @group, value, expected version
---           level g (group): @groups, key, expected version, @group
---           level s (set):   @sets, name, expected version
---       redemptions: experiment, @advices, id, new state (r or t), member of the due zset
---       idempotency: experiment, @records, key, record, expires ms, member of the idle zset
---       deletes: level, @sets, name, @groups, then
---           level r: key, @group, value
---           level g: key, @group
---           level s: list of (key, @group), which must be all groups of the set
---       writes: one per group: @sets, name, @groups, key, @group, list of (value, JSON)
---       advices: @advices, id, record, expires ms, member of the due zset
+-- ARGV  numbers that belong together are one argument, in decimal with spaces between, shown here in []
+--       [now_ms, effects (1: something to apply, 0: only checks), most rows, most bytes that may wait in the
+--           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
+--           idempotency records, deletes, groups to write, and advices follow]
+--       the log rows
+--       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count)]
+--       reads: [experiment (place in the list above), level, ...] with the level
+--           r (row):   [.., @group, expected version], value
+--           g (group): [.., @groups, expected version, @group], key
+--           s (set):   [.., @sets, expected version], name
+--       redemptions: [experiment, @advices, new state (r or t)], id, member of the due zset
+--       idempotency: [experiment, @records, expires ms], key, record, member of the idle zset
+--       deletes: [level, @sets, @groups, @group...], name of the set, then
+--           level r: key, value
+--           level g: key
+--           level s: the key of each @group, which must be all groups of the set
+--       writes: one per group: [@sets, @groups, @group, how many rows], name, key, then value and JSON of each
+--       advices: [@advices, expires ms], id, record, member of the due zset
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
 --       0  places of stale experiments; reads {place, version, rows or nil for a set};
@@ -34,13 +35,18 @@ if before then return {1, before} end
 
 local at = 0
 local function take() at = at + 1 return ARGV[at] end
-local function number() at = at + 1 return tonumber(ARGV[at]) end
-local function key() at = at + 1 return KEYS[tonumber(ARGV[at])] end
+local function numbers()
+  local list = {}
+  for word in string.gmatch(take(), '%S+') do list[#list + 1] = word end
+  return list
+end
+local function key(place) return KEYS[tonumber(place)] end
 local function text(n) return string.format('%.0f', n) end
 
-local now, effects = number(), take()
-local most_rows, most_bytes = number(), number()
-local rows, bytes, blob = number(), number(), take()
+local head = numbers()
+local now, effects = tonumber(head[1]), head[2]
+local most_rows, most_bytes = tonumber(head[3]), tonumber(head[4])
+local rows, bytes, blob = tonumber(head[5]), tonumber(head[6]), take()
 
 local waiting = call('HMGET', meta, 'seq', 'rows', 'bytes')
 local seq = tonumber(waiting[1] or 0)
@@ -54,56 +60,52 @@ local fine = true
 local stale, counters = {}, {}
 local old_experiments, old_reads, old_advices, old_records = {}, {}, {}, {}
 
-for place = 1, number() do
-  local x, revision = key(), take()
-  local actions, last_action, rewards, last_reward = number(), number(), number(), number()
+for place = 1, head[7] do
+  local n = numbers()
+  local x, actions, rewards = key(n[1]), tonumber(n[3]), tonumber(n[5])
   local has = call('HMGET', x, 'revision', 'live', 'actions', 'last_action', 'rewards', 'last_reward')
-  if has[1] ~= revision or has[2] ~= '1' then
+  if has[1] ~= n[2] or has[2] ~= '1' then
     fine, stale[place] = false, true
     old_experiments[#old_experiments + 1] = place
   elseif actions + rewards > 0 then
     local fields = {'HSET', x}
     if actions > 0 then
       fields[3], fields[4] = 'actions', text(tonumber(has[3] or 0) + actions)
-      fields[5], fields[6] = 'last_action', text(math.max(tonumber(has[4] or last_action), last_action))
+      fields[5], fields[6] = 'last_action', text(math.max(has[4] or n[4], n[4]))
     end
     if rewards > 0 then
-      local n = #fields
-      fields[n + 1], fields[n + 2] = 'rewards', text(tonumber(has[5] or 0) + rewards)
-      fields[n + 3], fields[n + 4] = 'last_reward', text(math.max(tonumber(has[6] or last_reward), last_reward))
+      local last = #fields
+      fields[last + 1], fields[last + 2] = 'rewards', text(tonumber(has[5] or 0) + rewards)
+      fields[last + 3], fields[last + 4] = 'last_reward', text(math.max(has[6] or n[6], n[6]))
     end
     counters[#counters + 1] = fields
   end
 end
 
-for place = 1, number() do
-  local skip, level = stale[number()], take()
-  local hash, field, expected = key(), take(), take()
-  if level == 'r' then
-    local row = not skip and call('HGET', hash, field)
-    local version = row and string.sub(row, 1, string.find(row, ':', 1, true) - 1) or '0'
-    if not skip and version ~= expected then
-      old_reads[#old_reads + 1] = {place, version, row and {field, row} or {}}
+for place = 1, head[8] do
+  local n, field = numbers(), take()
+  if not stale[tonumber(n[1])] then
+    local level, hash, expected = n[2], key(n[3]), n[4]
+    local found = call('HGET', hash, field)
+    if level == 'r' then
+      local version = found and string.sub(found, 1, string.find(found, ':', 1, true) - 1) or '0'
+      if version ~= expected then
+        old_reads[#old_reads + 1] = {place, version, found and {field, found} or {}}
+      end
+    elseif (found or '0') ~= expected then
+      old_reads[#old_reads + 1] = {place, found or '0', level == 'g' and call('HGETALL', key(n[5]))}
     end
-  elseif level == 'g' then
-    local rows_hash = key()
-    local version = not skip and (call('HGET', hash, field) or '0')
-    if not skip and version ~= expected then
-      old_reads[#old_reads + 1] = {place, version, call('HGETALL', rows_hash)}
-    end
-  elseif not skip then
-    local version = call('HGET', hash, field) or '0'
-    if version ~= expected then old_reads[#old_reads + 1] = {place, version, false} end
   end
 end
 
 local redemptions = {}
-for place = 1, number() do
-  local skip, hash, id, state, member = stale[number()], key(), take(), take(), take()
-  if not skip then
+for place = 1, head[9] do
+  local n, id, member = numbers(), take(), take()
+  if not stale[tonumber(n[1])] then
+    local hash = key(n[2])
     local record = call('HGET', hash, id)
     if record and string.sub(record, 1, 1) == 'o' then
-      redemptions[place] = {hash, id, state .. string.sub(record, 2), string.match(record, '^.:(%-?%d+)'), member}
+      redemptions[place] = {hash, id, n[3] .. string.sub(record, 2), string.match(record, '^.:(%-?%d+)'), member}
     else
       old_advices[#old_advices + 1] = {place, record}
     end
@@ -111,14 +113,15 @@ for place = 1, number() do
 end
 
 local records = {}
-for place = 1, number() do
-  local skip, hash, id, record, expires, member = stale[number()], key(), take(), take(), take(), take()
-  if not skip then
+for place = 1, head[10] do
+  local n, id, record, member = numbers(), take(), take(), take()
+  if not stale[tonumber(n[1])] then
+    local hash = key(n[2])
     local old = call('HGET', hash, id)
     if old and tonumber(string.match(old, '^%-?%d+')) > now then
       old_records[#old_records + 1] = {place, old}
     else
-      records[place] = {hash, id, record, expires, member}
+      records[place] = {hash, id, record, n[3], member}
     end
   end
 end
@@ -130,17 +133,16 @@ if effects == '0' then return {1, '0 '} end
 
 -- A set's groups may have changed since the caller listed them, so this comes before any effect.
 local deletes = {}
-for place = 1, number() do
-  local one = {level = take(), sets = key(), name = take(), groups = key(), pairs = {}}
+for place = 1, head[11] do
+  local n = numbers()
+  local one = {level = n[1], sets = key(n[2]), groups = key(n[3]), name = take(), pairs = {}}
+  for i = 4, #n do one.pairs[i - 3] = {take(), key(n[i])} end
+  if one.level == 'r' then one.value = take() end
   if one.level == 's' then
-    for i = 1, number() do one.pairs[i] = {take(), key()} end
     if call('HLEN', one.groups) ~= #one.pairs then return {3} end
     for _, pair in ipairs(one.pairs) do
       if call('HEXISTS', one.groups, pair[1]) == 0 then return {3} end
     end
-  else
-    one.pairs[1] = {take(), key()}
-    if one.level == 'r' then one.value = take() end
   end
   deletes[place] = one
 end
@@ -179,25 +181,26 @@ for place, one in ipairs(deletes) do
   found[place] = hit
 end
 
-for _ = 1, number() do
-  local sets, name, groups, group_key, group = key(), take(), key(), take(), key()
-  local fields, n = {}, 0
-  for _ = 1, number() do
-    fields[n + 1], fields[n + 2] = take(), version .. ':' .. take()
-    n = n + 2
-    if n == 4000 then
-      call('HSET', group, unpack(fields, 1, n))
-      n = 0
+for _ = 1, head[12] do
+  local n, name, group_key = numbers(), take(), take()
+  local group = key(n[3])
+  local fields, last = {}, 0
+  for _ = 1, n[4] do
+    fields[last + 1], fields[last + 2] = take(), version .. ':' .. take()
+    last = last + 2
+    if last == 4000 then
+      call('HSET', group, unpack(fields, 1, last))
+      last = 0
     end
   end
-  if n > 0 then call('HSET', group, unpack(fields, 1, n)) end
-  call('HSET', groups, group_key, version)
-  call('HSET', sets, name, version)
+  if last > 0 then call('HSET', group, unpack(fields, 1, last)) end
+  call('HSET', key(n[2]), group_key, version)
+  call('HSET', key(n[1]), name, version)
 end
 
-for _ = 1, number() do
-  local hash, id, record, expires, member = key(), take(), take(), take(), take()
-  if call('HSETNX', hash, id, record) == 1 then call('ZADD', due, expires, member) end
+for _ = 1, head[13] do
+  local n, id, record, member = numbers(), take(), take(), take()
+  if call('HSETNX', key(n[1]), id, record) == 1 then call('ZADD', due, n[2], member) end
 end
 for _, one in ipairs(redemptions) do
   call('HSET', one[1], one[2], one[3])

@@ -68,6 +68,7 @@ class Link:
         self._idle = asyncio.Event()
         self._idle.set()
         self._patience_s = patience_s
+        self._answer_s = max(patience_s, 1)
         self._client: Redis | RedisCluster | None = None
         self.server: dict[str, Any] = {}
 
@@ -80,7 +81,7 @@ class Link:
         """:raises StoreUnavailable: Redis cannot be reached, or is older than 6.2."""
         options: dict[str, Any] = {
             "socket_connect_timeout": 2,
-            "socket_timeout": max(self._patience_s, 1),
+            "socket_timeout": None,  # see `_command`
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
@@ -149,18 +150,19 @@ class Link:
             if self._client is None:
                 raise StoreUnavailable("the connection to Redis is closed")
             try:
-                async with self._free:
+                # One timer for all, as redis-py would set one at each step of a command.
+                async with self._free, asyncio.timeout(self._answer_s):
                     return await self._client.execute_command(*words)
             except NoScriptError:
                 raise
-            except (RedisError, RedisClusterException, AttributeError) as error:
+            except (RedisError, RedisClusterException, TimeoutError, AttributeError) as error:
                 kind = _kind(error, isinstance(self._client, RedisCluster))
                 if kind is None:
                     raise
                 sent = sent or kind == "lost"
                 if kind == "refused" or time.monotonic() + pause > deadline:
                     away = OutcomeUnknown if sent else StoreUnavailable
-                    raise away(f"Redis: {error}") from error
+                    raise away(f"Redis: {str(error) or 'no answer in time'}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.25)
 
@@ -176,7 +178,7 @@ def _kind(error: Exception, cluster: bool) -> Literal["lost", "passing", "refuse
         return "refused"
     if isinstance(error, BusyLoadingError | ReadOnlyError | ClusterDownError | MasterDownError):
         return "passing"
-    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | TimeoutError):
         return "passing" if "connecting to" in text else "lost"
     if isinstance(error, RedisClusterException):
         return "lost"

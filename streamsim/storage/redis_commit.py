@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -51,79 +52,72 @@ def encode(
     blob = pack_log(logs) if logs else b""
     if len(blob) > MAX_ROW_BYTES and any(len(row.data) > MAX_ROW_BYTES for row in logs):
         raise ValueError(f"a log row has at most {MAX_ROW_BYTES} bytes")
-    effects = logs or any(
-        (
-            transaction.deletes,
-            transaction.writes,
-            transaction.advices,
-            transaction.redemptions,
-            transaction.idempotency,
-        )
-    )
-    args: list[Arg] = [transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), blob]
+    parts: tuple[Sized, ...] = (transaction.redemptions, transaction.idempotency, transaction.deletes)
+    groups_written = _by_group(transaction)
+    effects = logs or groups_written or transaction.advices or any(parts)
+    counts = (len(transaction.revisions), len(transaction.reads), *map(len, parts))
+    head = (transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), *counts)
+    args: list[Arg] = [_numbers(*head, len(groups_written), len(transaction.advices)), blob]
 
     order: dict[str, int] = {}
-    args.append(len(transaction.revisions))
     for experiment, revision in transaction.revisions.items():
         order[experiment] = len(order) + 1
-        args += (at(tenant.experiment(experiment)), revision)
-        args += _counts(logs, experiment)
+        args.append(_numbers(at(tenant.experiment(experiment)), revision, *_counts(logs, experiment)))
 
-    args.append(len(transaction.reads))
     for scope, version in transaction.reads.items():
-        args.append(order[scope.experiment])
+        place = order[scope.experiment]
         if scope.key is None:
-            args += ("s", at(tenant.sets(scope.experiment)), scope.name, version)
+            args += (_numbers(place, "s", at(tenant.sets(scope.experiment)), version), scope.name)
         elif scope.value is None:
             group = at(tenant.group(scope, scope.key))
-            args += ("g", at(tenant.groups(scope)), scope.key, version, group)
+            args += (_numbers(place, "g", at(tenant.groups(scope)), version, group), scope.key)
         else:
-            args += ("r", at(tenant.group(scope, scope.key)), scope.value, version)
+            args += (_numbers(place, "r", at(tenant.group(scope, scope.key)), version), scope.value)
 
-    args.append(len(transaction.redemptions))
     for redemption in transaction.redemptions:
-        args += (order[redemption.experiment], at(tenant.advices(redemption.experiment)), redemption.id)
-        args += (STATE[redemption.by], member(redemption.experiment, redemption.id))
+        place, state = order[redemption.experiment], STATE[redemption.by].decode()
+        args.append(_numbers(place, at(tenant.advices(redemption.experiment)), state))
+        args += (redemption.id, member(redemption.experiment, redemption.id))
 
-    args.append(len(transaction.idempotency))
     for record in transaction.idempotency:
-        args += (order[record.experiment], at(tenant.idempotency(record.experiment)), record.key)
-        args += (pack_record(record), record.expires_ms, member(record.experiment, record.key))
+        hash_place = at(tenant.idempotency(record.experiment))
+        args.append(_numbers(order[record.experiment], hash_place, record.expires_ms))
+        args += (record.key, pack_record(record), member(record.experiment, record.key))
 
-    args.append(len(transaction.deletes))
     for scope in transaction.deletes:
         level = "s" if scope.key is None else "g" if scope.value is None else "r"
-        args += (level, at(tenant.sets(scope.experiment)), scope.name, at(tenant.groups(scope)))
-        if scope.key is None:
-            keys = groups[scope]
-            args.append(len(keys))
-            for name in keys:
-                args += (name, at(tenant.group(scope, name)))
-        else:
-            args += (scope.key, at(tenant.group(scope, scope.key)))
-            if scope.value is not None:
-                args.append(scope.value)
+        keys = groups[scope] if scope.key is None else [scope.key]
+        places_of_groups = [at(tenant.group(scope, name)) for name in keys]
+        args.append(
+            _numbers(level, at(tenant.sets(scope.experiment)), at(tenant.groups(scope)), *places_of_groups)
+        )
+        args += (scope.name, *keys)
+        if scope.value is not None:
+            args.append(scope.value)
 
-    _encode_writes(transaction, tenant, at, args)
+    for scope, pairs in groups_written.items():
+        key = scope.key or ""
+        group, all_groups = at(tenant.group(scope, key)), at(tenant.groups(scope))
+        args.append(_numbers(at(tenant.sets(scope.experiment)), all_groups, group, len(pairs) // 2))
+        args += (scope.name, key, *pairs)
 
-    args.append(len(transaction.advices))
     for advice in transaction.advices:
-        args += (at(tenant.advices(advice.experiment)), advice.id, pack_advice(advice))
-        args += (advice.expires_ms, member(advice.experiment, advice.id))
+        args.append(_numbers(at(tenant.advices(advice.experiment)), advice.expires_ms))
+        args += (advice.id, pack_advice(advice), member(advice.experiment, advice.id))
     return list(places), args
 
 
-def _encode_writes(transaction: Transaction, tenant: TenantKeys, at: Any, args: list[Arg]) -> None:
-    by_group: dict[Scope, list[Arg]] = {}
+def _numbers(*numbers: int | str) -> str:
+    """Short things in one argument: each argument costs the driver more than it weighs."""
+    return " ".join(map(str, numbers))
+
+
+def _by_group(transaction: Transaction) -> dict[Scope, list[Arg]]:
+    """For each group that is written, values and JSON texts in turn."""
+    groups: dict[Scope, list[Arg]] = {}
     for scope, data in transaction.writes.items():
-        assert scope.value is not None  # Transaction.check
-        by_group.setdefault(scope._replace(value=None), []).extend((scope.value, data))
-    args.append(len(by_group))
-    for scope, pairs in by_group.items():
-        assert scope.key is not None
-        args += (at(tenant.sets(scope.experiment)), scope.name, at(tenant.groups(scope)), scope.key)
-        args += (at(tenant.group(scope, scope.key)), len(pairs) // 2)
-        args += pairs
+        groups.setdefault(scope._replace(value=None), []).extend((scope.value or "", data))
+    return groups
 
 
 def _distinct(logs: list[LogRow]) -> list[LogRow]:

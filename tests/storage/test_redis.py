@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -262,6 +263,31 @@ def test_a_lost_answer_is_told_from_a_refusal(run: Any, make_store: Make, own_re
         assert not isinstance(away.value, OutcomeUnknown)
         own_redis.start()
         assert len(await direct.read_log("e1", "action", limit=9)) == 2
+
+    run(body())
+
+
+def test_a_redis_that_hangs_is_away_and_no_answer_goes_astray(
+    run: Any, make_store: Make, own_redis: RedisServer
+) -> None:
+    async def body() -> None:
+        store = await make_store(redis=own_redis.url, patience_s=1)
+        await store.create_experiment(experiment("e1"))
+        await committed(store, logs=[log("before")])
+        assert own_redis.process is not None
+        own_redis.process.send_signal(signal.SIGSTOP)
+        calls = [store.commit(transaction(logs=[log(f"{n}")])) for n in range(20)]
+        answers = await asyncio.gather(*calls, store.read_theta(row()), return_exceptions=True)
+        own_redis.process.send_signal(signal.SIGCONT)
+        assert {type(one) for one in answers} == {OutcomeUnknown}
+        for n in range(40):  # as many as there are connections
+            name = f"{n}"
+            versions = (await committed(store, writes={row(key=name): b"%d" % n}))["e1"]
+            assert (await store.read_theta(row(key=name))).rows == {(name, ""): (b"%d" % n, versions)}
+        rows = [one.id for one in await store.read_log("e1", "action", limit=99)]
+        assert len(rows) == len(set(rows))
+        assert set(rows) <= {"before", *map(str, range(20))}
+        assert (await store.summary("e1")).action_calls == len(rows)
 
     run(body())
 
