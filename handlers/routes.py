@@ -1,8 +1,9 @@
 r"""All endpoints in one table.
 
 Each handler module ends with `routes`, pairs of a path template and a handler class. `{name}` in a template
-is a part of the path made of letters, digits and underscores (`\w+`), handed to the method by name, as all
-letters of a path match in either case.
+is a part of the path made of letters, digits and underscores (`\w+`), `{name:part}` one of anything but
+slashes, and `{name:rest}` all that is left; each is handed to the method by name. All letters of a path match
+in either case.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Iterable
 import tornado.web
 from tornado.routing import URLSpec
 
-from handlers import admin, core, evaluation, login, models, ops, scenarios, stats
+from handlers import admin, core, evaluation, login, models, ops, runs, scenarios, stats
+
+_PARTS = {None: r"\w+", "part": "[^/]+", "rest": ".+"}
 
 Route = tuple[str, type[tornado.web.RequestHandler]]
 
@@ -27,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     *login.routes,
     *ops.routes,
     *models.routes,
+    *runs.routes,
 )
 
 
@@ -37,4 +41,8 @@ def compiled(routes: Iterable[Route]) -> list[URLSpec]:
 
 def pattern(template: str) -> str:
     """The regular expression of a path template."""
-    return "(?i)" + re.sub(r"\{(\w+)\}", r"(?P<\1>\\w+)", template) + "$"
+    return "(?i)" + re.sub(r"\{(\w+)(?::(\w+))?\}", _group, template) + "$"
+
+
+def _group(found: re.Match[str]) -> str:
+    return f"(?P<{found[1]}>{_PARTS[found[2]]})"

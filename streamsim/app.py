@@ -164,6 +164,7 @@ async def running(
             offline=Offline(evaluations, decisions),
             sweeps=models.sweeps,
             work=models.work,
+            interactive=models.interactive,
         )
         if jobs:
             background = Jobs(services, now_ms)

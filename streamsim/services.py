@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from streamsim.evaluation.service import Evaluations
     from streamsim.experiments import Experiments
     from streamsim.metrics import Metrics
+    from streamsim.models.interactive import Interactive
     from streamsim.models.library import Models
     from streamsim.models.runs import Runs
     from streamsim.models.scenarios import Scenarios
@@ -42,4 +43,5 @@ class Services:
     offline: Offline
     sweeps: Sweeps
     work: Work
+    interactive: Interactive
     draining: bool = False

@@ -165,6 +165,10 @@ class Runs:
                 )
                 changed = await self.store.append(change)
                 if changed is not None:
+                    live = self._live.get(run)
+                    if live is not None and live.position == found.length:
+                        # Such an entry does nothing in a process.
+                        live.run, live.position = changed, changed.length
                     return changed
             raise Conflict(BUSY)
 
@@ -315,6 +319,9 @@ class Runs:
                 if await self._is_current(tenant, live):
                     raise
                 continue
+            except BaseException:
+                self._drop(run)
+                raise
             if not outcome.keep:
                 if await self._is_current(tenant, live):
                     return outcome.result

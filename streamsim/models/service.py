@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from streamsim.config import Settings
 from streamsim.metrics import Metrics
+from streamsim.models.interactive import Interactive
 from streamsim.models.library import Models
 from streamsim.models.runners import Runners
 from streamsim.models.runs import Runs
@@ -43,6 +44,7 @@ class ModelServices:
         self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
         self.sweeps = Sweeps(store, self.scenarios, self.runners, own)
         self.work = Work(now_ms)
+        self.interactive = Interactive(self.runs, self.models)
         metrics.gauge(
             "bptk_instance_count",
             "Live instances of the scenario endpoints, in all server processes.",

@@ -11,6 +11,7 @@ import pytest
 import tornado.web
 
 from handlers.routes import ROUTES
+from handlers.runs import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.services import Services
 from streamsim.storage.contract import StoreUnavailable
@@ -34,8 +35,9 @@ def is_error(answer: Answer, status: int, code: str) -> bool:
 
 
 def paths() -> list[tuple[str, type[Any]]]:
-    # The scenario endpoints have a form of their own: tests/scenarios.
-    routes = [route for route in ROUTES if not issubclass(route[1], ScenarioHandler)]
+    # The scenario and run endpoints have forms of their own: tests/scenarios, tests/runs.
+    own = (ScenarioHandler, RunApiHandler)
+    routes = [route for route in ROUTES if not issubclass(route[1], own)]
     return [(re.sub(r"\{\w+\}", "0" * 32, template), handler) for template, handler in routes]
 
 

@@ -1,0 +1,81 @@
+"""Matrix parameters of the run endpoints: `;saved=true;variables.price>1;id=a;id=b` as filters.
+
+An operator (`<`, `>`, `<=`, `>=`, `!=`) may stand in place of `=`, or lead the value after it. A key that is
+repeated with the same operator is an alternative; all else must hold together.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+from streamsim.errors import BadRequest
+from streamsim.models import paths
+from streamsim.storage.run_contract import Filter, Operator
+
+MAX_FILTERS: Final = 2000
+_FIELDS: Final = {"id": "id", "model": "model", "created": "created_ms", "lastModified": "modified_ms"}
+_PARAMETER = re.compile(r"([^=<>!]+)(?:=|(?=[<>!]))(<=|>=|!=|<|>|)(.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
+_NOT_KEPT: Final = ("account", "project", "user", "active", "initialized")
+
+
+def filters(raw: str) -> tuple[Filter, ...]:
+    """The conditions of a path segment, as it was sent: split first, then decoded.
+
+    :raises BadRequest: naming the parameter.
+    """
+    found: dict[tuple[str, Operator], list[Any]] = {}
+    parts = [part for part in raw.split(";") if part]
+    if len(parts) > MAX_FILTERS:
+        raise BadRequest(f"at most {MAX_FILTERS} filters")
+    for part in parts:
+        text = unquote(part)
+        match = _PARAMETER.fullmatch(text)
+        if match is None:
+            raise BadRequest(
+                f"{text[:100]} is no filter: expecting name=value, or name>value", field="filter"
+            )
+        name, operator = field(match[1].strip()), cast(Operator, match[2] or "=")
+        found.setdefault((name, operator), []).append(_value(name, match[3]))
+    return tuple(Filter(name, operator, tuple(values)) for (name, operator), values in found.items())
+
+
+def field(name: str) -> str:
+    """The store's name of a field to filter or sort by. :raises BadRequest:"""
+    if name in _FIELDS:
+        return _FIELDS[name]
+    kind, _, rest = name.partition(".")
+    if kind == "variables" and rest:
+        try:
+            return f"variables.{paths.whole(rest)}"
+        except paths.BadPath as bad:
+            raise BadRequest(str(bad), field=name[:100]) from None
+    if not _NAME.fullmatch(name) or len(name) > 200 or kind in _NOT_KEPT:
+        raise BadRequest(f"runs cannot be found by {name[:100]}", field=name[:100])
+    return f"metadata.{name}"
+
+
+def _value(field: str, text: str) -> Any:
+    if field in ("id", "model"):
+        return text
+    if field.endswith("_ms"):
+        return _date(text)
+    if text in ("true", "false"):
+        return text == "true"
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _date(text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+    except ValueError:
+        raise BadRequest(f"{text[:100]} is no date: expecting e.g. 2024-05-01T12:00:00.000Z") from None

@@ -1,0 +1,68 @@
+"""The application with models of the run endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from ..http.conftest import Caller
+from ..scenarios.conftest import (
+    ann,
+    app,
+    bob,
+    caller,
+    clock,
+    http_loop,
+    http_server,
+    io_loop,
+    model_sandbox,
+    nobody,
+    push,
+    sandbox,
+    services,
+    settings,
+    user,
+)
+
+__all__ = [
+    "ann",
+    "app",
+    "bob",
+    "caller",
+    "clock",
+    "http_loop",
+    "http_server",
+    "io_loop",
+    "model_sandbox",
+    "nobody",
+    "push",
+    "sandbox",
+    "services",
+    "settings",
+    "user",
+]
+
+MODELS = Path(__file__).parent / "models"
+
+
+def files(*names: str) -> dict[str, str]:
+    """The files of an upload."""
+    return {name: (MODELS / name).read_text() for name in names}
+
+
+async def start(client: Caller, model: str = "sample", project: str = "game", **fields: Any) -> str:
+    """A new run of a model; its id."""
+    answer = await client.post(f"/v2/run/{client.name}/{project}/", {"model": model, **fields})
+    assert answer.status == 201, answer
+    return str(answer.body["id"])
+
+
+@pytest.fixture
+def player(io_loop: IOLoop, ann: Caller) -> Caller:
+    """Ann, with the sample model."""
+    found = files("sample.py", "market.py")
+    io_loop.run_sync(lambda: push(ann, "sample", found, engine="python", main="sample.py"))
+    return ann
