@@ -235,3 +235,15 @@ def test_a_row_larger_than_mongodb_stores_is_refused_at_once(run: Any, store: Pr
         assert await store.summary("e1") == Summary()
 
     run(body())
+
+
+def test_of_rows_with_one_id_the_first_stays(run: Any, store: ProductionStore) -> None:
+    async def body() -> None:
+        await store.outbox.stop()
+        await committed(store, logs=[log("a", data=b"1"), log("b", data=b"2"), log("a", data=b"3")])
+        await committed(store, logs=[log("b", data=b"4"), log("c", data=b"5")])
+        found = await store.read_log("e1", "action", limit=9)
+        assert [(one.id, one.data) for one in found] == [("c", b"5"), ("b", b"2"), ("a", b"1")]
+        assert await store.summary("e1") == Summary(3, NOW)
+
+    run(body())
