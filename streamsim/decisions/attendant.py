@@ -27,6 +27,7 @@ from streamsim.sandbox.pool import (
     ProgramFailed,
     RequestTooLarge,
     Sandbox,
+    SandboxLost,
     SandboxUnavailable,
     Worker,
     WorkerDied,
@@ -85,6 +86,16 @@ class Attendant:
 
         :raises BatchFailed: nothing of it has any effect.
         """
+        try:
+            return await self._attempt(experiment, calls)
+        except SandboxLost:
+            pass  # and with it what the last batch came to: a new worker needs none of that
+        try:
+            return await self._attempt(experiment, calls)
+        except SandboxLost as error:
+            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+
+    async def _attempt(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         worker = await self._ready(experiment)
         request = Request(self._committed, self._changed, self._fresh, list(calls))
         self._settle(None)
@@ -101,6 +112,9 @@ class Attendant:
             self.dismiss()
             limit = self._limits.frame_bytes
             raise BatchFailed(TooLarge(f"a call may have at most {limit} bytes in all")) from None
+        except SandboxLost:
+            self.dismiss()
+            raise
         except WorkerDied as error:
             self.dismiss()
             raise BatchFailed(death(error)) from None
@@ -157,6 +171,8 @@ class Attendant:
             raise BatchFailed(policy_error(error.failure), everybody=True) from None
         except SandboxUnavailable as error:
             raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+        except SandboxLost:
+            raise
         except WorkerDied as error:
             raise BatchFailed(death(error), everybody=True) from None
         self._worker = worker

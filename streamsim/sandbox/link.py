@@ -41,6 +41,10 @@ class WorkerMemory(WorkerDied):
     """Ended for want of memory."""
 
 
+class SandboxLost(WorkerDied):
+    """Ended because the zygote did; no fault of the code, and another worker may be had soon."""
+
+
 class ProtocolViolation(WorkerDied):
     """Killed: it sent what no right worker sends."""
 

@@ -23,6 +23,7 @@ from streamsim.sandbox.link import (
     ProgramFailed,
     ProtocolViolation,
     RequestTooLarge,
+    SandboxLost,
     WorkerCrashed,
     WorkerDied,
     WorkerMemory,
@@ -39,6 +40,7 @@ __all__ = [
     "ProtocolViolation",
     "RequestTooLarge",
     "Sandbox",
+    "SandboxLost",
     "SandboxSettings",
     "SandboxUnavailable",
     "Worker",
@@ -357,7 +359,7 @@ class Sandbox:
 
     def zygote_died(self) -> None:
         for worker in self._workers.values():
-            worker.fail(WorkerCrashed("policy process ended, because the sandbox did"))
+            worker.fail(SandboxLost("policy process ended, because the sandbox did"))
             worker.exited(signal.SIGKILL)
         self._workers.clear()
         if not self._closed and self._report is not None and self._restarting is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -380,3 +382,18 @@ def test_rewards_of_one_batch_see_each_other(bench: Bench) -> None:
 
     bench.run(together())
     assert count(bench) == 30
+
+
+def test_calls_outlive_the_process_that_workers_come_from(bench: Bench) -> None:
+    bench.experiment("", "import time; time.sleep(0.2)" + COUNT)
+
+    async def lose() -> list[bytes]:
+        await bench.learn(bench.decisions)
+        calls = [asyncio.ensure_future(bench.learn(bench.decisions)) for _ in range(3)]
+        await asyncio.wait(calls, timeout=0.1)  # into the middle of the first
+        assert bench.sandbox._zygote is not None
+        os.kill(bench.sandbox._zygote.pid, signal.SIGKILL)
+        return await asyncio.gather(*calls)
+
+    assert bench.run(lose()) == [b'{"status":"success"}'] * 3
+    assert count(bench) == 4
