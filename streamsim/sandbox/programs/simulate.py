@@ -110,6 +110,7 @@ class Program:
             self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
+        self._has_context = (self._environment or root).compiled["get_context"].co_code != _NOTHING
         self._session = Session(root, self._theta, self._open)
         kind: Any = bound(self._session, Simulated)
         kind._groups = self._theta.groups
@@ -124,26 +125,26 @@ class Program:
 
     def handle(self, request: Any) -> Draws:
         request = SimulationRequest(*request)
-        result, records = Draws(), request.records
+        result, records, curve = Draws(), request.records, request.curve
         clock, channel = self._channel.clock, self._channel
-        size = 0
+        draw, done, size = self._draw, 0, 0
         try:
-            while result.draws < request.draws and size <= RECORD_BYTES:
-                if result.draws:
-                    channel.progress(result.draws)
+            while done < request.draws and size <= RECORD_BYTES:
+                if done:
+                    channel.progress(done)
                 # Draws that take no time are one call for the clocks.
-                group = 1 if records else min(self._group, request.draws - result.draws)
+                group = 1 if records else min(self._group, request.draws - done)
                 began = time.monotonic()
                 clock.start()
                 try:
                     for _ in range(group):
-                        environment, context, action, reward = self._draw()
-                        if request.curve:
+                        environment, context, action, reward = draw()
+                        if curve:
                             self._count(result, environment, action, reward)
                         if records:
                             result.records.append(self._record(context, action, reward))
                             size += len(result.records[-1])
-                        result.draws += 1
+                        done += 1
                 finally:
                     clock.stop()
                 seconds = time.monotonic() - began
@@ -151,6 +152,7 @@ class Program:
         except BaseException as error:
             clock.stop()
             result.failure = errors.describe(error, self._names)
+        result.draws = done
         result.reward, result.regret = self._reward, self._regret
         if request.theta:
             rows = self._theta.snapshot(self._session.root.experiment)
@@ -172,11 +174,13 @@ class Program:
         foreign = environment._pieces.compiled
         if seeds is not None:
             seeds.next()
-        if foreign["get_context"].co_code != _NOTHING:
+        if self._has_context:
             namespace = {"__builtins__": known, "__name__": "policy", "self": environment}
             exec(foreign["get_context"], namespace)
             namespace.clear()
-        context = dict(environment.context)
+            context = dict(environment.context)
+        else:
+            context = {}
 
         experiment.context = context
         namespace = {"__builtins__": known, "__name__": "policy", "self": experiment}
