@@ -35,6 +35,7 @@ demo: $(VENV)/.installed-demo
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.simulation
 
 faults: $(VENV)/.installed-test
 	STREAMSIM_FAULTS=long $(BIN)/python -m pytest tests/faults
