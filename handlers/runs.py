@@ -315,33 +315,26 @@ class _Variables(RunApiHandler):
 
 
 class VariablesHandler(_Variables):
-    """`/v2/model/variable/{id}`, `/v2/model/variable/{id}/{name}`, and with `;id=A;id=B` for the id"""
+    """`/v2/model/variable/{id}`, or with `;id=A;id=B` for the id"""
 
-    async def get(self, run: str, name: str | None = None) -> None:
-        """Values of variables: of one run by path, or recorded ones of several runs."""
-        await self.read(None, self.segments()[2], name)
+    async def get(self, run: str) -> None:
+        """Values of the variables that the query names: of one run by path, or recorded ones of several."""
+        await self.read(None, self.segments()[2], None)
 
-    async def patch(self, run: str, name: str | None = None) -> None:
+    async def patch(self, run: str) -> None:
         """Sets variables by path, all or none; answers their values afterwards."""
-        if name is not None:
-            raise BadRequest("variables are set by a body of path -> value, not in the path")
         await self.change(self.segments()[2])
 
 
-class RunVariablesHandler(_Variables):
-    """`/v2/run/{account}/{project}/{id}/variables`, and as the variable API"""
+class VariableHandler(_Variables):
+    """`/v2/model/variable/{id}/{name}`, or with `;id=A;id=B` for the id"""
 
-    async def get(self, account: str, project: str, run: str, name: str | None = None) -> None:
-        """Values of variables: of one run by path, or recorded ones of several runs."""
-        await self.read(await self.inside(account, project, run), self.segments()[3], name)
+    async def get(self, run: str, name: str) -> None:
+        """Value of a variable: of one run by path, or a recorded one of several."""
+        await self.read(None, self.segments()[2], name)
 
-    async def patch(self, account: str, project: str, run: str, name: str | None = None) -> None:
-        """Sets variables by path, all or none; answers their values afterwards."""
-        if name is not None:
-            raise BadRequest("variables are set by a body of path -> value, not in the path")
-        await self.inside(account, project, run)
-        await self.change(self.segments()[3])
 
+class _RunVariables(_Variables):
     async def inside(self, account: str, project: str, run: str) -> str:
         """The project, in which a single run must be."""
         if run.startswith(";"):
@@ -349,6 +342,27 @@ class RunVariablesHandler(_Variables):
         else:
             await self.interactive.look(self.tenant, account, project, run)
         return project
+
+
+class RunVariablesHandler(_RunVariables):
+    """`/v2/run/{account}/{project}/{id}/variables`, and as the variable API"""
+
+    async def get(self, account: str, project: str, run: str) -> None:
+        """Values of the variables that the query names: of one run by path, or recorded ones of several."""
+        await self.read(await self.inside(account, project, run), self.segments()[3], None)
+
+    async def patch(self, account: str, project: str, run: str) -> None:
+        """Sets variables by path, all or none; answers their values afterwards."""
+        await self.inside(account, project, run)
+        await self.change(self.segments()[3])
+
+
+class RunVariableHandler(_RunVariables):
+    """`/v2/run/{account}/{project}/{id}/variables/{name}`, and as the variable API"""
+
+    async def get(self, account: str, project: str, run: str, name: str) -> None:
+        """Value of a variable: of one run by path, or a recorded one of several."""
+        await self.read(await self.inside(account, project, run), self.segments()[3], name)
 
 
 class IntrospectRunHandler(RunApiHandler):
@@ -413,7 +427,7 @@ _MODEL = [
     ("/operation/{run:part}", OperationHandler),
     ("/variable", DescribeVariableHandler),
     ("/variable/{run:part}", VariablesHandler),
-    ("/variable/{run:part}/{name:rest}", VariablesHandler),
+    ("/variable/{run:part}/{name:rest}", VariableHandler),
     ("/introspect/{run:part}", IntrospectRunHandler),
     ("/introspect/{account:part}/{project:part}/{model:part}", IntrospectModelHandler),
     ("/state/{run:part}", StateHandler),
@@ -424,7 +438,7 @@ _PATHS = [
         for path, handler in (
             ("/operations/{name:part}", RunOperationHandler),
             ("/variables", RunVariablesHandler),
-            ("/variables/{name:rest}", RunVariablesHandler),
+            ("/variables/{name:rest}", RunVariableHandler),
             ("", OneRunHandler),
         )
     ),

@@ -156,6 +156,7 @@ class Interactive:
             for run in asked:
                 if str(run) not in by_id:
                     raise NotFound(f"there is no run {str(run)[:64]}")
+            for run in asked:
                 for name in names:
                     if name not in by_id[str(run)]:
                         raise BadRequest(f"run {run} has not recorded a variable {name}", field=name)
