@@ -33,7 +33,7 @@ lint: $(VENV)/.installed-test
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m bench.demo
 
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.simulation
 

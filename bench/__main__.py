@@ -1,7 +1,8 @@
 """`make bench`: requests per second and latency of the service beside a bare Tornado handler.
 
 Both answer the same bytes to the same client on the same machine, in turn, several rounds; what is printed is
-the median over the rounds, and the ratio of the medians. One table for each storage backend.
+the median over the rounds, and the ratio of the medians. One table for each storage backend; then sessions
+and sweeps of simulation models beside a BptkServer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
+from bench import models
 from bench.load import Result, measure, request
 from streamsim import catalogue
 from tests.backends import Storage, production
@@ -46,6 +48,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
         for backend in options.backend or BACKENDS:
             table(backend, BACKENDS[backend], folder / backend, options.seconds, options.rounds)
+    if not options.backend:
+        models.compare(options.seconds, options.rounds)
 
 
 def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -> None:

@@ -140,6 +140,11 @@ def main() -> None:
         "--rounds", type=int, default=3, help="measurements of each kind; medians are printed"
     )
     options = parser.parse_args()
+    compare(options.seconds, options.rounds)
+
+
+def compare(seconds: float, rounds: int) -> None:
+    """Measure both servers in turn, and print. :raises SystemExit: their numbers differ."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
         server = stack.enter_context(Server(folder / "streamsim"))
@@ -150,15 +155,15 @@ def main() -> None:
         (folder / "bptk").mkdir()
         theirs = stack.enter_context(BptkServer(folder / "bptk"))
         rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             for name, peer in (("ours", ours), ("theirs", theirs)):
-                result = peer.steps(options.seconds)
+                result = peer.steps(seconds)
                 rates[name].append(result.rate)
                 print(f"run-step x8 {name:7}{result.rate:9.0f}/s p50 {result.quantile_ms(0.5):.1f} ms")
         medians = {name: statistics.median(one) for name, one in rates.items()}
         print(f"run-step: {medians['ours'] / medians['theirs']:.1f} times their requests/s")
         theirs_s, expected = sequential_runs(theirs)
-        ours_s, found = min((sweep(ours) for _ in range(options.rounds)), key=lambda one: one[0])
+        ours_s, found = min((sweep(ours) for _ in range(rounds)), key=lambda one: one[0])
         print(f"{SETS} parameter sets: sweep {ours_s:.2f} s, their /run one by one {theirs_s:.2f} s")
         print(f"sweep: {theirs_s / ours_s:.1f} times as fast; numbers equal: {found == expected}")
         if found != expected:
