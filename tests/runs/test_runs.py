@@ -346,3 +346,84 @@ async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
     await operate(ann, run, "record", ["Teacup Temperature[2]"])
     answer = await ann.get(f"/v2/model/variable/;id={run}/Teacup%20Temperature%5B2%5D")
     assert answer.body == [{"run": run, "variables": list(whole.values())[2]}]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_agents_are_a_run_with_the_same_numbers_after_a_replay(ann: Caller) -> None:
+    name = "agent_market.py"
+    await push(ann, "market", {name: (EXAMPLES / name).read_text()})
+    run = await start(ann, "market")
+    await operate(ann, run, "step", [4])
+    agents = await value(ann, run, "agents")
+    time = await value(ann, run, "time")
+    assert agents
+    assert all(isinstance(count, int) for states in agents.values() for count in states.values())
+    await ann.delete(f"/v2/run/ann/game/{run}")
+    assert await value(ann, run, "agents") == agents
+    assert await value(ann, run, "time") == time
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_points_are_variables_and_are_set_whole(ann: Caller) -> None:
+    name = "sir_epidemic.py"
+    found = await push(ann, "sir", {name: (EXAMPLES / name).read_text()})
+    [points] = found["equations"]["sir_epidemic"]["points"]
+    run, same = await start(ann, "sir"), await start(ann, "sir")
+    before = await value(ann, run, points)
+    assert all(len(pair) == 2 for pair in before)
+    shut = [[x, 0.0] for x, _ in before]
+    answer = await ann.request("PATCH", f"/v2/model/variable/{run}", body={points: shut})
+    assert (answer.status, answer.body) == (200, {points: shut})
+    for one in (run, same):
+        await operate(ann, one, "step", [40])
+    assert await value(ann, run, points) == shut
+    assert await value(ann, run, "infection") == 0 != await value(ann, same, "infection")
+    for bad in ([[0, 1]], [[1, 1], [0, 1]], [["a", 1], [2, 1]], 3):
+        answer = await ann.request("PATCH", f"/v2/model/variable/{same}", body={points: bad})
+        assert (answer.status, points in answer.body["message"]) == (400, True)
+    # From the next step on, and what was before stays.
+    answer = await ann.request("PATCH", f"/v2/model/variable/{same}", body={points: shut})
+    assert answer.status == 200
+    earlier = await value(ann, same, "infection")
+    await operate(ann, same, "step", [])
+    assert await value(ann, same, "infection") == 0
+    assert await value(ann, same, "infection[40]") == earlier
+
+
+@pytest.mark.gen_test(timeout=30)
+@pytest.mark.parametrize("settings", [{"models.cpu_ms": 300, "models.wall_ms": 600}], indirect=True)
+async def test_an_endless_operation_is_cut_off_and_changes_nothing(player: Caller) -> None:
+    run = await start(player)
+    await operate(player, run, "set_price", [4])
+    answer = await player.post(f"/v2/model/operation/{run}", {"name": "loop"})
+    assert (answer.status, answer.body["type"], answer.body["name"]) == (504, "model_timeout", "loop")
+    assert answer.body["fault"]["cause"]["function"] == "loop"
+    assert await value(player, run, "price") == 4
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player: Caller) -> None:
+    code = (
+        "from epicenter import Epicenter\nn = 0\n\n"
+        "def answer():\n    global n\n    n += 1\n    return object()\n\n"
+        "def record(name, value):\n    global n\n    n += 1\n    Epicenter.record(name, value)\n\n"
+        "def huge():\n    global n\n    n += 1\n    Epicenter.record('big', 'x' * (5 << 20))\n"
+    )
+    await push(player, "odd", {"odd.py": code}, engine="python")
+    run = await start(player, "odd")
+    for body in (
+        {"name": "answer"},
+        {"name": "huge"},
+        {"name": "record", "arguments": ["__class__", 1]},
+        {"name": "record", "arguments": [3, 1]},
+        {"name": "record", "arguments": ["", 1]},
+        {"name": "nothing_like_it"},
+        {"name": "n"},
+        {"name": "__import__", "arguments": ["os"]},
+        {"name": "answer", "arguments": {}},
+        {"name": "answer", "extra": 1},
+        {"arguments": []},
+    ):
+        answer = await player.post(f"/v2/model/operation/{run}", body)
+        assert (answer.status, answer.body["type"]) == (400, "invalid_proc"), body
+    assert await value(player, run, "n") == 0
