@@ -313,6 +313,7 @@ class Runs:
             if live is None:
                 raise BadRequest(NO_SESSION)
             live.used = asyncio.get_running_loop().time()
+            self._live.move_to_end(run)
             try:
                 outcome = decide(await self._ask(live, entry))
             except Refusal:

@@ -19,6 +19,7 @@ from streamsim.services import Services
 from ..http.conftest import (
     Caller,
     Clock,
+    admin,
     ann,
     app,
     bob,
@@ -34,6 +35,7 @@ from ..http.conftest import (
 )
 
 __all__ = [
+    "admin",
     "ann",
     "app",
     "bob",

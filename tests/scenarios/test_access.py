@@ -9,12 +9,61 @@ import pytest
 
 from handlers.routes import ROUTES
 from handlers.scenarios import ScenarioHandler
+from streamsim.models.runs import UNKNOWN
 from streamsim.services import Services
 from streamsim.storage.contract import StoreUnavailable
 
 from ..http.conftest import Caller
+from .conftest import INTERACTIVE, MANAGER, example, session
 
 OPEN = {"/full-metrics", "/full-metrics/"}
+# What each endpoint has, by its path without the slash at the end.
+ENDPOINTS = {
+    "/scenarios": "GET",
+    "/equations": "POST",
+    "/agents": "POST PUT",
+    "/run": "POST PUT",
+    "/start-instance": "POST",
+    "/start-instances": "POST",
+    "/save-state": "GET",
+    "/load-state": "GET POST",
+    "/full-metrics": "GET",
+    "/{instance}/begin-session": "POST",
+    "/{instance}/end-session": "POST",
+    "/{instance}/run-step": "POST",
+    "/{instance}/run-steps": "POST",
+    "/{instance}/stream-steps": "POST",
+    "/{instance}/session-results": "GET",
+    "/{instance}/flat-session-results": "GET",
+    "/{instance}/keep-alive": "POST",
+    "/{instance}/stop-instance": "POST",
+    "/models": "GET POST",
+    "/models/{model}": "GET PUT DELETE",
+    "/sweep": "POST",
+    "/jobs": "GET",
+    "/jobs/{job}": "GET DELETE",
+}
+# Those that name nothing of anybody's: another user gets an answer of its own there.
+NAMELESS = {
+    "/scenarios",
+    "/start-instance",
+    "/start-instances",
+    "/save-state",
+    "/load-state",
+    "/full-metrics",
+}
+NAMELESS |= {"/models", "/jobs"}
+SCENARIO = {"scenario_manager": MANAGER, "scenarioManager": MANAGER, "scenario": "base"}
+BODIES: dict[str, Any] = {
+    "/equations": SCENARIO,
+    "/agents": SCENARIO,
+    "/run": INTERACTIVE,
+    "/{instance}/begin-session": INTERACTIVE,
+    "/{instance}/run-steps": {"numberSteps": 2, "settings": {}},
+    "/models": {"name": "mine", "files": {}},
+    "/models/{model}": {"files": example("inventory_delay.py")},
+    "/sweep": {**SCENARIO, "equations": ["customers"], "parameters": {"contact_rate": [1.0, 2.0]}},
+}
 OWN = [(path, handler) for path, handler in ROUTES if issubclass(handler, ScenarioHandler)]
 
 
@@ -48,12 +97,52 @@ async def test_each_route_needs_a_login_and_has_one_form_of_errors(
     assert "/some/path" not in answer.body["error"]
 
 
-def test_every_documented_endpoint_is_there() -> None:
-    documented = """/scenarios /equations /agents /run /start-instance /start-instances
-        /save-state /load-state /full-metrics /{instance}/begin-session /{instance}/end-session
-        /{instance}/run-step /{instance}/run-steps /{instance}/stream-steps /{instance}/session-results
-        /{instance}/flat-session-results /{instance}/keep-alive /{instance}/stop-instance"""
-    have = {path for path, _ in ROUTES}
-    for path in documented.split():
-        assert {path, path + "/"} <= have
-    assert {"/", "/healthy", "/metrics", "/models", "/models/{model}", "/sweep"} <= have
+def test_every_route_is_classified() -> None:
+    have: dict[str, set[str]] = {}
+    for path, handler in OWN:
+        have.setdefault(path.rstrip("/"), set()).add(" ".join(methods(handler)))
+    assert have == {path: {has} for path, has in ENDPOINTS.items()}
+    assert {path for path, _ in OWN} >= {path + "/" for path in list(ENDPOINTS)[:18]}
+
+
+async def state(ann: Caller, instance: str, job: str) -> list[Any]:
+    """What nobody else may change."""
+    paths = (f"/{instance}/session-results", "/save-state", "/models", "/models/customers", f"/jobs/{job}")
+    answers = [(await ann.get(path)).body for path in paths]
+    for one in answers[1]:
+        one.pop("time")  # looking is an access, too
+    return answers
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_another_user_and_nobody_change_and_see_nothing_of_anns(
+    customers: Caller, bob: Caller, nobody: Caller, admin: Caller, services: Services
+) -> None:
+    instance = await session(customers)
+    first = (await customers.post(f"/{instance}/run-step", None)).body
+    background = {**BODIES["/sweep"], "background": True}
+    job = (await customers.post("/sweep", background)).body["id"]
+    await services.work.result(services.work.get("ann", job))
+    before = await state(customers, instance, job)
+    names = {"instance": instance, "model": "customers", "job": job}
+    for template, has in ENDPOINTS.items():
+        path = re.sub(r"\{(\w+)\}", lambda match: names[match[1]], template)
+        for method in has.split():
+            body = BODIES.get(template) if method in ("POST", "PUT") else None
+            for client in (bob, admin, nobody):
+                answer = await client.request(method, path, body=body)
+                if client is nobody and template not in OPEN:
+                    assert answer.status == 401, (method, path)
+                elif template not in NAMELESS:
+                    # A manager of somebody else is one that there is not.
+                    wanted = 404 if "{" in template else 400
+                    assert (answer.status, list(answer.body)) == (wanted, ["error"]), (method, path)
+                    if "{instance}" in template:
+                        assert answer.body["error"] == UNKNOWN
+                if template in NAMELESS:
+                    assert not any(
+                        name in str(answer.body) for name in (MANAGER, "'customers'", instance, job)
+                    )
+    assert await state(customers, instance, job) == before
+    assert list(first[MANAGER]["interactive_scenario"]["customers"]) == ["1.0"]
+    assert (await customers.post(f"/{instance}/run-step", None)).status == 200

@@ -146,3 +146,16 @@ def test_two_server_processes_serve_one_session_in_turns(tmp_path: Path) -> None
         assert customers_in(first.post(f"/{instance}/run-step", None).body) == 0.0
         assert second.post(f"/{instance}/end-session", None).status == 200
         assert first.post(f"/{instance}/run-step", None).status == 400
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"models.live": 2}], indirect=True)
+async def test_the_session_that_leaves_memory_is_the_one_used_least_recently(
+    customers: Caller, services: Services
+) -> None:
+    first, second = await session(customers), await session(customers)
+    assert (await customers.post(f"/{first}/run-step", None)).status == 200
+    third = await session(customers)
+    assert list(services.runs.live) == [first, third]
+    answer = await customers.post(f"/{second}/run-step", None)
+    assert list(answer.body[MANAGER]["interactive_scenario"]["customers"]) == ["1.0"]
