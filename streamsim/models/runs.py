@@ -328,17 +328,21 @@ class Runs:
                     return outcome.result
                 continue
             metadata = outcome.metadata
-            changed = await self.store.append(
-                Append(
-                    run,
-                    live.position,
-                    self._now_ms(),
-                    [text],
-                    models is not None,
-                    outcome.variables,
-                    metadata(live.run.metadata) if callable(metadata) else metadata,
-                )
+            change = Append(
+                run,
+                live.position,
+                self._now_ms(),
+                [text],
+                models is not None,
+                outcome.variables,
+                metadata(live.run.metadata) if callable(metadata) else metadata,
             )
+            try:
+                changed = await self.store.append(change)
+            except BaseException:
+                # Whether it was appended is unknown; the process has done it.
+                self._drop(run)
+                raise
             if changed is not None:
                 live.run, live.position = changed, changed.length
                 return outcome.result

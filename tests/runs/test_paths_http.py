@@ -153,8 +153,8 @@ async def test_setting_is_all_or_nothing_and_answers_what_is_there_then(player: 
     ):
         answer = await patch(changes)
         assert answer.status == 400, changes
-    found = (await player.get(f"/v2/model/variable/{run}?name=sample_int&name=sample_array")).body
-    assert found == {"sample_int": 10, "sample_array": [2, 4, 6, 8]}
+        found = (await player.get(f"/v2/model/variable/{run}?name=sample_int&name=sample_array")).body
+        assert found == {"sample_int": 10, "sample_array": [2, 4, 6, 8]}, changes
     assert (await player.get(f"/v2/model/variable/{run}/thermostat.target")).body == 30
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
+from streamsim.storage.contract import StoreUnavailable
 
 from ..http.conftest import Caller
 from ..scenarios.conftest import EXAMPLES, push
@@ -427,3 +428,24 @@ async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player
         answer = await player.post(f"/v2/model/operation/{run}", body)
         assert (answer.status, answer.body["type"]) == (400, "invalid_proc"), body
     assert await value(player, run, "n") == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_call_that_could_not_be_stored_did_not_happen(
+    player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await start(player)
+    await operate(player, run, "runmodel", ["", 1, True])
+
+    async def away(*_arguments: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.runs.store, "append", away)
+        answer = await player.post(
+            f"/v2/model/operation/{run}", {"name": "runmodel", "arguments": ["", 1, True]}
+        )
+        assert answer.status == 503
+    assert await value(player, run, "calls") == 1
+    await operate(player, run, "runmodel", ["", 1, True])
+    assert await value(player, run, "calls") == 2
