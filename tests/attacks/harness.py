@@ -86,23 +86,29 @@ class Result:
     seconds: float = 0.0
 
 
-def run(kind: Kind, snippets: Sequence[dict[str, Any]]) -> Result:
+def run(kind: Kind, snippets: Sequence[dict[str, Any]], campaign: type[Campaign] | None = None) -> Result:
     """Run all snippets against one server of that kind of machine."""
     result = Result()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamsim-attacks-") as name:
         targets = Targets(Path(name))
         with serving(kind, Path(name)) as server:
-            asyncio.run(_run(server, targets, result, snippets))
+            asyncio.run(_run(campaign or Campaign, server, targets, result, snippets))
         result.log = server.log.read_text(errors="replace")
         targets.look(result)
     result.seconds = time.monotonic() - began
     return result
 
 
-async def _run(server: Server, targets: Targets, result: Result, snippets: Sequence[dict[str, Any]]) -> None:
+async def _run(
+    campaign: type[Campaign],
+    server: Server,
+    targets: Targets,
+    result: Result,
+    snippets: Sequence[dict[str, Any]],
+) -> None:
     async with targets:
-        await Campaign(Client(server.port), server.process.pid, targets, result).run(snippets)
+        await campaign(Client(server.port), server.process.pid, targets, result).run(snippets)
 
 
 def faults(snippet: dict[str, Any], outcome: Outcome) -> list[str]:
@@ -145,6 +151,14 @@ def serving(kind: Kind, folder: Path) -> Iterator[Server]:
     """A server of its own, as root or as an ordinary user, with CANARY tokens in all that it has."""
     settings = {
         "sandbox": {"workers": WORKERS, "cpu_ms": CPU_MS, "wall_ms": WALL_MS, "grace_ms": GRACE_MS},
+        # Room for the bystanders and every attacker at once; with one runner still below WORKERS.
+        "models": {
+            "live": AT_ONCE + 2,
+            "runners": 1,
+            "cpu_ms": CPU_MS,
+            "wall_ms": WALL_MS,
+            "memory_bytes": 256 << 20,
+        },
         "storage": {"sqlite_synchronous": "NORMAL"},
         "login": {"bcrypt_rounds": 4},
     }
@@ -278,7 +292,7 @@ class Campaign:
     async def run(self, snippets: Sequence[dict[str, Any]]) -> None:
         await self._log_in()
         bystanders = [await self._bystander("b", "B"), await self._bystander("a", "A2")]
-        await self._crowd(*bystanders[0])
+        await self._prepare(bystanders[0])
         auditor = Auditor(self._server, self._result)
         self._names |= auditor.find_names()
         watchers = [asyncio.create_task(auditor.watch())]
@@ -319,8 +333,9 @@ class Campaign:
         self._names[f"{name}_id"] = made["id"]
         return made["id"], {"key": made["key"], "right": {"sum": 6.0 + len(secret), "text": "0.5"}}
 
-    async def _crowd(self, experiment: str, facts: dict[str, Any]) -> None:
+    async def _prepare(self, bystander: tuple[str, dict[str, Any]]) -> None:
         """Calls that are allowed one by one, and together are more than a frame may hold."""
+        experiment, facts = bystander
         request = {"key": facts["key"], "context": {"x": "a" * (FRAME_BYTES // 3)}}
         calls = [self._client.call("POST", f"/getaction/{experiment}", request) for _ in range(6)]
         for response in await asyncio.gather(*calls):
