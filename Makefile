@@ -22,8 +22,12 @@ install: $(VENV)/.installed
 serve: $(VENV)/.installed
 	$(BIN)/streamsim serve --data ./data
 
+# These occupy both processors by themselves; the others run two at a time.
+ALONE := attacks decisions deploy end_to_end faults sandbox
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore=tests/%)
+	$(BIN)/python -m pytest $(ALONE:%=tests/%)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
