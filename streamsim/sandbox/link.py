@@ -41,7 +41,7 @@ class WorkerMemory(WorkerDied):
     """Ended for want of memory."""
 
 
-class SandboxLost(WorkerDied):
+class SandboxLost(WorkerCrashed):
     """Ended because the zygote did; no fault of the code, and another worker may be had soon."""
 
 
