@@ -133,6 +133,7 @@ class Jobs:
             except Exception:
                 log.exception("bug in the job %s", job.__name__)
             try:
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             except TimeoutError:
                 pass

@@ -79,7 +79,7 @@ class Jobs:
             spec=msgspec.json.encode(Spec(request, load)),
         )
         await self._jobs.create_job(job)
-        self._woken.set()
+        self.wake()
         return job
 
     async def get(self, tenant: str, experiment: str, job: str) -> Job:
@@ -138,6 +138,10 @@ class Jobs:
         """Take on jobs until `close`."""
         self._loop = asyncio.create_task(self._work(pause_s))
 
+    def wake(self) -> None:
+        """Look for work at once."""
+        self._woken.set()
+
     async def close(self) -> None:
         """Let go of this process's jobs: another process, or this one's successor, goes on with them."""
         if self._loop is not None:
@@ -165,13 +169,15 @@ class Jobs:
             except Exception:
                 log.exception("bug in the work on simulation jobs")
             try:
-                await asyncio.wait_for(self._woken.wait(), pause_s)
+                # Not wait_for, which loses a cancellation that comes together with the event (Python 3.11).
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
             except TimeoutError:
                 pass
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._woken.set()
+        self.wake()
 
     @property
     def _lease_ms(self) -> int:

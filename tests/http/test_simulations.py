@@ -123,6 +123,20 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_work_that_is_closed_as_it_is_woken_ends(services: Services, clock: Clock) -> None:
+    evaluations = services.evaluations
+    for moments in range(5):  # turns of the event loop between the two
+        jobs = Jobs(services.store, job_store(services.store), evaluations.pool, evaluations.settings, clock)
+        jobs.start(1000)
+        await asyncio.sleep(0.05)
+        jobs.wake()
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await jobs.close()
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_events_tell_progress_and_the_end(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("slow", **SLOW)
     request = {"N": 40, "replications": 2}
