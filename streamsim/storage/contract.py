@@ -285,7 +285,8 @@ class DecisionStore(Protocol):
         """Drop up to `limit` expired idempotency records, sessions, claims and rate windows, and advices
         redeemed or archived that expired over `advice_kept_ms` ago; the number dropped.
 
-        A backend may drop what has expired by itself, which does not count."""
+        A backend may drop what has expired by itself, and move the theta of archived experiments to where
+        only a migration finds it; neither counts."""
 
     async def summary(self, experiment: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""

@@ -7,7 +7,7 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:meta                 hash    seq (last version given), rows and bytes waiting in the outbox
     {P/T}:outbox               stream  one entry per commit with log rows; its id is the commit's version
     {P/T}:live                 zset    ids of live experiments, all of score 0, for lists in order
-    {P/T}:archived             zset    ids of archived experiments, all of score 0
+    {P/T}:archived             zset    ids of archived experiments; score 1: their theta is in MongoDB
     {P/T}:names                hash    name of a live experiment -> its id
     {P/T}:due                  zset    open advices by the date they expire
     {P/T}:closed               zset    redeemed advices by the date they expire

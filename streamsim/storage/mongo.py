@@ -8,6 +8,7 @@ stands beside them.
     sessions        _id: id, uid, user, kind, label, epoch, created_ms, expires_ms
     secrets         _id: name, value
     log_<kind>      _id: row id, experiment, position, date_ms, data
+    archived_*      see `archived`
     jobs, job_parts see `mongo_jobs`
 """
 
@@ -34,7 +35,7 @@ from streamsim.storage.contract import (
     User,
 )
 from streamsim.storage.mongo_jobs import MongoJobs
-from streamsim.storage.mongo_values import plain
+from streamsim.storage.mongo_values import plain, readable, to_bytes
 
 DATABASE: Final = "streamsim"
 _DUPLICATE_KEY: Final = 11000
@@ -73,6 +74,7 @@ INDEXES: Final = {
         log_collection(kind): [IndexModel([("experiment", ASCENDING), ("position", DESCENDING)])]
         for kind in get_args(LogKind)
     },
+    "archived_theta": [IndexModel([("experiment", ASCENDING)])],
     **mongo_jobs.INDEXES,
 }
 
@@ -242,12 +244,7 @@ class MongoArchive:
             await collection.insert_many([_log_document(row) for row in rows], ordered=False)
             return []
         except BulkWriteError as error:
-            details = error.details
-            failed = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE_KEY]
-            if failed or details.get("writeConcernErrors"):
-                reason = (failed or details["writeConcernErrors"])[0].get("errmsg", "unknown")
-                raise StoreUnavailable(f"MongoDB refuses log rows: {reason}") from error
-            known = [rows[one["index"]] for one in details["writeErrors"]]
+            known = [rows[index] for index in only_repeated(error)]
         found = collection.find({"_id": {"$in": [row.id for row in known]}}, {"position": 1})
         positions = {document["_id"]: document["position"] async for document in found}
         # A row that is there with its own position was stored by an earlier attempt.
@@ -269,6 +266,19 @@ class MongoArchive:
         async with reaching():
             found = self._db[log_collection(kind)].find(query).sort("position", DESCENDING).limit(limit)
             return [log_row(document) async for document in found]
+
+
+def only_repeated(error: BulkWriteError) -> list[int]:
+    """Which documents of an unordered insertion were there before.
+
+    :raises StoreUnavailable: others were refused for another reason.
+    """
+    details = error.details
+    failed = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE_KEY]
+    if failed or details.get("writeConcernErrors"):
+        reason = (failed or details["writeConcernErrors"])[0].get("errmsg", "unknown")
+        raise StoreUnavailable(f"MongoDB refuses rows: {reason[:300]}") from error
+    return [one["index"] for one in details["writeErrors"]]
 
 
 def _unnamed(url: str) -> dict[str, Any]:
@@ -337,25 +347,19 @@ def to_session(document: Mapping[str, Any]) -> Session:
 
 
 def _log_document(row: ArchivedRow) -> dict[str, Any]:
-    data: str | Binary
-    try:
-        data = row.data.decode()
-    except UnicodeDecodeError:
-        data = Binary(row.data)
     return {
         "_id": row.id,
         "experiment": row.experiment,
         "position": row.position,
         "date_ms": row.date_ms,
-        "data": data,
+        "data": readable(row.data),
     }
 
 
 def log_row(document: Mapping[str, Any]) -> StoredLogRow:
-    data = document["data"]
     return StoredLogRow(
         str(document["position"]),
         document["_id"],
         plain(document["date_ms"]),
-        data.encode() if isinstance(data, str) else bytes(data),
+        to_bytes(document["data"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from streamsim.storage.archived import Archived
 from streamsim.storage.contract import LogKind, StoredLogRow
 from streamsim.storage.keys import Keys
 from streamsim.storage.link import Link
@@ -46,8 +47,9 @@ class ProductionStore:
         self._decisions = decisions = RedisDecisions(self._link, keys, high_water, self._committed)
         self.outbox = Outbox(self._link, keys, archive, decisions.tenants, held_ms=held_ms)
 
+        self._archived = Archived(self._link, keys, decisions, archive)
         self.migration = ProductionMigration(
-            self._link, keys, decisions, MongoMigration(archive), self.outbox
+            self._link, keys, decisions, MongoMigration(archive), self._archived, self.outbox
         )
 
         self.create_experiment = decisions.create_experiment
@@ -126,6 +128,7 @@ class ProductionStore:
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
         dropped = await self._decisions.forget(now_ms, advice_kept_ms, limit)
+        await self._archived.store_away(limit)
         return dropped + await self._archive.forget_sessions(now_ms, limit - dropped)
 
     async def read_log(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, get_args
 
+from streamsim.storage.archived import Archived
 from streamsim.storage.contract import Advice, IdempotencyRecord, LogKind, Scope
 from streamsim.storage.keys import Keys, TenantKeys, member, split_member
 from streamsim.storage.link import Arg, Link, Script
@@ -29,12 +30,19 @@ class ProductionMigration:
     """A `Migratable` on the parts of a `ProductionStore`."""
 
     def __init__(
-        self, link: Link, keys: Keys, decisions: RedisDecisions, archive: MongoMigration, outbox: Outbox
+        self,
+        link: Link,
+        keys: Keys,
+        decisions: RedisDecisions,
+        archive: MongoMigration,
+        archived: Archived,
+        outbox: Outbox,
     ) -> None:
         self._link = link
         self._keys = keys
         self._decisions = decisions
         self._archive = archive
+        self._archived = archived
         self._outbox = outbox
 
     async def note(self, text: str | None = None) -> str:
@@ -59,12 +67,8 @@ class ProductionMigration:
             raise KeyError(experiment)
         keys = self._keys.of(found.tenant)
         yield ExperimentRecord(found, await self._decisions.summary(experiment))
-        for name in await self._decisions.theta_names(experiment):
-            for group in await self._link.command("HKEYS", keys.groups(Scope(experiment, name, None, None))):
-                key = group.decode()
-                rows = await self._decisions.read_theta(Scope(experiment, name, key, None))
-                for (_, value), (data, _) in rows.rows.items():
-                    yield ThetaRecord(experiment, name, key, value, data)
+        async for row in self._archived.theta(found):
+            yield row
         async for ids in self._members(experiment, keys.due, keys.closed):
             advices, _ = await self._decisions.peek(experiment, ids, [], 0)
             for advice in advices.values():
@@ -75,8 +79,8 @@ class ProductionMigration:
                 yield record
         await self._outbox.flush(found.tenant)
         for kind in get_args(LogKind):
-            async for row in self._archive.log(experiment, kind):
-                yield row
+            async for logged in self._archive.log(experiment, kind):
+                yield logged
 
     async def _members(self, experiment: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
         """What sorted sets of a tenant name of one experiment, some at a time."""
