@@ -1,0 +1,62 @@
+"""Who asks: login, users, passwords, bearer tokens."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from streamsim.client.answers import Done, LoggedIn, NewToken, Token
+from streamsim.client.faces import Group, S, call, given, path
+
+
+class _Tokens(TypedDict):
+    tokens: list[Token]
+
+
+class Accounts(Group[S]):
+    """`client.accounts`"""
+
+    @call
+    async def log_in(self, username: str, password: str) -> LoggedIn:
+        """Log in; the client keeps the session's cookie, in place of a bearer token that it had.
+
+        :raises Unauthorized: a wrong name or password. :raises TooManyRequests: too many attempts.
+        """
+        body = {"username": username, "password": password}
+        answer = await self._ask(LoggedIn, "POST", "/login", body=body)
+        # Of the two the server would believe the token.
+        self._sender.token = None
+        return answer
+
+    @call
+    async def log_out(self) -> Done:
+        """End the session on the server; of a client with a bearer token, revoke the token."""
+        return await self._ask(Done, "GET", "/logout")
+
+    @call
+    async def add_user(self, username: str, password: str) -> Done:
+        """Add a user; for administrators. :raises BadRequest: the name is taken, or malformed."""
+        return await self._ask(Done, "POST", "/user", body={"username": username, "password": password})
+
+    @call
+    async def change_password(self, old_password: str, new_password: str) -> Done:
+        """Change one's own password. It ends all login sessions, this one too; tokens stay.
+
+        :raises Unauthorized: the old one is wrong. :raises BadRequest: the new one is too short or too long.
+        """
+        body = {"old_password": old_password, "new_password": new_password}
+        return await self._ask(Done, "PUT", "/user/password", body=body)
+
+    @call
+    async def add_token(self, label: str = "", days: int | None = None) -> NewToken:
+        """A new bearer token, for `Client(url, token=...)`. :param days: it is valid for."""
+        return await self._ask(NewToken, "POST", "/user/token", body=given(label=label, days=days))
+
+    @call
+    async def tokens(self) -> list[Token]:
+        """One's own live tokens, without their secrets."""
+        return (await self._ask(_Tokens, "GET", "/user/token"))["tokens"]
+
+    @call
+    async def revoke_token(self, token_id: str) -> Token:
+        """Revoke a token by its id, not its secret. :raises NotFound:"""
+        return await self._ask(Token, "DELETE", path("user", "token", token_id), repeat="safe")

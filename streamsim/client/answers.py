@@ -1,0 +1,289 @@
+"""What the bandit and evaluation endpoints answer, as their JSON is. Dates are ISO 8601 texts in UTC."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Done(TypedDict):
+    """`{"status": "success"}`"""
+
+    status: str
+
+
+class LoggedIn(TypedDict):
+    status: str
+    username: str
+    admin: bool
+
+
+class Token(TypedDict):
+    id: str
+    label: str
+    created: str
+    expires: str
+
+
+class NewToken(Token):
+    """`token` is the secret, shown this once."""
+
+    token: str
+
+
+class Created(TypedDict):
+    """A new experiment: `id` is public, `key` lets production apps decide and learn."""
+
+    id: str
+    name: str
+    key: str
+    error: bool
+
+
+class Experiment(TypedDict):
+    id: str
+    name: str
+    key: str
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str
+    advice_id: bool
+    delta_hours: int | None
+    default_reward: dict[str, Any] | None
+    hourly_theta: bool
+    log_propensity: bool
+    revision: int
+    created: str
+    modified: str
+
+
+class ExperimentFields(TypedDict, total=False):
+    """What can be set on an experiment; see docs/api-bandit.md."""
+
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str
+    advice_id: bool
+    delta_hours: int | None
+    default_reward: dict[str, Any] | None
+    hourly_theta: bool
+    log_propensity: bool
+
+
+class Updated(TypedDict):
+    status: str
+    id: str
+    revision: int
+
+
+class Policy(TypedDict):
+    """A policy of the catalogue, with its code."""
+
+    name: str
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str
+
+
+class Decision(TypedDict):
+    """`context` is there if the server's `server.debug` is on."""
+
+    action: dict[str, Any]
+    advice_id: NotRequired[str]
+    context: NotRequired[dict[str, Any]]
+
+
+class Rewarded(TypedDict):
+    """What was used is there if the server's `server.debug` is on."""
+
+    status: str
+    context: NotRequired[dict[str, Any]]
+    action: NotRequired[dict[str, Any]]
+    reward: NotRequired[Any]
+
+
+class Reward(TypedDict):
+    """One of many: with `advice_id`, or with `context` and `action`."""
+
+    reward: Any
+    context: NotRequired[dict[str, Any]]
+    action: NotRequired[dict[str, Any]]
+    advice_id: NotRequired[str]
+    idempotency_key: NotRequired[str]
+
+
+class Summary(TypedDict):
+    get_action_calls: int
+    last_added_get_action: str | None
+    set_reward_calls: int
+    last_added_set_reward: str | None
+
+
+class _Row(TypedDict):
+    id: str
+    date: str
+    exp_id: str
+
+
+class ActionRow(_Row):
+    context: dict[str, Any]
+    action: dict[str, Any]
+    advice_id: NotRequired[str]
+    propensity: NotRequired[float]
+
+
+class RewardRow(_Row):
+    """`timeout`: the default reward of an advice that nobody redeemed in time."""
+
+    context: dict[str, Any]
+    action: dict[str, Any]
+    reward: Any
+    advice_id: NotRequired[str]
+    timeout: NotRequired[bool]
+
+
+class ThetaRow(_Row):
+    theta: dict[str, Any]
+    named: NotRequired[dict[str, Any]]
+
+
+class ErrorRow(_Row):
+    call: str
+    code: str
+    message: str
+    detail: NotRequired[Any]
+
+
+class SimulationRow(_Row):
+    simulation: str
+    draw: int
+    context: dict[str, Any]
+    action: dict[str, Any]
+    reward: Any
+    theta: dict[str, Any]
+
+
+class Check(TypedDict):
+    name: str
+    ok: bool
+    statistic: float | None
+    p_value: float | None
+    sentence: str
+    detail: dict[str, Any]
+
+
+class Health(TypedDict):
+    ok: bool
+    decisions: int
+    checks: list[Check]
+
+
+class Draw(TypedDict):
+    context: dict[str, Any]
+    action: dict[str, Any]
+    reward: Any
+    theta: dict[str, Any]
+
+
+class Simulated(TypedDict):
+    """`data`: what happened in each draw, by its number as text; without `verbose` the final `theta`."""
+
+    simulate: str
+    experiment: str
+    seed: int
+    data: NotRequired[dict[str, Draw]]
+    theta: NotRequired[dict[str, Any]]
+
+
+class Bands(TypedDict):
+    """A mean and its 95 % interval at each point; null where unknown."""
+
+    mean: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Curves(TypedDict):
+    """Cumulative reward and regret, and each arm's share of the decisions since the point before."""
+
+    reward: Bands
+    regret: Bands | None
+    arms: dict[str, list[float]]
+
+
+class Difference(TypedDict):
+    first: str
+    second: str
+    reward: Bands
+
+
+class Comparison(TypedDict):
+    points: list[int]
+    replications: int
+    seed: int
+    level: float
+    policies: dict[str, Curves]
+    differences: list[Difference]
+
+
+class Progress(TypedDict):
+    done: int
+    total: int
+
+
+class Job(TypedDict):
+    """A simulation job. States: waiting, running, interrupted; at the end done, failed or cancelled."""
+
+    id: str
+    experiment: str
+    state: str
+    progress: Progress
+    attempts: int
+    created: str
+    modified: str
+    N: NotRequired[int]
+    replications: NotRequired[int]
+    seed: NotRequired[int]
+    theta: NotRequired[str]
+    result: NotRequired[dict[str, Any]]
+    error: NotRequired[dict[str, Any]]
+
+
+class JobEvent(TypedDict):
+    """`event` is `progress`, and of the last one `end`."""
+
+    event: str
+    id: str
+    state: str
+    progress: Progress
+
+
+class Ended(TypedDict):
+    """`simulation`: cancelled, or removed if it was finished."""
+
+    status: str
+    simulation: str
+
+
+class Estimate(TypedDict):
+    """What is None could not be computed; `warnings` say why, and where an estimate cannot be trusted."""
+
+    estimator: str
+    value: float | None
+    standard_error: float | None
+    asymptotic: list[float] | None
+    bootstrap: list[float] | None
+    hyperparameter: float | None
+    warnings: list[str]
+
+
+class OffPolicy(TypedDict):
+    """Estimates of a candidate's expected reward per decision; see docs/evaluation.md."""
+
+    estimates: list[Estimate]
+    overlap: dict[str, Any]
+    level: float
+    log: dict[str, Any]
+    candidate: dict[str, Any]

@@ -1,0 +1,112 @@
+"""The two clients: `Client` for code without an event loop, `AsyncClient` for asyncio."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Generic, Self
+
+import httpx
+
+from streamsim.client.accounts import Accounts
+from streamsim.client.decisions import Decisions
+from streamsim.client.evaluation import Evaluation
+from streamsim.client.experiments import Experiments
+from streamsim.client.faces import S
+from streamsim.client.retries import Retries
+from streamsim.client.sending import Asyncio, Blocking
+from streamsim.client.service import Service
+from streamsim.client.stats import Stats
+
+TIMEOUT_S = 90.0
+"""Longer than the server lets a request simulate (its `evaluation.request_s`)."""
+
+
+class _Faces(Generic[S]):
+    def __init__(self, sender: S) -> None:
+        self._sender = sender
+        self.accounts: Accounts[S] = Accounts(sender)
+        self.service: Service[S] = Service(sender)
+        self.experiments: Experiments[S] = Experiments(sender)
+        self.decisions: Decisions[S] = Decisions(sender)
+        self.stats: Stats[S] = Stats(sender)
+        self.evaluation: Evaluation[S] = Evaluation(sender)
+
+
+class Client(_Faces[Blocking]):
+    """All calls of a streamsim server, in groups. A context that closes its connections.
+
+    Threads may share one.
+
+    :param url: of the server, e.g. "http://127.0.0.1:8080".
+    :param token: a bearer token; or call `accounts.log_in`.
+    :param timeout_s: longest wait for the next bytes of an answer.
+    :param http: an httpx client to use, e.g. with certificates or a proxy of your own; you close it, and
+        its timeout counts.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries = Retries(),  # noqa: B008 -- frozen
+        http: httpx.Client | None = None,
+    ) -> None:
+        sends = httpx.Client(timeout=timeout_s) if http is None else http
+        self._own = sends if http is None else None
+        super().__init__(Blocking(sends, _checked(url), token, retries))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(_Faces[Asyncio]):
+    """As `Client`, with the same calls as coroutines and asynchronous iterators.
+
+    :param http: as for `Client`, an `httpx.AsyncClient`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries = Retries(),  # noqa: B008 -- frozen
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        sends = httpx.AsyncClient(timeout=timeout_s) if http is None else http
+        self._own = sends if http is None else None
+        super().__init__(Asyncio(sends, _checked(url), token, retries))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own is not None:
+            await self._own.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _checked(url: str) -> str:
+    """:raises ValueError: it is not the address of a server."""
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is no http:// or https:// address")
+    return url

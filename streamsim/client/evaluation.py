@@ -1,0 +1,175 @@
+"""Offline evaluation: simulate, simulation jobs, comparisons, off-policy estimates."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, Literal, TypedDict, Unpack
+
+from streamsim.client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
+from streamsim.client.errors import of_element
+from streamsim.client.faces import Group, S, call, each, given, path
+from streamsim.client.reading import events
+from streamsim.client.sending import Request
+
+Start = Literal["empty", "current"]
+"""Theta at the beginning of a simulation: none, or a copy of the live one."""
+
+
+class Replications(TypedDict, total=False):
+    """How experiments are simulated; see docs/evaluation.md. `n`: draws of one replication."""
+
+    n: int
+    replications: int
+    seed: int
+    theta: Start
+    points: int
+    action_field: str
+    reward_field: str
+
+
+class Evaluation(Group[S]):
+    """`client.evaluation`. Live theta is never changed."""
+
+    @call
+    async def simulate(
+        self,
+        experiment: str,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        theta: Start | None = None,
+        verbose: bool = True,
+        log_stats: bool = False,
+    ) -> Simulated:
+        """Run the closed loop of an experiment for `n` draws, by default 1,000.
+
+        :param verbose: answer what happened in each draw, in place of the final theta.
+        :param log_stats: store each draw in the simulation log; such a request is not sent again.
+        :raises BadRequest: it takes too long, or has too many draws: make a job of it.
+        :raises ServerError: the policy's code failed; with status 200 if the answer had begun.
+        """
+        query = given(N=n, seed=seed, theta=theta, verbose=verbose, log_stats=log_stats)
+        where = path("eval", experiment, "simulate")
+        repeat: Literal["safe", "never"] = "never" if log_stats else "safe"
+        answer = await self._ask(Simulated, "GET", where, query=query, repeat=repeat)
+        if answer["simulate"] != "success":
+            failed: Mapping[str, Any] = answer
+            error = of_element(failed["error"])
+            error.status = 200
+            raise error
+        return answer
+
+    @call
+    async def start(self, experiment: str, **request: Unpack[Replications]) -> Job:
+        """Begin a simulation job. :raises BadRequest: naming the field."""
+        where = path("eval", experiment, "simulations")
+        return await self._ask(Job, "POST", where, body=_with_n(request))
+
+    @each
+    def jobs(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[Job, None]:
+        """The experiment's simulation jobs, newest first. :param limit: how many one request fetches."""
+        where = path("eval", experiment, "simulations")
+        return self._items(Job, where, {"limit": limit})
+
+    @call
+    async def job(self, experiment: str, job: str) -> Job:
+        """State and progress of a job and, when it is done, its `result`. :raises NotFound:"""
+        return await self._ask(Job, "GET", path("eval", experiment, "simulations", job))
+
+    @each
+    async def events(self, experiment: str, job: str) -> AsyncGenerator[JobEvent, None]:
+        """The job's progress as it happens, at last an event `end`.
+
+        If the server stops before, the last event is a `progress`: ask again. :raises NotFound:
+        """
+        where = path("eval", experiment, "simulations", job, "events")
+        texts = self._sender.stream(Request("GET", where, repeat="safe", endless=True))
+        async with aclosing(events(texts)) as found:
+            async for event, data in found:
+                yield {
+                    "event": event,
+                    "id": data["id"],
+                    "state": data["state"],
+                    "progress": data["progress"],
+                }
+
+    @call
+    async def cancel(self, experiment: str, job: str) -> Ended:
+        """Cancel a job; remove one that is finished. :raises NotFound:"""
+        # Not sent again: the first time it would cancel, the second time remove.
+        return await self._ask(Ended, "DELETE", path("eval", experiment, "simulations", job))
+
+    @call
+    async def compare(
+        self,
+        experiments: Iterable[str],
+        *,
+        environment: str | None = None,
+        **request: Unpack[Replications],
+    ) -> Comparison:
+        """Simulate several experiments on common random numbers.
+
+        :param environment: the experiment whose contexts and rewards are used; by default the first one.
+        :raises BadRequest: naming the field. :raises Unprocessable: code failed.
+        """
+        body = {"experiments": list(experiments), **given(environment=environment), **_with_n(request)}
+        return await self._ask(Comparison, "POST", "/eval/compare", body=body, repeat="safe")
+
+    @call
+    async def compare_as(
+        self,
+        form: Literal["csv", "svg", "png"],
+        experiments: Iterable[str],
+        *,
+        environment: str | None = None,
+        **request: Unpack[Replications],
+    ) -> bytes:
+        """The same as `compare` as the bytes of a table or a plot. :raises: as `compare`."""
+        body = {"experiments": list(experiments), **given(environment=environment), **_with_n(request)}
+        plotted = Request("POST", "/eval/compare", {"format": form}, body, repeat="safe")
+        return (await self._sender.ask(plotted)).content
+
+    @call
+    async def off_policy(
+        self,
+        experiment: str,
+        candidate: Mapping[str, Any],
+        *,
+        estimators: Iterable[str] | None = None,
+        theta: Start | None = None,
+        seed: int | None = None,
+        runs: int | None = None,
+        rows: int | None = None,
+        log: str | None = None,
+        format: Literal["jsonl", "csv"] | None = None,
+        action_field: str | None = None,
+        reward_field: str | None = None,
+    ) -> OffPolicy:
+        """Estimate what a candidate would have earned per decision on logged decisions.
+
+        :param candidate: `{"experiment": ID}` or `{"code": {"get_action": CODE}}`.
+        :param estimators: by default all, see docs/evaluation.md.
+        :param log: text of a log to use in place of the experiment's own, in a `format`.
+        :raises BadRequest: naming the field. :raises Unprocessable: the candidate's code failed.
+        """
+        body = given(
+            candidate=dict(candidate),
+            estimators=None if estimators is None else list(estimators),
+            theta=theta,
+            seed=seed,
+            runs=runs,
+            rows=rows,
+            log=log,
+            format=format,
+            action_field=action_field,
+            reward_field=reward_field,
+        )
+        return await self._ask(
+            OffPolicy, "POST", path("eval", experiment, "offpolicy"), body=body, repeat="safe"
+        )
+
+
+def _with_n(request: Replications) -> dict[str, Any]:
+    """The fields as the server calls them."""
+    return {"N" if name == "n" else name: value for name, value in request.items()}

@@ -1,0 +1,89 @@
+"""Experiments and the catalogue of policies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Unpack
+
+from streamsim.client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
+from streamsim.client.faces import Group, S, call, each, given, path
+from streamsim.client.retries import Repeat
+
+
+class Experiments(Group[S]):
+    """`client.experiments`. Everything raises Unauthorized for an experiment that is not the user's."""
+
+    @call
+    async def create(self, name: str, **fields: Unpack[ExperimentFields]) -> Created:
+        """Create an experiment from pieces of policy code, and properties.
+
+        :raises BadRequest: naming the field; code that does not compile, with its line in `detail`.
+        :raises Conflict: the name is taken.
+        """
+        return await self._ask(Created, "POST", "/exp", body={"name": name, **fields})
+
+    @call
+    async def get(self, experiment: str) -> Experiment:
+        """All fields of an experiment, with its `key`."""
+        return await self._ask(Experiment, "GET", path("exp", experiment))
+
+    @each
+    async def names(self, *, limit: int | None = None) -> AsyncGenerator[tuple[str, str], None]:
+        """(id, name) of each experiment, in order of id. :param limit: how many one request fetches."""
+        page: dict[str, str]
+        async for page in self._pages("/exp", {"limit": limit}):
+            for pair in page.items():
+                yield pair
+
+    @call
+    async def update(
+        self,
+        experiment: str,
+        *,
+        name: str | None = None,
+        revision: int | None = None,
+        **fields: Unpack[ExperimentFields],
+    ) -> Updated:
+        """Change the given fields; it takes effect with the next decision.
+
+        :param revision: refuse, if somebody changed the experiment since it had this revision. Such a request
+            is not sent again: it might be refused because of itself.
+        :raises BadRequest: naming the field. :raises Conflict: another revision, or the name is taken.
+        """
+        body = {**given(name=name, revision=revision), **fields}
+        repeat: Repeat = "safe" if revision is None else "never"
+        return await self._ask(Updated, "PUT", path("exp", experiment), body=body, repeat=repeat)
+
+    @call
+    async def archive(self, experiment: str) -> Experiment:
+        """Archive an experiment: it is gone for everybody, and its name is free."""
+        # Not sent again: a second time it would say that there is no such experiment.
+        return await self._ask(Experiment, "DELETE", path("exp", experiment))
+
+    @call
+    async def reset(
+        self,
+        experiment: str,
+        key: str,
+        *,
+        theta_key: str | None = None,
+        theta_value: str | None = None,
+    ) -> Done:
+        """Delete theta, or what is stored under a key of it, or a key and a value.
+
+        :raises Unauthorized: a wrong key, or nothing is stored there.
+        """
+        query = {"key": key, "theta_key": theta_key, "theta_value": theta_value}
+        where = path("exp", experiment, "resetexperiment")
+        # Although a GET: repeated, it would also delete what was learned in between.
+        return await self._ask(Done, "GET", where, query=query, repeat="never")
+
+    @call
+    async def defaults(self) -> dict[str, str]:
+        """Number -> name of the policies of the catalogue."""
+        return await self._ask(dict[str, str], "GET", "/exp/defaults")
+
+    @call
+    async def default(self, number: str | int) -> Policy:
+        """A policy of the catalogue with its code and description. :raises NotFound:"""
+        return await self._ask(Policy, "GET", path("exp", "defaults", str(number)))

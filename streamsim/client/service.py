@@ -1,0 +1,41 @@
+"""Is the service there, and what it counts."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from streamsim.client.faces import Group, S, call
+from streamsim.client.sending import Request
+
+
+class Healthy(TypedDict):
+    status: str
+    version: str
+
+
+class Ready(TypedDict):
+    status: str
+
+
+class Service(Group[S]):
+    """`client.service`. Needs no login."""
+
+    @call
+    async def healthy(self) -> Healthy:
+        """Answers while the server process runs."""
+        return await self._ask(Healthy, "GET", "/healthy")
+
+    @call
+    async def ready(self) -> Ready:
+        """Answers if a decision could be committed now. :raises Unavailable:"""
+        return await self._ask(Ready, "GET", "/ready")
+
+    @call
+    async def metrics(self) -> str:
+        """Counters and times in the Prometheus text format."""
+        return (await self._sender.ask(Request("GET", "/metrics", repeat="safe"))).text
+
+    @call
+    async def full_metrics(self) -> dict[str, Any]:
+        """As a BptkServer's: `instanceCount`, `threadCount`, and the steps of one's own instances."""
+        return await self._ask(dict[str, Any], "GET", "/full-metrics")

@@ -1,0 +1,76 @@
+"""Theta, logs, counters and health of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from streamsim.client.answers import (
+    ActionRow,
+    ErrorRow,
+    Health,
+    RewardRow,
+    SimulationRow,
+    Summary,
+    ThetaRow,
+)
+from streamsim.client.faces import Group, S, T, call, each, path
+
+
+class Stats(Group[S]):
+    """`client.stats`. Logs are iterators, newest first, that fetch pages as they go.
+
+    `limit` is how many rows one request fetches, at most 10,000; the server's default is 1,000. Everything
+    raises Unauthorized for an experiment that is not the user's.
+    """
+
+    @call
+    async def current_theta(self, experiment: str, *, name: str | None = None) -> dict[str, Any]:
+        """Theta as `{"key:value": {...}}`; a keyless dict alone as it is. :param name: of a named set."""
+        where = path("stats", experiment, "currenttheta")
+        return await self._ask(dict[str, Any], "GET", where, query={"name": name})
+
+    @call
+    async def summary(self, experiment: str) -> Summary:
+        """Numbers of calls, and the dates of the last ones."""
+        return await self._ask(Summary, "GET", path("stats", experiment, "summary"))
+
+    @call
+    async def health(self, experiment: str, *, rows: int | None = None) -> Health:
+        """Checks of the newest decisions, rewards and errors. :param rows: so many; 10,000 by default."""
+        return await self._ask(Health, "GET", path("stats", experiment, "health"), query={"rows": rows})
+
+    @each
+    def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+        """What the code logged with `self.log_data`; rows have no id of their own."""
+        return self._rows(dict[str, Any], experiment, "log", limit)
+
+    @each
+    def action_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ActionRow, None]:
+        """Decisions."""
+        return self._rows(ActionRow, experiment, "actionlog", limit)
+
+    @each
+    def reward_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[RewardRow, None]:
+        """Rewards, and default rewards."""
+        return self._rows(RewardRow, experiment, "rewardlog", limit)
+
+    @each
+    def simulation_log(
+        self, experiment: str, *, limit: int | None = None
+    ) -> AsyncGenerator[SimulationRow, None]:
+        """Draws of simulations with `log_stats`."""
+        return self._rows(SimulationRow, experiment, "simulationlog", limit)
+
+    @each
+    def error_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ErrorRow, None]:
+        """Calls that the code failed on."""
+        return self._rows(ErrorRow, experiment, "errorlog", limit)
+
+    @each
+    def hourly_theta(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ThetaRow, None]:
+        """Hourly snapshots of theta."""
+        return self._rows(ThetaRow, experiment, "hourlytheta", limit)
+
+    def _rows(self, kind: type[T], experiment: str, log: str, limit: int | None) -> AsyncGenerator[T, None]:
+        return self._items(kind, path("stats", experiment, log), {"limit": limit})
