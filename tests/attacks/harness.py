@@ -12,10 +12,7 @@ import json
 import math
 import os
 import re
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,24 +26,27 @@ from typing import Any, Literal
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from streamsim.sandbox import table
-from streamsim.sandbox.vitals import cpu_s, memory_bytes
+
+from .auditor import Auditor
+from .targets import SECRET, Targets, token
 
 Kind = Literal["root", "user", "container", "container-user"]
 
 NOBODY = 65534
 CPU_MS, WALL_MS, GRACE_MS = 500, 1000, 500
 HARD_S = (WALL_MS + GRACE_MS) / 1000
+# They fill 300 MB, which is work for the kernel that counts as theirs; others at once would slow it.
+ALONE = ("giant-exception", "mem-theta-alias-growth")
+# Above the largest piece of memory that a snippet takes to be allowed.
+MEMORY_BYTES = 384 << 20
 FRAME_BYTES = 4 << 20
 ERROR_BYTES = 16 << 10
-# Of the machine, not of the service: answers are to come within the limit plus a second.
-LATE_S = 1.0
-GROWTH_BYTES = 200 << 20
+# How much later than the hard limit an answer may be, beside what this machine itself stood still meanwhile.
+LATE_S = 0.1
+TICK_S = 0.01
 AT_ONCE = 4
 WORKERS = 8
 START_S = 60
-WATCH_S = 0.05
-# A part that no snippet holds itself, so that what finds it has found the real thing.
-SECRET = secrets.token_hex(6)
 ENDS = {
     "policy_error": "error",
     "policy_rejected": "reject",
@@ -54,22 +54,18 @@ ENDS = {
     "policy_timeout": "timeout",
     "policy_crashed": "crash",
 }
-# What the corpus leaves out: 300 MB of text are over the memory limit; a context that is no JSON is refused.
-ALSO = {"giant-exception": {"memory"}, "finalizer-later": {"reject"}}
-COMMANDS = {"streamsim-zygo", "streamsim-work"}
-
-
-def token(place: str) -> str:
-    """The secret that is planted in a place."""
-    return f"CANARY-{place}-{SECRET}"
 
 
 @dataclass
 class Outcome:
-    """How one snippet ended. `traces`: all that came back; `next`: status of the repaired code's call."""
+    """How one snippet ended. `traces`: all that came back; `next`: status of the repaired code's call.
+
+    `stalled`: for how much of the `seconds` this process, which only waits, did not get a processor in time.
+    """
 
     end: str = "none"
     seconds: float = math.inf
+    stalled: float = 0.0
     traces: str = ""
     next: int = 0
     at_save: bool = False
@@ -91,11 +87,11 @@ def run(kind: Kind, snippets: Sequence[dict[str, Any]], campaign: type[Campaign]
     result = Result()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamsim-attacks-") as name:
-        targets = Targets(Path(name))
+        targets = Targets(Path(name), result.wrong)
         with serving(kind, Path(name)) as server:
             asyncio.run(_run(campaign or Campaign, server, targets, result, snippets))
         result.log = server.log.read_text(errors="replace")
-        targets.look(result)
+        targets.look()
     result.seconds = time.monotonic() - began
     return result
 
@@ -111,17 +107,17 @@ async def _run(
         await campaign(Client(server.port), server.process.pid, targets, result).run(snippets)
 
 
-def faults(snippet: dict[str, Any], outcome: Outcome) -> list[str]:
+def faults(snippet: dict[str, Any], outcome: Outcome, late_s: float = LATE_S) -> list[str]:
     """In what respects a snippet got through, or ended as it must not."""
     found = []
-    if outcome.end not in {*snippet["expect"], *ALSO.get(snippet["id"], ())}:
+    if outcome.end not in snippet["expect"]:
         found.append(f"it ended with {outcome.end!r}: {outcome.traces[:500]}")
     if SECRET in outcome.traces or "pwned" in outcome.traces:
         found.append(f"it got through: {outcome.traces[:2000]}")
     if outcome.next != 200:
         found.append(f"the next call was answered {outcome.next}")
-    if outcome.seconds > HARD_S * (2 if snippet.get("asks") else 1) + LATE_S:
-        found.append(f"the answer took {outcome.seconds:.2f} s")
+    if outcome.seconds > HARD_S * (2 if snippet.get("asks") else 1) + late_s + outcome.stalled:
+        found.append(f"the answer took {outcome.seconds:.3f} s, {outcome.stalled:.3f} s of it the machine's")
     return found
 
 
@@ -150,7 +146,13 @@ class Server:
 def serving(kind: Kind, folder: Path) -> Iterator[Server]:
     """A server of its own, as root or as an ordinary user, with CANARY tokens in all that it has."""
     settings = {
-        "sandbox": {"workers": WORKERS, "cpu_ms": CPU_MS, "wall_ms": WALL_MS, "grace_ms": GRACE_MS},
+        "sandbox": {
+            "workers": WORKERS,
+            "cpu_ms": CPU_MS,
+            "wall_ms": WALL_MS,
+            "grace_ms": GRACE_MS,
+            "memory_bytes": MEMORY_BYTES,
+        },
         # Room for the bystanders and every attacker at once; with one runner still below WORKERS.
         "models": {
             "live": AT_ONCE + 2,
@@ -225,61 +227,6 @@ class Client:
         return {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
 
 
-class Targets:
-    """What the attacks aim at: a secret file, and three listeners that answer a token to whoever connects."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.chmod(0o755)
-        self.secret = folder / "secret"
-        self.secret.write_text(token("FILE"))
-        self.secret.chmod(0o600)
-        self.unix_path = str(folder / "socket")
-        self.abstract = f"streamsim-attacks-{os.getpid()}"
-        self.tcp_port = 0
-        self.reached = 0
-        self._listeners: list[asyncio.Server] = []
-        self._before: os.stat_result | None = None
-        self._stray = set(_stray())
-
-    async def __aenter__(self) -> Targets:
-        tcp = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.tcp_port = tcp.sockets[0].getsockname()[1]
-        unix = await asyncio.start_unix_server(self._answer, self.unix_path)
-        os.chmod(self.unix_path, 0o777)
-        abstract = socket.socket(socket.AF_UNIX)
-        abstract.bind("\0" + self.abstract)
-        self._listeners = [tcp, unix, await asyncio.start_unix_server(self._answer, sock=abstract)]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._before = self.secret.stat()
-        for listener in self._listeners:
-            listener.close()
-
-    async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reached += 1
-        writer.write(token("NET").encode())
-        writer.close()
-
-    def look(self, result: Result) -> None:
-        """Notes what was reached or changed."""
-        if self.reached:
-            result.wrong.append(f"listeners were reached {self.reached} times")
-        if self.secret.read_text() != token("FILE") or self.secret.stat().st_mode & 0o777 != 0o600:
-            result.wrong.append("the secret file was changed")
-        stray = set(_stray()) - self._stray
-        if stray:
-            result.wrong.append(f"files appeared: {sorted(stray)[:9]}")
-            for path in stray:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _stray() -> list[str]:
-    """Files that the snippets try to make."""
-    found = [str(path) for place in ("/tmp", "/dev/shm", "/var/tmp") for path in Path(place).glob("sa_pwn*")]
-    return found + [str(path) for path in Path(sys.prefix).rglob("*sa_pwn*")]
-
-
 class Campaign:
     """The run itself."""
 
@@ -288,28 +235,37 @@ class Campaign:
         self._sessions: dict[str, dict[str, str]] = {}
         self._names: dict[str, Any] = {}
         self._over = False
+        self._stalled = 0.0
 
     async def run(self, snippets: Sequence[dict[str, Any]]) -> None:
         await self._log_in()
         bystanders = [await self._bystander("b", "B"), await self._bystander("a", "A2")]
         await self._prepare(bystanders[0])
-        auditor = Auditor(self._server, self._result)
+        auditor = Auditor(self._server, WORKERS, self._result.wrong)
         self._names |= auditor.find_names()
         watchers = [asyncio.create_task(auditor.watch())]
+        watchers.append(asyncio.create_task(self._tick()))
         watchers += [asyncio.create_task(self._decide(*bystander)) for bystander in bystanders]
-        queue = list(reversed(snippets))
-
-        async def work() -> None:
-            while queue:
-                snippet = queue.pop()
-                self._result.outcomes[snippet["id"]] = outcome = Outcome()
-                await self._attack(snippet, outcome)
-
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        alone = [snippet for snippet in snippets if snippet["id"] in ALONE]
+        for queue, at_once in ([one for one in snippets if one not in alone], AT_ONCE), (alone, 1):
+            await asyncio.gather(*(self._work(queue) for _ in range(at_once)))
         self._over = True
         auditor.over = True
         await asyncio.gather(*watchers)
         await auditor.last_look()
+
+    async def _work(self, queue: list[dict[str, Any]]) -> None:
+        while queue:
+            snippet = queue.pop(0)
+            self._result.outcomes[snippet["id"]] = outcome = Outcome()
+            await self._attack(snippet, outcome)
+
+    async def _tick(self) -> None:
+        """Adds up by how much this process is woken too late."""
+        while not self._over:
+            began = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            self._stalled += max(time.monotonic() - began - TICK_S - 0.002, 0.0)
 
     async def _log_in(self) -> None:
         admin = await self._client.log_in("admin", token("ADMIN-PASSWORD"))
@@ -370,7 +326,9 @@ class Campaign:
         calls = [self._timed(experiment, request)]
         if snippet.get("pipeline"):
             calls.append(self._timed(experiment, request))
+        stalled = self._stalled
         (response, outcome.seconds), *others = await asyncio.gather(*calls)
+        outcome.stalled = self._stalled - stalled
         outcome.end = _end(response)
         outcome.traces = "\n".join(one.body.decode() for one, _ in [(response, 0.0), *others])
         await asyncio.sleep(snippet.get("after") or 0)
@@ -412,103 +370,3 @@ def _end(response: HTTPResponse) -> str:
         return "ok"
     code = body.get("error", {}).get("code", "")
     return ENDS.get(code, f"{response.code} {code}")
-
-
-class Auditor:
-    """Looks at the server's processes from outside, as the kernel shows them."""
-
-    def __init__(self, server: int, result: Result) -> None:
-        self.over = False
-        self._server, self._result = server, result
-        self._zygote = {pid for pid in _descendants(server) if _command(pid) == "streamsim-zygo"}
-        self._kept = [server, *sorted(self._zygote)]
-        self._victims = [pid for pid in _descendants(server) if _command(pid) == "streamsim-work"]
-        self._before = [_facts(pid) for pid in self._kept]
-        self._victims_before = [_facts(pid) for pid in self._victims]
-        self._bytes_before = memory_bytes(server) or 0
-
-    def find_names(self) -> dict[str, Any]:
-        """Process ids for the attacks, as a worker sees them."""
-        own = _field(self._victims[0], "NSpid").split()
-        namespace = len(own) > 1
-        return {
-            "victim_pid": int(own[-1]),
-            "host_pid": 1 if namespace else self._server,
-            "pid": int(own[-1]) + 1,
-        }
-
-    async def watch(self) -> None:
-        """Until the end: nothing but workers below the zygote, and nothing below them."""
-        while not self.over:
-            for pid in _descendants(self._server):
-                command = _command(pid)
-                if command and pid not in self._zygote and command != "streamsim-work":
-                    await asyncio.sleep(0.05)  # it may have been in the middle of its own start
-                    if _command(pid) not in ("", *COMMANDS):
-                        self._note(f"a process appeared: {command}")
-                if command == "streamsim-work" and (children := _children(pid)):
-                    self._note(f"a worker has children: {children}")
-            await asyncio.sleep(WATCH_S)
-
-    async def last_look(self) -> None:
-        """The server, its zygote and the bystanders' workers are what they were; no worker still runs."""
-        left = [pid for pid in _descendants(self._server) if _command(pid) == "streamsim-work"]
-        if len(left) > WORKERS:
-            self._note(f"{len(left)} workers live; {WORKERS} may")
-        used = {pid: cpu_s(pid) for pid in left}
-        await asyncio.sleep(0.5)
-        busy = [pid for pid in left if cpu_s(pid) - used[pid] > 0.1]
-        if busy:
-            self._note(f"{len(busy)} workers still run code that nobody waits for")
-        grown = (memory_bytes(self._server) or 0) - self._bytes_before
-        if grown > GROWTH_BYTES:
-            self._note(f"the server grew by {grown >> 20} MiB")
-        if [_facts(pid) for pid in self._kept] != self._before:
-            self._note("the server or its zygote was replaced, or its limits, priority or signals changed")
-        if [_facts(pid) for pid in self._victims] != self._victims_before:
-            self._note("a bystander's worker was replaced, or its limits, priority or signals changed")
-
-    def _note(self, text: str) -> None:
-        if text not in self._result.wrong:
-            self._result.wrong.append(text)
-
-
-def _facts(pid: int) -> tuple[str, ...]:
-    """What an attack on a process could change, and when it started."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        limits = Path(f"/proc/{pid}/limits").read_text()
-    except OSError:
-        return ("gone",)
-    priority, nice, started = fields[15], fields[16], fields[19]
-    signals = [_field(pid, name) for name in ("SigIgn", "SigCgt")]
-    return (limits, priority, nice, started, *signals)
-
-
-def _field(pid: int, name: str) -> str:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return line.partition(":")[2].strip()
-    return ""
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for child in _children(pid):
-        found += [child, *_descendants(child)]
-    return found

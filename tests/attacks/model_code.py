@@ -14,7 +14,8 @@ from typing import Any
 from tornado.httpclient import HTTPResponse
 
 from . import harness
-from .harness import Campaign, Outcome, token
+from .harness import Campaign, Outcome
+from .targets import token
 
 # What code of policies may use without an import, and how what it found out gets out of the process.
 HOSTILE = Template("""
@@ -78,7 +79,8 @@ def faults(snippet: dict[str, Any], outcome: Outcome) -> list[str]:
         expected.add("ok")  # what a policy may not answer, a model does not answer
     if "ok" in expected or not snippet["at_step"]:
         expected.add("error")  # the model raises what the code found out; and no upload fails in another way
-    return harness.faults({**snippet, "expect": expected}, outcome)
+    # Of the seconds a part is the journal's.
+    return harness.faults({**snippet, "expect": expected}, outcome, late_s=1.0)
 
 
 class ModelCampaign(Campaign):

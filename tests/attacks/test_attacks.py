@@ -13,6 +13,7 @@ from streamsim.sandbox import kernel
 
 from . import harness
 from .own import OWN
+from .targets import SECRET
 
 CORPUS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("corpus.json").read_text())
 # Must be found out, or the harness sees nothing.
@@ -61,5 +62,5 @@ def test_bystanders_never_wait_longer_than_the_time_limit(result: harness.Result
 
 
 def test_the_servers_log_holds_nothing_of_the_attacks(result: harness.Result) -> None:
-    for text in (harness.SECRET, "FORGED", "pwned", "Traceback", " 500 "):
+    for text in (SECRET, "FORGED", "pwned", "Traceback", " 500 "):
         assert text not in result.log

@@ -9,6 +9,7 @@ import pytest
 
 from . import harness
 from .model_code import ModelCampaign, faults
+from .targets import SECRET
 from .test_attacks import CORPUS
 
 # Must be found out, or the harness sees nothing.
@@ -45,5 +46,5 @@ def test_bystanders_go_on_and_never_wait_longer_than_the_time_limit(result: harn
 
 
 def test_the_servers_log_holds_nothing_of_the_attacks(result: harness.Result) -> None:
-    for text in (harness.SECRET, "FORGED", "pwned", "Traceback", " 500 "):
+    for text in (SECRET, "FORGED", "pwned", "Traceback", " 500 "):
         assert text not in result.log
