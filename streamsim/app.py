@@ -6,13 +6,16 @@ import asyncio
 import logging
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import tornado.http1connection
 import tornado.httpserver
 import tornado.httputil
+import tornado.ioloop
 import tornado.iostream
 import tornado.web
 
@@ -209,6 +212,7 @@ class Application(tornado.web.Application):
         self._route_names = {handler: template for template, handler in ROUTES}
         self._access_log = services.settings.server.access_log
         self._max_body_bytes = services.settings.server.max_body_bytes
+        self._idle_s = services.settings.server.idle_connection_s
         self.busy: set[tornado.httputil.HTTPConnection] = set()
 
     def find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> Any:
@@ -216,6 +220,9 @@ class Application(tornado.web.Application):
             self.busy.add(request.connection)
         length = request.headers.get("Content-Length", "0")
         chunked = "Transfer-Encoding" in request.headers
+        if chunked or length != "0":
+            connection = cast(tornado.http1connection.HTTP1Connection, request.connection)
+            connection.set_body_timeout(self._idle_s)
         if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
             refused = self.get_handler_delegate(request, BodyTooLargeHandler)
             return _Bounded(super().find_handler(request, **kwargs), refused, self._max_body_bytes)
@@ -262,28 +269,54 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
         self._delegate.on_connection_close()
 
 
-class Server(tornado.httpserver.HTTPServer):
-    """Knows which of its connections have a request under way, and which only wait for one."""
+class _Current(NamedTuple):
+    """The request of a connection that is awaited or under way, and since when."""
 
-    def initialize(self, application: Application, **options: Any) -> None:  # type: ignore[override]
+    request: tornado.httputil.HTTPConnection
+    since: float
+
+
+class Server(tornado.httpserver.HTTPServer):
+    """Knows which of its connections have a request under way, and which only wait for one.
+
+    :param idle_s: a connection that waits for one for so long is closed, up to a quarter of that later.
+    """
+
+    def initialize(  # type: ignore[override]
+        self, application: Application, idle_s: float, **options: Any
+    ) -> None:
         super().initialize(application, **options)
+        # One look at all connections now and then: Tornado's timer and task for each request cost an eighth.
+        self.conn_params.header_timeout = None
         self._application = application
-        # Each open connection, and the request on it that is awaited or under way.
-        self._current: dict[Any, tornado.httputil.HTTPConnection] = {}
+        self._idle_s = idle_s
+        self._current: dict[Any, _Current] = {}
+        self._sweeping = tornado.ioloop.PeriodicCallback(self._sweep, 1000 * idle_s / 4)
+        self._sweeping.start()
+
+    def stop(self) -> None:
+        self._sweeping.stop()
+        super().stop()
+
+    def _sweep(self) -> None:
+        limit = time.monotonic() - self._idle_s
+        for connection, (request, since) in list(self._current.items()):
+            if since < limit and request not in self._application.busy:
+                connection.stream.close()
 
     def start_request(
         self, server_conn: object, request_conn: tornado.httputil.HTTPConnection
     ) -> tornado.httputil.HTTPMessageDelegate:
         before = self._current.get(server_conn)
         if before is not None:
-            self._application.busy.discard(before)
-        self._current[server_conn] = request_conn
+            self._application.busy.discard(before.request)
+        self._current[server_conn] = _Current(request_conn, time.monotonic())
         return super().start_request(server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         before = self._current.pop(server_conn, None)
         if before is not None:
-            self._application.busy.discard(before)
+            self._application.busy.discard(before.request)
         super().on_close(server_conn)
 
     async def drain(self, seconds: float) -> int:
@@ -301,7 +334,7 @@ class Server(tornado.httpserver.HTTPServer):
         began = loop.time()
         while self._current and loop.time() < began + seconds:
             if loop.time() > began + IDLE_GRACE_S:
-                for connection, request in list(self._current.items()):
+                for connection, (request, _) in list(self._current.items()):
                     if request not in self._application.busy and not _unread(connection.stream):
                         await connection.close()
             await asyncio.sleep(0.02)
@@ -328,6 +361,5 @@ def make_server(application: Application, settings: Settings) -> Server:
         max_header_size=server.max_header_bytes,
         max_body_size=max(server.max_body_bytes, DISCARD_BYTES),
         max_buffer_size=max(server.max_body_bytes, DISCARD_BYTES) + server.max_header_bytes,
-        idle_connection_timeout=server.idle_connection_s,
-        body_timeout=server.idle_connection_s,
+        idle_s=server.idle_connection_s,
     )

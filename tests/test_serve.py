@@ -84,6 +84,17 @@ def test_idle_connections_and_half_sent_requests_do_not_hold_up_the_end(tmp_path
         half.close()
 
 
+def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_path: Path) -> None:
+    with Server(tmp_path, settings={"server.idle_connection_s": 1}) as server:
+        begun = [b"", b"GET /heal", b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"]
+        begun.append(b"GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        for sent in begun:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+                connection.sendall(sent)
+                while received := connection.recv(4096):
+                    assert sent is begun[-1] and received.startswith(b"HTTP/1.1 200")
+
+
 def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         admin = server.admin()

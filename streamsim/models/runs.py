@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, Final, Literal
 from weakref import WeakValueDictionary
 
@@ -44,7 +43,11 @@ Kind = Literal["instance", "run"]
 class Live:
     """A process at a position of a run's journal."""
 
-    def __init__(self, run: Run, worker: Worker, models: dict[str, int], position: int) -> None:
+    def __init__(
+        self, run: Run, worker: Worker, models: dict[str, int], position: int, lock: asyncio.Lock
+    ) -> None:
+        """:param lock: the run's, which lives as long as its process."""
+        self.lock = lock
         self.run = run
         self.worker = worker
         self.models = models
@@ -190,9 +193,7 @@ class Runs:
                 found = await self.look(tenant, run, kind)
                 entries = keep([_decode(one) for one in await self.store.entries(run, found.base)])
                 self._drop(run)
-                live = self._live[run] = Live(
-                    found, await self._spawn(found, found.models), found.models, found.length
-                )
+                live = await self._place(found, found.models, found.length)
                 await self._play(live, [_encode(one) for one in entries])
                 variables = recorded(await self._ask(live, {"op": "recorded"}))
                 change = Append(
@@ -369,7 +370,7 @@ class Runs:
         live = self._live.get(run.id)
         if live is None or not live.worker.alive or live.models != models:
             self._drop(run.id)
-            live = self._live[run.id] = Live(run, await self._spawn(run, models), models, run.length)
+            live = await self._place(run, models, run.length)
         live.run, live.position = run, run.length
         return live
 
@@ -388,7 +389,7 @@ class Runs:
                 self._drop(run.id)
                 return None
             self._drop(run.id)
-            live = self._live[run.id] = Live(run, await self._spawn(run, models), models, run.base)
+            live = await self._place(run, models, run.base)
             await self._play(live, entries)
         live.run = run
         self._live.move_to_end(run.id)
@@ -407,6 +408,12 @@ class Runs:
                     raise ModelError(f"the instance cannot be brought back: {error.message}") from None
                 raise
             live.position += len(part)
+
+    async def _place(self, run: Run, models: dict[str, int], position: int) -> Live:
+        """The run in a new process, which is to be brought to the journal's end."""
+        worker = await self._spawn(run, models)
+        live = self._live[run.id] = Live(run, worker, models, position, self._lock(run.id))
+        return live
 
     async def _spawn(self, run: Run, versions: dict[str, int]) -> Worker:
         models: list[Model] = []
@@ -442,13 +449,8 @@ class Runs:
                 turn.set_result(None)
                 return
 
-    @asynccontextmanager
-    async def _alone(self, run: str) -> AsyncIterator[None]:
-        try:
-            async with self._lock(run):
-                yield
-        finally:
-            self._wake()
+    def _alone(self, run: str) -> _Alone:
+        return _Alone(self._lock(run), self._wake)
 
     def _drop(self, run: str) -> bool:
         live = self._live.pop(run, None)
@@ -461,6 +463,22 @@ class Runs:
         if lock is None:
             lock = self._locks[run] = asyncio.Lock()
         return lock
+
+
+class _Alone:
+    """A context in which nobody else of this process uses a run."""
+
+    __slots__ = ("_left", "_lock")
+
+    def __init__(self, lock: asyncio.Lock, left: Callable[[], None]) -> None:
+        self._lock, self._left = lock, left
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._lock.release()
+        self._left()
 
 
 def _owned(run: Run | None, tenant: str, kind: Kind) -> Run:
