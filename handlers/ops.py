@@ -25,6 +25,7 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem aut
 <li><a href="/healthy">Is it alive?</a>
 <li><a href="/ready">Can it decide?</a>
 <li><a href="/metrics">Metrics</a>
+<li><a href="/openapi.json">All endpoints</a>, as an OpenAPI document
 <li>After a login: <a href="/exp">your experiments</a>, <a href="/exp/defaults">policies to start from</a>
 </ul>
 </html>
@@ -69,6 +70,16 @@ class ReadyHandler(BaseHandler):
         self.write_json({"status": "ready"})
 
 
+class OpenApiHandler(BaseHandler):
+    """`/openapi.json`"""
+
+    access: ClassVar[Access] = "public"
+
+    def get(self) -> None:
+        """All endpoints as an OpenAPI document."""
+        self.write_json(self.application.settings["openapi"]())
+
+
 class MetricsHandler(BaseHandler):
     """`/metrics`"""
 
@@ -86,4 +97,5 @@ routes = [
     ("/healthy", HealthyHandler),
     ("/ready", ReadyHandler),
     ("/metrics", MetricsHandler),
+    ("/openapi.json", OpenApiHandler),
 ]

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import tornado.web
 from tornado.routing import URLSpec
 
 from handlers import admin, core, evaluation, login, models, ops, runs, scenarios, stats
+from handlers.base import BaseHandler
 
 _PARTS = {None: r"\w+", "part": "[^/]+", "rest": ".+"}
 
-Route = tuple[str, type[tornado.web.RequestHandler]]
+Route = tuple[str, type[BaseHandler]]
 
 # In order of how often they are called: matching goes from the top.
 ROUTES: tuple[Route, ...] = (

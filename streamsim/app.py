@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,8 +21,9 @@ import tornado.iostream
 import tornado.web
 
 from handlers.base import BodyTooLargeHandler, NotFoundHandler
+from handlers.openapi.document import document
 from handlers.routes import ROUTES, compiled
-from streamsim import dates
+from streamsim import dates, values
 from streamsim.accounts import Accounts
 from streamsim.catalogue import Catalogue, entries
 from streamsim.config import ConfigError, Settings
@@ -207,9 +209,12 @@ class Application(tornado.web.Application):
             cookie_secret=cookie_secret.hex(),
             cross_origin_protection=True,
             services=services,
+            openapi=cache(lambda: values.dump(document(ROUTES, services.settings))),
         )
         self.services = services
-        self._route_names = {handler: template for template, handler in ROUTES}
+        self._route_names: dict[type[tornado.web.RequestHandler], str] = {
+            handler: template for template, handler in ROUTES
+        }
         self._access_log = services.settings.server.access_log
         self._max_body_bytes = services.settings.server.max_body_bytes
         self._idle_s = services.settings.server.idle_connection_s

@@ -18,7 +18,7 @@ MAX_CODE_BYTES: Final = 256 << 10
 MAX_DELTA_HOURS: Final = 99_999
 
 _SPELLINGS: Final = {piece.replace("_", ""): piece for piece in PIECES}
-_READ_ONLY: Final = ("id", "key", "revision", "created", "modified")
+READ_ONLY: Final = ("id", "key", "revision", "created", "modified")
 DEFAULTS: Final[dict[str, Any]] = {
     "advice_id": False,
     "hourly_theta": False,
@@ -26,7 +26,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "default_reward": None,
     "log_propensity": False,
 }
-FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *_READ_ONLY)
+FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *READ_ONLY)
 
 
 class Fields(NamedTuple):
@@ -56,7 +56,7 @@ def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
             properties[field] = _PROPERTIES[field](value, field)
         elif field == "name":
             name = _name(value)
-        elif field not in _READ_ONLY:
+        elif field not in READ_ONLY:
             raise BadRequest(f"there is no field {field[:100]}", field=field[:100])
         elif shown is None:
             raise BadRequest(f"{field} is assigned by the server; leave it out", field=field)

@@ -1,0 +1,127 @@
+"""Descriptions of `handlers.admin`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from handlers import admin
+from handlers.openapi.operation import (
+    TEXT,
+    Answer,
+    Described,
+    Operation,
+    Parameter,
+    integer,
+    mapping,
+    one_of,
+    record,
+    ref,
+    text,
+)
+from handlers.openapi.parts import CODE_PIECES, DATE, EXPERIMENT, ID, KEY, SUCCESS, experiment_field
+from streamsim import experiment_fields as fields
+from streamsim.config import Settings
+
+_NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
+_CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}
+_SHOWN: Final[dict[str, Any]] = {
+    "id": EXPERIMENT,
+    "name": "colours",
+    "key": KEY,
+    **CODE_PIECES,
+    **fields.DEFAULTS,
+    "revision": 1,
+    "created": DATE,
+    "modified": DATE,
+}
+
+
+def operations(_settings: Settings) -> Described:
+    created = record({"id": ID, "name": TEXT, "key": ID, "error": one_of(False)})
+    return {
+        admin.ExperimentsHandler: {
+            "get": Operation(
+                "The own experiments.",
+                {
+                    200: Answer(
+                        "Id -> name, in order of id.",
+                        mapping(TEXT),
+                        {EXPERIMENT: "colours"},
+                        headers={"Link": 'The next page, if there is one: <PATH>; rel="next".'},
+                    )
+                },
+                query=(
+                    Parameter("limit", "Most experiments.", integer(1, admin.MAX_LISTED), 10),
+                    Parameter("after", "An id to begin after.", text()),
+                ),
+            ),
+            "post": Operation(
+                "Create an experiment.",
+                {
+                    200: Answer(
+                        "Its id, and the key for getaction and setreward.",
+                        created,
+                        {"id": EXPERIMENT, "name": "sizes", "key": KEY, "error": False},
+                    )
+                },
+                body=record({"name": _NEW["name"]}, _NEW),
+                sends={
+                    "name": "sizes",
+                    "get_action": 'self.action["size"] = 3',
+                    "advice_id": True,
+                    "delta_hours": 24,
+                },
+                errors=(409,),
+            ),
+        },
+        admin.ExperimentHandler: {
+            "get": Operation(
+                "All fields of an experiment.", {200: Answer("The experiment.", ref("Experiment"), _SHOWN)}
+            ),
+            "put": Operation(
+                "Edit an experiment.",
+                {
+                    200: Answer(
+                        "Edited; the next decision runs it.",
+                        record({**SUCCESS["properties"], "id": ID, "revision": integer(0)}),
+                        {"status": "success", "id": EXPERIMENT, "revision": 2},
+                    )
+                },
+                more="Fields that the body lacks stay. A `revision` makes the edit conditional on it.",
+                body=record({}, _CHANGED),
+                sends={"name": "colours", "get_action": 'self.action["arm"] = "B"', "revision": 1},
+                errors=(409,),
+            ),
+            "delete": Operation(
+                "Archive an experiment.",
+                {
+                    200: Answer(
+                        "Its name is free again; its logs stay.",
+                        ref("Experiment"),
+                        {**_SHOWN, "revision": 2},
+                    )
+                },
+            ),
+        },
+        admin.ResetHandler: {
+            "get": Operation(
+                "Delete theta, or a part of it.",
+                {200: Answer("Deleted.", SUCCESS, {"status": "success"})},
+                query=(
+                    Parameter("key", "The experiment's key.", text(1), KEY, required=True),
+                    Parameter("theta_key", "Only what is stored under this key.", text()),
+                    Parameter("theta_value", "And under this value.", text()),
+                ),
+                errors=(409,),
+            )
+        },
+        admin.DefaultsHandler: {
+            "get": Operation("The catalogue of policies.", {200: Answer("Number -> name.", mapping(TEXT))})
+        },
+        admin.DefaultHandler: {
+            "get": Operation(
+                "A policy of the catalogue.",
+                {200: Answer("Its description and its code.", ref("Policy"))},
+            )
+        },
+    }

@@ -1,0 +1,105 @@
+"""Descriptions of `handlers.core`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from handlers import core
+from handlers.openapi.operation import (
+    ANY,
+    OBJECT,
+    Answer,
+    Described,
+    Operation,
+    Parameter,
+    Schema,
+    array,
+    mapping,
+    one_of,
+    or_null,
+    record,
+    ref,
+    text,
+)
+from handlers.openapi.parts import ADVICE, KEY
+from streamsim.config import Settings
+
+_KEY: Final = text(1, description="The experiment's key.")
+_SHORT: Final = or_null(text(1, core.MAX_TEXT))
+REWARD: Final[dict[str, Schema]] = {
+    "reward": {"description": "A JSON value, often an object or a number."},
+    "context": or_null(OBJECT),
+    "action": or_null(OBJECT),
+    "advice_id": {"description": "In place of context and action.", **_SHORT},
+    "idempotency_key": {"description": "The same reward sent again under it counts once.", **_SHORT},
+}
+DECISION: Final = record({"action": mapping(ANY)}, {"advice_id": text(1), "context": OBJECT})
+REWARDED: Final = record({"status": one_of("success")}, {"context": OBJECT, "action": OBJECT, "reward": ANY})
+_CODE: Final = (422, 429, 504)
+
+
+def _either(single: Schema) -> Schema:
+    """The answer to one call, or to a batch."""
+    results = record({"results": array({"anyOf": [single, ref("Error")]})})
+    return {"anyOf": [single, results]}
+
+
+def operations(_settings: Settings) -> Described:
+    key = Parameter("key", "The experiment's key.", text(1), KEY, required=True)
+    context = {"age": 41}
+    decided, rewarded = {"action": {"arm": "A"}}, {"status": "success"}
+    return {
+        core.ActionHandler: {
+            "get": Operation(
+                "Decide.",
+                {200: Answer("The action; stored before it is answered.", DECISION, decided)},
+                query=(key, Parameter("context", "The context.", OBJECT, context, json=True)),
+                errors=_CODE,
+            ),
+            "post": Operation(
+                "Decide, for one context or for many.",
+                {
+                    200: Answer(
+                        "The action; of a batch, in order, each action or error.",
+                        _either(DECISION),
+                        {"results": [decided, decided]},
+                    )
+                },
+                body=record(
+                    {"key": _KEY}, {"context": or_null(OBJECT), "contexts": array(OBJECT, 1, core.MAX_CALLS)}
+                ),
+                sends={"key": KEY, "contexts": [context, {}]},
+                errors=_CODE,
+            ),
+        },
+        core.RewardHandler: {
+            "get": Operation(
+                "Tell a reward.",
+                {200: Answer("It is learnt from and stored.", REWARDED, rewarded)},
+                query=(
+                    key,
+                    Parameter("reward", "The reward.", ANY, 1, required=True, json=True),
+                    Parameter("context", "The context.", OBJECT, context, json=True),
+                    Parameter("action", "The action.", OBJECT, {"arm": "A"}, json=True),
+                    Parameter("advice_id", "In place of context and action.", text(1, core.MAX_TEXT)),
+                    Parameter(
+                        "idempotency_key",
+                        "The same reward sent again under it counts once.",
+                        text(1, core.MAX_TEXT),
+                        "order-17",
+                    ),
+                ),
+                errors=(409, *_CODE),
+            ),
+            "post": Operation(
+                "Tell a reward, or many.",
+                {200: Answer("It is learnt from and stored.", _either(REWARDED), rewarded)},
+                body=record(
+                    {"key": _KEY},
+                    {**REWARD, "rewards": array(record({"reward": ANY}, REWARD), 1, core.MAX_CALLS)},
+                ),
+                sends={"key": KEY, "reward": {"value": 1}, "advice_id": ADVICE},
+                errors=(409, *_CODE),
+            ),
+        },
+    }

@@ -1,0 +1,108 @@
+"""Descriptions of `handlers.stats`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from handlers import stats
+from handlers.openapi.operation import (
+    ANY,
+    OBJECT,
+    TEXT,
+    Answer,
+    Described,
+    Operation,
+    Parameter,
+    Schema,
+    array,
+    integer,
+    one_of,
+    or_null,
+    record,
+    text,
+)
+from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
+from streamsim.config import Settings
+
+_OWN: Final = {"date": WHEN, "exp_id": TEXT}
+ROW: Final = {**_OWN, "id": TEXT}
+ACTION_ROW: Final = record(
+    {**ROW, "context": OBJECT, "action": OBJECT},
+    {"advice_id": TEXT, "propensity": ANY, "propensity_runs": integer(1), "probabilities": OBJECT},
+)
+REWARD_ROW: Final = record(
+    {**ROW, "context": OBJECT, "action": OBJECT, "reward": ANY},
+    {"advice_id": TEXT, "timeout": one_of(True)},
+)
+# What the code logs under these names is shown as it logged it.
+MANUAL_ROW: Final = record({"date": ANY, "exp_id": ANY}, closed=False)
+THETA_ROW: Final = record({**ROW, "theta": OBJECT}, {"named": OBJECT})
+
+
+def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
+    """The one method of a log."""
+    return {
+        "get": Operation(
+            summary,
+            {
+                200: Answer(
+                    "Rows, newest first. A page ends early rather than grow beyond 16 MiB.",
+                    array(row),
+                    example,
+                    headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
+                )
+            },
+            query=(
+                Parameter("limit", "Most rows.", integer(1, stats.MAX_ROWS, default=stats.DEFAULT_ROWS), 1),
+                Parameter("before", "A position that `Link` gave.", text()),
+            ),
+        )
+    }
+
+
+def row(**logged: Any) -> dict[str, Any]:
+    """A row in an example."""
+    return {"date": DATE, "exp_id": EXPERIMENT, "id": "5c0a7d1e9b3f2468000000000001", **logged}
+
+
+def operations(_settings: Settings) -> Described:
+    summary = record(
+        {
+            "get_action_calls": integer(0),
+            "last_added_get_action": or_null(WHEN),
+            "set_reward_calls": integer(0),
+            "last_added_set_reward": or_null(WHEN),
+        }
+    )
+    called = {"context": {"age": 41}, "action": {"arm": "A"}}
+    counts = {"get_action_calls": 1, "set_reward_calls": 1}
+    dates = {"last_added_get_action": DATE, "last_added_set_reward": DATE}
+    return {
+        stats.CurrentThetaHandler: {
+            "get": Operation(
+                "Theta as it is now.",
+                {
+                    200: Answer(
+                        'Dicts by "key:value"; if only one is stored, without a key, that dict.',
+                        OBJECT,
+                        {"n": 1},
+                    )
+                },
+                query=(Parameter("name", "A named set in place of the default one.", text()),),
+            )
+        },
+        stats.HourlyThetaHandler: log("Hourly snapshots of theta.", THETA_ROW, []),
+        stats.ManualLogHandler: log(
+            "What the code logged with `self.log_data`.",
+            MANUAL_ROW,
+            [{"date": DATE, "exp_id": EXPERIMENT, "seen": 1}],
+        ),
+        stats.ActionLogHandler: log("Decisions.", ACTION_ROW, [row(**called)]),
+        stats.RewardLogHandler: log("Rewards.", REWARD_ROW, [row(**called, reward=1)]),
+        stats.SummaryHandler: {
+            "get": Operation(
+                "Numbers of calls.",
+                {200: Answer("Numbers, and dates of the last calls.", summary, counts | dates)},
+            )
+        },
+    }

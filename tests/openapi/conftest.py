@@ -1,0 +1,23 @@
+"""One real server for all tests of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import Server
+
+from .world import SETTINGS, Make, maker
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("openapi"), settings=SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tenant(server: Server) -> Make:
+    """Makes users with things of their own."""
+    return maker(server)
