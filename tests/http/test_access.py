@@ -128,29 +128,33 @@ async def state(ann: Caller, anns: Anns) -> list[Any]:
 
 
 def check(answer: Any, who: str, template: str) -> None:
-    """Whether somebody who is not ann is answered as it must be."""
+    """Whether somebody who is not ann is answered as it must be.
+
+    :param who: their name, "" if they are not logged in.
+    """
     access = CLASSIFIED[template][0]
     if access == "public":
         assert answer.status == (400 if template == "/login" else 200)
-    elif who == "nobody":
+    elif not who:
         assert (answer.status, answer.body["error"]["code"]) == (401, "unauthorized")
     elif template not in OWN and (who, access) != ("root", "admin"):
         assert answer.status == (404 if template.startswith("/user/token") else 401)
 
 
+@pytest.fixture(params=["nobody", "bob", "root"])
+def other(request: pytest.FixtureRequest, nobody: Caller, user: Callable[..., Caller]) -> Caller:
+    """Who is not ann; an administrator is another user like any."""
+    return nobody if request.param == "nobody" else user(request.param, admin=request.param == "root")
+
+
 @pytest.mark.gen_test(timeout=60)
-@pytest.mark.parametrize("who", ["nobody", "bob", "root"])
-async def test_nobody_but_ann_gets_at_anything_of_anns(
-    ann: Caller, caller: Callable[[], Caller], user: Callable[..., Caller], who: str
-) -> None:
-    """Every route: as nobody, as another user, and as an administrator, who is another user like any."""
+async def test_nobody_but_ann_gets_at_anything_of_anns(ann: Caller, other: Caller) -> None:
     anns = await anns_things(ann)
     before = await state(ann, anns)
-    other = caller() if who == "nobody" else user(who, admin=who == "root")
     for method, template in sorted(CALLS, key=lambda call: call[1] == "/logout"):
         answer = await anns.call(other, method, template)
         try:
-            check(answer, who, template)
+            check(answer, other.name, template)
             assert not any(secret in json.dumps(answer.body) for secret in anns.secrets)
             assert await state(ann, anns) == before
         except AssertionError as error:
