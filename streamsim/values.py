@@ -7,6 +7,7 @@ text-keyed dict of values, nested at most `MAX_DEPTH` deep with at most `MAX_VAL
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -137,12 +138,18 @@ def plain(value: object, where: str, *, finite: bool = True) -> Any:
 
 def is_flat(value: dict[Any, Any]) -> bool:
     """Whether a dict is a value that holds neither dict nor list: what most actions and thetas are."""
-    for key, item in value.items():
+    for key in value:
         if type(key) is not str or not key.isascii() or "\0" in key:
             return False
+    return len(value) <= MAX_VALUES and are_scalars(value.values())
+
+
+def are_scalars(items: Iterable[Any]) -> bool:
+    """Whether all are values, and neither dicts nor lists nor text beyond ASCII."""
+    for item in items:
         kind = type(item)
         if kind is float:
-            if not math.isfinite(item):
+            if item - item != 0.0:  # NaN and infinities, without a call
                 return False
         elif kind is int:
             if not MIN_INT <= item <= MAX_INT:
@@ -152,7 +159,7 @@ def is_flat(value: dict[Any, Any]) -> bool:
                 return False
         elif kind is not bool and item is not None:
             return False
-    return len(value) <= MAX_VALUES
+    return True
 
 
 def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) -> Any:

@@ -26,47 +26,49 @@ class Group:
 
 
 class MemoryTheta:
-    """Rows by experiment, name and key. A write replaces a row for good: nothing is undone.
-
-    `groups`: by (experiment, name, key); none is empty.
-    """
+    """Rows by experiment, name and key. A write replaces a row for good: nothing is undone."""
 
     def __init__(self) -> None:
-        self.groups: dict[tuple[str, str, str], Group] = {}
+        self._named: dict[tuple[str, str], dict[str, Group]] = {}
+
+    def groups(self, experiment: str, name: str) -> dict[str, Group]:
+        """By key, none empty; the dict stays the same one as rows come and go."""
+        return self._named.setdefault((experiment, name), {})
 
     def row(self, row: Row) -> dict[str, Any] | None:
         """As `Theta.row`."""
-        group = self.groups.get(row[:3])
+        group = self.groups(*row[:2]).get(row[2])
         return None if group is None else group.rows.get(row[3])
 
     def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
         """As `Theta.group`."""
         return {
-            (e, n, k, value): data
-            for (e, n, k), group in self.groups.items()
-            if e == experiment and n == name and key in (None, k)
+            (experiment, name, k, value): data
+            for k, group in self.groups(experiment, name).items()
+            if key in (None, k)
             for value, data in group.rows.items()
         }
 
     def write(self, row: Row, data: dict[str, Any] | None) -> None:
         """As `Theta.write`."""
-        address = row[:3]
-        group = self.groups.get(address)
+        groups = self.groups(*row[:2])
+        group = groups.get(row[2])
         if data is not None:
             if group is None:
-                group = self.groups[address] = Group()
+                group = groups[row[2]] = Group()
             group.write(row[3], data)
         elif group is not None:
             group.rows.pop(row[3], None)
             if not group.rows:
-                del self.groups[address]
+                del groups[row[2]]
 
     def snapshot(self, experiment: str) -> dict[Row, dict[str, Any]]:
         """All rows of an experiment now; the dicts are shared and never changed in place."""
         return {
-            (*address, value): data
-            for address, group in self.groups.items()
+            (*address, key, value): data
+            for address, groups in self._named.items()
             if address[0] == experiment
+            for key, group in groups.items()
             for value, data in group.rows.items()
         }
 

@@ -108,6 +108,29 @@ def test_set_theta_merges_and_delete_theta_removes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ("float('nan')", "theta.n"),
+        ("-np.inf", "theta.n"),
+        ("2**63", "theta.n"),
+        ("-(2**63) - 1", "theta.n"),
+        ("{'x': np.inf}", "theta.n.x"),
+        ("'\\udc80'", "theta.n"),
+        ("object()", "theta.n"),
+    ],
+)
+def test_theta_that_is_stored_already_takes_only_json_values(bad: str, field: str) -> None:
+    code = {
+        "set_reward": "n = self.get_theta(key='k', value='v').get('n', 0)\n"
+        f"self.set_theta({{'n': n + 1 if n < 2 else {bad}}}, key='k', value='v')"
+    }
+    result = program(code).handle((5, False, False, True))
+    assert (result.draws, result.failure.type, result.failure.line) == (2, "InvalidValue", 2)
+    assert result.failure.message.startswith(field)
+    assert result.theta == [("e", "_theta", "k", "v", b'{"n":2}')]
+
+
 def test_a_failing_draw_keeps_the_sums_of_those_before() -> None:
     code = {
         "get_action": "self.action['arm'] = 'a'",

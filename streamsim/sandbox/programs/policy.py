@@ -242,7 +242,16 @@ def namespace(experiment: type[Experiment]) -> dict[str, Any]:
         "Experiment": experiment,
         **estimators.namespace(),
     }
-    return {"__builtins__": known, "__name__": "policy"}
+    return _roomy({"__builtins__": known, "__name__": "policy", "self": None})
+
+
+def _roomy(names: dict[str, Any]) -> dict[str, Any]:
+    """The same dict, of which copies take in some more names without growing: CPython keeps the room."""
+    more = [f" {place}" for place in range(12)]
+    roomy = {**names, **dict.fromkeys(more)}
+    for _ in more:
+        roomy.popitem()
+    return roomy
 
 
 def bound(session: Session, base: type[Experiment] = Experiment) -> type[Experiment]:
@@ -398,14 +407,23 @@ def _nested(context: dict[str, Any]) -> bool:
     return any(type(item) in (dict, list) for item in context.values())
 
 
+def _changed_context(context: Any) -> dict[str, Any]:
+    """The context that the code leaves. What it may not be is an error of the code, not a refused answer."""
+    try:
+        changed = values.plain(context, "context", finite=False)
+    except values.InvalidValue as error:
+        raise TypeError(str(error)) from None
+    if type(changed) is not dict:
+        raise TypeError("context must stay a dict")
+    return changed
+
+
 def _outcome(
     experiment: Experiment, call: Call, context: dict[str, Any], before: dict[str, Any] | None
 ) -> Outcome:
     changed = None
     if before is None or experiment.context != before:
-        changed = values.plain(experiment.context, "context", finite=False)
-        if type(changed) is not dict:
-            raise values.InvalidValue("context", "must stay a dict")
+        changed = _changed_context(experiment.context)
     if call.kind != ACTION:
         return Outcome(None, None, changed)
     action = values.plain(experiment.action, "action")

@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,7 @@ from streamsim.evaluation.logs import arm_of, reward_of
 from streamsim.sandbox import errors
 from streamsim.sandbox.programs.policy import Experiment, Pieces, Session, bound
 from streamsim.sandbox.worker import Channel
+from streamsim.values import MAX_INT, MIN_INT
 
 RECORD_BYTES: Final = 256 << 10
 """An answer with records ends early rather than grow much beyond this."""
@@ -42,33 +45,53 @@ _parse = msgspec.json.Decoder(dict[str, Any]).decode
 class Simulated(Experiment):
     """`self` of policy code, with short ways to theta in memory for what simulations do all the time."""
 
-    _groups: dict[tuple[str, str, str], Group]
+    _groups: dict[str, Group]
+    expected_rewards: Any = None
+
+    def _set_up(self, pieces: Pieces) -> None:
+        super()._set_up(pieces)
+        theta: Any = self._session.theta
+        self._groups = theta.groups(pieces.experiment, "_theta")
 
     def get_theta(
         self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
     ) -> dict[str, Any]:
-        if type(key) is str and type(name) is str and not all_float:
-            group = self._groups.get((self.exp_id, name, key))
+        if type(key) is str and name == "_theta" and not all_float:
+            group = self._groups.get(key)
             if group is not None:
-                rows = group.rows
+                rows, copy = group.rows, group.copy
                 if value is None:
                     if "" not in rows or len(rows) > 1:
-                        return dict(zip(rows, map(group.copy, rows.values()), strict=True))
+                        found = {}
+                        for at in rows:
+                            found[at] = copy(rows[at])
+                        return found
                 elif type(value) is str and value in rows:
-                    return group.copy(rows[value])
+                    return copy(rows[value])
         return super().get_theta(key, value, name, all_float)
 
     def set_theta(
         self, thetas: object, key: object = None, value: object = None, name: str = "_theta"
     ) -> bool:
-        if type(key) is str and type(value) is str and type(name) is str:
-            group = self._groups.get((self.exp_id, name, key))
+        if type(key) is str and type(value) is str and name == "_theta":
+            group = self._groups.get(key)
             if group is not None and value in group.rows:
-                if type(thetas) is not dict and callable(get_dict := getattr(thetas, "get_dict", None)):
+                rows = group.rows
+                if type(thetas) is not dict and (get_dict := getattr(thetas, "get_dict", None)) is not None:
                     thetas = get_dict()
-                if type(thetas) is dict and values.is_flat(thetas):
-                    group.rows[value] = {**group.rows[value], **thetas}
-                    return True
+                if type(thetas) is dict:
+                    stored = rows[value]
+                    for field, item in thetas.items():
+                        kind = type(item)
+                        if field not in stored or not (
+                            (kind is float and item - item == 0.0)  # neither NaN nor infinite
+                            or (kind is int and MIN_INT <= item <= MAX_INT)
+                        ):
+                            break
+                    else:
+                        # Nobody else holds the stored dict, and of equal keys it keeps its own, checked ones.
+                        stored.update(thetas)
+                        return True
         return super().set_theta(thetas, key, value, name)
 
 
@@ -110,10 +133,8 @@ class Program:
             self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._has_context = (self._environment or root).compiled["get_context"].co_code != _NOTHING
         self._session = Session(root, self._theta, self._open)
         kind: Any = bound(self._session, Simulated)
-        kind._groups = self._theta.groups
         self._kind = kind
         self._seeds = Seeds(load.seed) if load.common else None
         self._group = 1
@@ -127,7 +148,7 @@ class Program:
         request = SimulationRequest(*request)
         result, records, curve = Draws(), request.records, request.curve
         clock, channel = self._channel.clock, self._channel
-        draw, done, size = self._draw, 0, 0
+        draws, done, size = self._draws(), 0, 0
         try:
             while done < request.draws and size <= RECORD_BYTES:
                 if done:
@@ -137,8 +158,7 @@ class Program:
                 began = time.monotonic()
                 clock.start()
                 try:
-                    for _ in range(group):
-                        environment, context, action, reward = draw()
+                    for environment, context, action, reward in islice(draws, group):
                         if curve:
                             self._count(result, environment, action, reward)
                         if records:
@@ -159,48 +179,60 @@ class Program:
             result.theta = [(*row, values.dump(data)) for row, data in rows.items()]
         return result
 
-    def _draw(self) -> tuple[Any, Any, Any, Any]:
-        """As the four `run_..._code` methods do it, without their overhead."""
-        kind, session, seeds = self._kind, self._session, self._seeds
+    def _draws(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """One draw after the other, as the four `run_..._code` methods do it, without their overhead."""
+        session, seeds, root = self._session, self._seeds, self._session.root
+        foreign, blank, logs = self._environment or root, session.namespace, session.logs
+        new, own, other = self._kind.__new__, _ready(self._kind, root), _ready(self._kind, foreign)
+        get_context, get_reward = foreign.compiled["get_context"], foreign.compiled["get_reward"]
+        get_action, set_reward = root.compiled["get_action"], root.compiled["set_reward"]
+        has_context = get_context.co_code != _NOTHING
         session.depth = 1
-        if session.logs:
-            session.logs.clear()
-        known, codes = session.namespace["__builtins__"], session.root.compiled
-        environment = experiment = kind.__new__(kind)
-        experiment._set_up(session.root)
-        if self._environment is not None:
-            environment = kind.__new__(kind)
-            environment._set_up(self._environment)
-        foreign = environment._pieces.compiled
-        if seeds is not None:
-            seeds.next()
-        if self._has_context:
-            namespace = {"__builtins__": known, "__name__": "policy", "self": environment}
-            exec(foreign["get_context"], namespace)
+        while True:
+            if logs:
+                logs.clear()
+            experiment = new(own)
+            experiment.action, experiment.reward = {}, {}
+            environment = experiment
+            if foreign is not root:
+                environment = new(other)
+                environment.context, environment.reward = {}, {}
+            if seeds is not None:
+                seeds.next()
+            context: Any = {}
+            if has_context:
+                environment.context, environment.action = context, {}
+                namespace = blank.copy()
+                namespace["self"] = environment
+                exec(get_context, namespace)
+                namespace.clear()
+                given = environment.context
+                context = given.copy() if type(given) is dict else dict(given)
+
+            experiment.context = context
+            namespace = blank.copy()
+            namespace["self"] = experiment
+            exec(get_action, namespace)
             namespace.clear()
-            context = dict(environment.context)
-        else:
-            context = {}
+            action = experiment.action
+            action = action.copy() if type(action) is dict else dict(action)
 
-        experiment.context = context
-        namespace = {"__builtins__": known, "__name__": "policy", "self": experiment}
-        exec(codes["get_action"], namespace)
-        namespace.clear()
-        action = dict(experiment.action)
+            environment.context, environment.action = context, action
+            if seeds is not None:
+                seeds.next()
+            namespace = blank.copy()
+            namespace["self"] = environment
+            exec(get_reward, namespace)
+            namespace.clear()
+            reward = environment.reward
+            reward = reward.copy() if type(reward) is dict else dict(reward)
 
-        environment.context, environment.action = context, action
-        if seeds is not None:
-            seeds.next()
-        namespace = {"__builtins__": known, "__name__": "policy", "self": environment}
-        exec(foreign["get_reward"], namespace)
-        namespace.clear()
-        reward = dict(environment.reward)
-
-        experiment.context, experiment.action, experiment.reward = context, action, reward
-        namespace = {"__builtins__": known, "__name__": "policy", "self": experiment}
-        exec(codes["set_reward"], namespace)
-        namespace.clear()
-        return environment, context, action, reward
+            experiment.context, experiment.action, experiment.reward = context, action, reward
+            namespace = blank.copy()
+            namespace["self"] = experiment
+            exec(set_reward, namespace)
+            namespace.clear()
+            yield environment, context, action, reward
 
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
         root = self._session.root.experiment
@@ -217,15 +249,16 @@ class Program:
             }
         )
 
-    def _count(self, result: Draws, environment: Experiment, action: Any, reward: Any) -> None:
-        arm = arm_of(values.plain(action, "action"), self._action_field)
+    def _count(self, result: Draws, environment: Any, action: Any, reward: Any) -> None:
+        arm = _arm(action, self._action_field)
         arms = result.arms
         if arm not in arms and len(arms) >= MAX_ARMS:
             raise values.InvalidValue(
                 "action", f"more than {MAX_ARMS} different arms; name the field of the action that is the arm"
             )
-        self._reward += reward_of(values.plain(reward, "reward"), self._reward_field)
-        self._regret += _regret(environment, arm)
+        self._reward += _number(reward, self._reward_field)
+        expected = environment.expected_rewards
+        self._regret += _regret(expected, arm) if expected else math.nan
         arms[arm] = arms.get(arm, 0) + 1
 
     def _keep(self, rows: list[ThetaRow]) -> None:
@@ -238,10 +271,41 @@ class Program:
         return Opened(*opened)
 
 
-def _regret(environment: Experiment, arm: str) -> float:
-    expected = getattr(environment, "expected_rewards", None)
-    if not expected:
-        return math.nan
+def _ready(kind: Any, pieces: Pieces) -> Any:
+    """A class whose instances lack nothing but context, action and reward."""
+    one = kind.__new__(kind)
+    one._set_up(pieces)
+    return type("Experiment", (kind,), vars(one))
+
+
+def _arm(action: Any, field: str | None) -> str:
+    """As `arm_of`, with a short way to an arm that is text, alone or beside its propensity."""
+    arm: Any = None
+    if type(action) is dict:
+        if field is not None:
+            arm = action.get(field)
+        elif len(action) == 1:
+            (arm,) = action.values()
+        elif len(action) == 2 and "propensity" in action:
+            one, other = action
+            arm = action[other if one == "propensity" else one]
+    return arm if type(arm) is str and arm.isascii() else arm_of(values.plain(action, "action"), field)
+
+
+def _number(reward: Any, field: str | None) -> float:
+    """As `reward_of`, with a short way to a number that is alone or named."""
+    number: Any = None
+    if type(reward) is dict:
+        if field is not None:
+            number = reward.get(field)
+        elif len(reward) == 1:
+            (number,) = reward.values()
+    if type(number) in (int, float) and math.isfinite(number):
+        return float(number)
+    return reward_of(values.plain(reward, "reward"), field)
+
+
+def _regret(expected: Any, arm: str) -> float:
     expected = values.plain(expected, "expected_rewards")
     if arm not in expected:
         raise values.InvalidValue("expected_rewards", f"lacks the arm {arm!r}")
