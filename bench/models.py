@@ -7,6 +7,7 @@ of its answers that are compared must be equal to ours.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -147,7 +148,9 @@ def compare(seconds: float, rounds: int) -> None:
     """Measure both servers in turn, and print. :raises SystemExit: their numbers differ."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsim-bench-")))
-        server = stack.enter_context(Server(folder / "streamsim"))
+        loop = importlib.util.find_spec("uvloop") is not None
+        print(f"streamsim: one process on {'uvloop' if loop else 'asyncio'}; BptkServer: gunicorn, 8 threads")
+        server = stack.enter_context(Server(folder / "streamsim", settings={"server.uvloop": loop}))
         admin = server.admin()
         files = {EXAMPLE.name: EXAMPLE.read_text()}
         assert admin.post("/models", {"name": "customers", "files": files}).status == 201

@@ -116,7 +116,7 @@ class Program:
         """Advance by some steps; their answers, and the time after them."""
         if self._session is None:
             return None
-        changes = msgspec.convert(settings or {}, SettingsBy)
+        changes = msgspec.convert(settings, SettingsBy) if settings else {}
         answers = []
         for index in range(count):
             answers.append(self._session.step(changes if index == 0 else {}, flat))
