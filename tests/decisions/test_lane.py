@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
     PolicyMemory,
+    PolicyRejected,
     PolicyTimeout,
     TooManyRequests,
     Unauthorized,
@@ -116,6 +118,24 @@ def test_an_error_names_piece_line_type_and_message(bench: Bench) -> None:
         "type": "ZeroDivisionError",
         "message": "division by zero",
     }
+    assert bench.log("action") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "text"),
+    [
+        ("self.context['z'] = {1}", PolicyError, "TypeError: context.z: "),
+        ("self.context = [1]", PolicyError, "TypeError: context must stay a dict"),
+        ("self.action['z'] = {1}", PolicyRejected, "InvalidValue: action.z: "),
+    ],
+)
+def test_a_spoiled_context_is_an_error_of_the_code_and_a_spoiled_action_is_refused(
+    bench: Bench, code: str, kind: type[PolicyError], text: str
+) -> None:
+    bench.experiment(code)
+    with pytest.raises(PolicyError, match=re.escape(text)) as caught:
+        bench.decide({"x": 1})
+    assert type(caught.value) is kind
     assert bench.log("action") == []
 
 
