@@ -12,7 +12,10 @@ from streamsim.client.decisions import Decisions
 from streamsim.client.evaluation import Evaluation
 from streamsim.client.experiments import Experiments
 from streamsim.client.faces import S
+from streamsim.client.models import Jobs, Models, Sweeps
 from streamsim.client.retries import Retries
+from streamsim.client.runs import Project, Runs
+from streamsim.client.scenarios import Scenarios, Sessions
 from streamsim.client.sending import Asyncio, Blocking
 from streamsim.client.service import Service
 from streamsim.client.stats import Stats
@@ -30,6 +33,16 @@ class _Faces(Generic[S]):
         self.decisions: Decisions[S] = Decisions(sender)
         self.stats: Stats[S] = Stats(sender)
         self.evaluation: Evaluation[S] = Evaluation(sender)
+        self.models: Models[S] = Models(sender)
+        self.scenarios: Scenarios[S] = Scenarios(sender)
+        self.sessions: Sessions[S] = Sessions(sender)
+        self.sweeps: Sweeps[S] = Sweeps(sender)
+        self.jobs: Jobs[S] = Jobs(sender)
+        self.runs: Runs[S] = Runs(sender)
+
+    def project(self, account: str, project: str) -> Project[S]:
+        """Runs of a project. :param account: the user's name. :param project: a name for a group of runs."""
+        return Project(self._sender, account, project)
 
 
 class Client(_Faces[Blocking]):
@@ -53,9 +66,10 @@ class Client(_Faces[Blocking]):
         retries: Retries = Retries(),  # noqa: B008 -- frozen
         http: httpx.Client | None = None,
     ) -> None:
-        sends = httpx.Client(timeout=timeout_s) if http is None else http
+        tls = _tls(url)
+        sends = httpx.Client(timeout=timeout_s, verify=tls) if http is None else http
         self._own = sends if http is None else None
-        super().__init__(Blocking(sends, _checked(url), token, retries))
+        super().__init__(Blocking(sends, url, token, retries))
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,9 +100,10 @@ class AsyncClient(_Faces[Asyncio]):
         retries: Retries = Retries(),  # noqa: B008 -- frozen
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        sends = httpx.AsyncClient(timeout=timeout_s) if http is None else http
+        tls = _tls(url)
+        sends = httpx.AsyncClient(timeout=timeout_s, verify=tls) if http is None else http
         self._own = sends if http is None else None
-        super().__init__(Asyncio(sends, _checked(url), token, retries))
+        super().__init__(Asyncio(sends, url, token, retries))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -104,9 +119,13 @@ class AsyncClient(_Faces[Asyncio]):
         await self.close()
 
 
-def _checked(url: str) -> str:
-    """:raises ValueError: it is not the address of a server."""
+def _tls(url: str) -> bool:
+    """Whether the server has a certificate to check. If not, httpx need not load what it trusts, which takes
+    longer than many requests.
+
+    :raises ValueError: it is not the address of a server.
+    """
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"{url!r} is no http:// or https:// address")
-    return url
+    return parsed.scheme == "https"

@@ -17,7 +17,7 @@ import pytest
 from streamsim.client import AsyncClient, Client, Retries
 from streamsim.client.faces import Group, call, each
 
-from ..backends import Storage
+from ..backends import BACKENDS, Storage
 from ..support import PASSWORD, Server
 
 FACES = ("blocking", "asyncio")
@@ -83,9 +83,15 @@ def public_calls(group: type[Group[Any]]) -> set[tuple[type[Group[Any]], str]]:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Storage], Server]]:
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Storage], Server]]:
     """Starts a server on a backend, or finds the one that is started."""
     started: dict[object, Server] = {}
+    if "production" in (request.config.getoption("--backend") or BACKENDS):
+        # Before this, so that they end after it.
+        request.getfixturevalue("redis_server")
+        request.getfixturevalue("mongo_server")
 
     def server(storage: Storage) -> Server:
         backend = storage.get("storage.redis")

@@ -1,0 +1,170 @@
+"""What the model, scenario and run endpoints answer and take, as their JSON is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""
+
+Results = dict[str, dict[str, dict[str, Any]]]
+"""By scenario manager and scenario; see docs/models.md."""
+
+
+class Message(TypedDict):
+    msg: str
+
+
+class ModelFields(TypedDict, total=False):
+    """What goes with the files of a model; see docs/models.md."""
+
+    engine: str
+    main: str
+    scenarios: dict[str, dict[str, Any]]
+    manager: str
+
+
+class Model(TypedDict):
+    """What loading a model found. Names by scenario manager; variables and operations are those of runs."""
+
+    name: str
+    version: int
+    engine: str
+    main: str
+    created: str
+    modified: str
+    scenario_managers: dict[str, list[str]]
+    equations: dict[str, dict[str, list[str]]]
+    agents: dict[str, dict[str, dict[str, list[str]]]]
+    variables: list[dict[str, Any]]
+    operations: list[dict[str, Any]]
+
+
+class ModelWithFiles(Model):
+    files: dict[str, str]
+
+
+class Outputs(TypedDict, total=False):
+    """What a run or a session of scenarios answers: equations, agents, or both; `seed` repeats it."""
+
+    equations: list[str]
+    agents: list[str]
+    agent_states: list[str]
+    agent_properties: list[str]
+    agent_property_types: list[str]
+    individual_agent_properties: dict[str, list[str]]
+    settings: Settings
+    seed: int
+
+
+class Instance(TypedDict):
+    instance_uuid: str
+    timeout: dict[str, int]
+
+
+class Instances(TypedDict):
+    instance_uuids: list[str]
+    timeout: dict[str, int]
+
+
+class InstanceState(TypedDict):
+    """What is stored of an instance; `state` is null without a session."""
+
+    instance_id: str
+    time: str
+    timeout: dict[str, int]
+    step: float | None
+    state: dict[str, Any] | None
+
+
+class SweepFields(TypedDict, total=False):
+    """More on a sweep; see docs/models.md. `every_run`: answer each run, too."""
+
+    runs: int
+    seed: int
+    quantiles: list[float]
+    settings: Settings
+    every_run: bool
+
+
+class Sweep(TypedDict):
+    """`bands`: by equation `mean`, `min`, `max` and `quantiles`, each by time."""
+
+    scenario_manager: str
+    scenario: str
+    runs: int
+    seed: int
+    bands: dict[str, dict[str, Any]]
+    every_run: NotRequired[list[dict[str, Any]]]
+
+
+class Work(TypedDict):
+    """A job under `/jobs`. States: running; at last done with `result`, failed with `error`, or cancelled."""
+
+    id: str
+    kind: str
+    state: str
+    done: int
+    total: int
+    created: str
+    error: NotRequired[str]
+    result: NotRequired[Any]
+
+
+class RunFields(TypedDict, total=False):
+    """What can be set when a run is made: objects of your own, and a flag that is kept in its record."""
+
+    scope: dict[str, Any]
+    files: dict[str, Any]
+    ephemeral: bool
+
+
+class Run(TypedDict):
+    """The record of a run; fields of your own come beside these. `active`: in the server's memory."""
+
+    id: str
+    account: str
+    project: str
+    model: str
+    user: dict[str, str]
+    scope: dict[str, Any]
+    files: dict[str, Any]
+    ephemeral: bool
+    saved: bool
+    trashed: bool
+    created: str
+    lastModified: str
+    initialized: bool
+    active: bool
+    variables: dict[str, Any]
+
+
+class Recorded(TypedDict):
+    """Recorded variables of one of many runs."""
+
+    run: str
+    variables: dict[str, Any]
+
+
+class Function(TypedDict):
+    name: str
+    signature: list[str]
+
+
+class Variable(TypedDict):
+    name: str
+    type: str
+
+
+class Introspection(TypedDict):
+    functions: list[Function]
+    variables: list[Variable]
+
+
+class Description(TypedDict):
+    """What an endpoint takes."""
+
+    uri: str
+    methods: dict[str, str]
+    properties: dict[str, str]

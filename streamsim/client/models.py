@@ -1,0 +1,130 @@
+"""The models of a user, and sweeps over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
+
+from streamsim.client.faces import Group, S, call, path
+from streamsim.client.model_answers import (
+    Message,
+    Model,
+    ModelFields,
+    ModelWithFiles,
+    Sweep,
+    SweepFields,
+    Work,
+)
+
+
+class Models(Group[S]):
+    """`client.models`"""
+
+    @call
+    async def push(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+        """Upload a model, or a new version of it if there is one of this name.
+
+        :param files: file name -> text; of several, `main` names the one to load.
+        :raises BadRequest: naming what is wrong; where the model does not load, its file and line.
+        """
+        if any(model["name"] == name for model in await self._ask(list[Model], "GET", "/models")):
+            return await self._ask(Model, "PUT", path("models", name), body={"files": dict(files), **fields})
+        return await self._create(name, files, fields)
+
+    @call
+    async def create(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+        """As `push`, for a new model only. :raises Conflict: the name is taken."""
+        return await self._create(name, files, fields)
+
+    @call
+    async def update(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+        """As `push`, for a model that there is. :raises NotFound:"""
+        return await self._ask(Model, "PUT", path("models", name), body={"files": dict(files), **fields})
+
+    @call
+    async def all(self) -> list[Model]:
+        """The newest versions of all models of the user."""
+        return await self._ask(list[Model], "GET", "/models")
+
+    @call
+    async def get(self, name: str) -> ModelWithFiles:
+        """A model with its files. :raises NotFound:"""
+        return await self._ask(ModelWithFiles, "GET", path("models", name))
+
+    @call
+    async def delete(self, name: str) -> Message:
+        """Delete a model; instances and runs that have it go on. :raises NotFound:"""
+        return await self._ask(Message, "DELETE", path("models", name))
+
+    async def _create(self, name: str, files: Mapping[str, str], fields: ModelFields) -> Model:
+        return await self._ask(Model, "POST", "/models", body={"name": name, "files": dict(files), **fields})
+
+
+class Sweeps(Group[S]):
+    """`client.sweeps`: a scenario under many values of its constants."""
+
+    @call
+    async def run(
+        self,
+        manager: str,
+        scenario: str,
+        equations: Iterable[str],
+        parameters: Mapping[str, Any],
+        **fields: Unpack[SweepFields],
+    ) -> Sweep:
+        """Bands of equations over time.
+
+        :param parameters: constant -> a list, a range or a distribution; see docs/models.md.
+        :raises BadRequest: naming what is wrong. :raises TooManyRequests: too many are under way.
+        """
+        body = _body(manager, scenario, equations, parameters, fields)
+        return await self._ask(Sweep, "POST", "/sweep", body=body)
+
+    @call
+    async def start(
+        self,
+        manager: str,
+        scenario: str,
+        equations: Iterable[str],
+        parameters: Mapping[str, Any],
+        **fields: Unpack[SweepFields],
+    ) -> Work:
+        """The same in the background: a job, see `client.jobs`. :raises: as `run`."""
+        body = _body(manager, scenario, equations, parameters, fields)
+        return await self._ask(Work, "POST", "/sweep", body={**body, "background": True})
+
+
+class Jobs(Group[S]):
+    """`client.jobs`: sweeps in the background."""
+
+    @call
+    async def all(self) -> list[Work]:
+        """The user's jobs, newest first."""
+        return await self._ask(list[Work], "GET", "/jobs")
+
+    @call
+    async def get(self, job: str) -> Work:
+        """State and progress, and the result once it is done. :raises NotFound:"""
+        return await self._ask(Work, "GET", path("jobs", job))
+
+    @call
+    async def cancel(self, job: str) -> Work:
+        """Cancel a job. :raises NotFound:"""
+        return await self._ask(Work, "DELETE", path("jobs", job))
+
+
+def _body(
+    manager: str,
+    scenario: str,
+    equations: Iterable[str],
+    parameters: Mapping[str, Any],
+    fields: SweepFields,
+) -> dict[str, Any]:
+    more = {"everyRun" if name == "every_run" else name: value for name, value in fields.items()}
+    return {
+        "scenario_manager": manager,
+        "scenario": scenario,
+        "equations": list(equations),
+        "parameters": dict(parameters),
+        **more,
+    }
