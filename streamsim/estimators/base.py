@@ -36,7 +36,7 @@ class Estimator:
         if not default:
             self.value: dict[str, Any] = self.fresh.copy()
             return
-        self.value = value = dict(default)
+        self.value = value = default.copy() if type(default) is dict else dict(default)
         for name in self.fresh:
             kind = type(value.get(name))
             if kind is int or (kind is float and name != "n"):
@@ -253,7 +253,9 @@ class List:
             if state is None and type(name) is not str:
                 # Theta addresses are text, names in code may be numbers.
                 state = found.get(str(name))
-            self.base_list[name] = _t(default=stored.parsed(state) if state else {})
+            if type(state) is not dict:
+                state = stored.parsed(state) if state else {}
+            self.base_list[name] = _t(default=state)
         self.size = len(self.base_list)
 
     def get_dict(self) -> dict[str, dict[str, Any]]:
