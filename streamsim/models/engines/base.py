@@ -104,14 +104,12 @@ class Engine:
         """
         raise Refused(f"the model has no scenario manager {manager}")
 
-    def open(self, seed: int) -> Variables:
+    def open(self, seed: int) -> Variables | None:
         """The model at its beginning as variables and operations; generators of numbers are seeded already.
 
-        :raises Refused: the model has none.
+        None: those that its scenarios give (`ScenarioVariables`).
         """
-        from streamsim.models.engines.variables import ScenarioVariables
-
-        return ScenarioVariables(self, seed)
+        return None
 
 
 class Variables(Protocol):

@@ -29,6 +29,7 @@ from streamsim.models.engines.base import (
     Source,
     Variables,
 )
+from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, Session, SettingsBy, change, started, times, whole
 from streamsim.sandbox import errors
 from streamsim.sandbox.wire import Failure
@@ -135,7 +136,8 @@ class Program:
     def op_open(self, seed: int) -> Any:
         """Begin a run of the model; what was recorded."""
         self._seed(seed)
-        self._run = self._only().open(seed)
+        engine = self._only()
+        self._run = engine.open(seed) or ScenarioVariables(engine, seed)
         return {"recorded": self._run.recorded()}
 
     def op_get(self, paths: list[str]) -> Any:
