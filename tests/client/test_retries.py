@@ -227,6 +227,23 @@ def test_what_is_not_safe_to_repeat_is_sent_once(
         lambda: client.accounts.add_user("name", "password"),
         lambda: client.accounts.add_token(),
         lambda: client.accounts.log_in("name", "password"),
+        lambda: client.models.update("model", {}),
+        lambda: client.models.delete("model"),
+        lambda: client.sessions.start(),
+        lambda: client.sessions.begin("instance", ["manager"], ["scenario"]),
+        lambda: client.sessions.step("instance"),
+        lambda: client.sessions.steps("instance", 2),
+        lambda: next(client.sessions.stream("instance")),
+        lambda: client.sessions.stop("instance"),
+        lambda: client.sweeps.start("manager", "scenario", ["equation"], {}),
+        lambda: client.jobs.cancel("job"),
+        lambda: client.runs.create("admin", "fair", "model"),
+        lambda: client.runs.operate("run", "operation"),
+        lambda: client.runs.set("run", {"price": 1}),
+        lambda: client.runs.replay("run"),
+        lambda: client.runs.clone("run"),
+        lambda: client.project("admin", "fair").operate("run", "operation"),
+        lambda: client.project("admin", "fair").patch("run", {"saved": True}),
     ]
     for number, one in enumerate(unsafe, 1):
         flaky.failures = [503]
