@@ -255,7 +255,7 @@ class List:
                 state = found.get(str(name))
             if type(state) is not dict:
                 state = stored.parsed(state) if state else {}
-            self.base_list[name] = _t(default=state)
+            self.base_list[name] = _t(state)
         self.size = len(self.base_list)
 
     def get_dict(self) -> dict[str, dict[str, Any]]:
