@@ -1,7 +1,8 @@
-"""Commands of a document, pasted into a shell against a fresh server."""
+"""Commands and programs of a document, pasted into a shell against a fresh server."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -14,22 +15,26 @@ from tests.support import PASSWORD, Server
 
 ROOT = Path(__file__).parents[1]
 _MARK = "--- an answer is due ---"
+_PARSERS = {"json": json.loads, "text": ast.literal_eval}
 
 
 def pasted(document: str, folder: Path, *, skip: int = 0) -> list[tuple[str, Any, Any]]:
-    """(commands, the JSON that the document shows after them, the JSON that they gave), in order.
+    """(commands, what the document shows after them, what they gave), in order.
 
-    :param document: its path in the project; ` ```sh ` blocks are commands, ` ```json ` blocks answers.
+    :param document: its path in the project. ` ```sh ` blocks are commands, ` ```json ` blocks their answers;
+        ` ```python ` blocks are programs, ` ```text ` blocks the values that they print.
     :param skip: so many blocks at its start are not pasted.
     """
     text = (ROOT / document).read_text(encoding="utf-8")
     script, commands, shown = "", [""], []
-    for kind, block in re.findall(r"```(sh|json)\n(.*?)```", text, re.DOTALL)[skip:]:
-        if kind == "sh":
-            script += f"echo; echo '{_MARK}'\n{block}"
-            commands.append(block)
-        else:
-            shown.append((len(commands) - 1, json.loads(block)))
+    for kind, block in re.findall(r"```(sh|python|json|text)\n(.*?)```", text, re.DOTALL)[skip:]:
+        if kind in _PARSERS:
+            parse = _PARSERS[kind]
+            shown.append((len(commands) - 1, parse(block), parse))
+            continue
+        program = block if kind == "sh" else f"python3 - <<'END_OF_PROGRAM'\n{block}END_OF_PROGRAM\n"
+        script += f"echo; echo '{_MARK}'\n{program}"
+        commands.append(block)
     with Server(folder / "server") as server:
         script = script.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
         ended = subprocess.run(
@@ -44,4 +49,4 @@ def pasted(document: str, folder: Path, *, skip: int = 0) -> list[tuple[str, Any
         )
     assert ended.returncode == 0, ended.stderr
     given = ended.stdout.split(_MARK)
-    return [(commands[number], expected, json.loads(given[number])) for number, expected in shown]
+    return [(commands[number], expected, parse(given[number].strip())) for number, expected, parse in shown]

@@ -26,7 +26,7 @@ def same(shown: Any, given: Any, name: str = "") -> bool:
 
 def test_the_readmes_commands_give_what_it_shows(tmp_path: Path) -> None:
     answers = pasted("README.md", tmp_path, skip=1)
-    assert len(answers) == 6
+    assert len(answers) == 7
     for commands, shown, given in answers:
         assert same(shown, given), f"{commands}\nshows {shown}\ngave {given}"
 

@@ -9,6 +9,6 @@ from tests.guides import pasted
 
 def test_the_guides_commands_give_what_it_shows(tmp_path: Path) -> None:
     answers = pasted("docs/runs.md", tmp_path)
-    assert len(answers) == 10
+    assert len(answers) == 11
     for commands, shown, given in answers:
         assert given == shown, commands
