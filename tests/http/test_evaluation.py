@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from streamsim import catalogue
+from streamsim.sandbox.clock import Clock
+from streamsim.sandbox.programs.simulate import Program
 from streamsim.services import Services
+from streamsim.storage.contract import Scope
 
 from ..support import request_headers
 from .conftest import Caller
@@ -24,36 +28,82 @@ COUNTER = {
 }
 
 
-async def from_catalogue(ann: Caller, slug: str) -> dict[str, Any]:
-    """An experiment with a policy of the catalogue, and those that it needs."""
+class Opening:
+    """A channel that gives nested experiments their code, and no theta."""
+
+    clock = Clock()
+
+    def __init__(self, codes: dict[str, dict[str, str]]) -> None:
+        self.codes = codes
+
+    def progress(self, finished: int) -> None:
+        """Nobody listens."""
+
+    def ask(self, question: tuple[str, str]) -> Any:
+        return ("", self.codes[question[1]]), []
+
+
+async def from_catalogue(ann: Caller, slug: str, codes: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """An experiment with a policy of the catalogue, and those that it needs; `codes` gets the code of all."""
     entry = ENTRIES[slug]
     needed = {}
     for need in entry.description.needs:
-        needed[need.parameter] = (await from_catalogue(ann, need.policy))["id"]
-    return await ann.experiment(f"{entry.name} {len(needed)}", **entry.edited(needed))
+        needed[need.parameter] = (await from_catalogue(ann, need.policy, codes))["id"]
+    code = entry.edited(needed)
+    made = await ann.experiment(f"{entry.name} {len(needed)}", **code)
+    codes[made["id"]] = code
+    return made
+
+
+async def stored_theta(services: Services, experiments: Iterable[str]) -> dict[Any, Any]:
+    """Bytes and version of every row of these experiments, as the store has them."""
+    found = {}
+    for id in experiments:
+        for name in await services.store.theta_names(id):
+            scope = Scope(id, name, None, None)
+            answer = await services.store.read_theta(scope)
+            found[id, name] = (answer.version, answer.rows)
+    return found
 
 
 @pytest.mark.gen_test(timeout=60)
 @pytest.mark.parametrize("slug", sorted(ENTRIES))
 async def test_every_policy_of_the_catalogue_is_simulated_repeatably_beside_its_live_theta(
-    ann: Caller, slug: str
+    ann: Caller, services: Services, slug: str
 ) -> None:
-    experiment = await from_catalogue(ann, slug)
-    path = f"/eval/{experiment['id']}/simulate"
-    await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
-    before = (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body
-    first = await ann.get(path, N=40, verbose="True", seed=10)
+    codes: dict[str, dict[str, str]] = {}
+    experiment = await from_catalogue(ann, slug, codes)
+    path, key = f"/eval/{experiment['id']}/simulate", experiment["key"]
+    request = {"N": 40, "verbose": "True", "seed": 10}
+    first = await ann.get(path, **request)
     assert first.status == 200, first.body
     assert (first.body["simulate"], first.body["experiment"]) == ("success", experiment["id"])
-    assert list(first.body["data"]) == [str(number) for number in range(40)]
-    assert all(set(row) == {"context", "action", "reward", "theta"} for row in first.body["data"].values())
-    assert (await ann.get(path, N=40, verbose="True", seed=10)).body == first.body
+    data = first.body["data"]
+    assert list(data) == [str(number) for number in range(40)]
+    assert all(set(row) == {"context", "action", "reward", "theta"} for row in data.values())
+    assert await stored_theta(services, codes) == {}
+    for draw in list(data.values())[:6]:
+        decided = await ann.get(f"/getaction/{experiment['id']}", key=key, context=draw["context"])
+        learned = {"context": draw["context"], "action": decided.body["action"], "reward": draw["reward"]}
+        assert (await ann.get(f"/setreward/{experiment['id']}", key=key, **learned)).status == 200
+    live = await stored_theta(services, codes)
+    assert live
+
+    assert (await ann.get(path, **request)).body == first.body
     last = await ann.get(path, N=40, verbose="False", seed=10)
     assert "data" not in last.body
-    assert last.body["theta"] == first.body["data"]["39"]["theta"]
-    assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == before
+    assert last.body["theta"] == data["39"]["theta"]
+    assert (await ann.get(path, N=20, seed=1, theta="current")).status == 200
+    assert await stored_theta(services, codes) == live
     summary = (await ann.get(f"/stats/{experiment['id']}/summary")).body
-    assert summary["set_reward_calls"] == 0
+    assert (summary["get_action_calls"], summary["set_reward_calls"]) == (6, 6)
+
+    # The same in this process, in which strings have other hashes than in the sandbox.
+    load = (experiment["id"], codes[experiment["id"]], {"name": experiment["name"]}, 10)
+    elsewhere, records = Program(load, Opening(codes)), list[bytes]()  # type: ignore[arg-type]
+    while len(records) < 40:
+        records += elsewhere.handle((40 - len(records), True)).records
+    assert [json.loads(record) for record in records] == list(data.values())
 
 
 @pytest.mark.gen_test
