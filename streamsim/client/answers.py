@@ -237,6 +237,7 @@ class Job(TypedDict):
     """A simulation job. States: waiting, running, interrupted; at the end done, failed or cancelled."""
 
     id: str
+    kind: str
     experiment: str
     state: str
     progress: Progress

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
 from typing import Any, Literal, TypedDict, Unpack
 
 from streamsim.client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
 from streamsim.client.errors import of_element
 from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.reading import events
 from streamsim.client.sending import Request
 
 Start = Literal["empty", "current"]
@@ -78,21 +76,12 @@ class Evaluation(Group[S]):
         return await self._ask(Job, "GET", path("eval", experiment, "simulations", job))
 
     @each
-    async def events(self, experiment: str, job: str) -> AsyncGenerator[JobEvent, None]:
+    def events(self, experiment: str, job: str) -> AsyncGenerator[JobEvent, None]:
         """The job's progress as it happens, at last an event `end`.
 
         If the server stops before, the last event is a `progress`: ask again. :raises NotFound:
         """
-        where = path("eval", experiment, "simulations", job, "events")
-        texts = self._sender.stream(Request("GET", where, repeat="safe", endless=True))
-        async with aclosing(events(texts)) as found:
-            async for event, data in found:
-                yield {
-                    "event": event,
-                    "id": data["id"],
-                    "state": data["state"],
-                    "progress": data["progress"],
-                }
+        return self._events(path("eval", experiment, "simulations", job, "events"))
 
     @call
     async def cancel(self, experiment: str, job: str) -> Ended:

@@ -9,11 +9,13 @@ see the same.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from contextlib import aclosing
 from functools import wraps
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from urllib.parse import quote
 
+from streamsim.client.reading import events
 from streamsim.client.retries import Repeat
 from streamsim.client.sending import Asyncio, Blocking, Parameter, Request, Sender, content
 
@@ -63,6 +65,13 @@ class Group(Generic[S]):
         async for page in self._pages(path, query):
             for item in page:
                 yield item
+
+    async def _events(self, path: str) -> AsyncGenerator[Any, None]:
+        """The state and progress of a job at each of its events."""
+        texts = self._sender.stream(Request("GET", path, repeat="safe", endless=True))
+        async with aclosing(events(texts)) as found:
+            async for event, data in found:
+                yield {"event": event, **{name: data[name] for name in ("id", "state", "progress")}}
 
 
 def _request(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
+from streamsim.client.answers import Progress
+
 Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""
 
@@ -100,16 +102,36 @@ class Sweep(TypedDict):
 
 
 class Work(TypedDict):
-    """A job under `/jobs`. States: running; at last done with `result`, failed with `error`, or cancelled."""
+    """A job under `/jobs`, of kind sweep or simulation.
+
+    States: waiting, running, interrupted; at last done with `result`, failed with `error`, or cancelled. What
+    it was asked for and what it led to are not in lists.
+    """
 
     id: str
     kind: str
     state: str
-    done: int
-    total: int
+    progress: Progress
+    attempts: int
     created: str
-    error: NotRequired[str]
+    modified: str
+    scenario_manager: NotRequired[str]
+    scenario: NotRequired[str]
+    runs: NotRequired[int]
+    experiment: NotRequired[str]
+    N: NotRequired[int]
+    replications: NotRequired[int]
+    seed: NotRequired[int]
+    theta: NotRequired[str]
+    error: NotRequired[dict[str, Any]]
     result: NotRequired[Any]
+
+
+class EndedJob(TypedDict):
+    """`job`: cancelled, or removed if it was finished."""
+
+    status: str
+    job: str
 
 
 class RunFields(TypedDict, total=False):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Unpack
 
-from streamsim.client.faces import Group, S, call, path
+from streamsim.client.answers import JobEvent
+from streamsim.client.faces import Group, S, call, each, path
 from streamsim.client.model_answers import (
+    EndedJob,
     Message,
     Model,
     ModelFields,
@@ -95,22 +97,30 @@ class Sweeps(Group[S]):
 
 
 class Jobs(Group[S]):
-    """`client.jobs`: sweeps in the background."""
+    """`client.jobs`: sweeps in the background, and simulation jobs."""
 
-    @call
-    async def all(self) -> list[Work]:
-        """The user's jobs, newest first."""
-        return await self._ask(list[Work], "GET", "/jobs")
+    @each
+    def all(self, *, limit: int | None = None) -> AsyncGenerator[Work, None]:
+        """The user's jobs, newest first. :param limit: how many one request fetches."""
+        return self._items(Work, "/jobs", {"limit": limit})
 
     @call
     async def get(self, job: str) -> Work:
         """State and progress, and the result once it is done. :raises NotFound:"""
         return await self._ask(Work, "GET", path("jobs", job))
 
+    @each
+    def events(self, job: str) -> AsyncGenerator[JobEvent, None]:
+        """The job's progress as it happens, at last an event `end`.
+
+        If the server stops before, the last event is a `progress`: ask again. :raises NotFound:
+        """
+        return self._events(path("jobs", job, "events"))
+
     @call
-    async def cancel(self, job: str) -> Work:
-        """Cancel a job. :raises NotFound:"""
-        return await self._ask(Work, "DELETE", path("jobs", job))
+    async def cancel(self, job: str) -> EndedJob:
+        """Cancel a job; remove one that is finished. :raises NotFound:"""
+        return await self._ask(EndedJob, "DELETE", path("jobs", job))
 
 
 def _body(

@@ -33,7 +33,7 @@ async def elements(texts: AsyncGenerator[str, None]) -> AsyncGenerator[Any, None
     held, opened, closed = "", False, False
     async with aclosing(texts):
         async for text in texts:
-            held += text
+            held = (held + text).lstrip()
             while held:
                 if not opened or held[0] == ",":
                     if not opened and held[0] != "[":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..backends import BACKENDS, Storage
 from ..support import PASSWORD, Server
 
 FACES = ("blocking", "asyncio")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Called = set[tuple[type[Group[Any]], str]]
 _numbers = count(1)
 
@@ -28,7 +30,7 @@ _numbers = count(1)
 class Shown:
     """A client, or one of its groups, whose calls are remembered and give results in either face."""
 
-    def __init__(self, of: Any, called: Called, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(self, of: Any, called: Called, run: Run) -> None:
         self._of, self._called, self._run = of, called, run
 
     def __getattr__(self, name: str) -> Any:
@@ -130,23 +132,29 @@ def token(server: Server) -> str:
 Connect = Callable[..., Shown]
 
 
+@contextmanager
+def connections(face: str, called: Called, run: Run) -> Iterator[Connect]:
+    """Makes clients of a face, and closes them."""
+    made: list[Client | AsyncClient] = []
+
+    def connected(url: str, **options: Any) -> Shown:
+        kind = Client if face == "blocking" else AsyncClient
+        client = kind(url, **{"retries": Retries(base_s=0.001), **options})
+        made.append(client)
+        return Shown(client, called, run)
+
+    yield connected
+    for client in made:
+        closing = client.close()
+        if closing is not None:
+            run(closing)
+
+
 @pytest.fixture
 def connect(face: str, called: Called) -> Iterator[Connect]:
     """Makes clients of a server, of the face under test."""
-    made: list[Client | AsyncClient] = []
-    with asyncio.Runner() as runner:
-
-        def connected(url: str, **options: Any) -> Shown:
-            kind = Client if face == "blocking" else AsyncClient
-            client = kind(url, **{"retries": Retries(base_s=0.001), **options})
-            made.append(client)
-            return Shown(client, called, runner.run)
-
+    with asyncio.Runner() as runner, connections(face, called, runner.run) as connected:
         yield connected
-        for client in made:
-            closing = client.close()
-            if closing is not None:
-                runner.run(closing)
 
 
 @pytest.fixture
