@@ -115,7 +115,7 @@ def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Gr
     proc = os.open("/proc", os.O_DIRECTORY | os.O_CLOEXEC)
     own = through != namespaces.NONE
     if own:
-        namespaces.enter(through, readable)
+        notes += namespaces.enter(through, readable)
         _become_first_process(channel, groups)
     else:
         notes.append("no namespaces: " + "; ".join(refusals))

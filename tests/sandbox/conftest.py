@@ -199,7 +199,7 @@ class Machine:
 
 def launchable(kind: str) -> None:
     """Skips the test where this machine cannot play that kind."""
-    if os.geteuid() != 0 and kind not in ("user", "container-user"):
+    if os.geteuid() != 0 and kind not in ("user", "container-user", "podman-user"):
         pytest.skip("needs root")
     closed = [
         parent

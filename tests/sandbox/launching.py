@@ -4,6 +4,7 @@ root             as it is
 user             as an ordinary user, who may make user namespaces
 container        as root in a container with the usual default profile: few capabilities, no namespaces
 container-user   the same as an ordinary user
+podman-user      as an ordinary user in a container with Podman's default profile, which allows namespaces
 hidden-python    like container, but worker users cannot read Python: it is below a home of mode 700
 few-capabilities as root with a container's capabilities, where everybody may make user namespaces
 no-landlock      as root with namespaces, on a kernel without Landlock
@@ -31,6 +32,7 @@ KINDS = {
     "user": "reach drop",
     "container": "reach caps contain",
     "container-user": "reach contain drop",
+    "podman-user": "reach podman drop",
     "hidden-python": "caps contain",
     "few-capabilities": "reach caps",
     "no-landlock": "landlock",
@@ -44,6 +46,7 @@ CONTAINER_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 NAMESPACE_FLAGS = 0x7E020000
 # (x86_64, aarch64)
 UNSHARE, SETNS, MOUNT, UMOUNT, CLONE = (272, 97), (308, 268), (165, 40), (166, 39), (56, 220)
+SETHOSTNAME, SETDOMAINNAME = (170, 161), (171, 162)
 FILESYSTEMS = ((428, 428), (429, 429), (430, 430), (432, 432), (442, 442), (155, 41))
 
 
@@ -60,6 +63,8 @@ def main(kind: str, command: list[str]) -> None:
     refused: list[tuple[tuple[int, int], int]] = []
     if "contain" in steps:
         refused += [(entry, errno.EPERM) for entry in (UNSHARE, SETNS, MOUNT, UMOUNT, *FILESYSTEMS)]
+    if "podman" in steps:
+        refused += [(SETHOSTNAME, errno.EPERM), (SETDOMAINNAME, errno.EPERM)]
     if "landlock" in steps:
         names = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
         refused += [(table.SETUP[name], errno.ENOSYS) for name in names]

@@ -53,6 +53,28 @@ def test_namespaces_are_reached_where_the_kernel_allows_them(
     assert report.notes == []
 
 
+def test_podmans_default_profile_hides_all_but_the_hosts_name(
+    launch: Callable[..., Any], namespaces_work: bool
+) -> None:
+    if not namespaces_work:
+        pytest.skip("this kernel gives no namespaces")
+    machine = launch("podman-user")
+    report = machine.report
+    assert set(report.namespaces) == {"mount", "uts", "ipc", "pid", "net"}
+    assert (report.root, report.through, report.missing) == ("own", "user", {})
+    assert report.notes == ["the name of this host is visible: sethostname: Operation not permitted"]
+    subject = machine.spawn()
+    assert subject.run("import os\nresult = os.uname().nodename") == os.uname().nodename
+    # Landlock alone would let a worker see that these exist.
+    assert subject.run(
+        "import os\nresult = [os.path.exists(path) for path in ('/usr', '/etc', '/proc')]"
+    ) == [
+        True,
+        False,
+        False,
+    ]
+
+
 @pytest.mark.usefixtures("may_look_inside")
 def test_no_namespace_is_the_hosts(launch: Callable[..., Any], namespaces_work: bool) -> None:
     if not namespaces_work:
