@@ -149,6 +149,11 @@ def _warnings(sample: Sample, estimator: Estimator, terms: Terms, seen: Overlap)
             yield f"A single decision carries {share:.0%} of all weight."
     elif n < _FEW:
         yield f"There are only {n:,} decisions."
+    elif seen.effective_sample_size is not None and seen.effective_sample_size < _FEW:
+        yield (
+            f"What the candidate does was logged the equivalent of {seen.effective_sample_size:,.0f} times in "
+            f"the {n:,} decisions: elsewhere the reward model guesses, and the intervals leave that out."
+        )
     if seen.never_logged > _UNSEEN:
         yield _unseen(estimator, seen)
     if sample.propensity is not None:
