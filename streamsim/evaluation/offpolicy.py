@@ -151,8 +151,8 @@ def _warnings(sample: Sample, estimator: Estimator, terms: Terms, seen: Overlap)
         yield f"There are only {n:,} decisions."
     elif seen.effective_sample_size is not None and seen.effective_sample_size < _FEW:
         yield (
-            f"What the candidate does was logged the equivalent of {seen.effective_sample_size:,.0f} times in "
-            f"the {n:,} decisions: elsewhere the reward model guesses, and the intervals leave that out."
+            f"What the candidate does was logged the equivalent of {seen.effective_sample_size:,.0f} times "
+            f"in the {n:,} decisions: elsewhere the reward model guesses, and the intervals leave that out."
         )
     if seen.never_logged > _UNSEEN:
         yield _unseen(estimator, seen)
