@@ -37,7 +37,9 @@ from streamsim.sandbox.programs.simulate import Program
 from tests.support import Server
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
-POLICIES = {"e-greedy": 4000, "bernoulli-thompson": 2000, "linucb": 300}
+POLICIES = {"e-greedy": 1000, "bernoulli-thompson": 600, "linucb": 150}
+
+DRAWS = 10_000  # of a replication
 
 
 class Bare:
@@ -81,25 +83,36 @@ def bare_s(code: dict[str, str], draws: int, apart: bool) -> float:
     return (time.process_time() - began) / draws
 
 
-def simulated_s(code: dict[str, str], draws: int) -> float:
-    """CPU seconds of a draw in the program that sandboxed workers run."""
+def simulated_s(code: dict[str, str], draws: int, curve: bool = False) -> float:
+    """CPU seconds of a draw in the program that sandboxed workers run. `curve`: with the sums of a job."""
     program = Program(("e", code, {}, 1), Silent())  # type: ignore[arg-type]
     began = time.process_time()
-    assert program.handle((draws,)).draws == draws
+    assert program.handle((draws, False, curve)).draws == draws
     return (time.process_time() - began) / draws
 
 
 def costs(rounds: int) -> None:
-    """Print part 1."""
-    print(f"{'one draw':24}{'bare us':>9}{'apart us':>9}{'ours us':>9}{'/ bare':>8}{'/ apart':>8}")
+    """Print part 1: the least time of each, and the median of the ratios of neighbours in time."""
+    print(
+        f"{'one draw':18}{'bare us':>9}{'apart us':>9}{'ours us':>9}{'job us':>8}{'/ bare':>8}{'/ apart':>9}"
+    )
     for slug, draws in POLICIES.items():
         code = ENTRIES[slug].code
         found = [
-            (bare_s(code, draws, False), bare_s(code, draws, True), simulated_s(code, draws))
+            (
+                bare_s(code, draws, False),
+                simulated_s(code, draws),
+                bare_s(code, draws, True),
+                simulated_s(code, draws, True),
+            )
             for _ in range(rounds)
         ]
-        bare, apart, ours = (1e6 * min(times[place] for times in found) for place in (0, 1, 2))
-        print(f"{slug:24}{bare:9.1f}{apart:9.1f}{ours:9.1f}{ours / bare:8.2f}{ours / apart:8.2f}", flush=True)
+        bare, ours, apart, job = (1e6 * min(times[place] for times in found) for place in range(4))
+        to_bare = statistics.median(times[1] / times[0] for times in found)
+        to_apart = statistics.median(times[1] / times[2] for times in found)
+        print(
+            f"{slug:18}{bare:9.1f}{apart:9.1f}{ours:9.1f}{job:8.1f}{to_bare:8.2f}{to_apart:9.2f}", flush=True
+        )
 
 
 async def speed(workers: int, replications: int, draws: int) -> float:
@@ -121,11 +134,13 @@ def scaling(rounds: int) -> None:
     """Print part 2."""
     ones, twos = [], []
     for _ in range(rounds):
-        ones.append(asyncio.run(speed(1, 64, 3000)))
-        twos.append(asyncio.run(speed(2, 64, 3000)))
+        ones.append(asyncio.run(speed(1, 64, DRAWS)))
+        twos.append(asyncio.run(speed(2, 64, DRAWS)))
     one, two = statistics.median(ones), statistics.median(twos)
+    ratio = statistics.median(a / b for a, b in zip(ones, twos, strict=True))
     print(
-        f"64 replications of 10,000 draws: 1 worker {one:.2f} s, 2 workers {two:.2f} s, ratio {one / two:.2f}"
+        f"64 replications of {DRAWS:,} draws: 1 worker {one:.2f} s, 2 workers {two:.2f} s, ratio {ratio:.2f}",
+        flush=True,
     )
 
 
@@ -162,7 +177,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement of latency")
     options = parser.parse_args()
-    costs(5 * options.rounds)
+    costs(20 * options.rounds)
     scaling(options.rounds)
     latency(options.seconds, options.rounds)
 
