@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 import tornado.iostream
 
 from handlers.base import Access, BaseHandler, error_body
+from handlers.job_events import JobEventsHandler
 from handlers.stats import LogHandler
 from streamsim import experiment_fields, values
 from streamsim.errors import BadRequest, StreamsimError
@@ -22,7 +24,6 @@ from streamsim.storage.contract import LogKind
 # An answer that is shorter is sent as a whole, so that an error in it still has its status.
 HELD_BYTES = 1 << 20
 MAX_LISTED = 200
-EVENT_S = 0.3
 LOG_TYPES = {
     "text/csv": "csv",
     "application/x-ndjson": "jsonl",
@@ -159,46 +160,23 @@ class SimulationHandler(EvaluationHandler):
         """State, progress and, when done, the result."""
         await self.services.experiments.get(self.user.name, exp_id)
         jobs = self.evaluations.jobs
-        self.write_json(jobs.shown(await jobs.get(self.user.name, exp_id, job)))
+        self.write_json(jobs.shown(await jobs.get(self.user.name, job, exp_id)))
 
     async def delete(self, exp_id: str, job: str) -> None:
         """Cancels the job or, when it is finished, removes it."""
         await self.services.experiments.get(self.user.name, exp_id)
-        end = await self.evaluations.jobs.cancel(self.user.name, exp_id, job)
+        jobs = self.evaluations.jobs
+        end = await jobs.cancel(await jobs.get(self.user.name, job, exp_id))
         self.write_json({"status": "success", "simulation": end})
 
 
-class SimulationEventsHandler(EvaluationHandler):
+class SimulationEventsHandler(EvaluationHandler, JobEventsHandler):
     """`/eval/{exp_id}/simulations/{job}/events`"""
-
-    _gone = False
-
-    def on_connection_close(self) -> None:
-        self._gone = True
 
     async def get(self, exp_id: str, job: str) -> None:
         """Server-sent events with state and progress: `progress` at every change, at last `end`."""
         await self.services.experiments.get(self.user.name, exp_id)
-        jobs = self.evaluations.jobs
-        found = await jobs.get(self.user.name, exp_id, job)
-        self.set_header("Content-Type", "text/event-stream")
-        self.set_header("X-Accel-Buffering", "no")
-        told = b""
-        try:
-            while not self._gone and not self.services.draining:
-                shown = jobs.shown(found)
-                event = values.dump({name: shown[name] for name in ("id", "state", "progress")})
-                if event != told:
-                    kind = b"end" if jobs.finished(found) else b"progress"
-                    self.write(b"event: %s\ndata: %s\n\n" % (kind, event))
-                    await self.flush()
-                    told = event
-                if jobs.finished(found):
-                    return
-                await asyncio.sleep(EVENT_S)
-                found = await jobs.get(self.user.name, exp_id, job)
-        except tornado.iostream.StreamClosedError:
-            return
+        await self.follow(partial(self.evaluations.jobs.get, self.user.name, job, exp_id))
 
 
 class CompareHandler(EvaluationHandler):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from handlers.base import Access
+from handlers.job_events import JobEventsHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.errors import BadRequest
 from streamsim.models import library, requests
+from streamsim.models.sweeps import SWEEP
+
+MAX_LISTED = 200
 
 
 class ModelHandler(ScenarioHandler):
@@ -66,25 +71,29 @@ class SweepHandler(ScenarioHandler):
         Answers when it is done; with `background` at once with 202 and a job.
         """
         body = self.body()
+        sweeps, work = self.services.sweeps, self.services.work
         background = requests.flag(body, "background")
-        plan, model = await self.services.sweeps.plan(self.tenant, body)
-        piece = self.services.work.start(
-            self.tenant, "sweep", lambda progress: self.services.sweeps.run(model, plan, progress)
-        )
-        if background:
-            self.set_status(202)
-            self.set_header("Location", f"/jobs/{piece.id}")
-            self.write_json(piece.shown())
+        plan = await sweeps.plan(self.tenant, body)
+        if not background:
+            self.write_json(await sweeps.answer(self.tenant, plan))
             return
-        self.write_json(await self.services.work.result(piece))
+        job = await work.create(self.tenant, SWEEP, plan, len(plan.rows))
+        self.set_status(202)
+        self.set_header("Location", f"/jobs/{job.id}")
+        self.write_json(work.shown(job))
 
 
 class JobsHandler(ScenarioHandler):
     """`/jobs`"""
 
     async def get(self) -> None:
-        """The user's jobs in this server process, newest first."""
-        self.write_json([piece.shown() for piece in self.services.work.list(self.tenant)])
+        """Query: limit?, before?. All of the user's jobs, sweeps and simulations, newest first."""
+        work = self.services.work
+        limit = self.integer_argument("limit", MAX_LISTED, 1, MAX_LISTED)
+        found = await work.page(self.tenant, None, limit=limit, before=self.text_argument("before") or "")
+        if len(found) == limit:
+            self.link_next(limit=limit, before=found[-1].id)
+        self.write_json([work.shown(job) for job in found])
 
 
 class JobHandler(ScenarioHandler):
@@ -92,18 +101,29 @@ class JobHandler(ScenarioHandler):
 
     async def get(self, job: str) -> None:
         """State and progress, and the result once it is done."""
-        piece = self.services.work.get(self.tenant, job)
-        self.write_json({**piece.shown(), **({"result": piece.result} if piece.state == "done" else {})})
+        work = self.services.work
+        self.write_json(work.shown(await work.get(self.tenant, job)))
 
     async def delete(self, job: str) -> None:
-        """Cancels it."""
-        self.write_json(self.services.work.cancel(self.tenant, job).shown())
+        """Cancels it or, when it is finished, removes it."""
+        work = self.services.work
+        end = await work.cancel(await work.get(self.tenant, job))
+        self.write_json({"status": "success", "job": end})
+
+
+class JobEventsOfUserHandler(ScenarioHandler, JobEventsHandler):
+    """`/jobs/{job}/events`"""
+
+    async def get(self, job: str) -> None:
+        """Server-sent events with state and progress: `progress` at every change, at last `end`."""
+        await self.follow(partial(self.services.work.get, self.tenant, job))
 
 
 routes = [
     ("/sweep", SweepHandler),
     ("/jobs", JobsHandler),
     ("/jobs/{job}", JobHandler),
+    ("/jobs/{job}/events", JobEventsOfUserHandler),
     ("/models", ModelsHandler),
     ("/models/{model}", OneModelHandler),
 ]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import tornado.http1connection
 import tornado.httpserver
@@ -46,6 +46,10 @@ from streamsim.storage.redis_commit import HighWater
 from streamsim.storage.run_contract import RunStore
 from streamsim.storage.sqlite import SQLiteStore
 from streamsim.storage.sqlite_schema import Synchronous
+from streamsim.work import Work
+
+if TYPE_CHECKING:
+    from streamsim.cluster import Cluster
 
 log = logging.getLogger("streamsim.http")
 
@@ -79,7 +83,7 @@ def run_store(store: Store) -> RunStore:
 
 
 def job_store(store: Store) -> JobStore:
-    """The part of a backend that keeps simulation jobs."""
+    """The part of a backend that keeps jobs."""
     jobs: JobStore = store.jobs  # type: ignore[attr-defined]
     return jobs
 
@@ -137,22 +141,31 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
+        work = Work(job_store(store), settings.evaluation, now_ms)
+        cluster = _cluster(settings)
+        if cluster is not None:
+            stack.push_async_callback(cluster.close)
         models = await stack.enter_async_context(
-            serving(settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox)
+            serving(
+                settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox, cluster=cluster
+            )
         )
+        work.add(models.sweeps)
         evaluations = local(
             settings.evaluation,
             store,
-            job_store(store),
+            work,
             experiments,
             BatchWorkers(
                 settings.evaluation, limits, allow_degraded=box.allow_degraded, sandbox=batch_sandbox
             ),
             now_ms,
+            cluster,
         )
         stack.push_async_callback(evaluations.close)
+        stack.push_async_callback(work.close)
         if jobs:
-            evaluations.jobs.start(settings.jobs.interval_ms / 1000)
+            work.start(settings.jobs.interval_ms / 1000)
         services = Services(
             settings=settings,
             store=store,
@@ -168,7 +181,7 @@ async def running(
             evaluations=evaluations,
             offline=Offline(evaluations, decisions),
             sweeps=models.sweeps,
-            work=models.work,
+            work=work,
             interactive=models.interactive,
         )
         if jobs:
@@ -176,6 +189,17 @@ async def running(
             background.start()
             stack.push_async_callback(background.close)
         yield services
+
+
+def _cluster(settings: Settings) -> Cluster | None:
+    """The Dask cluster for replications and sweeps, if one is configured."""
+    if not settings.evaluation.scheduler:
+        return None
+    try:
+        from streamsim.cluster import Cluster
+    except ImportError:
+        raise ConfigError("evaluation.scheduler needs Dask: pip install 'streamsim[dask]'") from None
+    return Cluster(settings.evaluation.scheduler)
 
 
 def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:

@@ -1,6 +1,7 @@
-"""Work that takes longer than a request: started, looked at, cancelled.
+"""Work that takes longer than a request: jobs, made by one process, worked on by whichever is free.
 
-It lives in the process that started it. After a restart of that process it is unknown.
+What is finished of a job is stored as its parts, so that when a process dies another goes on with what is
+missing. Every kind of job gives the same result however often it was interrupted.
 """
 
 from __future__ import annotations
@@ -8,122 +9,279 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
+
+from streamsim import values
+from streamsim.config import Evaluation
 from streamsim.dates import iso
-from streamsim.errors import NotFound, StreamsimError, TooManyRequests
-
-KEPT: Final = 100
-"""Finished pieces of work of one tenant that are remembered."""
-AT_ONCE: Final = 8
-"""Pieces of work of one tenant that are under way."""
+from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
+from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.job_contract import UNFINISHED, Job, JobStore
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is in all."""
+ATTEMPTS: Final = 3
+RESULT_BYTES: Final = 12_000_000
+"""A result is one record of the store, which in MongoDB has at most 16 MiB."""
 
 
-class Piece:
-    """One piece of work. `result` is there once its state is `done`, `error` if it failed."""
+class Desk:
+    """What a kind of job works with: the parts that are stored, and how much of the total is `done`."""
 
-    def __init__(self, tenant: str, kind: str, now_ms: int) -> None:
-        self.id = secrets.token_hex(16)
-        self.tenant, self.kind = tenant, kind
-        self.state: Literal["running", "done", "failed", "cancelled"] = "running"
-        self.done = self.total = 0
-        self.created_ms = now_ms
-        self.result: Any = None
-        self.error: str | None = None
-        self.failure: Exception | None = None
-        self.task: asyncio.Task[None] | None = None
+    def __init__(
+        self, jobs: JobStore | None = None, job: str = "", parts: dict[int, bytes] | None = None
+    ) -> None:
+        """:param jobs: None: nothing is stored, for work that is done while its caller waits."""
+        self._jobs = jobs
+        self._job = job
+        self.parts = {} if parts is None else parts
+        self.done = 0
 
-    def shown(self) -> dict[str, Any]:
-        """As the API answers it, without the result."""
-        fields = {
-            "id": self.id,
-            "kind": self.kind,
-            "state": self.state,
-            "done": self.done,
-            "total": self.total,
-            "created": iso(self.created_ms),
-        }
-        return fields if self.error is None else {**fields, "error": self.error}
+    def add(self, more: int) -> None:
+        """So much more is done."""
+        self.done += more
+
+    async def keep(self, number: int, data: bytes) -> None:
+        """Store a finished part."""
+        if self._jobs is not None:
+            await self._jobs.put_part(self._job, number, data)
+
+
+class Kind(Protocol):
+    """One kind of job: what is done for it, and what clients see of what they asked for."""
+
+    @property
+    def name(self) -> str:
+        """As jobs are stored with."""
+
+    @property
+    def at_once(self) -> int:
+        """How many jobs of the kind a process works on."""
+
+    async def work(self, job: Job, desk: Desk) -> bytes:
+        """The result as JSON text. :raises StreamsimError: the job has failed."""
+
+    def asked(self, spec: bytes) -> dict[str, Any]:
+        """Fields of the request that clients see."""
 
 
 class Work:
-    """All work of one server process."""
+    """The jobs of all tenants, and this process's share of the work on them.
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    :param kinds: every kind that the installation has.
+    """
+
+    def __init__(
+        self, jobs: JobStore, settings: Evaluation, now_ms: Callable[[], int], kinds: Iterable[Kind] = ()
+    ) -> None:
+        self._jobs = jobs
+        self._settings = settings
         self._now_ms = now_ms
-        self._pieces: OrderedDict[str, Piece] = OrderedDict()
+        self.kinds: dict[str, Kind] = {}
+        for kind in kinds:
+            self.add(kind)
+        self._owner = secrets.token_hex(8)
+        self._woken = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._tasks: dict[asyncio.Task[None], str] = {}
 
-    def start(self, tenant: str, kind: str, work: Callable[[Progress], Awaitable[Any]]) -> Piece:
-        """Begin something. :raises TooManyRequests: the tenant has enough under way."""
-        own = self.list(tenant)
-        if sum(piece.state == "running" for piece in own) >= AT_ONCE:
-            raise TooManyRequests(f"at most {AT_ONCE} jobs at a time")
-        finished = [piece for piece in own if piece.state != "running"]
-        for piece in finished[KEPT - 1 :]:
-            del self._pieces[piece.id]
-        piece = Piece(tenant, kind, self._now_ms())
-        self._pieces[piece.id] = piece
-        piece.task = asyncio.get_running_loop().create_task(self._run(piece, work))
-        return piece
+    def add(self, kind: Kind) -> None:
+        """A kind that this process can work on."""
+        self.kinds[kind.name] = kind
 
-    def get(self, tenant: str, piece: str) -> Piece:
-        """:raises NotFound: unknown, or another tenant's."""
-        found = self._pieces.get(piece)
-        if found is None or found.tenant != tenant:
+    # ---- what clients do
+
+    async def create(self, tenant: str, kind: str, spec: object, total: int, *, experiment: str = "") -> Job:
+        """A new job, which waits for a free process. :raises TooManyRequests: the user has too many."""
+        if await self._jobs.count_jobs(tenant) >= self._settings.jobs:
+            raise TooManyRequests(
+                f"you have {self._settings.jobs} unfinished jobs (evaluation.jobs): wait, or cancel one",
+                retry_after_s=10,
+            )
+        now_ms = self._now_ms()
+        job = Job(
+            id=secrets.token_hex(16),
+            kind=kind,
+            tenant=tenant,
+            experiment=experiment,
+            total=total,
+            created_ms=now_ms,
+            modified_ms=now_ms,
+            spec=msgspec.json.encode(spec),
+        )
+        await self._jobs.create_job(job)
+        self.wake()
+        return job
+
+    async def get(self, tenant: str, job: str, experiment: str | None = None) -> Job:
+        """A job; of this experiment, if one is given. :raises NotFound:"""
+        found = await self._jobs.get_job(job)
+        if found is None or found.tenant != tenant or experiment not in (None, found.experiment):
             raise NotFound("there is no such job")
         return found
 
-    def list(self, tenant: str) -> list[Piece]:
-        """The tenant's, newest first."""
-        return [piece for piece in reversed(self._pieces.values()) if piece.tenant == tenant]
+    async def page(self, tenant: str, experiment: str | None, *, limit: int, before: str) -> list[Job]:
+        """Jobs of an experiment, or all of a tenant; newest first."""
+        return await self._jobs.list_jobs(tenant, experiment, limit=limit, before=before)
 
-    def cancel(self, tenant: str, piece: str) -> Piece:
-        """Stop it, if it is under way. :raises NotFound:"""
-        found = self.get(tenant, piece)
-        if found.task is not None and found.state == "running":
-            found.state = "cancelled"
-            found.task.cancel()
-        return found
+    async def cancel(self, job: Job) -> str:
+        """End an unfinished job, or remove a finished one; which of the two happened."""
+        if await self._jobs.finish_job(job.id, None, "cancelled", self._now_ms()):
+            return "cancelled"
+        if await self._jobs.delete_job(job.tenant, job.id):
+            return "removed"
+        raise Conflict("the job has just been removed")
 
-    async def result(self, piece: Piece) -> Any:
-        """Wait for a piece that the caller started; it is not kept.
+    def shown(self, job: Job) -> dict[str, Any]:
+        """A job as clients see it. A running job that nobody has reported on in time is interrupted."""
+        interrupted = job.state == "running" and job.lease_ms <= self._now_ms()
+        answer: dict[str, Any] = {
+            "id": job.id,
+            "kind": job.kind,
+            "state": "interrupted" if interrupted else job.state,
+            "progress": {"done": job.done, "total": job.total},
+            "attempts": job.attempts,
+            "created": iso(job.created_ms),
+            "modified": iso(job.modified_ms),
+        }
+        if job.experiment:
+            answer["experiment"] = job.experiment
+        if job.spec:
+            answer |= self.kinds[job.kind].asked(job.spec)
+        if job.result is not None:
+            answer["result"] = msgspec.Raw(job.result)
+        if job.error is not None:
+            answer["error"] = msgspec.Raw(job.error)
+        return answer
 
-        :raises StreamsimError: as the work did.
-        """
-        assert piece.task is not None
-        await asyncio.wait([piece.task])
-        self._pieces.pop(piece.id, None)
-        if piece.failure is not None:
-            raise piece.failure
-        return piece.result
+    @staticmethod
+    def finished(job: Job) -> bool:
+        """Whether its state is its last."""
+        return job.state not in UNFINISHED
+
+    # ---- the work
+
+    def start(self, pause_s: float) -> None:
+        """Take on jobs until `close`."""
+        self._loop = asyncio.create_task(self._work(pause_s))
+
+    def wake(self) -> None:
+        """Look for jobs now."""
+        self._woken.set()
 
     async def close(self) -> None:
-        """Cancel what is under way."""
-        tasks = [piece.task for piece in self._pieces.values() if piece.task is not None]
-        for task in tasks:
+        """Let go of this process's jobs: another process, or this one's successor, goes on with them."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def _run(self, piece: Piece, work: Callable[[Progress], Awaitable[Any]]) -> None:
-        def progress(done: int, total: int) -> None:
-            piece.done, piece.total = done, total
+    @property
+    def busy(self) -> bool:
+        """Whether this process works on a job."""
+        return bool(self._tasks)
 
+    async def _work(self, pause_s: float) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                for kind in self.kinds.values():
+                    await self._claim(kind)
+            except StoreUnavailable as error:
+                log.warning("jobs: the store is away: %s", error)
+            except Exception:
+                log.exception("bug in the work on jobs")
+            try:
+                # Not wait_for, which loses a cancellation that comes together with the event (Python 3.11).
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    async def _claim(self, kind: Kind) -> None:
+        while list(self._tasks.values()).count(kind.name) < kind.at_once:
+            now_ms = self._now_ms()
+            job = await self._jobs.claim_job(self._owner, now_ms, now_ms + self._lease_ms, kind=kind.name)
+            if job is None:
+                return
+            task = asyncio.create_task(self._run(kind, job))
+            self._tasks[task] = kind.name
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task)
+        self.wake()
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self._settings.lease_s * 1000)
+
+    async def _run(self, kind: Kind, job: Job) -> None:
+        """Work on a job that is ours until it is finished, or taken from us."""
         try:
-            piece.result = await work(progress)
-            piece.state = "done"
+            await self._finish(kind, job)
         except asyncio.CancelledError:
-            piece.state = "cancelled"
+            await self._jobs.release_job(job.id, self._owner, self._now_ms())
+            raise
+        except StoreUnavailable as error:
+            log.warning("job %s: the store is away: %s", job.id, error)
+        except Exception:
+            log.exception("bug in job %s of kind %s", job.id, job.kind)
+            await self._fail(job, "internal", "an error of the server")
+
+    async def _finish(self, kind: Kind, job: Job) -> None:
+        if job.attempts > ATTEMPTS:
+            await self._fail(job, "interrupted", f"{ATTEMPTS} server processes ended while they worked on it")
+            return
+        desk = Desk(self._jobs, job.id, await self._jobs.parts(job.id))
+        working = asyncio.create_task(kind.work(job, desk))
+        try:
+            async with asyncio.timeout(self._settings.job_s):
+                while not working.done():
+                    await asyncio.wait([working], timeout=min(0.5, self._settings.lease_s / 3))
+                    now_ms = self._now_ms()
+                    if not await self._jobs.report(
+                        job.id, self._owner, desk.done, now_ms, now_ms + self._lease_ms
+                    ):
+                        return
+            result = await working
+        except TimeoutError:
+            await self._fail(job, "too_long", f"longer than {self._settings.job_s:g} s (evaluation.job_s)")
+            return
+        except StoreUnavailable:
             raise
         except StreamsimError as error:
-            piece.state, piece.error, piece.failure = "failed", error.message, error
-        except Exception as error:
-            piece.state, piece.error, piece.failure = "failed", "an error of the server", error
-            log.exception("bug in a job of kind %s", piece.kind)
+            if isinstance(error, Unavailable):
+                await self._jobs.release_job(job.id, self._owner, self._now_ms())
+                return
+            await self._fail(job, error.code, error.message, error.detail)
+            return
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+        if len(result) > RESULT_BYTES:
+            await self._fail(job, "too_large", f"the result has {len(result)} bytes; at most {RESULT_BYTES}")
+            return
+        await self._jobs.finish_job(job.id, self._owner, "done", self._now_ms(), result=result)
+
+    async def _fail(self, job: Job, code: str, message: str, detail: Any = None) -> None:
+        error = {"code": code, "message": message} | ({} if detail is None else {"detail": detail})
+        await self._jobs.finish_job(job.id, self._owner, "failed", self._now_ms(), error=values.dump(error))
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of coroutines that run at once; the first error ends all, and is raised as it is."""
+    tasks = [asyncio.create_task(one) for one in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -48,6 +48,7 @@ ERROR_ROW: Final = record(
 JOB_SHOWN: Final = record(
     {
         "id": ID,
+        "kind": one_of("simulation"),
         "experiment": ID,
         "state": one_of(*_STATES),
         "progress": PROGRESS,
@@ -105,6 +106,7 @@ def operations(settings: Settings) -> Described:
     limits = settings.evaluation
     job = {
         "id": JOB,
+        "kind": "simulation",
         "experiment": EXPERIMENT,
         "state": "waiting",
         "progress": {"done": 0, "total": 20},

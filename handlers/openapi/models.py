@@ -42,14 +42,29 @@ SHOWN: Final[dict[str, Schema]] = {
     "variables": array(OBJECT),
     "operations": array(OBJECT),
 }
-PIECE: Final[dict[str, Schema]] = {
-    "id": ID,
-    "kind": one_of("sweep"),
-    "state": one_of("running", "done", "failed", "cancelled"),
-    "done": integer(0),
-    "total": integer(0),
-    "created": WHEN,
-}
+JOB_SHOWN: Final = record(
+    {
+        "id": ID,
+        "kind": one_of("simulation", "sweep"),
+        "state": one_of("waiting", "running", "interrupted", "done", "failed", "cancelled"),
+        "progress": record({"done": integer(0), "total": integer(0)}),
+        "attempts": integer(0),
+        "created": WHEN,
+        "modified": WHEN,
+    },
+    {
+        "scenario_manager": TEXT,
+        "scenario": TEXT,
+        "runs": integer(1),
+        "seed": integer(0),
+        "experiment": ID,
+        "N": integer(1),
+        "replications": integer(1),
+        "theta": TEXT,
+        "result": ANY,
+        "error": OBJECT,
+    },
+)
 FIELDS: Final[dict[str, Schema]] = {
     "name": text(1, 64, pattern="^[A-Za-z][A-Za-z0-9_]*$"),
     "engine": or_null(one_of(*library.ENGINES)),
@@ -114,7 +129,15 @@ def operations(settings: Settings) -> Described:
         "operations": [],
     }
     cup = {name: {"cup": tea[name]["tea"]} for name in ("scenario_managers", "equations")}
-    piece = {"id": WORK, "kind": "sweep", "state": "done", "done": 2, "total": 2, "created": DATE}
+    job = {
+        "id": WORK,
+        "kind": "sweep",
+        "state": "done",
+        "progress": {"done": 2, "total": 2},
+        "attempts": 1,
+        "created": DATE,
+        "modified": DATE,
+    }
     fields = _sweep(settings)
     work = Parameter("job", "Id of a job.", PLAIN, WORK)
     bands = {"0.0": 100.0, "1.0": 60.0}
@@ -192,7 +215,7 @@ def operations(settings: Settings) -> Described:
                     ),
                     202: Answer(
                         "With `background`: the job that does it.",
-                        record(PIECE, {"error": TEXT}),
+                        JOB_SHOWN,
                         headers={"Location": "The job."},
                     ),
                 },
@@ -211,8 +234,18 @@ def operations(settings: Settings) -> Described:
         },
         models.JobsHandler: {
             "get": Operation(
-                "The own jobs in this server process.",
-                {200: Answer("Newest first.", array(record(PIECE, {"error": TEXT})), [piece])},
+                "The own jobs, sweeps and simulations.",
+                {
+                    200: Answer(
+                        "Newest first, without what they were asked for and their results.",
+                        array(JOB_SHOWN),
+                        [job],
+                    )
+                },
+                query=(
+                    Parameter("limit", "Most jobs.", integer(1, models.MAX_LISTED), 10),
+                    Parameter("before", "The id of a job.", text()),
+                ),
             )
         },
         models.JobHandler: {
@@ -221,15 +254,33 @@ def operations(settings: Settings) -> Described:
                 {
                     200: Answer(
                         "State and progress, and the result once it is done.",
-                        record(PIECE, {"error": TEXT, "result": ANY}),
+                        JOB_SHOWN,
                     )
                 },
                 path=(work,),
             ),
             "delete": Operation(
-                "Cancel a job.",
-                {200: Answer("The job.", record(PIECE, {"error": TEXT}), piece)},
+                "Cancel a job, or remove a finished one.",
+                {
+                    200: Answer(
+                        "Which of the two happened.",
+                        record({"status": one_of("success"), "job": one_of("cancelled", "removed")}),
+                        {"status": "success", "job": "removed"},
+                    )
+                },
                 path=(work,),
             ),
+        },
+        models.JobEventsOfUserHandler: {
+            "get": Operation(
+                "Follow a job.",
+                {
+                    200: Answer(
+                        "Server-sent events: `progress` at every change, at last `end`.",
+                        others={"text/event-stream": ANY},
+                    )
+                },
+                path=(work,),
+            )
         },
     }

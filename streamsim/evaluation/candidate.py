@@ -15,11 +15,11 @@ from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.wire import Propensities, PropensityLoad
 from streamsim.errors import BadRequest, PolicyCrashed
 from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.jobs import together
 from streamsim.evaluation.logs import MAX_ARMS, LoggedData
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, nested_answer
 from streamsim.evaluation.workers import BatchWorkers
+from streamsim.work import together
 
 _EXCHANGE_S: Final = 0.3
 _MOST_AT_ONCE: Final = 2000

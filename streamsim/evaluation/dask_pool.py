@@ -6,24 +6,19 @@ code asks: such a task answers which one is missing, and is sent again with it.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
-from typing import Any, Final
+from collections.abc import Callable, Sequence
 
-import distributed
 import msgspec
 
+from streamsim.cluster import Cluster, RemoteError, Thread
 from streamsim.config import Evaluation
 from streamsim.decisions.wire import SimulationLoad
-from streamsim.errors import StreamsimError, Unavailable
+from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Curve, Nested, Player, replicate
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.pool import Limits
-
-_PER_CORE: Final = 2
 
 
 class Task(msgspec.Struct, array_like=True):
@@ -43,7 +38,7 @@ class End(msgspec.Struct, array_like=True):
 
     curve: Curve | None = None
     missing: str = ""
-    error: tuple[int, str, str, Any] | None = None
+    error: RemoteError | None = None
 
 
 class Missing(Exception):
@@ -55,22 +50,20 @@ class Missing(Exception):
 
 
 class DaskPool:
-    """A `Pool` on the cluster whose scheduler `settings.scheduler` names."""
+    """A `Pool` on a cluster."""
 
-    def __init__(self, settings: Evaluation, limits: Limits, *, allow_degraded: bool = False) -> None:
+    def __init__(
+        self, cluster: Cluster, settings: Evaluation, limits: Limits, *, allow_degraded: bool = False
+    ) -> None:
+        self._cluster = cluster
         self._settings = settings
         self._limits = limits
         self._allow_degraded = allow_degraded
-        self._client: Any = None
-        self._opening = asyncio.Lock()
 
     @property
     def at_once(self) -> int:
         """As `Pool.at_once`."""
-        if self._client is None:
-            return 64
-        cores: int = sum(worker["nthreads"] for worker in self._client.scheduler_info()["workers"].values())
-        return max(1, _PER_CORE * cores)
+        return self._cluster.at_once
 
     async def replicate(
         self,
@@ -82,7 +75,6 @@ class DaskPool:
         progress: Callable[[int], None] = lambda draws: None,
     ) -> Curve:
         """As `Pool.replicate`; progress is told when the replication is done."""
-        client = await self._connected()
         while True:
             task = Task(
                 load,
@@ -93,46 +85,17 @@ class DaskPool:
                 self._settings.nice,
                 self._allow_degraded,
             )
-            future = client.submit(work, msgspec.msgpack.encode(task), pure=False)
-            try:
-                end = msgspec.msgpack.decode(await future, type=End)
-            except (OSError, TimeoutError, distributed.scheduler.KilledWorker) as error:
-                raise Unavailable(f"the Dask cluster lost a replication: {type(error).__name__}") from None
-            except asyncio.CancelledError:
-                await client.cancel([future], force=True)
-                raise
+            answer = await self._cluster.call(work, msgspec.msgpack.encode(task))
+            end = msgspec.msgpack.decode(answer, type=End)
             if end.curve is not None:
                 progress(points[-1])
                 return end.curve
             if end.error is not None:
-                raise remote_error(*end.error)
+                raise end.error.local()
             await nest(end.missing)
 
     async def close(self) -> None:
-        """Leave the cluster."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-    async def _connected(self) -> Any:
-        async with self._opening:
-            if self._client is None:
-                try:
-                    self._client = await distributed.Client(  # type: ignore[no-untyped-call]
-                        self._settings.scheduler, asynchronous=True, timeout=10, set_as_default=False
-                    )
-                except (OSError, TimeoutError):
-                    raise Unavailable(
-                        f"the Dask scheduler {self._settings.scheduler} cannot be reached"
-                    ) from None
-        return self._client
-
-
-def remote_error(status: int, code: str, message: str, detail: Any) -> StreamsimError:
-    """An error that a task answered."""
-    error = StreamsimError(message, detail=detail)
-    error.status, error.code = status, code
-    return error
+        """Nothing to do: the cluster is its owner's."""
 
 
 # ---- in a worker of the cluster
@@ -158,25 +121,20 @@ async def _replicated(task: Task) -> End:
     except Missing as missing:
         return End(missing=missing.experiment)
     except StreamsimError as error:
-        return End(error=(error.status, error.code, error.message, error.detail))
+        return End(error=RemoteError.of(error))
 
 
-class Site:
-    """The sandbox of one process of the cluster, on an event loop in a thread of its own."""
+class Site(Thread):
+    """The sandbox of one process of the cluster."""
 
     def __init__(self, task: Task) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="streamsim", daemon=True).start()
+        super().__init__()
         # The cluster bounds how many tasks run at once.
-        settings = Evaluation(workers=256, requests=1, nice=task.nice)
-        made: Future[BatchWorkers] = asyncio.run_coroutine_threadsafe(self._make(settings, task), self._loop)
-        self.workers = made.result()
+        self._settings = Evaluation(workers=256, requests=1, nice=task.nice)
+        self.workers = self.run(self._make(task))
 
-    async def _make(self, settings: Evaluation, task: Task) -> BatchWorkers:
-        return BatchWorkers(settings, task.limits, allow_degraded=task.allow_degraded)
-
-    def run(self, coroutine: Coroutine[Any, Any, End]) -> End:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    async def _make(self, task: Task) -> BatchWorkers:
+        return BatchWorkers(self._settings, task.limits, allow_degraded=task.allow_degraded)
 
 
 _sites: list[Site] = []

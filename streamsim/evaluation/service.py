@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from streamsim.decisions.wire import Draws, SimulationLoad
 from streamsim.errors import BadRequest, Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
-from streamsim.evaluation.jobs import Jobs, together
+from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, properties_of, theta_rows
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import (
@@ -30,7 +30,10 @@ from streamsim.evaluation.simulation import (
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments import Experiments
 from streamsim.storage.contract import Experiment, LogRow, Stale, Store, Transaction
-from streamsim.storage.job_contract import JobStore
+from streamsim.work import Work, together
+
+if TYPE_CHECKING:
+    from streamsim.cluster import Cluster
 
 _LOG_AT_ONCE = 200
 _EDITS = 16
@@ -43,7 +46,7 @@ class Evaluations:
         self,
         settings: Evaluation,
         store: Store,
-        jobs: JobStore,
+        work: Work,
         experiments: Experiments,
         workers: BatchWorkers,
         pool: Pool,
@@ -53,13 +56,13 @@ class Evaluations:
         self.store = store
         self.experiments = experiments
         self.workers = workers
-        self.jobs = Jobs(store, jobs, pool, settings, now_ms)
+        self.jobs = work
         self.pool = pool
+        work.add(Simulations(store, pool, settings))
         self.now_ms = now_ms
 
     async def close(self) -> None:
-        """End what runs; jobs are let go of."""
-        await self.jobs.close()
+        """End what runs."""
         await self.pool.close()
         await self.workers.close()
 
@@ -109,7 +112,9 @@ class Evaluations:
             action_field=request.action_field,
             reward_field=request.reward_field,
         )
-        return self.jobs.shown(await self.jobs.create(found, load, request))
+        total = request.draws * request.replications
+        job = await self.jobs.create(tenant, SIMULATION, Spec(request, load), total, experiment=found.id)
+        return self.jobs.shown(job)
 
     async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:
         """Several experiments in one environment, on common random numbers.
@@ -206,15 +211,16 @@ async def replicated(
 def local(
     settings: Evaluation,
     store: Store,
-    jobs: JobStore,
+    work: Work,
     experiments: Experiments,
     workers: BatchWorkers,
     now_ms: Callable[[], int],
+    cluster: Cluster | None,
 ) -> Evaluations:
-    """Evaluations of one server process."""
+    """Evaluations of one server process, with replications on a cluster if there is one."""
     pool: Pool = LocalPool(workers)
-    if settings.scheduler:
+    if cluster is not None:
         from streamsim.evaluation.dask_pool import DaskPool
 
-        pool = DaskPool(settings, workers.limits, allow_degraded=workers.allow_degraded)
-    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)
+        pool = DaskPool(cluster, settings, workers.limits, allow_degraded=workers.allow_degraded)
+    return Evaluations(settings, store, work, experiments, workers, pool, now_ms)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from streamsim.config import Settings
 from streamsim.metrics import Metrics
@@ -15,12 +16,15 @@ from streamsim.models.library import Models
 from streamsim.models.runners import Runners
 from streamsim.models.runs import Runs
 from streamsim.models.scenarios import Scenarios
+from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
 from streamsim.sandbox.pool import Sandbox
 from streamsim.storage.contract import StoreUnavailable
 from streamsim.storage.run_contract import RunStore
-from streamsim.work import Work
+
+if TYPE_CHECKING:
+    from streamsim.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class ModelServices:
         metrics: Metrics,
         now_ms: Callable[[], int],
         sandbox: Sandbox | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         own = settings.models
         self.workers = ModelWorkers(own, allow_degraded=settings.sandbox.allow_degraded, sandbox=sandbox)
@@ -42,8 +47,12 @@ class ModelServices:
         self.runs = Runs(store, self.workers, own, now_ms)
         self.models = Models(store, self.workers, own, now_ms)
         self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
-        self.sweeps = Sweeps(store, self.scenarios, self.runners, own)
-        self.work = Work(now_ms)
+        pool: SweepPool = LocalSweeps(self.runners)
+        if cluster is not None:
+            from streamsim.models.dask_sweeps import DaskSweeps
+
+            pool = DaskSweeps(cluster, own, allow_degraded=settings.sandbox.allow_degraded)
+        self.sweeps = Sweeps(store, self.scenarios, pool, own)
         self.interactive = Interactive(self.runs, self.models)
         metrics.gauge(
             "bptk_instance_count",
@@ -55,7 +64,6 @@ class ModelServices:
 
     async def close(self) -> None:
         """End all processes; runs are in the store."""
-        await self.work.close()
         self.runs.close()
         self.runners.close()
         await self.workers.close()
@@ -83,12 +91,14 @@ async def serving(
     *,
     jobs: bool,
     sandbox: Sandbox | None = None,
+    cluster: Cluster | None = None,
 ) -> AsyncIterator[ModelServices]:
     """The services, closed when the context ends.
 
     :param jobs: whether runs are tended. :param sandbox: one that is started already, and stays the caller's.
+    :param cluster: where sweeps run, if not here.
     """
-    services = ModelServices(settings, store, metrics, now_ms, sandbox)
+    services = ModelServices(settings, store, metrics, now_ms, sandbox, cluster)
     tending = asyncio.create_task(services.tend(settings.jobs.interval_ms / 1000)) if jobs else None
     try:
         yield services

@@ -1,4 +1,7 @@
-"""Sweeps: one scenario run many times with varied constants, in parallel, summarised over time."""
+"""Sweeps: one scenario run many times with varied constants, in parallel, summarised over time.
+
+A sweep is answered at once, or becomes a job whose parts are some runs each.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import itertools
 import math
 import secrets
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,16 +18,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsim import values
 from streamsim.config import Models as Settings
-from streamsim.errors import BadRequest, TooLarge
+from streamsim.errors import BadRequest, NotFound, TooLarge, TooManyRequests
 from streamsim.models import requests
 from streamsim.models.engines.base import Outputs, time_text
-from streamsim.models.runners import Runners
 from streamsim.models.scenarios import Scenarios, decoded
 from streamsim.models.session import Begin
-from streamsim.models.workers import translated
-from streamsim.storage.run_contract import Model, RunStore
-from streamsim.work import Progress
+from streamsim.models.sweep_pools import SweepPool
+from streamsim.storage.job_contract import Job
+from streamsim.storage.run_contract import RunStore
+from streamsim.work import Desk, together
 
 FIELDS: Final = (
     "scenario_manager",
@@ -46,7 +51,11 @@ DISTRIBUTIONS: Final = {
     "lognormal": ("mu", "sigma"),
 }
 MAX_VALUES: Final = 20_000_000
-AT_ONCE: Final = 50
+SWEEP: Final = "sweep"
+PART_RUNS: Final = 50
+PART_VALUES: Final = 500_000
+REQUESTS: Final = 8
+"""Sweeps of one tenant that are answered at once, at a time."""
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
@@ -59,8 +68,13 @@ class Part(msgspec.Struct):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A sweep that was checked: its runs as rows of constants."""
+    """A sweep that was checked: its runs as rows of constants, so many of them in a part.
 
+    The runs' seeds are those of their rows, so that parts of any size have the same numbers.
+    """
+
+    model: str
+    version: int
     manager: str
     scenario: str
     equations: list[str]
@@ -70,21 +84,27 @@ class Plan(msgspec.Struct, frozen=True):
     quantiles: list[float]
     settings: dict[str, Any]
     every_run: bool
+    size: int
 
 
+_plan = msgspec.json.Decoder(Plan)
 _part = msgspec.msgpack.Decoder(Part)
 
 
 class Sweeps:
-    """Sweeps of all tenants' models."""
+    """Sweeps of all tenants' models, and the kind of job that sweeps."""
 
-    def __init__(self, store: RunStore, scenarios: Scenarios, runners: Runners, settings: Settings) -> None:
+    name: Final = SWEEP
+
+    def __init__(self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: Settings) -> None:
         self._store = store
         self._scenarios = scenarios
-        self._runners = runners
+        self._pool = pool
         self._settings = settings
+        self._answering: Counter[str] = Counter()
+        self.at_once: Final = settings.runners
 
-    async def plan(self, tenant: str, body: dict[str, Any]) -> tuple[Plan, Model]:
+    async def plan(self, tenant: str, body: dict[str, Any]) -> Plan:
         """Check a request. :raises BadRequest: naming the field. :raises TooLarge:"""
         for name in body:
             if name not in FIELDS:
@@ -109,7 +129,12 @@ class Sweeps:
         if len(rows) * len(equations) * steps > MAX_VALUES:
             raise TooLarge(f"runs x equations x times may be at most {MAX_VALUES}", field="runs")
         settings = {name: one for name, one in begin.settings.items() if name == manager}
-        plan = Plan(
+        # Small parts at the end of the queue keep all processes busy until the last.
+        size = min(PART_RUNS, -(-len(rows) // (4 * self._settings.runners)))
+        model = known.owner[manager]
+        return Plan(
+            model.name,
+            model.version,
             manager,
             body["scenario"],
             equations,
@@ -119,44 +144,59 @@ class Sweeps:
             _quantiles(body),
             settings,
             requests.flag(body, "everyRun"),
+            max(1, min(size, int(PART_VALUES / (len(equations) * steps)))),
         )
-        return plan, known.owner[manager]
 
-    async def run(self, model: Model, plan: Plan, progress: Progress) -> dict[str, Any]:
-        """The answer to a sweep: bands over time, and every run if wanted."""
-        complete = await self._store.get_model(model.tenant, model.name, model.version)
-        assert complete is not None  # versions are kept
-        total, done = len(plan.rows), 0
-        progress(0, total)
-        # Small parts at the end of the queue keep all processes busy until the last.
-        size = max(1, min(AT_ONCE, -(-total // (4 * self._runners.most))))
+    async def answer(self, tenant: str, plan: Plan) -> dict[str, Any]:
+        """The answer to a sweep: bands over time, and every run if wanted.
 
-        async def part(first: int) -> Part:
-            nonlocal done
-            answer = await self._part(complete, plan, first, plan.rows[first : first + size])
-            done += len(answer.values)
-            progress(done, total)
-            return answer
-
-        tasks = [asyncio.ensure_future(part(first)) for first in range(0, total, size)]
+        :raises TooManyRequests: :raises ModelError:
+        """
+        if self._answering[tenant] >= REQUESTS:
+            raise TooManyRequests(f"at most {REQUESTS} sweeps at a time; with background they wait as jobs")
+        self._answering[tenant] += 1
         try:
-            parts = await asyncio.gather(*tasks)
+            return await self._run(tenant, plan, Desk())
         finally:
-            for task in tasks:
-                task.cancel()
-        return summary(plan, parts)
+            self._answering[tenant] -= 1
+            if not self._answering[tenant]:
+                del self._answering[tenant]
 
-    async def _part(self, model: Model, plan: Plan, first: int, rows: list[list[float]]) -> Part:
-        begin = Begin(
-            scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
-            settings=plan.settings,
-            seed=(plan.seed + first) % 2**63,
-        )
-        entry = {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
-        async with self._runners.one([model]) as worker:
-            answer = await translated(worker.exchange([entry], calls=len(rows)))
-        part: Part = decoded(_part, answer)
-        return part
+    async def work(self, job: Job, desk: Desk) -> bytes:
+        """As `Kind.work`."""
+        return values.dump(await self._run(job.tenant, _plan.decode(job.spec), desk))
+
+    def asked(self, spec: bytes) -> dict[str, Any]:
+        """As `Kind.asked`."""
+        plan = _plan.decode(spec)
+        return {
+            "scenario_manager": plan.manager,
+            "scenario": plan.scenario,
+            "runs": len(plan.rows),
+            "seed": plan.seed,
+        }
+
+    async def _run(self, tenant: str, plan: Plan, desk: Desk) -> dict[str, Any]:
+        model = await self._store.get_model(tenant, plan.model, plan.version)
+        if model is None:
+            raise NotFound(f"you have no model {plan.model}")
+        total = len(plan.rows)
+        parts = {number: decoded(_part, msgspec.Raw(data)) for number, data in desk.parts.items()}
+        desk.add(sum(len(part.values) for part in parts.values()))
+        missing = iter([number for number in range(-(-total // plan.size)) if number not in parts])
+
+        async def some() -> None:
+            for number in missing:
+                first = number * plan.size
+                rows = plan.rows[first : first + plan.size]
+                answer = await self._pool.run(model, _entry(plan, first, rows), len(rows))
+                parts[number] = decoded(_part, answer)
+                await desk.keep(number, bytes(answer))
+                desk.add(len(rows))
+
+        await together(some() for _ in range(self._pool.at_once))
+        # Summing up a large sweep takes a while, in which others are to be answered.
+        return await asyncio.to_thread(summary, plan, [parts[number] for number in sorted(parts)])
 
     def _rows(self, parameters: dict[str, Any], body: dict[str, Any], seed: int) -> list[list[float]]:
         """The runs: a grid of all lists and ranges; where something is drawn, `runs` draws along it."""
@@ -182,17 +222,27 @@ class Sweeps:
         ]
 
 
+def _entry(plan: Plan, first: int, rows: list[list[float]]) -> dict[str, Any]:
+    """What a worker is sent for some of the runs."""
+    begin = Begin(
+        scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
+        settings=plan.settings,
+        seed=(plan.seed + first) % 2**63,
+    )
+    return {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
+
+
 def summary(plan: Plan, parts: list[Part]) -> dict[str, Any]:
     """Bands over all runs: mean, extremes and quantiles by equation and time."""
     times = [time_text(time) for time in parts[0].times]
     runs = [run for part in parts for run in part.values]
-    values = np.array(runs, dtype=float)  # runs x equations x times
+    table = np.array(runs, dtype=float)  # runs x equations x times
     with warnings.catch_warnings():
         # Where no run has a finite value, neither has the band.
         warnings.simplefilter("ignore", RuntimeWarning)
-        mean = np.nanmean(values, axis=0)
-        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        quantiles = np.nanquantile(values, plan.quantiles, axis=0)
+        mean = np.nanmean(table, axis=0)
+        low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+        quantiles = np.nanquantile(table, plan.quantiles, axis=0)
 
     def series(row: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(times, row.tolist(), strict=True))

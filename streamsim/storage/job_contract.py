@@ -1,4 +1,4 @@
-"""The storage contract of simulation jobs: records that outlive the process which works on them.
+"""The storage contract of jobs: records that outlive the process which works on them.
 
 A process owns a running job until `lease_ms`, and moves that date while it works. When it dies, the lease
 runs out, and any process may claim the job and go on from the parts that were stored.
@@ -17,11 +17,15 @@ UNFINISHED: tuple[State, ...] = ("waiting", "running")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. `done` of `total` draws are finished; `attempts` counts the processes that worked on it."""
+    """One job. `kind` says what is done for it; `done` of `total` is, in draws or runs.
+
+    `experiment` is empty for a job that belongs to none; `attempts` counts the processes that worked on it.
+    """
 
     id: str
+    kind: str
     tenant: str
-    experiment: str
+    experiment: str = ""
     state: State = "waiting"
     done: int = 0
     total: int
@@ -44,14 +48,19 @@ class JobStore(Protocol):
     async def get_job(self, job: str) -> Job | None:
         """The job, or None."""
 
-    async def list_jobs(self, tenant: str, experiment: str, *, limit: int, before: str = "") -> list[Job]:
-        """Newest first, without specs, results and errors; those made before the job `before`."""
+    async def list_jobs(
+        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+    ) -> list[Job]:
+        """Newest first, without specs, results and errors; those made before the job `before`.
+
+        :param experiment: None: of all, and those that belong to none.
+        """
 
     async def count_jobs(self, tenant: str) -> int:
         """How many unfinished jobs a tenant has."""
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int) -> Job | None:
-        """Take the oldest job that waits, or whose owner's lease has run out; running and ours afterwards."""
+    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
+        """Take the oldest job of a kind that waits, or whose lease has run out; running and ours then."""
 
     async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
         """Say how far a job is, and move the lease. False if it is no longer running and ours."""

@@ -45,7 +45,7 @@ class RunRecord(msgspec.Struct, frozen=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True):
-    """A simulation job and its finished parts with their numbers, in order."""
+    """A job and its finished parts with their numbers, in order."""
 
     job: Job
     parts: tuple[tuple[int, bytes], ...]

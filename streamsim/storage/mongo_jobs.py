@@ -1,4 +1,4 @@
-"""Simulation jobs in MongoDB.
+"""Jobs in MongoDB.
 
 jobs        _id: id, number (order of creation), and the fields of `Job`
 job_parts   _id: "job/number", job, number, data
@@ -20,6 +20,7 @@ from streamsim.storage.mongo_values import plain
 INDEXES: Final = {
     "jobs": [
         IndexModel([("tenant", ASCENDING), ("experiment", ASCENDING), ("number", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("number", DESCENDING)]),
         IndexModel([("state", ASCENDING), ("number", ASCENDING)]),
     ],
     "job_parts": [IndexModel([("job", ASCENDING)])],
@@ -55,10 +56,14 @@ class MongoJobs:
             document = await self._database().jobs.find_one({"_id": job})
         return None if document is None else _job(document)
 
-    async def list_jobs(self, tenant: str, experiment: str, *, limit: int, before: str = "") -> list[Job]:
+    async def list_jobs(
+        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+    ) -> list[Job]:
         if limit <= 0:
             return []
-        query: dict[str, Any] = {"tenant": tenant, "experiment": experiment}
+        query: dict[str, Any] = {"tenant": tenant}
+        if experiment is not None:
+            query["experiment"] = experiment
         async with self._reaching():
             if before:
                 last = await self._database().jobs.find_one({"_id": before}, {"number": 1})
@@ -73,15 +78,22 @@ class MongoJobs:
         async with self._reaching():
             return int(await self._database().jobs.count_documents({"tenant": tenant, "state": _UNFINISHED}))
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int) -> Job | None:
-        free = [{"state": "waiting"}, {"state": "running", "lease_ms": {"$lte": now_ms}}]
+    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
+        # The kind in both, as servers that speak MongoDB's protocol may overlook it beside an `$or`.
+        free = [
+            {"kind": kind, "state": "waiting"},
+            {"kind": kind, "state": "running", "lease_ms": {"$lte": now_ms}},
+        ]
         change = {
             "$set": {"state": "running", "owner": owner, "lease_ms": lease_ms, "modified_ms": now_ms},
             "$inc": {"attempts": 1},
         }
         async with self._reaching():
             document = await self._database().jobs.find_one_and_update(
-                {"$or": free}, change, sort=[("number", ASCENDING)], return_document=ReturnDocument.AFTER
+                {"$or": free},
+                change,
+                sort=[("number", ASCENDING)],
+                return_document=ReturnDocument.AFTER,
             )
         return None if document is None else _job(document)
 

@@ -1,4 +1,4 @@
-"""Tables of simulation jobs: a version of the SQLite schema, never changed once released."""
+"""Tables of jobs: versions of the SQLite schema, never changed once released."""
 
 SCHEMA = """
     CREATE TABLE jobs (
@@ -27,4 +27,9 @@ SCHEMA = """
         data BLOB NOT NULL,
         UNIQUE (job, number)
     );
+"""
+
+KINDS = """
+    ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'simulation';
+    CREATE INDEX jobs_of_tenant ON jobs (tenant, num);
 """

@@ -1,4 +1,4 @@
-"""Simulation jobs in the SQLite file."""
+"""Jobs in the SQLite file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from streamsim.storage.job_contract import Job, State
 from streamsim.storage.sqlite_database import Database
 
-_LISTED = "id, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms"
+_LISTED = (
+    "id, kind, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms"
+)
 _JOB = f"{_LISTED}, spec, result, error"
 _UNFINISHED = "state IN ('waiting', 'running')"
 _OURS = "id = ? AND owner = ? AND state = 'running'"
@@ -30,25 +32,28 @@ class SQLiteJobs:
         rows = await self._read(f"SELECT {_JOB} FROM jobs WHERE id = ?", (job,))
         return _job(rows[0]) if rows else None
 
-    async def list_jobs(self, tenant: str, experiment: str, *, limit: int, before: str = "") -> list[Job]:
+    async def list_jobs(
+        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+    ) -> list[Job]:
+        of = [] if experiment is None else [experiment]
         sql = (
-            f"SELECT {_LISTED}, x'', NULL, NULL FROM jobs WHERE tenant = ? AND experiment = ?"
+            f"SELECT {_LISTED}, x'', NULL, NULL FROM jobs WHERE tenant = ?{' AND experiment = ?' * len(of)}"
             " AND (? = '' OR num < (SELECT num FROM jobs WHERE id = ?)) ORDER BY num DESC LIMIT max(?, 0)"
         )
-        return [_job(row) for row in await self._read(sql, (tenant, experiment, before, before, limit))]
+        return [_job(row) for row in await self._read(sql, (tenant, *of, before, before, limit))]
 
     async def count_jobs(self, tenant: str) -> int:
         rows = await self._read(f"SELECT count(*) FROM jobs WHERE {_UNFINISHED} AND tenant = ?", (tenant,))
         return int(rows[0][0])
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int) -> Job | None:
+    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
         def work(db: sqlite3.Connection) -> Job | None:
             found = db.execute(
                 "UPDATE jobs SET state = 'running', owner = ?, lease_ms = ?, modified_ms = ?,"
                 " attempts = attempts + 1 WHERE num = (SELECT num FROM jobs WHERE"
-                f" {_UNFINISHED} AND (state = 'waiting' OR lease_ms <= ?) ORDER BY num LIMIT 1)"
+                f" {_UNFINISHED} AND kind = ? AND (state = 'waiting' OR lease_ms <= ?) ORDER BY num LIMIT 1)"
                 f" RETURNING {_JOB}",
-                (owner, lease_ms, now_ms, now_ms),
+                (owner, lease_ms, now_ms, kind, now_ms),
             ).fetchall()
             return _job(found[0]) if found else None
 

@@ -47,7 +47,7 @@ _RUN: Final = (
     " idle_ms, metadata"
 )
 _JOB: Final = (
-    "id, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms,"
+    "id, kind, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms,"
     " spec, result, error"
 )
 

@@ -128,6 +128,7 @@ MIGRATIONS = (
     """,
     sqlite_run_schema.SCHEMA,
     sqlite_job_schema.SCHEMA,
+    sqlite_job_schema.KINDS,
 )
 
 

@@ -9,10 +9,13 @@ import pytest
 
 from streamsim.storage.job_contract import Job, JobStore
 
+KIND = "simulation"
 
-def job(id: str, tenant: str = "ann", experiment: str = "e1", now_ms: int = 1000) -> Job:
+
+def job(id: str, tenant: str = "ann", experiment: str = "e1", now_ms: int = 1000, kind: str = KIND) -> Job:
     return Job(
         id=id,
+        kind=kind,
         tenant=tenant,
         experiment=experiment,
         total=100,
@@ -37,7 +40,7 @@ def test_a_job_is_kept_as_it_was_made(jobs: JobStore, run: Any) -> None:
 def test_the_oldest_waiting_job_is_claimed_and_only_once(jobs: JobStore, run: Any) -> None:
     for id in ("a", "b"):
         run(jobs.create_job(job(id)))
-    claimed = [run(jobs.claim_job(owner, 2000, 3000)) for owner in ("p", "q", "r")]
+    claimed = [run(jobs.claim_job(owner, 2000, 3000, kind=KIND)) for owner in ("p", "q", "r")]
     assert [(one.id, one.owner, one.attempts) if one else None for one in claimed] == [
         ("a", "p", 1),
         ("b", "q", 1),
@@ -56,7 +59,7 @@ def test_concurrent_claims_share_out_the_jobs(
         run(jobs.create_job(job(f"j{number}")))
 
     async def claim() -> list[str]:
-        claims = [store.claim_job(f"p{i}", 1, 2**40) for i in range(8) for store in (jobs, other)]
+        claims = [store.claim_job(f"p{i}", 1, 2**40, kind=KIND) for i in range(8) for store in (jobs, other)]
         return sorted(one.id for one in await asyncio.gather(*claims) if one is not None)
 
     assert run(claim()) == sorted(f"j{number}" for number in range(10))
@@ -64,12 +67,12 @@ def test_concurrent_claims_share_out_the_jobs(
 
 def test_a_job_whose_lease_ran_out_goes_to_another_owner_with_its_parts(jobs: JobStore, run: Any) -> None:
     run(jobs.create_job(job("a")))
-    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.claim_job("p", 1000, 2000, kind=KIND))
     run(jobs.put_part("a", 3, b"three"))
     run(jobs.put_part("a", 3, b"again"))
     assert run(jobs.report("a", "p", 40, 1500, 2500))
-    assert run(jobs.claim_job("q", 2499, 9000)) is None
-    taken = run(jobs.claim_job("q", 2500, 9000))
+    assert run(jobs.claim_job("q", 2499, 9000, kind=KIND)) is None
+    taken = run(jobs.claim_job("q", 2500, 9000, kind=KIND))
     assert (taken.owner, taken.done, taken.attempts) == ("q", 40, 2)
     assert run(jobs.parts("a")) == {3: b"three"}
     # The old owner can no longer say anything about it.
@@ -80,21 +83,21 @@ def test_a_job_whose_lease_ran_out_goes_to_another_owner_with_its_parts(jobs: Jo
 
 def test_a_finished_job_has_its_result_and_no_parts_and_stays_finished(jobs: JobStore, run: Any) -> None:
     run(jobs.create_job(job("a")))
-    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.claim_job("p", 1000, 2000, kind=KIND))
     run(jobs.put_part("a", 0, b"part"))
     assert run(jobs.finish_job("a", "p", "done", 1500, result=b'{"x":1}'))
     found = run(jobs.get_job("a"))
     assert (found.state, found.result, found.done, found.error) == ("done", b'{"x":1}', 100, None)
     assert run(jobs.parts("a")) == {}
     assert not run(jobs.finish_job("a", None, "cancelled", 1600))
-    assert run(jobs.claim_job("q", 99_999, 100_000)) is None
+    assert run(jobs.claim_job("q", 99_999, 100_000, kind=KIND)) is None
     run(jobs.put_part("a", 1, b"late"))
     assert run(jobs.parts("a")) == {}
 
 
 def test_cancelling_takes_a_running_job_from_its_owner(jobs: JobStore, run: Any) -> None:
     run(jobs.create_job(job("a")))
-    run(jobs.claim_job("p", 1000, 2000))
+    run(jobs.claim_job("p", 1000, 2000, kind=KIND))
     run(jobs.report("a", "p", 7, 1100, 2000))
     assert run(jobs.finish_job("a", None, "cancelled", 1200))
     assert not run(jobs.report("a", "p", 8, 1300, 2000))
@@ -103,10 +106,10 @@ def test_cancelling_takes_a_running_job_from_its_owner(jobs: JobStore, run: Any)
 
 def test_a_released_job_waits_again(jobs: JobStore, run: Any) -> None:
     run(jobs.create_job(job("a")))
-    run(jobs.claim_job("p", 1000, 9000))
+    run(jobs.claim_job("p", 1000, 9000, kind=KIND))
     assert run(jobs.release_job("a", "p", 1100))
     assert not run(jobs.release_job("a", "p", 1100))
-    assert run(jobs.claim_job("q", 1200, 9000)).owner == "q"
+    assert run(jobs.claim_job("q", 1200, 9000, kind=KIND)).owner == "q"
 
 
 def test_jobs_are_listed_newest_first_by_page_and_only_their_owners(jobs: JobStore, run: Any) -> None:
@@ -127,3 +130,21 @@ def test_only_its_tenant_deletes_a_job(jobs: JobStore, run: Any) -> None:
     assert not run(jobs.delete_job("bob", "a"))
     assert run(jobs.delete_job("ann", "a"))
     assert run(jobs.get_job("a")) is None
+
+
+def test_a_kind_of_jobs_is_claimed_apart_and_all_are_listed_together(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a")))
+    run(jobs.create_job(job("b", experiment="", kind="sweep")))
+    claimed = run(jobs.claim_job("p", 1000, 2000, kind="sweep"))
+    assert (claimed.id, claimed.kind) == ("b", "sweep")
+    assert run(jobs.claim_job("p", 1000, 2000, kind="sweep")) is None
+    assert run(jobs.claim_job("q", 2000, 3000, kind=KIND)).id == "a"
+    assert run(jobs.claim_job("q", 2000, 3000, kind="sweep")).id == "b"
+    assert run(jobs.claim_job("q", 3000, 4000, kind="sweep")).id == "b"
+    assert run(jobs.claim_job("q", 3000, 4000, kind="sweep")) is None
+    assert [(one.id, one.kind) for one in run(jobs.list_jobs("ann", None, limit=9))] == [
+        ("b", "sweep"),
+        ("a", "simulation"),
+    ]
+    assert [one.id for one in run(jobs.list_jobs("ann", None, limit=9, before="b"))] == ["a"]
+    assert [one.id for one in run(jobs.list_jobs("ann", "", limit=9))] == ["b"]

@@ -93,10 +93,12 @@ def test_replications_have_seeds_of_their_own() -> None:
 def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, run: Any) -> None:
     from distributed import LocalCluster
 
+    from streamsim.cluster import Cluster
     from streamsim.evaluation.dask_pool import DaskPool
 
     async def remote(scheduler: str) -> None:
-        with_cluster = DaskPool(Evaluation(scheduler=scheduler), Limits())
+        joined = Cluster(scheduler)
+        with_cluster = DaskPool(joined, Evaluation(), Limits())
         try:
             for id in ("greedy", "nested"):
                 assert await curves(with_cluster, store, id) == await local(store, 2, id)
@@ -105,7 +107,7 @@ def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, 
                 await with_cluster.replicate(failing, Nest(store, "ann", current=False), [1], identity="x")
             assert (caught.value.status, caught.value.code) == (422, "policy_error")
         finally:
-            await with_cluster.close()
+            await joined.close()
 
     with closing(
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")  # type: ignore[no-untyped-call]

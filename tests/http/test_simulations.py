@@ -12,8 +12,8 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from streamsim.app import job_store
-from streamsim.evaluation.jobs import Jobs
 from streamsim.services import Services
+from streamsim.work import Work
 
 from ..support import request_headers
 from .conftest import Caller, Clock
@@ -27,11 +27,16 @@ COIN = {
 SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 
 
+def another(services: Services, clock: Clock) -> Work:
+    """The jobs as another process has them."""
+    settings, kinds = services.settings.evaluation, services.work.kinds.values()
+    return Work(job_store(services.store), settings, clock, kinds)
+
+
 @asynccontextmanager
-async def working(services: Services, clock: Clock) -> AsyncIterator[Jobs]:
+async def working(services: Services, clock: Clock) -> AsyncIterator[Work]:
     """A process that takes on jobs, beside the one that answers."""
-    evaluations = services.evaluations
-    jobs = Jobs(services.store, job_store(services.store), evaluations.pool, evaluations.settings, clock)
+    jobs = another(services, clock)
     jobs.start(0.02)
     try:
         yield jobs
@@ -101,7 +106,7 @@ async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     # A process that claims and is never heard of again.
-    await job_store(services.store).claim_job("dead", clock(), clock() + 10_000)
+    await job_store(services.store).claim_job("dead", clock(), clock() + 10_000, kind="simulation")
     assert (await ann.get(made)).body["state"] == "running"
     clock.ahead_ms += 10_001
     assert (await ann.get(made)).body["state"] == "interrupted"
@@ -116,7 +121,7 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     for _ in range(3):
-        await job_store(services.store).claim_job("dead", clock(), clock())
+        await job_store(services.store).claim_job("dead", clock(), clock(), kind="simulation")
     async with working(services, clock):
         job = await until(ann, made, "failed")
     assert job["error"]["code"] == "interrupted"
@@ -124,9 +129,8 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
 
 @pytest.mark.gen_test(timeout=60)
 async def test_work_that_is_closed_as_it_is_woken_ends(services: Services, clock: Clock) -> None:
-    evaluations = services.evaluations
     for moments in range(5):  # turns of the event loop between the two
-        jobs = Jobs(services.store, job_store(services.store), evaluations.pool, evaluations.settings, clock)
+        jobs = another(services, clock)
         jobs.start(1000)
         await asyncio.sleep(0.05)
         jobs.wake()
@@ -176,7 +180,7 @@ async def test_a_cancelled_job_stops_and_is_removed_by_a_second_delete(
         await until(ann, made, "running")
         assert (await ann.delete(made)).body == {"status": "success", "simulation": "cancelled"}
         assert (await ann.get(made)).body["state"] == "cancelled"
-        while jobs._tasks:  # noqa: ASYNC110
+        while jobs.busy:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert (await ann.delete(made)).body["simulation"] == "removed"
     assert (await ann.get(made)).status == 404

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import Any
 
@@ -101,24 +100,3 @@ async def test_bad_sweeps_are_400_that_names_the_field(
 ) -> None:
     answer = await customers.post("/sweep", {**BASE, "parameters": {"contact_rate": [1, 2]}} | change)
     assert (answer.status, part in answer.body["error"]) == (400, True), answer
-
-
-@pytest.mark.gen_test(timeout=60)
-async def test_a_sweep_in_the_background_is_a_job(customers: Caller, bob: Caller) -> None:
-    body = {**BASE, "parameters": {"contact_rate": {"from": 1, "to": 20, "count": 300}}, "background": True}
-    answer = await customers.post("/sweep", body)
-    assert (answer.status, answer.body["state"]) == (202, "running")
-    path = answer.headers["location"]
-    assert (await bob.get(path)).status == 404
-    seen = []
-    async with asyncio.timeout(40):
-        # Progress is polled, as a client does.
-        while (job := (await customers.get(path)).body)["state"] == "running":
-            seen.append(job["done"])
-            await asyncio.sleep(0.02)
-    assert (job["state"], job["done"], job["total"], job["result"]["runs"]) == ("done", 300, 300, 300)
-    assert seen == sorted(seen)
-    assert [one["id"] for one in (await customers.get("/jobs")).body] == [job["id"]]
-    answer = await customers.post("/sweep", body)
-    assert (await customers.delete(answer.headers["location"])).body["state"] == "cancelled"
-    assert (await customers.post("/sweep", {**body, "background": False})).body["runs"] == 300

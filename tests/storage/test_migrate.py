@@ -114,7 +114,7 @@ async def fill_models(store: Any) -> None:
     await store.runs.append(Append(run="r2", expected=5, now_ms=NOW, entries=[b'"again"'], restart=True))
     for id in ("j1", "j2"):
         await store.jobs.create_job(job(id))
-    claimed = await store.jobs.claim_job("me", NOW, NOW + HOUR)
+    claimed = await store.jobs.claim_job("me", NOW, NOW + HOUR, kind="sweep")
     await store.jobs.put_part(claimed.id, 3, b"\x00part")
     await store.jobs.finish_job("j2", None, "failed", NOW, error=b'"why"')
 
@@ -139,9 +139,7 @@ def run_of(id: str) -> Run:
 
 
 def job(id: str) -> Job:
-    return Job(
-        id=id, tenant="ann", experiment="e1", total=9, created_ms=NOW, modified_ms=NOW, spec=b'{"s":1}'
-    )
+    return Job(id=id, kind="sweep", tenant="ann", total=9, created_ms=NOW, modified_ms=NOW, spec=b'{"s":1}')
 
 
 async def everything(store: Any) -> list[str]:

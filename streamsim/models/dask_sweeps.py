@@ -1,0 +1,111 @@
+"""Sweeps on a Dask cluster: each part in a sandboxed process of some worker of it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Any
+
+import msgspec
+
+from streamsim.cluster import Cluster, RemoteError, Thread
+from streamsim.config import Models as Settings
+from streamsim.errors import StreamsimError
+from streamsim.models.runners import Runners
+from streamsim.models.sweep_pools import LocalSweeps
+from streamsim.models.workers import ModelWorkers
+from streamsim.storage.run_contract import Model
+
+_MOST = 256
+
+
+class Task(msgspec.Struct, array_like=True):
+    """What goes to a worker of the cluster. `limits`: cpu_ms, wall_ms, memory_bytes, frame_bytes."""
+
+    model: Model
+    entry: dict[str, Any]
+    calls: int
+    limits: tuple[int, int, int, int]
+    allow_degraded: bool
+
+
+class End(msgspec.Struct, array_like=True):
+    """What comes back: an answer, or an error."""
+
+    answer: bytes = b""
+    error: RemoteError | None = None
+
+
+class DaskSweeps:
+    """A `SweepPool` on a cluster."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, *, allow_degraded: bool = False) -> None:
+        self._cluster = cluster
+        self._limits = (settings.cpu_ms, settings.wall_ms, settings.memory_bytes, settings.frame_bytes)
+        self._allow_degraded = allow_degraded
+
+    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+        """As `SweepPool.run`. :raises Unavailable: the cluster is away."""
+        task = Task(model, entry, calls, self._limits, self._allow_degraded)
+        end = msgspec.msgpack.decode(await self._cluster.call(work, msgspec.msgpack.encode(task)), type=End)
+        if end.error is not None:
+            raise end.error.local()
+        return msgspec.Raw(end.answer)
+
+    @property
+    def at_once(self) -> int:
+        """As `SweepPool.at_once`."""
+        return self._cluster.at_once
+
+
+# ---- in a worker of the cluster
+
+
+def work(task: bytes) -> bytes:
+    """One part of a sweep, in a sandboxed process of this machine."""
+    given = msgspec.msgpack.decode(task, type=Task)
+    site = _site(given)
+    return msgspec.msgpack.encode(site.run(_answered(site, given)))
+
+
+async def _answered(site: Site, task: Task) -> End:
+    # Processes are kept for the next task on the same model; a cluster may serve several installations.
+    digest = hashlib.sha256(msgspec.msgpack.encode(task.model)).hexdigest()
+    model = msgspec.structs.replace(task.model, tenant=f"{task.model.tenant}/{digest}")
+    try:
+        return End(bytes(await site.pool.run(model, task.entry, task.calls)))
+    except StreamsimError as error:
+        return End(error=RemoteError.of(error))
+
+
+class Site(Thread):
+    """The sandbox with the modelling libraries of one process of the cluster."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.pool = self.run(self._make(task))
+
+    async def _make(self, task: Task) -> LocalSweeps:
+        cpu_ms, wall_ms, memory_bytes, frame_bytes = task.limits
+        # The cluster bounds how many tasks run at once.
+        settings = Settings(
+            live=1,
+            runners=_MOST,
+            cpu_ms=cpu_ms,
+            wall_ms=wall_ms,
+            memory_bytes=memory_bytes,
+            frame_bytes=frame_bytes,
+        )
+        return LocalSweeps(Runners(ModelWorkers(settings, allow_degraded=task.allow_degraded), _MOST))
+
+
+_sites: list[Site] = []
+_making = threading.Lock()
+
+
+def _site(task: Task) -> Site:
+    """This process's site, made for its first task. All tasks of a cluster come from one configuration."""
+    with _making:
+        if not _sites:
+            _sites.append(Site(task))
+    return _sites[0]

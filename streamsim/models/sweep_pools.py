@@ -1,0 +1,39 @@
+"""Where the runs of a sweep are computed: in processes of this server, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from streamsim.models.runners import Runners
+from streamsim.models.workers import translated
+from streamsim.storage.run_contract import Model
+
+
+class SweepPool(Protocol):
+    """Computes parts of sweeps. The numbers do not depend on where."""
+
+    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+        """What the model program answers to an entry with so many runs. :raises ModelError:"""
+
+    @property
+    def at_once(self) -> int:
+        """How many parts keep it busy."""
+
+
+class LocalSweeps:
+    """In sandboxed processes of this server."""
+
+    def __init__(self, runners: Runners) -> None:
+        self._runners = runners
+
+    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+        """As `SweepPool.run`."""
+        async with self._runners.one([model]) as worker:
+            return await translated(worker.exchange([entry], calls=calls))
+
+    @property
+    def at_once(self) -> int:
+        """As `SweepPool.at_once`."""
+        return self._runners.most
