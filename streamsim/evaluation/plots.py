@@ -5,7 +5,7 @@ paired differences; the share of each arm over time. Needs matplotlib (the extra
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -67,8 +67,9 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
             panel, comparison.points, bands, f"Paired differences ({runs})", "difference in cumulative reward"
         )
         panel.axhline(0, color="#666666", linewidth=0.8, zorder=1)
+    shown = _shown(policies.values())
     for name, policy in policies.items():
-        _arms(next(axes), comparison.points, name, policy)
+        _arms(next(axes), comparison.points, name, policy, shown)
     for empty in axes:
         empty.set_axis_off()
     data = io.BytesIO()
@@ -91,34 +92,45 @@ def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: 
     _finish(axes, points, title, label)
 
 
-def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary) -> None:
+def _shown(policies: Iterable[Summary]) -> list[str]:
+    """The arms that are shown apart, those chosen most, and with one colour in all panels."""
+    chosen: dict[str, float] = {}
+    for policy in policies:
+        for arm, shares in policy.arms.items():
+            chosen[arm] = chosen.get(arm, 0.0) + sum(shares)
+    most = MAX_ARMS if len(chosen) <= MAX_ARMS else MAX_ARMS - 1
+    return sorted(sorted(chosen, key=lambda arm: -chosen[arm])[:most])
+
+
+def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary, shown: Sequence[str]) -> None:
     """Shares stacked to 1, each over some draws, so many that single ones do not show; rare arms as one."""
-    ordered = sorted(policy.arms, key=lambda arm: -sum(policy.arms[arm]))
-    shown = sorted(ordered[:MAX_ARMS]) if len(ordered) <= MAX_ARMS else sorted(ordered[: MAX_ARMS - 1])
-    shares = {arm: np.array(policy.arms[arm]) for arm in shown}
-    if len(ordered) > len(shown):
-        rest = np.sum([policy.arms[arm] for arm in ordered if arm not in shares], axis=0)
-        shares[f"{len(ordered) - len(shown)} others"] = rest
+    taken = [arm for arm in shown if arm in policy.arms]
+    labels, shares = [_plain(arm) for arm in taken], [np.array(policy.arms[arm]) for arm in taken]
+    colours = [COLOURS[shown.index(arm) % len(COLOURS)] for arm in taken]
+    if rest := [figures for arm, figures in policy.arms.items() if arm not in taken]:
+        labels.append(f"{len(rest)} other{'s' if len(rest) > 1 else ''}")
+        shares.append(np.sum(rest, axis=0))
+        colours.append(COLOURS[len(shown) % len(COLOURS)])
     kept = thin(len(points), MAX_BARS)
     ends = np.array(points)[kept]
-    counts = {arm: np.cumsum(share * np.diff(points, prepend=0))[kept] for arm, share in shares.items()}
+    counts = [np.cumsum(share * np.diff(points, prepend=0))[kept] for share in shares]
     edges = np.concatenate(([0], ends))
-    means = [np.diff(count, prepend=0) / np.diff(edges) for count in counts.values()]
+    means = [np.diff(count, prepend=0) / np.diff(edges) for count in counts]
     stacked = [np.append(share[:1], share) for share in means]
     axes.stackplot(
         edges,
         stacked,
         step="pre",
-        labels=[_plain(arm) for arm in shares],
-        colors=[COLOURS[place % len(COLOURS)] for place in range(len(shares))],
+        labels=labels,
+        colors=colours,
         alpha=0.85,
         linewidth=0,
     )
     axes.set_ylim(0, 1)
-    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions", "upper right")
+    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions", beside=True)
 
 
-def _finish(axes: Any, points: Sequence[int], title: str, label: str, place: str = "best") -> None:
+def _finish(axes: Any, points: Sequence[int], title: str, label: str, *, beside: bool = False) -> None:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("decisions (draws)")
     axes.set_ylabel(label)
@@ -126,7 +138,8 @@ def _finish(axes: Any, points: Sequence[int], title: str, label: str, place: str
     axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc=place, fontsize=9, framealpha=0.9)
+    where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
+    axes.legend(fontsize=9, framealpha=0.9, **where)
 
 
 def _plain(text: str, most: int = 40) -> str:
