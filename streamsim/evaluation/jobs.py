@@ -14,7 +14,7 @@ from streamsim.decisions.wire import SimulationLoad
 from streamsim.evaluation.compare import summary
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.simulation import Curve, points_of, replication_seed, with_seed
+from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
 from streamsim.storage.contract import Store
 from streamsim.storage.job_contract import Job
 from streamsim.work import Desk, together
@@ -24,10 +24,14 @@ _curve = msgspec.msgpack.Decoder(Curve)
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """What a job is asked for, with the code and theta of the moment it was made."""
+    """What a job is asked for, with the code and theta of the moment it was made.
+
+    `nested`: the experiments whose ids stand in the code, likewise.
+    """
 
     request: Replications
     load: SimulationLoad
+    nested: dict[str, Nested] = {}
 
 
 _spec = msgspec.json.Decoder(Spec)
@@ -58,7 +62,7 @@ class Simulations:
         spec = _spec.decode(job.spec)
         request = spec.request
         points = points_of(request.draws, request.points)
-        nest = Nest(self._store, job.tenant, current=request.theta == "current")
+        nest = Nest(self._store, job.tenant, current=request.theta == "current", known=spec.nested)
         curves = {number: _curve.decode(part) for number, part in desk.parts.items()}
         desk.done = len(curves) * request.draws
         missing = iter([number for number in range(request.replications) if number not in curves])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from streamsim.decisions.wire import Opened, SimulationLoad
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
 from streamsim.evaluation.workers import BatchWorkers, Lane
 from streamsim.storage.contract import Experiment, Scope, Store
+
+MAX_NAMED: Final = 100
+"""So many ids in code are looked up."""
+_ID: Final = re.compile(r"\b[0-9a-f]{8,64}\b")
 
 
 def _nothing(draws: int) -> None:
@@ -19,13 +24,16 @@ class Nest:
     """Nested experiments of one tenant, each as it was when it was first asked for.
 
     :param current: they start from copies of their live theta, not from nothing.
+    :param known: those that were asked for before.
     """
 
-    def __init__(self, store: Store, tenant: str, *, current: bool) -> None:
+    def __init__(
+        self, store: Store, tenant: str, *, current: bool, known: Mapping[str, Nested] | None = None
+    ) -> None:
         self._store = store
         self._tenant = tenant
         self._current = current
-        self.known: dict[str, Nested] = {}
+        self.known: dict[str, Nested] = dict(known or {})
 
     async def __call__(self, experiment: str) -> Nested:
         found = self.known.get(experiment)
@@ -38,6 +46,28 @@ class Nest:
                 found = Opened("", one.code, properties_of(one)), rows
             self.known[experiment] = found
         return found
+
+    async def named(self, code: dict[str, str]) -> dict[str, Nested]:
+        """The experiments whose ids stand in the code, and those that their code names in turn.
+
+        Ids that code puts together as it runs are not found.
+        """
+        found: dict[str, Nested] = {}
+        ahead, seen = _ids(code), set[str]()
+        while ahead and len(seen) < MAX_NAMED:
+            experiment = ahead.pop()
+            seen.add(experiment)
+            nested = await self(experiment)
+            if nested[0].error:
+                del self.known[experiment]  # it may be one later, or just a word
+            else:
+                found[experiment] = nested
+                ahead |= _ids(nested[0].code) - seen
+        return found
+
+
+def _ids(code: dict[str, str]) -> set[str]:
+    return {id for piece in code.values() for id in _ID.findall(piece)}
 
 
 def properties_of(experiment: Experiment) -> dict[str, Any]:

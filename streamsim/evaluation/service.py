@@ -113,7 +113,9 @@ class Evaluations:
             reward_field=request.reward_field,
         )
         total = request.draws * request.replications
-        job = await self.jobs.create(tenant, SIMULATION, Spec(request, load), total, experiment=found.id)
+        nested = await Nest(self.store, tenant, current=request.theta == "current").named(found.code)
+        spec = Spec(request, load, nested)
+        job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment=found.id)
         return self.jobs.shown(job)
 
     async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:

@@ -100,6 +100,33 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
+    ann: Caller, services: Services, clock: Clock
+) -> None:
+    innermost = await ann.experiment("innermost", **COIN)
+    inner = await ann.experiment(
+        "inner",
+        get_action=f"self.action = Experiment('{innermost['id']}').run_action_code(self.context)",
+        set_reward=COIN["set_reward"],
+    )
+    await ann.get(f"/setreward/{inner['id']}", key=inner["key"], reward={"value": 1}, action={"arm": "a"})
+    outer = await ann.experiment(
+        "outer",
+        get_action=f"inner = Experiment('{inner['id']}')\nself.action = inner.run_action_code(self.context)",
+        get_reward=f"self.reward['value'] = Experiment('{inner['id']}').get_theta().get('n', 0)",
+    )
+    made = await ann.post(f"/eval/{outer['id']}/simulations", {"N": 30, "theta": "current"})
+    await ann.get(f"/setreward/{inner['id']}", key=inner["key"], reward={"value": 1}, action={"arm": "a"})
+    await ann.request("PUT", f"/exp/{inner['id']}", body={"get_action": "self.action['arm'] = 'changed'"})
+    await ann.delete(f"/exp/{innermost['id']}")
+    async with working(services, clock):
+        job = await until(ann, made.headers["location"], "done", "failed")
+    assert job["state"] == "done", job
+    assert set(job["result"]["arms"]) == {"a", "b"}
+    assert job["result"]["reward"]["mean"][-1] == 30
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
