@@ -137,22 +137,25 @@ def _warnings(sample: Sample, estimator: Estimator, terms: Terms, seen: Overlap)
     n = len(sample)
     if sample.left_out:
         yield f"{sample.left_out:,} decisions were left out because their propensity is not known."
+    few = False
     if terms.weight is not None:
         size = effective_size(terms.weight)
         if size == 0:
             yield "The candidate never takes a logged action, so the log says nothing about it."
             return
-        if size < _FEW:
+        few = size < _FEW
+        if few:
             yield f"The estimate rests on the equivalent of {size:,.0f} of the {n:,} decisions."
         share = float(terms.weight.max() / terms.weight.sum())
         if share > _DOMINANT:
             yield f"A single decision carries {share:.0%} of all weight."
-    elif n < _FEW:
+    elif few := n < _FEW:
         yield f"There are only {n:,} decisions."
-    elif seen.effective_sample_size is not None and seen.effective_sample_size < _FEW:
+    alike = seen.effective_sample_size
+    if estimator.needs_model and not few and alike is not None and alike < _FEW:
         yield (
-            f"What the candidate does was logged the equivalent of {seen.effective_sample_size:,.0f} times "
-            f"in the {n:,} decisions: elsewhere the reward model guesses, and the intervals leave that out."
+            f"What the candidate does was logged the equivalent of {alike:,.0f} times in {n:,} decisions: "
+            "elsewhere the reward model guesses, and the intervals leave that out."
         )
     if seen.never_logged > _UNSEEN:
         yield _unseen(estimator, seen)

@@ -143,7 +143,7 @@ def test_few_effective_decisions_and_a_dominant_one_are_said() -> None:
     assert "the equivalent of 9 of the 1,000 decisions" in said
     assert "A single decision carries 33% of all weight" in said
     said = warnings(build(propensity=propensity), "dm")
-    assert "logged the equivalent of 9 times in the 1,000 decisions" in said
+    assert "logged the equivalent of 9 times in 1,000 decisions" in said
 
 
 @pytest.mark.parametrize(
