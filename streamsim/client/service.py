@@ -36,6 +36,11 @@ class Service(Group[S]):
         return (await self._sender.ask(Request("GET", "/metrics", repeat="safe"))).text
 
     @call
+    async def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of every endpoint."""
+        return await self._ask(dict[str, Any], "GET", "/openapi.json")
+
+    @call
     async def full_metrics(self) -> dict[str, Any]:
         """As a BptkServer's: `instanceCount`, `threadCount`, and the steps of one's own instances."""
         return await self._ask(dict[str, Any], "GET", "/full-metrics")

@@ -165,7 +165,8 @@ def test_a_sweep_answers_bands_or_goes_on_as_a_job(tea: Shown) -> None:
     *_, last = tea.jobs.events(job["id"])
     assert (last["event"], last["state"], last["progress"]) == ("end", "done", {"done": 3, "total": 3})
     assert tea.jobs.get(job["id"])["result"]["bands"] == swept["bands"]
-    assert job["id"] in [one["id"] for one in tea.jobs.all()]
+    other = tea.sweeps.start("tea", "base", ["temperature"], rates, **fields)
+    assert [one["id"] for one in tea.jobs.all(limit=1)] == [other["id"], job["id"]]
     assert tea.jobs.cancel(job["id"])["job"] == "removed"
     with pytest.raises(NotFound):
         tea.jobs.get("0" * 32)
