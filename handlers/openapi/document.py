@@ -218,7 +218,7 @@ def _error_responses() -> dict[str, Any]:
     for face in ("Error", "ScenarioError", "RunError"):
         for status, meaning in MEANINGS.items():
             schema = ref(face)
-            if (face, status) == ("ScenarioError", 404):
+            if status == 404 and face != "Error":
                 # A path that is no endpoint has no face.
                 schema = {"anyOf": [schema, ref("Error")]}
             later = {"Retry-After": "Seconds."} if status in (429, 503) else {}

@@ -209,7 +209,7 @@ def operations(settings: Settings) -> Described:
                 {
                     200: Answer(
                         "Server-sent events: `progress` at every change, at last `end`.",
-                        others={"text/event-stream": TEXT},
+                        others={"text/event-stream": ANY},
                     )
                 },
             )

@@ -169,7 +169,7 @@ def _uploaded(
     text, form = body["log"], body.get("format", "jsonl")
     if not isinstance(text, str):
         raise BadRequest("log must be text: CSV with a header, or one JSON object per line", field="log")
-    if form not in _FORMATS:
+    if not isinstance(form, str) or form not in _FORMATS:
         raise BadRequest(f"format must be one of {', '.join(_FORMATS)}", field="format")
     return _FORMATS[form](
         text, action_field=action_field, reward_field=reward_field, max_rows=settings.log_rows

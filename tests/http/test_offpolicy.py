@@ -170,6 +170,7 @@ async def test_an_experiments_own_log_is_evaluated_with_its_logged_propensities(
         ({"log": 5}, "log"),
         ({"log": "{}\n"}, "action"),
         ({"log": "", "format": "xml"}, "format"),
+        ({"log": "", "format": {}}, "format"),
         ({"log": ""}, "log"),
         ({"runs": 1}, "runs"),
         ({"theta": "old"}, "theta"),

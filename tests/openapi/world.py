@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from handlers.openapi import parts
@@ -26,6 +27,7 @@ SETTINGS: dict[str, object] = {
     "models.wall_ms": 5000,
     "models.live": 6,
 }
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MINE = re.compile(
     "|".join(
         re.escape(getattr(parts, name))
@@ -80,9 +82,13 @@ class Tenant:
             return {self.filled(name): self.filled(one) for name, one in value.items()}
         return [self.filled(one) for one in value] if isinstance(value, list) else value
 
-    def prepare(self, tag: str) -> None:
-        """The model that the examples of a face use."""
-        if tag in ("scenarios", "models"):
+    def prepare(self, path: str, tag: str) -> None:
+        """What the example of an operation needs beyond what it names."""
+        if path == "/user":
+            self.token = given(self.admin.post("/user/token", {})).body["token"]
+        elif path == "/agents":
+            self.model("market", (EXAMPLES / "agent_market.py").read_text(), "bptk")
+        elif tag in ("scenarios", "models"):
             self.model("tea", parts.TEA, "bptk")
         elif tag == "runs":
             self.model("shop", parts.SHOP, "python")
@@ -116,7 +122,7 @@ class Tenant:
         self._wait(f"/eval/{id}/simulations/{made.body['id']}")
 
     def _work(self) -> None:
-        self.prepare("models")
+        self.prepare("", "models")
         body = {
             "scenario_manager": "tea",
             "scenario": "base",
@@ -132,7 +138,7 @@ class Tenant:
         self._made[parts.TOKEN_ID] = given(self.client.post("/user/token", {"label": "shop"})).body["id"]
 
     def _instance(self) -> None:
-        self.prepare("scenarios")
+        self.prepare("", "scenarios")
         id = given(self.client.post("/start-instance", {})).body["instance_uuid"]
         asked = {"scenario_managers": ["tea"], "scenarios": ["base"], "equations": ["temperature"]}
         given(self.client.post(f"/{id}/begin-session", asked))
