@@ -31,8 +31,8 @@ from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.service import replicated
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.clock import Clock
+from streamsim.sandbox.experiment import namespace
 from streamsim.sandbox.pool import Limits
-from streamsim.sandbox.programs.policy import namespace
 from streamsim.sandbox.programs.simulate import Program
 from tests.support import Server
 

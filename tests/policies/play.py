@@ -13,7 +13,7 @@ from streamsim import catalogue, values
 from streamsim.catalogue import CatalogueEntry
 from streamsim.decisions.theta import ThetaCache
 from streamsim.decisions.wire import Opened
-from streamsim.sandbox.programs.policy import Experiment, Pieces, Session, bound
+from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
 
 Rows = dict[tuple[str, str, str, str], bytes]
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}

@@ -21,7 +21,8 @@ from streamsim.decisions.theta import Answer, ThetaCache
 from streamsim.decisions.wire import PIECES, Opened, Propensities, PropensityLoad, ThetaRow
 from streamsim.evaluation.logs import arm_of
 from streamsim.sandbox import errors
-from streamsim.sandbox.programs.policy import Experiment, Pieces, Session, bound, checked_probabilities
+from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
+from streamsim.sandbox.programs.policy import checked_probabilities
 from streamsim.sandbox.worker import Channel
 
 

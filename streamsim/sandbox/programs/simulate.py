@@ -27,7 +27,7 @@ from streamsim.decisions.memory_theta import Group, MemoryTheta
 from streamsim.decisions.wire import PIECES, Draws, Opened, SimulationLoad, SimulationRequest, ThetaRow
 from streamsim.evaluation.logs import arm_of, reward_of
 from streamsim.sandbox import errors
-from streamsim.sandbox.programs.policy import Experiment, Pieces, Session, bound
+from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
 from streamsim.sandbox.worker import Channel
 from streamsim.values import MAX_INT, MIN_INT
 

@@ -1,0 +1,246 @@
+"""What policy code sees: `self`, the other experiments of its tenant, and its globals."""
+
+from __future__ import annotations
+
+import builtins
+import random
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, Final
+
+import numpy as np
+import scipy as sp
+
+from streamsim import values
+from streamsim.decisions.theta import MAX_ADDRESS, Row, Theta, copied, merged
+from streamsim.decisions.wire import PIECES, Opened
+
+MAX_NESTING: Final = 8
+
+
+class Pieces:
+    """The four compiled pieces of one experiment's code."""
+
+    def __init__(self, experiment: str, code: dict[str, str], properties: dict[str, Any]) -> None:
+        self.experiment = experiment
+        self.properties = properties
+        self.compiled: dict[str, CodeType] = {
+            piece: compile(code.get(piece, ""), f"<{piece}>", "exec", dont_inherit=True) for piece in PIECES
+        }
+
+
+class Session:
+    """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
+
+    def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
+        self.theta = theta
+        self.opened = {root.experiment: root}
+        self.root = root
+        self.used: set[str] = {root.experiment}
+        self.logs: list[tuple[int, str, dict[str, Any]]] = []
+        self.call = 0
+        self.depth = 0
+        self._open = open_experiment
+        self.namespace: dict[str, Any] = {}
+
+    def pieces(self, experiment: str) -> Pieces:
+        found = self.opened.get(experiment)
+        if found is None:
+            opened = self._open(experiment)
+            if opened.error:
+                raise LookupError(opened.error)
+            found = self.opened[experiment] = Pieces(experiment, opened.code, opened.properties)
+        self.used.add(experiment)
+        return found
+
+
+class Experiment:
+    """`self` of policy code: context, action, reward, theta, logs, and nested experiments.
+
+    Follows the methods that StreamingBandit gives to policy code. `key`, `value` and `name` address theta;
+    absent parts are told apart from every given one, and what is given is used as its text.
+    """
+
+    _session: Session
+
+    def __init__(self, exp_id: object, key: object = None) -> None:
+        """Open another experiment of the same tenant, inside the same transaction.
+
+        :raises LookupError: if the tenant has no such experiment.
+        """
+        self._set_up(self._session.pieces(str(exp_id)))
+
+    def _set_up(self, pieces: Pieces) -> None:
+        self.exp_id = pieces.experiment
+        self.properties = pieces.properties
+        self.context: Any = {}
+        self.action: Any = {}
+        self.reward: Any = {}
+        self.propensity: float | None = None
+        self.action_probabilities: dict[str, float] | None = None
+        self._pieces = pieces
+
+    def run_context_code(self, context: Any = None) -> dict[str, Any]:
+        """Run get_context; a copy of the context it leaves."""
+        self.context = {} if context is None else context
+        self._run("get_context")
+        return dict(self.context)
+
+    def run_action_code(self, context: Any, action: Any = None) -> dict[str, Any]:
+        """Run get_action on a context; a copy of the action it leaves."""
+        self.context = context
+        self.action = {} if action is None else action
+        self._run("get_action")
+        return dict(self.action)
+
+    def run_get_reward_code(self, context: Any, action: Any, reward: Any = None) -> dict[str, Any]:
+        """Run get_reward on a context and an action; a copy of the reward it leaves."""
+        self.context, self.action, self.reward = context, action, {} if reward is None else reward
+        self._run("get_reward")
+        return dict(self.reward)
+
+    def run_reward_code(self, context: Any, action: Any, reward: Any) -> bool:
+        """Run set_reward: learn from a context, an action and its reward."""
+        self.context, self.action, self.reward = context, action, reward
+        self._run("set_reward")
+        return True
+
+    def get_theta(
+        self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
+    ) -> dict[str, Any]:
+        """Stored parameters, as a copy.
+
+        With key and value: that dict. With a key: `{value: dict}`, or the dict itself if the key was stored
+        without value. Without key: the keyless dict if it is the only one, else `{"key:value": dict}`.
+        What was never stored is `{}`.
+
+        :param all_float: turn numbers and text that reads as a number into floats.
+        """
+        theta = self._session.theta
+        name = _part(name)
+        result: dict[str, Any]
+        if value is not None:
+            stored = theta.row((self.exp_id, name, _part(key), _part(value)))
+            result = copied(stored) if stored else {}
+        else:
+            rows = theta.group(self.exp_id, name, None if key is None else _part(key))
+            if len(rows) == 1 and (only := next(iter(rows)))[3] == "" and (key is not None or only[2] == ""):
+                result = copied(rows[only])
+            elif key is not None:
+                result = {row[3]: copied(data) for row, data in rows.items()}
+            else:
+                result = {
+                    f"{row[2]}:{row[3]}" if row[3] else row[2]: copied(data) for row, data in rows.items()
+                }
+        return _floats(result) if all_float else result
+
+    def set_theta(
+        self, thetas: object, key: object = None, value: object = None, name: str = "_theta"
+    ) -> bool:
+        """Merge the fields of a dict, or of an estimator with `get_dict()`, into the stored dict.
+
+        :raises ValueError: for anything that is not a dict of finite JSON values.
+        """
+        theta = self._session.theta
+        row: Row = (self.exp_id, _part(name), _part(key), _part(value))
+        theta.write(row, merged(theta.row(row), thetas))
+        return True
+
+    def delete_theta(self, key: object = None, value: object = None, name: str = "_theta") -> int:
+        """Delete one dict, all of a key, or all of a name; how many dicts there were."""
+        theta = self._session.theta
+        name = _part(name)
+        rows: list[Row]
+        if value is not None:
+            row = (self.exp_id, name, _part(key), _part(value))
+            rows = [row] if theta.row(row) is not None else []
+        else:
+            rows = list(theta.group(self.exp_id, name, None if key is None else _part(key)))
+        for row in rows:
+            theta.write(row, None)
+        return len(rows)
+
+    def log_data(self, value: Any) -> bool:
+        """Append a dict to the experiment's log. NaN and infinities become null."""
+        row = values.plain(value, "log_data", finite=False)
+        if type(row) is not dict:
+            raise values.InvalidValue("log_data", "takes a dict")
+        self._session.logs.append((self._session.call, self.exp_id, row))
+        return True
+
+    def debug(self, obj: Any) -> None:
+        """Put any value into the context as `_debug`; it is answered when the server debugs, and logged."""
+        self.context["_debug"] = obj
+
+    def _run(self, piece: str) -> None:
+        session = self._session
+        if session.depth >= MAX_NESTING:
+            raise RecursionError(f"experiments are nested deeper than {MAX_NESTING}")
+        namespace = session.namespace.copy()
+        namespace["self"] = self
+        session.depth += 1
+        try:
+            exec(self._pieces.compiled[piece], namespace)
+        finally:
+            session.depth -= 1
+            # A namespace that holds a function is a cycle, and would keep what the code made alive.
+            namespace.clear()
+
+
+def _part(part: object) -> str:
+    """A part of a theta address as text; "" for an absent one."""
+    if part is None:
+        return ""
+    if type(part) is str and len(part) <= MAX_ADDRESS and part.isascii() and "\0" not in part:
+        return part
+    text: str = values.plain(str(part), "theta address")
+    if len(text) > MAX_ADDRESS or "\0" in text:
+        raise values.InvalidValue("theta address", f"at most {MAX_ADDRESS} characters and no NUL")
+    return text
+
+
+def _floats(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _floats(item) for key, item in value.items()}
+    if type(value) in (int, str):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            return value
+    return value
+
+
+def namespace(experiment: type[Experiment]) -> dict[str, Any]:
+    """The globals of policy code, apart from `self`. Makes `import libs.base` and old NumPy names work."""
+    from streamsim import estimators
+
+    estimators.install_aliases()
+    estimators.restore_numpy_names(np)
+    # Beside the builtins they are found as fast, and the dict that is made for every run stays small.
+    known = {
+        **vars(builtins),
+        "np": np,
+        "numpy": np,
+        "sp": sp,
+        "scipy": sp,
+        "random": random,
+        "Experiment": experiment,
+        **estimators.namespace(),
+    }
+    return _roomy({"__builtins__": known, "__name__": "policy", "self": None})
+
+
+def _roomy(names: dict[str, Any]) -> dict[str, Any]:
+    """The same dict, of which copies take in some more names without growing: CPython keeps the room."""
+    more = [f" {place}" for place in range(12)]
+    roomy = {**names, **dict.fromkeys(more)}
+    for _ in more:
+        roomy.popitem()
+    return roomy
+
+
+def bound(session: Session, base: type[Experiment] = Experiment) -> type[Experiment]:
+    """The `Experiment` class of one session: what code constructs shares that session."""
+    kind = type("Experiment", (base,), {"_session": session, "__doc__": Experiment.__doc__})
+    session.namespace = namespace(kind)
+    return kind
