@@ -116,6 +116,7 @@ def test_what_is_stored_is_on_volumes_and_redis_writes_before_it_answers() -> No
     assert options["--maxmemory-policy"] == "noeviction"
     volumes = [service["volumes"][0].split(":") for service in (redis, mongo)]
     assert [target for _, target in volumes] == ["/data", "/data/db"]
+    assert options["--dir"] == "/data"
     assert {name for name, _ in volumes} == set(COMPOSE["volumes"])
 
 
