@@ -59,4 +59,4 @@ class Accounts(Group[S]):
     @call
     async def revoke_token(self, token_id: str) -> Token:
         """Revoke a token by its id, not its secret. :raises NotFound:"""
-        return await self._ask(Token, "DELETE", path("user", "token", token_id), repeat="safe")
+        return await self._ask(Token, "DELETE", path("user", "token", token_id))

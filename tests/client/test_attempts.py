@@ -86,6 +86,7 @@ def test_what_is_not_safe_to_repeat_is_sent_once(client: Shown, flaky: Flaky) ->
         lambda: client.accounts.change_password("old", "new"),
         lambda: client.accounts.add_user("name", "password"),
         lambda: client.accounts.add_token(),
+        lambda: client.accounts.revoke_token("id"),
         lambda: client.accounts.log_in("name", "password"),
         lambda: client.models.update("model", {}),
         lambda: client.models.delete("model"),

@@ -270,7 +270,7 @@ def test_a_simulation_job_is_watched_to_its_end(user: Shown, counting: dict[str,
 
 def test_comparisons(user: Shown, counting: dict[str, Any]) -> None:
     other = user.experiments.create("other", **COUNTING)
-    request: dict[str, Any] = {"environment": counting["id"], "n": 10, "replications": 2, "seed": 1}
+    request: dict[str, Any] = {"environment": counting["id"], "n": 10, "replications": 1, "seed": 1}
     experiments = [counting["id"], other["id"]]
     comparison = user.evaluation.compare(experiments, **request)
     assert comparison["points"][-1] == 10
