@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Container
-from functools import lru_cache
+from functools import cache, lru_cache
 from http.client import responses
 from ipaddress import ip_address, ip_network
 from random import getrandbits
@@ -289,10 +289,12 @@ class NotFoundHandler(BaseHandler):
         raise tornado.web.HTTPError(404)
 
 
-class BodyTooLargeHandler(BaseHandler):
-    """Answers in place of the addressed handler when the body was over the limit."""
-
-    access: ClassVar[Access] = "public"
-
+class _BodyTooLarge(BaseHandler):
     async def prepare(self) -> None:
         raise body_too_large(self.service_settings)
+
+
+@cache
+def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
+    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
+    return type("BodyTooLarge", (_BodyTooLarge, handler), {})

@@ -20,7 +20,7 @@ import tornado.ioloop
 import tornado.iostream
 import tornado.web
 
-from handlers.base import BodyTooLargeHandler, NotFoundHandler
+from handlers.base import NotFoundHandler, refusing
 from handlers.openapi.document import document
 from handlers.routes import ROUTES, compiled
 from streamsim import dates, values
@@ -253,8 +253,9 @@ class Application(tornado.web.Application):
             connection = cast(tornado.http1connection.HTTP1Connection, request.connection)
             connection.set_body_timeout(self._idle_s)
         if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
-            refused = self.get_handler_delegate(request, BodyTooLargeHandler)
-            return _Bounded(super().find_handler(request, **kwargs), refused, self._max_body_bytes)
+            addressed: Any = super().find_handler(request, **kwargs)
+            refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
+            return _Bounded(addressed, refused, self._max_body_bytes)
         return super().find_handler(request, **kwargs)
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import Server
 
-from .world import SETTINGS, Make, maker
+from .world import SETTINGS, Make, Tenant, maker
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tenant(server: Server) -> Make:
     """Makes users with things of their own."""
     return maker(server)
+
+
+@pytest.fixture(scope="session")
+def anyone(tenant: Make) -> Tenant:
+    """A user for requests that neither need nor change anything."""
+    return tenant()

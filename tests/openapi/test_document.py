@@ -116,10 +116,10 @@ def test_examples_have_the_form_of_their_schemas(path: str, method: str) -> None
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_the_example_request_gives_the_example_answer(
-    server: Server, tenant: Make, path: str, method: str
+    server: Server, tenant: Make, anyone: Tenant, path: str, method: str
 ) -> None:
     one = DOCUMENT["paths"][path][method]
-    ann = tenant()
+    ann = anyone if method == "options" else tenant()
     if method != "options":
         ann.prepare(path, one["tags"][0])
     status, told = next(iter(one["responses"].items()))
@@ -150,6 +150,23 @@ def test_who_is_not_logged_in_is_answered_as_security_says(
     one = DOCUMENT["paths"][path][method]
     status = request(server, path, method, None, {}).status
     assert (status == 401) == bool(one["security"]), status
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        pytest.param(*one.values, id=one.id)
+        for one in OPERATIONS
+        if "requestBody" in DOCUMENT["paths"][one.values[0]][one.values[1]]
+    ],
+)
+def test_a_body_over_the_limit_is_refused_in_the_form_of_the_face(
+    server: Server, tenant: Make, path: str, method: str
+) -> None:
+    answer = request(server, path, method, None, {}, b" " * ((1 << 16) + 1))
+    assert answer.status == 413
+    told = DOCUMENT["paths"][path][method]["responses"]["413"]["$ref"].rpartition("/")[2]
+    checked(answer.body, DOCUMENT["components"]["responses"][told]["content"][JSON]["schema"])
 
 
 def send(server: Server, ann: Tenant, path: str, method: str) -> Answer:

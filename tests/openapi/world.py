@@ -17,6 +17,7 @@ from tests.support import Answer, Client, Server
 SETTINGS: dict[str, object] = {
     "login.attempts": 1_000_000,
     "login.address_attempts": 1_000_000,
+    "server.max_body_bytes": 1 << 16,
     "evaluation.draws": 50,
     "evaluation.compare_draws": 200,
     "evaluation.job_draws": 200,
