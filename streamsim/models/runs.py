@@ -19,6 +19,7 @@ import msgspec
 
 from streamsim.config import Models as Settings
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooManyRequests
+from streamsim.models.live import Alone, Live
 from streamsim.models.workers import ModelWorkers, Refusal, ask
 from streamsim.sandbox.pool import Worker
 from streamsim.storage.run_contract import Append, Model, Run, RunStore
@@ -28,6 +29,7 @@ AT_ONCE: Final = 100
 """Entries per message when a journal is played."""
 EXPIRED_AT_ONCE: Final = 200
 BUSY: Final = "the instance is being used by too many others at once; try again"
+LOCKED: Final = "instance is locked"
 NO_SESSION: Final = "no data was returned from run_step"
 UNKNOWN: Final = "expecting a valid instance id to be given"
 UNKNOWN_RUN: Final = "there is no such run"
@@ -38,21 +40,6 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 Entry = dict[str, Any]
 Kind = Literal["instance", "run"]
-
-
-class Live:
-    """A process at a position of a run's journal."""
-
-    def __init__(
-        self, run: Run, worker: Worker, models: dict[str, int], position: int, lock: asyncio.Lock
-    ) -> None:
-        """:param lock: the run's, which lives as long as its process."""
-        self.lock = lock
-        self.run = run
-        self.worker = worker
-        self.models = models
-        self.position = position
-        self.used = asyncio.get_running_loop().time()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -248,15 +235,18 @@ class Runs:
         *,
         models: dict[str, int] | None = None,
         kind: Kind = "instance",
+        allow: Callable[[bytes], bool] = lambda metadata: True,
     ) -> Any:
         """Do something to a run, and put it into its journal.
 
         :param decide: what to answer and to keep, from the worker's result.
+        :param allow: whether the run's metadata allow it; those of the store have the last word.
         :param models: the entry begins anew with these; what was before it no longer matters.
         :raises NotFound: :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
+        :raises Conflict: it is not allowed, or too many others write to it.
         """
         async with self._alone(run):
-            return await self._write(tenant, run, entry, decide, models, kind)
+            return await self._write(tenant, run, entry, decide, models, kind, allow)
 
     async def clear(self, tenant: str, run: str, entry: Entry, metadata: bytes) -> None:
         """Drop the journal and whatever was going on; `entry` says why. :raises NotFound:"""
@@ -297,6 +287,7 @@ class Runs:
         decide: Callable[[msgspec.Raw], Outcome],
         models: dict[str, int] | None,
         kind: Kind,
+        allow: Callable[[bytes], bool],
     ) -> Any:
         text = _encode(entry if models is None else {**entry, "models": models})
         for attempt in range(ATTEMPTS):
@@ -308,8 +299,12 @@ class Runs:
                 or live is None
                 or not live.worker.alive
                 or (live.run.tenant, live.run.kind) != (tenant, kind)
+                or not allow(live.run.metadata)
             ):
-                live = await self._current(await self.get(tenant, run, kind))
+                found = await self.get(tenant, run, kind)
+                if not allow(found.metadata):
+                    raise Conflict(LOCKED)
+                live = await self._current(found)
             # else: it was at the end a moment ago, and `append` tells if it no longer is.
             if live is None:
                 raise BadRequest(NO_SESSION)
@@ -340,6 +335,12 @@ class Runs:
             )
             try:
                 changed = await self.store.append(change)
+                for _ in range(ATTEMPTS):
+                    if changed is not None or models is None:
+                        break
+                    # What begins anew does not depend on what was before: only where it goes is to be found.
+                    now = await self.get(tenant, run, kind)
+                    changed = await self.store.append(msgspec.structs.replace(change, expected=now.length))
             except BaseException:
                 # Whether it was appended is unknown; the process has done it.
                 self._drop(run)
@@ -449,8 +450,8 @@ class Runs:
                 turn.set_result(None)
                 return
 
-    def _alone(self, run: str) -> _Alone:
-        return _Alone(self._lock(run), self._wake)
+    def _alone(self, run: str) -> Alone:
+        return Alone(self._lock(run), self._wake)
 
     def _drop(self, run: str) -> bool:
         live = self._live.pop(run, None)
@@ -463,22 +464,6 @@ class Runs:
         if lock is None:
             lock = self._locks[run] = asyncio.Lock()
         return lock
-
-
-class _Alone:
-    """A context in which nobody else of this process uses a run."""
-
-    __slots__ = ("_left", "_lock")
-
-    def __init__(self, lock: asyncio.Lock, left: Callable[[], None]) -> None:
-        self._lock, self._left = lock, left
-
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-
-    async def __aexit__(self, *_error: object) -> None:
-        self._lock.release()
-        self._left()
 
 
 def _owned(run: Run | None, tenant: str, kind: Kind) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
@@ -18,7 +19,7 @@ from streamsim.models import requests
 from streamsim.models.engines.base import KINDS, Found, ScenarioFound
 from streamsim.models.library import found
 from streamsim.models.runners import Runners
-from streamsim.models.runs import NO_SESSION, UNKNOWN, Outcome, Runs
+from streamsim.models.runs import LOCKED, NO_SESSION, UNKNOWN, Outcome, Runs
 from streamsim.models.session import STOPPED, Begin
 from streamsim.models.workers import ask
 from streamsim.storage.run_contract import Model, Run, RunQuery, RunStore
@@ -27,7 +28,8 @@ INSTANCE: Final = "instance"
 MAX_STEPS: Final = 10_000
 MAX_INSTANCES: Final = 1_000
 METRICS_AT_ONCE: Final = 1_000
-LOCKED: Final = "instance is locked"
+STREAM_MS: Final = 30_000
+"""A stream that computed no step for so long, as its process ended, no longer locks its instance."""
 
 
 class Steps(msgspec.Struct):
@@ -48,6 +50,27 @@ _steps = msgspec.msgpack.Decoder(Steps | None)
 _began = msgspec.msgpack.Decoder(Began)
 _results = msgspec.msgpack.Decoder(dict[str, dict[str, dict[str, Any]]])
 _versions = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Known(msgspec.Struct):
+    """What an instance's metadata say of a stream: its token, and until when it locks the instance."""
+
+    stream: tuple[str, int] = ("", 0)
+
+    @property
+    def token(self) -> str:
+        return self.stream[0]
+
+    @property
+    def until_ms(self) -> int:
+        return self.stream[1]
+
+
+_known = msgspec.json.Decoder(_Known).decode
+
+
+class _Replaced(Exception):
+    """The session that was streamed is no longer, or somebody stepped it meanwhile."""
 
 
 class Known:
@@ -82,7 +105,6 @@ class Scenarios:
         self.counted = 0
         # A version never changes, so that what was decoded once stays right.
         self._found: OrderedDict[tuple[str, str, int], Found] = OrderedDict()
-        self._streaming: dict[str, object] = {}
 
     # ---- models
 
@@ -179,19 +201,15 @@ class Scenarios:
             return Outcome(None, metadata=values.dump({"step": decoded(_began, answer).step}))
 
         await self._runs.write(tenant, instance, entry, decide, models=versions)
-        # A stream of the session before ends with it.
-        self._streaming.pop(instance, None)
 
     async def step(self, tenant: str, instance: str, body: dict[str, Any] | None) -> bytes:
         """The next step: JSON text. :raises BadRequest: :raises NotFound:"""
-        self._check_unlocked(instance)
         answers, _ = await self._advance(tenant, instance, body, 1)
         return values.dump(answers[0])
 
     async def steps(self, tenant: str, instance: str, body: dict[str, Any]) -> bytes:
         """Several steps: JSON text of an array."""
         count = requests.count(body, "numberSteps", MAX_STEPS)
-        self._check_unlocked(instance)
         answers, _ = await self._advance(tenant, instance, body, count)
         return values.dump(answers)
 
@@ -202,20 +220,23 @@ class Scenarios:
 
         :raises BadRequest: there is no session. :raises Conflict: it is being streamed already.
         """
-        await self._instance(tenant, instance)
-        self._check_unlocked(instance)
-        token = self._streaming[instance] = object()
+        token = secrets.token_hex(8)
+        await self._mark(tenant, instance, lambda old: self._locked(old, token))
         settings, ended = body, False
         try:
-            while not ended and self._streaming.get(instance) is token:
-                answers, ended = await self._advance(tenant, instance, settings, 1)
+            while not ended:
+                answers, ended = await self._advance(tenant, instance, settings, 1, token)
                 if answers[0] == STOPPED:
+                    ended = False  # nothing was stored, so the lock is still there
                     return
                 settings = None if body is None else {**body, "settings": {}}
                 yield values.dump(answers[0])
+        except Conflict:
+            if await self._has(tenant, instance, token):
+                raise
         finally:
-            if self._streaming.get(instance) is token:
-                del self._streaming[instance]
+            if not ended:
+                await self._unlock(tenant, instance, token)
 
     async def results(self, tenant: str, instance: str, *, flat: bool) -> bytes:
         """What the session answered so far: JSON text."""
@@ -227,7 +248,6 @@ class Scenarios:
         """End the session, if there is one."""
         await self._instance(tenant, instance)
         await self._runs.clear(tenant, instance, {"op": "end"}, b"{}")
-        self._streaming.pop(instance, None)
 
     async def keep_alive(self, tenant: str, instance: str) -> None:
         """An access, which resets the timeout."""
@@ -262,8 +282,9 @@ class Scenarios:
                         "settings_log": [
                             {"count": entry["count"], "settings": entry.get("settings") or {}}
                             for entry in entries[1:]
+                            if entry["op"] == "steps"
                         ],
-                        "lock": run.id in self._streaming,
+                        "lock": self._is_locked(run.metadata),
                     },
                 }
             )
@@ -310,7 +331,9 @@ class Scenarios:
         instance: str,
         body: dict[str, Any] | None,
         count: int,
+        token: str = "",
     ) -> tuple[list[dict[str, Any]], bool]:
+        """:param token: of the stream that asks; "" for other steps, which no stream may be in the way of."""
         flat = False
         entry: dict[str, Any] = {"op": "steps", "count": count}
         if body is not None:
@@ -331,16 +354,48 @@ class Scenarios:
                 raise BadRequest(NO_SESSION)
             moved = any(one != STOPPED for one in steps.answers)
             # Past the stop time nothing happened, and nothing is to be kept.
-            return Outcome(
-                (steps.answers, steps.ended), keep=moved, metadata=values.dump({"step": steps.step})
-            )
+            metadata: dict[str, Any] = {"step": steps.step}
+            if token and not steps.ended:
+                metadata["stream"] = (token, self._now_ms() + STREAM_MS)
+            return Outcome((steps.answers, steps.ended), keep=moved, metadata=values.dump(metadata))
 
-        answer: tuple[list[dict[str, Any]], bool] = await self._runs.write(tenant, instance, entry, decide)
+        def allow(metadata: bytes) -> bool:
+            return _known(metadata).token == token if token else not self._is_locked(metadata)
+
+        answer: tuple[list[dict[str, Any]], bool] = await self._runs.write(
+            tenant, instance, entry, decide, allow=allow
+        )
         return answer
 
-    def _check_unlocked(self, instance: str) -> None:
-        if instance in self._streaming:
+    def _is_locked(self, metadata: bytes) -> bool:
+        """Whether a stream is under way, in any server process."""
+        return b'"stream"' in metadata and _known(metadata).until_ms > self._now_ms()
+
+    def _locked(self, metadata: bytes, token: str) -> bytes:
+        if self._is_locked(metadata):
             raise Conflict(LOCKED)
+        known = msgspec.json.decode(metadata)
+        return values.dump({**known, "stream": (token, self._now_ms() + STREAM_MS)})
+
+    async def _has(self, tenant: str, instance: str, token: str) -> bool:
+        """Whether a stream still has the session that it began with."""
+        return _known((await self._runs.look(tenant, instance)).metadata).token == token
+
+    async def _unlock(self, tenant: str, instance: str, token: str) -> None:
+        def unlocked(metadata: bytes) -> bytes:
+            if _known(metadata).token != token:
+                raise _Replaced
+            known = msgspec.json.decode(metadata)
+            del known["stream"]
+            return values.dump(known)
+
+        try:
+            await self._mark(tenant, instance, unlocked)
+        except (_Replaced, NotFound):
+            return  # there is nothing to unlock
+
+    async def _mark(self, tenant: str, instance: str, metadata: Callable[[bytes], bytes]) -> None:
+        await self._runs.note(tenant, instance, INSTANCE, {"op": "note"}, metadata)
 
     def _decoded(self, model: Model) -> Found:
         key = (model.tenant, model.name, model.version)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,30 +125,74 @@ async def test_more_sessions_than_room_in_memory(customers: Caller, services: Se
     assert len(services.runs.live) == 2
 
 
-def test_two_server_processes_serve_one_session_in_turns(tmp_path: Path) -> None:
-    with (
-        Server(tmp_path / "one") as one,
-        Server(
-            tmp_path / "two", settings={"storage.url": f"sqlite:///{tmp_path}/one/data/streamsim.db"}
-        ) as two,
-    ):
-        first, second = one.admin(), two.admin()
-        push_customers(first)
-        instance = begin(first)
-        series = []
-        for step in range(STEPS):
-            client = (first, second)[step % 2]
-            answer = client.post(f"/{instance}/run-step", body(3, step))
-            assert answer.status == 200, answer
-            series.append(customers_in(answer.body))
-        assert series == undisturbed(3)
-        for client in (first, second):
-            results = client.get(f"/{instance}/flat-session-results").body
-            assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(3)
-        assert second.post(f"/{instance}/begin-session", INTERACTIVE).status == 200
-        assert customers_in(first.post(f"/{instance}/run-step", None).body) == 0.0
-        assert second.post(f"/{instance}/end-session", None).status == 200
-        assert first.post(f"/{instance}/run-step", None).status == 400
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """Two servers over one store, with the customer model."""
+    folder = tmp_path_factory.mktemp("two")
+    shared = {"storage.url": f"sqlite:///{folder}/one/data/streamsim.db"}
+    with Server(folder / "one") as one, Server(folder / "two", settings=shared) as other:
+        push_customers(one.admin())
+        yield one, other
+
+
+def test_two_server_processes_step_one_instance_56_times(two: tuple[Server, Server]) -> None:
+    clients = [server.admin() for server in two for _ in range(4)]
+    instance = begin(clients[0])
+
+    def seven(client: Client) -> list[str]:
+        answers = [client.post(f"/{instance}/run-step", None) for _ in range(7)]
+        assert {answer.status for answer in answers} == {200}, answers
+        return [next(iter(answer.body[MANAGER]["interactive_scenario"]["customers"])) for answer in answers]
+
+    with ThreadPoolExecutor(8) as threads:
+        times = [time for seven_times in threads.map(seven, clients) for time in seven_times]
+    assert sorted(map(float, times)) == [float(step) for step in range(1, 57)]
+
+
+def test_a_stream_of_one_process_locks_the_instance_on_the_other(two: tuple[Server, Server]) -> None:
+    first, second = (server.admin() for server in two)
+    instance = begin(first)
+    assert customers_in(second.post(f"/{instance}/run-step", None).body) == 0.0
+    body = {**INTERACTIVE, "stepSize": 0.01}  # a long stream
+    assert first.post(f"/{instance}/begin-session", body).status == 200
+    streaming = http.client.HTTPConnection(*two[0].url.removeprefix("http://").split(":"), timeout=30)
+    cookie = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
+    streaming.request("POST", f"/{instance}/stream-steps", headers={"Cookie": cookie})
+    stream = streaming.getresponse()
+    assert stream.read(1) == b"["
+    for path in ("run-step", "stream-steps"):
+        answer = second.post(f"/{instance}/{path}", None)
+        assert (answer.status, answer.body) == (409, {"error": "instance is locked"})
+    # A new session ends the stream of the one before, wherever it is.
+    assert second.post(f"/{instance}/begin-session", INTERACTIVE).status == 200
+    steps = json.loads(b"[" + stream.read())
+    streaming.close()
+    assert 0 < len(steps) < 5901
+    steps = [second.post(f"/{instance}/run-step", None).body for _ in range(2)]
+    times = [list(step[MANAGER]["interactive_scenario"]["customers"]) for step in steps]
+    assert times == [["1.0"], ["2.0"]]
+    rest = first.post(f"/{instance}/stream-steps", None).body
+    assert len(rest) == 58
+    assert second.post(f"/{instance}/run-step", None).body == {"msg": "Stoptime reached"}
+
+
+def test_two_server_processes_serve_one_session_in_turns(two: tuple[Server, Server]) -> None:
+    first, second = (server.admin() for server in two)
+    instance = begin(first)
+    series = []
+    for step in range(STEPS):
+        client = (first, second)[step % 2]
+        answer = client.post(f"/{instance}/run-step", body(3, step))
+        assert answer.status == 200, answer
+        series.append(customers_in(answer.body))
+    assert series == undisturbed(3)
+    for client in (first, second):
+        results = client.get(f"/{instance}/flat-session-results").body
+        assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(3)
+    assert second.post(f"/{instance}/begin-session", INTERACTIVE).status == 200
+    assert customers_in(first.post(f"/{instance}/run-step", None).body) == 0.0
+    assert second.post(f"/{instance}/end-session", None).status == 200
+    assert first.post(f"/{instance}/run-step", None).status == 400
 
 
 @pytest.mark.gen_test
