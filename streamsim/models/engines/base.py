@@ -6,6 +6,7 @@ An engine is a module of this package with a class `Engine`, built from a `Sourc
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any, Literal, Protocol
 
@@ -158,3 +159,13 @@ def named(names: list[str], known: Any, what: str, where: str) -> None:
     for name in names:
         if name not in known:
             raise Refused(f"unknown {what} {name} in {where}")
+
+
+def library(module: str, engine: str, name: str) -> Any:
+    """The library behind an engine. :raises Refused: it is not installed; how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise Refused(
+            f"the engine {engine} needs the library {name}: pip install 'streamsim[{engine}]'"
+        ) from None

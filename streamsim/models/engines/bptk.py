@@ -8,7 +8,6 @@ out. Overrides go into a copy of the scenario's equations and end with the simul
 from __future__ import annotations
 
 import copy
-import importlib
 import io
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from streamsim.models.engines.base import (
     ScenarioFound,
     Settings,
     Source,
+    library,
     named,
     number,
 )
@@ -310,15 +310,12 @@ def _points(model: Any) -> dict[str, Any]:
 
 def _library() -> Any:
     """The library, made quiet: it appends to a log file in whatever folder it runs."""
-    try:
-        library = importlib.import_module("BPTK_Py")
-    except ImportError:
-        raise Refused("the engine bptk needs the library bptk-py: pip install 'streamsim[bptk]'") from None
+    bptk = library("BPTK_Py", "bptk", "bptk-py")
     logger: Any = sys.modules["BPTK_Py.logger.logger"]
     logger.open = lambda *_args, **_named: io.StringIO()
     settings: Any = sys.modules["BPTK_Py.config.config"]
     settings.configuration.update(log_modes=[], set_scenario_monitor=False, set_model_monitor=False)
-    return library
+    return bptk
 
 
 class _server_modules:  # noqa: N801 -- used like a function

@@ -6,7 +6,6 @@ the library's own stepper, so the numbers are those of its `run`.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -21,6 +20,7 @@ from streamsim.models.engines.base import (
     ScenarioFound,
     Settings,
     Source,
+    library,
     named,
     number,
 )
@@ -35,10 +35,7 @@ class PysdEngine(Engine):
     """One model file; its scenarios are given with the upload. One scenario manager has them all."""
 
     def __init__(self, source: Source) -> None:
-        try:
-            importlib.import_module("pysd")
-        except ImportError:
-            raise Refused("the engine pysd needs the library pysd: pip install 'streamsim[pysd]'") from None
+        library("pysd", "pysd", "pysd")
         self._texts = translate(source.main, source.files[source.main])
         self._main = f"/model/{PurePosixPath(source.main).stem}.py"
         manager = source.options.get("manager", source.name)
