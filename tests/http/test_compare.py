@@ -37,7 +37,13 @@ async def three(ann: Caller) -> dict[str, str]:
 
 
 def request(ids: dict[str, str], **fields: Any) -> dict[str, Any]:
-    return {"experiments": list(ids.values()), "N": 500, "replications": 12, "seed": 4, **fields}
+    return {
+        "experiments": list(ids.values()),
+        "N": 500,
+        "replications": 12,
+        "seed": 4,
+        "points": 40,
+    } | fields
 
 
 @pytest.mark.gen_test(timeout=60)
@@ -47,17 +53,17 @@ async def test_policies_are_compared_in_one_environment(ann: Caller) -> None:
     assert answer.status == 200, answer.body
     body = answer.body
     points = body["points"]
-    assert (len(points), points[0], points[-1]) == (200, 1, 500)
+    assert (len(points), points[0], points[-1]) == (40, 1, 500)
     assert list(body["policies"]) == ["uniform", "always a", "greedy"]
     for policy in body["policies"].values():
         for bands in (policy["reward"], policy["regret"]):
-            assert {len(bands[name]) for name in ("mean", "low", "high")} == {200}
-        for place in range(200):
+            assert {len(bands[name]) for name in ("mean", "low", "high")} == {40}
+        for place in range(40):
             assert sum(share[place] for share in policy["arms"].values()) == pytest.approx(1)
     always, uniform = body["policies"]["always a"], body["policies"]["uniform"]
     # The best arm has no regret at all; a uniform choice 0.7 - 1.4/3 a draw, exactly in expectation.
-    assert always["regret"]["mean"] == [0] * 200
-    assert always["arms"] == {"a": [1.0] * 200}
+    assert always["regret"]["mean"] == [0] * 40
+    assert always["arms"] == {"a": [1.0] * 40}
     assert abs(always["reward"]["mean"][-1] - 350) < 4 * (500 * 0.21 / 12) ** 0.5
     assert uniform["regret"]["low"][-1] < 500 * (0.7 - 1.4 / 3) < uniform["regret"]["high"][-1]
     pairs = [(one["first"], one["second"]) for one in body["differences"]]
@@ -66,6 +72,8 @@ async def test_policies_are_compared_in_one_environment(ann: Caller) -> None:
     gap = uniform["reward"]["mean"][-1] - always["reward"]["mean"][-1]
     assert first["mean"][-1] == pytest.approx(gap)
     assert first["high"][-1] < 0
+    alone = request({"only": ids["uniform"]}, N=250, replications=1, points=None)
+    assert len((await ann.post("/eval/compare", alone)).body["points"]) == 200
 
 
 @pytest.mark.gen_test(timeout=60)
