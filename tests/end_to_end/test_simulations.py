@@ -15,7 +15,7 @@ CODE = {
     "set_reward": "m = base.Mean(self.get_theta(key='arm', value=self.action['arm']))\n"
     "m.update(self.reward['value'])\nself.set_theta(m, key='arm', value=self.action['arm'])",
 }
-REQUEST = {"N": 8_000, "replications": 24, "seed": 6, "points": 5}
+REQUEST = {"N": 8_000, "replications": 12, "seed": 6, "points": 5}
 PATIENCE_S = 120
 
 

@@ -81,7 +81,7 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
 ) -> None:
     experiment = await ann.experiment("coin", **COIN)
     path = f"/eval/{experiment['id']}/simulations"
-    request = {"N": 2000, "replications": 12, "seed": 9}
+    request = {"N": 2000, "replications": 12, "seed": 9, "points": 20}
     whole = (await ann.post(path, request)).headers["location"]
     async with working(services, clock):
         expected = (await until(ann, whole, "done"))["result"]
