@@ -26,7 +26,7 @@ from .test_document import DOCUMENT, JSON, OPERATIONS, parameters
 from .world import Make, Tenant
 
 EXAMPLES = int(os.environ.get("STREAMSIM_EXAMPLES", "0"))
-FEW = 3
+FEW = 2
 CHECKED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 # What success takes away from who asks.
 LAST = {"/logout", "/user/password", "/{instance}/stop-instance"}
