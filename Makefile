@@ -26,7 +26,7 @@ serve: $(VENV)/.installed
 ALONE := attacks decisions deploy end_to_end faults sandbox
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore=tests/%)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=tests/%)
 	$(BIN)/python -m pytest $(ALONE:%=tests/%)
 
 lint: $(VENV)/.installed-test
