@@ -23,7 +23,7 @@ serve: $(VENV)/.installed
 	$(BIN)/streamsim serve --data ./data
 
 # These occupy both processors by themselves; the others run two at a time.
-ALONE := attacks faults sandbox
+ALONE := attacks decisions deploy end_to_end faults sandbox
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=tests/%)
