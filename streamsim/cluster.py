@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import distributed
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from streamsim.errors import StreamsimError, Unavailable
 
 T = TypeVar("T")
+Task = TypeVar("Task")
 _PER_CORE: Final = 2
 _UNKNOWN: Final = 64
 
@@ -96,3 +97,22 @@ class Thread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Its result, waited for."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class Once(Generic[Task, T]):
+    """What a process of the cluster makes for its first task, and keeps.
+
+    All tasks of a cluster come from one configuration.
+    """
+
+    def __init__(self, make: Callable[[Task], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._making = threading.Lock()
+
+    def of(self, task: Task) -> T:
+        """It, made for this task if there is none yet."""
+        with self._making:
+            if not self._made:
+                self._made.append(self._make(task))
+        return self._made[0]

@@ -16,6 +16,7 @@ from streamsim import values
 from streamsim.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract import Experiment, LogRow, Scope, Stale, StoreUnavailable, Transaction
+from streamsim.waiting import until
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,4 @@ class Jobs:
                 log.warning("%s: the store is away: %s", job.__name__, error)
             except Exception:
                 log.exception("bug in the job %s", job.__name__)
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await until(self._stopping, pause_s)

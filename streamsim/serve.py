@@ -24,6 +24,7 @@ from streamsim.config import ConfigError, Settings
 from streamsim.sandbox.pool import SandboxUnavailable
 from streamsim.services import Services
 from streamsim.storage.contract import StoreUnavailable
+from streamsim.waiting import until
 
 log = logging.getLogger("streamsim")
 
@@ -201,16 +202,8 @@ class Parent:
             if time.monotonic() - began > _STEADY_S:
                 pause_s = _BACK_OFF_S[0]
             log.error("process %d ended (%d); another starts in %.1f s", child.pid, status, pause_s)
-            await _until(self._stop, pause_s)
+            await until(self._stop, pause_s)
             pause_s = min(2 * pause_s, _BACK_OFF_S[1])
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 async def _first_user(services: Services) -> None:

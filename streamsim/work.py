@@ -20,6 +20,7 @@ from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
 from streamsim.storage.contract import StoreUnavailable
 from streamsim.storage.job_contract import UNFINISHED, Job, JobStore
+from streamsim.waiting import until
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -198,12 +199,7 @@ class Work:
                 log.warning("jobs: the store is away: %s", error)
             except Exception:
                 log.exception("bug in the work on jobs")
-            try:
-                # Not wait_for, which loses a cancellation that comes together with the event (Python 3.11).
-                async with asyncio.timeout(pause_s):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
+            await until(self._woken, pause_s)
 
     async def _claim(self, kind: Kind) -> None:
         while list(self._tasks.values()).count(kind.name) < kind.at_once:

@@ -6,12 +6,11 @@ code asks: such a task answers which one is missing, and is sent again with it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from streamsim.cluster import Cluster, RemoteError, Thread
+from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Evaluation
 from streamsim.decisions.wire import SimulationLoad
 from streamsim.errors import StreamsimError
@@ -104,7 +103,7 @@ class DaskPool:
 def work(task: bytes) -> bytes:
     """One replication, in a sandboxed process of this machine."""
     given = msgspec.msgpack.decode(task, type=Task)
-    return msgspec.msgpack.encode(_site(given).run(_replicated(given)))
+    return msgspec.msgpack.encode(_site.of(given).run(_replicated(given)))
 
 
 async def _replicated(task: Task) -> End:
@@ -114,7 +113,7 @@ async def _replicated(task: Task) -> End:
             raise Missing(experiment)
         return found
 
-    workers = _site(task).workers
+    workers = _site.of(task).workers
     try:
         async with workers.one("simulate", task.load, identity=task.identity) as worker:
             return End(curve=await replicate(Player(worker, find), task.points))
@@ -137,13 +136,4 @@ class Site(Thread):
         return BatchWorkers(self._settings, task.limits, allow_degraded=task.allow_degraded)
 
 
-_sites: list[Site] = []
-_making = threading.Lock()
-
-
-def _site(task: Task) -> Site:
-    """This process's site, made for its first task. All tasks of a cluster come from one configuration."""
-    with _making:
-        if not _sites:
-            _sites.append(Site(task))
-    return _sites[0]
+_site = Once(Site)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from typing import Any
 
 import msgspec
 
-from streamsim.cluster import Cluster, RemoteError, Thread
+from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Models as Settings
 from streamsim.errors import StreamsimError
 from streamsim.models.runners import Runners
@@ -64,7 +63,7 @@ class DaskSweeps:
 def work(task: bytes) -> bytes:
     """One part of a sweep, in a sandboxed process of this machine."""
     given = msgspec.msgpack.decode(task, type=Task)
-    site = _site(given)
+    site = _site.of(given)
     return msgspec.msgpack.encode(site.run(_answered(site, given)))
 
 
@@ -99,13 +98,4 @@ class Site(Thread):
         return LocalSweeps(Runners(ModelWorkers(settings, allow_degraded=task.allow_degraded), _MOST))
 
 
-_sites: list[Site] = []
-_making = threading.Lock()
-
-
-def _site(task: Task) -> Site:
-    """This process's site, made for its first task. All tasks of a cluster come from one configuration."""
-    with _making:
-        if not _sites:
-            _sites.append(Site(task))
-    return _sites[0]
+_site = Once(Site)
