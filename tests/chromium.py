@@ -15,9 +15,8 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.patience import PATIENCE_S
 from tests.support import die_with_parent
-
-WAIT_S = 30
 
 
 def executable() -> str | None:
@@ -48,7 +47,7 @@ class Page:
             preexec_fn=die_with_parent,
         )
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 port = await self._port()
             assert self._process.stderr is not None
             self._drained = asyncio.create_task(self._process.stderr.read())
@@ -91,7 +90,7 @@ class Page:
         await self._socket.write_message(json.dumps({"id": number, "method": method, "params": params}))
         result: dict[str, Any] | None = None
         happened = not until
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while result is None or not happened:
                 text = await self._socket.read_message()
                 assert text is not None, "chromium ended"
@@ -131,7 +130,7 @@ class Page:
             await self.run(script)
         except TimeoutError:
             shown = await self.run("document.body.innerText")
-            raise AssertionError(f"not within {WAIT_S} s: {condition}\n{shown}") from None
+            raise AssertionError(f"not within {PATIENCE_S} s: {condition}\n{shown}") from None
 
     async def type(self, selector: str, text: str) -> None:
         """Put text into a field as a user does: choose all, then type."""

@@ -23,9 +23,9 @@ import pytest
 import redis
 
 from streamsim.storage.production import ProductionStore
+from tests.patience import PATIENCE_S
 from tests.support import die_with_parent
 
-DEADLINE_S = 30
 T = TypeVar("T")
 # Not the event loop's threads: a server dies with the thread that started it.
 _threads = ThreadPoolExecutor(2)
@@ -197,10 +197,10 @@ class MongoServer(Server):
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Poll until it holds; a plain error after the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {DEADLINE_S} s: {what}")
+            raise TimeoutError(f"not within {PATIENCE_S} s: {what}")
         time.sleep(0.02)
 
 

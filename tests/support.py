@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from tests.patience import PATIENCE_S
+
 ADMIN, PASSWORD = "admin", "correct horse"
-START_S = 60
-STOP_S = 60
 
 
 _prctl = ctypes.CDLL(None).prctl
@@ -89,7 +89,7 @@ class Server:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + PATIENCE_S
         while not self._healthy(began):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -100,13 +100,13 @@ class Server:
         """SIGTERM; its exit status once it ended."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_S)
+        return self.process.wait(PATIENCE_S)
 
     def kill(self) -> None:
         """SIGKILL to the process that was started; wait for its end."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(STOP_S)
+            self.process.wait(PATIENCE_S)
 
     def children(self) -> list[int]:
         """Process ids of the server processes of a parent with several."""
@@ -163,7 +163,7 @@ class Server:
 class Client:
     """One keep-alive connection with the cookies that the server set."""
 
-    def __init__(self, url: str, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, timeout_s: float = PATIENCE_S) -> None:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
         self.cookies: dict[str, str] = {}

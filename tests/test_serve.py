@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from streamsim.serve import EXIT_REFUSED
+from tests.patience import PATIENCE_S
 
 from .support import Server
-
-PATIENCE_S = 30
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -89,7 +88,7 @@ def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_
         begun = [b"", b"GET /heal", b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"]
         begun.append(b"GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n")
         for sent in begun:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
                 connection.sendall(sent)
                 while received := connection.recv(4096):
                     assert sent is begun[-1]

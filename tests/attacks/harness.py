@@ -26,6 +26,7 @@ from typing import Any, Literal
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from streamsim.sandbox import table
+from tests.patience import PATIENCE_S
 
 from .auditor import Auditor
 from .targets import SECRET, Targets, token
@@ -46,7 +47,6 @@ LATE_S = 0.1
 TICK_S = 0.01
 AT_ONCE = 4
 WORKERS = 8
-START_S = 60
 ENDS = {
     "policy_error": "error",
     "policy_rejected": "reject",
@@ -131,7 +131,7 @@ class Server:
 
     def started(self) -> None:
         """Wait until it serves."""
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + PATIENCE_S
         while not self.port:
             found = re.search(r"serves on http://[^:]+:(\d+)", self.log.read_text())
             if found:
@@ -210,7 +210,7 @@ class Client:
             headers={"Content-Type": "application/json"}
             | {name.replace("_", "-"): value for name, value in headers.items()},
             body=None if body is None else json.dumps(body),
-            request_timeout=30,
+            request_timeout=PATIENCE_S,
         )
         return await self._client.fetch(request, raise_error=False)
 

@@ -8,6 +8,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 from ..support import Server
 
 PASSED = ("content-type", "content-length", "set-cookie", "x-request-id", "retry-after", "link")
@@ -85,7 +87,7 @@ class _Passing(BaseHTTPRequestHandler):
         if self.server.target is None:
             content = self.server.content
             return 200, [("Content-Length", str(len(content)))], content
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.target.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.target.port, timeout=PATIENCE_S)
         connection.request(self.command, self.path, body or None, dict(self.headers))
         answer = connection.getresponse()
         content = answer.read()

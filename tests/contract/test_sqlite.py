@@ -22,6 +22,7 @@ from streamsim.storage import sqlite_schema
 from streamsim.storage.contract import DuplicateName, Scope, Session, StoreUnavailable, Summary, User
 from streamsim.storage.sqlite import SQLiteStore
 from streamsim.storage.sqlite_writer import Turn
+from tests.patience import PATIENCE_S
 
 from .helpers import NOW, advice, committed, experiment, group, log, record, redeem, row, transaction, whole
 
@@ -126,7 +127,7 @@ def test_a_killed_process_loses_no_acknowledged_commit(run: Any, path: Path, sam
             acknowledged += [survivor.stdout.readline().strip() for _ in range(25)]
             survivor.stdin.close()
             acknowledged += survivor.stdout.read().split()
-            assert survivor.wait(timeout=30) == 0
+            assert survivor.wait(PATIENCE_S) == 0
         count, ids, summary = run(state(store))
         assert len(ids) == len(set(ids)) == count == summary.reward_calls
         assert set(acknowledged) <= set(ids)

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 from ..backends import Storage
 from ..support import Client, Server
 
@@ -16,7 +18,6 @@ CODE = {
     "m.update(self.reward['value'])\nself.set_theta(m, key='arm', value=self.action['arm'])",
 }
 REQUEST = {"N": 8_000, "replications": 12, "seed": 6, "points": 5}
-PATIENCE_S = 120
 
 
 def until(client: Client, path: str, *states: str) -> dict[str, Any]:

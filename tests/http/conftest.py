@@ -16,6 +16,7 @@ from streamsim.app import Application, Server, make_application, make_server, ru
 from streamsim.config import Settings
 from streamsim.sandbox.pool import Sandbox, SandboxSettings
 from streamsim.services import Services
+from tests.patience import PATIENCE_S
 
 from ..backends import Storage
 from ..support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
@@ -79,6 +80,7 @@ class Caller:
             raise_error=False,
             allow_nonstandard_methods=True,
             follow_redirects=False,
+            request_timeout=PATIENCE_S,
         )
         if response.code == 599:
             raise AssertionError(f"no answer to {method} {path}: {response.error}")

@@ -147,7 +147,7 @@ def other(request: pytest.FixtureRequest, nobody: Caller, user: Callable[..., Ca
     return nobody if request.param == "nobody" else user(request.param, admin=request.param == "root")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_nobody_but_ann_gets_at_anything_of_anns(ann: Caller, other: Caller) -> None:
     anns = await anns_things(ann)
     before = await state(ann, anns)

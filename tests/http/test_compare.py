@@ -46,7 +46,7 @@ def request(ids: dict[str, str], **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_policies_are_compared_in_one_environment(ann: Caller) -> None:
     ids = await three(ann)
     answer = await ann.post("/eval/compare", request(ids))
@@ -76,7 +76,7 @@ async def test_policies_are_compared_in_one_environment(ann: Caller) -> None:
     assert len((await ann.post("/eval/compare", alone)).body["points"]) == 200
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_same_code_twice_differs_by_nothing(ann: Caller) -> None:
     ids = {name: (await ann.experiment(name, **GREEDY))["id"] for name in ("one", "two")}
     body = (await ann.post("/eval/compare", request(ids, points=5))).body
@@ -85,7 +85,7 @@ async def test_the_same_code_twice_differs_by_nothing(ann: Caller) -> None:
     assert body["policies"]["one"] == body["policies"]["two"]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_contexts_and_rewards_are_the_same_for_every_policy(ann: Caller) -> None:
     world = {"get_context": "self.context['x'] = random.random()", "get_reward": "self.reward['value'] = "
              "self.context['x'] + np.random.rand() + (self.action['arm'] == 'b')"}  # fmt: skip
@@ -110,7 +110,7 @@ async def test_contexts_and_rewards_are_the_same_for_every_policy(ann: Caller) -
             assert difference[end][place] == pytest.approx(draws)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_comparison_repeats_from_its_seed_and_touches_no_theta(ann: Caller) -> None:
     ids = await three(ann)
     answers = [(await ann.post("/eval/compare", request(ids, points=10, seed=s))).body for s in (1, 1, 2)]
@@ -120,7 +120,7 @@ async def test_a_comparison_repeats_from_its_seed_and_touches_no_theta(ann: Call
         assert (await ann.get(f"/stats/{id}/currenttheta")).body == {}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_formats_hold_the_same_numbers(ann: Caller) -> None:
     ids = await three(ann)
     small = request(ids, N=60, replications=3, points=7)
@@ -155,7 +155,7 @@ async def test_formats_hold_the_same_numbers(ann: Caller) -> None:
     ] == "format"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_without_declared_expectations_there_is_no_regret(ann: Caller) -> None:
     code = {"get_action": "self.action['arm'] = 'a'", "get_reward": "self.reward['value'] = 1"}
     id = (await ann.experiment("plain", **code))["id"]

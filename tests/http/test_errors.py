@@ -15,6 +15,7 @@ from handlers.runs import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.services import Services
 from streamsim.storage.contract import StoreUnavailable
+from tests.patience import PATIENCE_S
 
 from ..support import Answer
 from .conftest import Caller
@@ -157,7 +158,7 @@ async def test_body_at_the_limit_is_read(ann: Caller) -> None:
 @pytest.mark.gen_test
 async def test_chunked_body_over_the_limit_is_413(ann: Caller, http_port: int, io_loop: Any) -> None:
     def send(chunks: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=PATIENCE_S)
         # No Content-Length: the client sends the pieces as chunks.
         connection.request("POST", "/login", body=(b" " * 65536 for _ in range(chunks)), encode_chunked=True)
         status = connection.getresponse().status

@@ -66,7 +66,7 @@ async def stored_theta(services: Services, experiments: Iterable[str]) -> dict[A
     return found
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("slug", sorted(ENTRIES))
 async def test_every_policy_of_the_catalogue_is_simulated_repeatably_beside_its_live_theta(
     ann: Caller, services: Services, slug: str
@@ -219,7 +219,7 @@ async def test_a_draw_that_fails_is_named_with_piece_and_line(ann: Caller) -> No
     assert (detail["piece"], detail["line"], detail["type"]) == ("set_reward", 3, "KeyError")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_failure_after_the_answer_began_is_told_at_its_end(ann: Caller) -> None:
     failing = COUNTER | {
         "get_context": "self.context['x'] = 'y' * 2000",
@@ -233,7 +233,7 @@ async def test_a_failure_after_the_answer_began_is_told_at_its_end(ann: Caller) 
     assert len(answer.body["data"]) == 2999
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_long_answer_comes_in_pieces(ann: Caller) -> None:
     experiment = await ann.experiment(**COUNTER | {"get_context": "self.context['x'] = 'y' * 2000"})
     pieces: list[int] = []
@@ -246,7 +246,7 @@ async def test_a_long_answer_comes_in_pieces(ann: Caller) -> None:
     assert max(pieces) < 3_000_000
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_simulation_runs_behind_live_decisions_in_priority(ann: Caller, services: Services) -> None:
     import os
 

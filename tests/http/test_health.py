@@ -74,7 +74,7 @@ async def test_errors_are_logged_and_counted(ann: Caller) -> None:
     assert (await ann.get(f"/stats/{experiment['id']}/summary")).body["get_action_calls"] == 4
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_call_that_kills_its_process_is_an_error_too(ann: Caller) -> None:
     code = "self.action['arm'] = 'a'\nif self.context.get('bad'):\n    __import__('os')._exit(1)"
     experiment = await ann.experiment("dying", get_action=code)
@@ -117,7 +117,7 @@ async def test_an_experiment_without_decisions_has_no_complaints(ann: Caller) ->
     assert all(check["ok"] for check in (await checks(ann, experiment)).values())
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_log_propensity_estimates_what_the_code_does_not_tell(ann: Caller) -> None:
     experiment = await ann.experiment("silent", get_action=SILENT, log_propensity=True)
     await decide(ann, experiment, 60)

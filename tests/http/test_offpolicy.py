@@ -49,7 +49,7 @@ def table(data: LoggedData) -> str:
     return text.getvalue()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_candidate_that_tells_its_probabilities_gets_the_estimators_own_numbers(ann: Caller) -> None:
     places, data = logged(1500)
     experiment = await ann.experiment("logging", get_action=TELLING)
@@ -74,7 +74,7 @@ async def test_a_candidate_that_tells_its_probabilities_gets_the_estimators_own_
     assert answer.body["log"]["rows"] == 1500
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_candidate_that_tells_nothing_is_run_repeatedly_and_its_theta_stays(ann: Caller) -> None:
     _, data = logged(400)
     experiment = await ann.experiment("silent", get_action=SILENT)
@@ -104,7 +104,7 @@ async def test_a_candidate_that_tells_nothing_is_run_repeatedly_and_its_theta_st
     assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == before
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_csv_and_json_lines_in_body_and_field_are_one_log(ann: Caller) -> None:
     _, data = logged(200)
     id = (await ann.experiment("telling", get_action=TELLING))["id"]
@@ -123,7 +123,7 @@ async def test_csv_and_json_lines_in_body_and_field_are_one_log(ann: Caller) -> 
         assert other.body == first.body
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_experiments_own_log_is_evaluated_with_its_logged_propensities(ann: Caller) -> None:
     experiment = await ann.experiment(
         "served",

@@ -121,7 +121,7 @@ async def test_the_next_decision_starts_from_nothing(ann: Caller) -> None:
     assert await theta(ann, experiment) == {"arm:a": {"n": 1}}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Caller) -> None:
     experiment = await ann.experiment(set_reward=COUNT)
     callers, each = 6, 20

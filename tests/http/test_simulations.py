@@ -14,6 +14,7 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.app import job_store
 from streamsim.services import Services
 from streamsim.work import Work
+from tests.patience import PATIENCE_S
 
 from ..support import request_headers
 from .conftest import Caller, Clock
@@ -51,7 +52,7 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_answers_202_and_later_its_result(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("coin", **COIN)
     path = f"/eval/{experiment['id']}/simulations"
@@ -75,7 +76,7 @@ async def test_a_job_answers_202_and_later_its_result(ann: Caller, services: Ser
     assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == {}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_numbers(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
@@ -99,7 +100,7 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
     assert (job["result"], job["attempts"]) == (expected, 2)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
@@ -126,7 +127,7 @@ async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
     assert job["result"]["reward"]["mean"][-1] == 30
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
@@ -141,7 +142,7 @@ async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
         assert (await until(ann, made, "done"))["attempts"] == 2
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
@@ -154,7 +155,7 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     assert job["error"]["code"] == "interrupted"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_work_that_is_closed_as_it_is_woken_ends(services: Services, clock: Clock) -> None:
     for moments in range(5):  # turns of the event loop between the two
         jobs = another(services, clock)
@@ -167,7 +168,7 @@ async def test_work_that_is_closed_as_it_is_woken_ends(services: Services, clock
             await jobs.close()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_events_tell_progress_and_the_end(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("slow", **SLOW)
     request = {"N": 40, "replications": 2}
@@ -178,7 +179,7 @@ async def test_events_tell_progress_and_the_end(ann: Caller, services: Services,
             f"{ann.url}{made}/events",
             headers=request_headers(ann.cookies, None),
             streaming_callback=pieces.append,
-            request_timeout=50,
+            request_timeout=PATIENCE_S,
         )
     )
     while not pieces:  # noqa: ASYNC110
@@ -196,7 +197,7 @@ async def test_events_tell_progress_and_the_end(ann: Caller, services: Services,
     assert any(0 < number < 80 for number in done)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_cancelled_job_stops_and_is_removed_by_a_second_delete(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
@@ -214,7 +215,7 @@ async def test_a_cancelled_job_stops_and_is_removed_by_a_second_delete(
     assert (await ann.get(path)).body == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_job_whose_code_fails_says_where(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("bad", **COIN | {"set_reward": "\n1 / 0"})
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]

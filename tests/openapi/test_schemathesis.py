@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.patience import PATIENCE_S
 from tests.support import Server
 
 from .test_document import DOCUMENT, JSON, OPERATIONS, parameters
@@ -30,7 +31,6 @@ FEW = 2
 CHECKED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 # What success takes away from who asks.
 LAST = {"/logout", "/user/password", "/{instance}/stop-instance"}
-TIMEOUT_S = 60
 # Which parameters and fields are as the example has them: all, or some.
 CHOSEN = st.just([True] * 40) | st.lists(st.booleans(), min_size=40, max_size=40)
 
@@ -60,7 +60,7 @@ def test_whatever_is_sent_the_answer_is_as_documented(
         sensible(case, chosen, ann)
         try:
             answer = case.call(
-                base_url=server.url, headers={"Authorization": f"Bearer {ann.token}"}, timeout=TIMEOUT_S
+                base_url=server.url, headers={"Authorization": f"Bearer {ann.token}"}, timeout=PATIENCE_S
             )
         except InvalidHeader:
             return  # no client can send it

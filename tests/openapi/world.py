@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.openapi import parts
+from tests.patience import PATIENCE_S
 from tests.support import Answer, Client, Server
 
 # Bounds small enough that whatever a client may ask for is soon done.
@@ -36,7 +37,6 @@ MINE = re.compile(
     )
     + f"|^{parts.ACCOUNT}$"
 )
-WAIT_S = 30
 _numbers = count()
 
 
@@ -155,7 +155,7 @@ class Tenant:
         self._made[parts.RUN] = id
 
     def _wait(self, path: str) -> None:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while given(self.client.get(path)).body["state"] not in ("done", "failed"):
             assert time.monotonic() < deadline, path
             time.sleep(0.02)

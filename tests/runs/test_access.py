@@ -74,7 +74,7 @@ def test_every_endpoint_is_there_with_and_without_v2_and_slash() -> None:
     assert {handler.access for _, handler in OWN} == {"user"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_route_needs_a_login_and_has_one_form_of_errors(
     player: Caller, bob: Caller, nobody: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +114,7 @@ async def test_each_route_needs_a_login_and_has_one_form_of_errors(
     assert "/some/path" not in str(answer.body)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_is_unknown_is_404(player: Caller) -> None:
     run = await start(player)
     for path in (
@@ -131,7 +131,7 @@ async def test_what_is_unknown_is_404(player: Caller) -> None:
         assert is_error(await player.get(path), 404), path
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_runs_of_the_two_apis_are_not_each_others(player: Caller) -> None:
     run = await start(player)
     instance = (await player.post("/start-instance", None)).body["instance_uuid"]
@@ -145,7 +145,7 @@ async def test_runs_of_the_two_apis_are_not_each_others(player: Caller) -> None:
     assert (await player.get(f"/v2/model/variable/{run}/price")).body == 1.5
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_pages_of_configured_origins_may_call_with_credentials(player: Caller) -> None:
     run = await start(player)
     path = f"/v2/run/ann/game/{run}"

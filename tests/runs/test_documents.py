@@ -12,7 +12,7 @@ from .conftest import start
 PROFIT = {"max_profit": 914, "mean_profit": -753, "min_profit": -2210, "std_dev_profit": 427}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_variable_of_one_run(player: Caller) -> None:
     run = await start(player)
     for name, value in (
@@ -28,7 +28,7 @@ async def test_one_variable_of_one_run(player: Caller) -> None:
         assert (inside.status, inside.body) == (200, value)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_variable_of_many_runs(player: Caller) -> None:
     runs = [await start(player) for _ in range(2)]
     for run, value in zip(runs, (10, 15), strict=True):
@@ -46,14 +46,14 @@ async def test_one_variable_of_many_runs(player: Caller) -> None:
     ]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_many_variables_of_one_run(player: Caller) -> None:
     run = await start(player)
     answer = await player.get(f"/v2/model/variable/{run}?name=sample_string&name=sample_int")
     assert (answer.status, answer.body) == (200, {"sample_string": "Hello World", "sample_int": 10})
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_patch_of_variables(player: Caller) -> None:
     run = await start(player)
     changes = {"sample_int": 16, 'sample_dict["day"]': "tuesday", "sample_array[1]": 300}
@@ -68,7 +68,7 @@ async def test_patch_of_variables(player: Caller) -> None:
         assert answer.body == {"sample_bool": expected}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_operation_with_mixed_arguments(player: Caller) -> None:
     run = await start(player)
     body = {"name": "runmodel", "arguments": ["input string", 25, True]}
@@ -84,7 +84,7 @@ async def test_an_operation_with_mixed_arguments(player: Caller) -> None:
         assert (answer.status, answer.body) == (200, {"name": "nothing", **given})
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_failing_operation(player: Caller) -> None:
     run = await start(player)
     answer = await player.post(
@@ -120,7 +120,7 @@ async def test_the_failing_operation(player: Caller) -> None:
     }
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_fault_has_the_models_own_frames_and_changes_nothing(player: Caller) -> None:
     run = await start(player)
     await operate(player, run, "runmodel", ["", 1, True])
@@ -139,7 +139,7 @@ async def test_a_fault_has_the_models_own_frames_and_changes_nothing(player: Cal
     assert (await player.get(f"/v2/model/variable/{run}/calls")).body == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_options_describe_the_endpoint(nobody: Caller) -> None:
     for path in ("/v2/model/operation", "/v2/model/variable/"):
         answer = await nobody.request("OPTIONS", path)

@@ -66,7 +66,7 @@ REFUSED = (
 )
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_paths_reach_the_models_data(player: Caller) -> None:
     run = await start(player)
     for path, value in REACHED.items():
@@ -74,7 +74,7 @@ async def test_paths_reach_the_models_data(player: Caller) -> None:
         assert (answer.status, answer.body) == (200, value), path
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_paths_reach_nothing_else(player: Caller) -> None:
     run = await start(player)
     for path in REFUSED:
@@ -124,7 +124,7 @@ def test_no_path_leads_out_of_the_models_data(player: Caller, io_loop: IOLoop) -
     check()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_setting_is_all_or_nothing_and_answers_what_is_there_then(player: Caller) -> None:
     run = await start(player)
 
@@ -158,7 +158,7 @@ async def test_setting_is_all_or_nothing_and_answers_what_is_there_then(player: 
     assert (await player.get(f"/v2/model/variable/{run}/thermostat.target")).body == 30
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_introspection_lists_what_paths_and_operations_may_name(player: Caller) -> None:
     run = await start(player)
     for path in (f"/v2/model/introspect/{run}", "/v2/model/introspect/ann/game/sample"):

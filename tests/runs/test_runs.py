@@ -40,7 +40,7 @@ async def value(client: Caller, run: str, name: str) -> Any:
     return answer.body[name]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_run_is_made_of_a_model_by_name_or_file(player: Caller) -> None:
     for path, body in (
         ("/v2/run/ann/game/", {"model": "sample.py", "scope": {"trackingKey": "k"}}),
@@ -65,7 +65,7 @@ async def test_a_run_is_made_of_a_model_by_name_or_file(player: Caller) -> None:
     assert (await player.post("/v2/run/ann/no%20project/", {"model": "sample"})).status == 400
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_model_that_does_not_start_leaves_no_run(player: Caller) -> None:
     code = "import random\nfrom epicenter import Epicenter\nif random.seed: n = 1\n"
     fails = "tries = []\ntry:\n    import market\nexcept ImportError:\n    pass\nimport sys\n" + (
@@ -80,7 +80,7 @@ async def test_a_model_that_does_not_start_leaves_no_run(player: Caller) -> None
     assert (await player.get("/v2/run/ann/game/")).body == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_patch_changes_fields_and_variables_together(player: Caller) -> None:
     run = await start(player)
     path = f"/v2/run/ann/game/{run}/"
@@ -103,7 +103,7 @@ async def test_patch_changes_fields_and_variables_together(player: Caller) -> No
     assert (await player.get(path)).body["saved"] is True
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_delete_lets_a_run_leave_memory_only(player: Caller) -> None:
     run = await start(player)
     path = f"/v2/run/ann/game/{run}"
@@ -127,7 +127,7 @@ async def test_delete_lets_a_run_leave_memory_only(player: Caller) -> None:
     assert first != drawn
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lists_are_filtered_sorted_and_cut(player: Caller) -> None:
     runs = []
     for price in range(6):
@@ -163,7 +163,7 @@ async def test_lists_are_filtered_sorted_and_cut(player: Caller) -> None:
     assert answer.body == [{"run": runs[4], "variables": 4}, {"run": runs[5], "variables": 5}]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_many_runs_are_read_by_whole_recorded_variables(player: Caller) -> None:
     run = await start(player)
     await operate(player, run, "save_as", ["sample_dict", {"day": 1}])
@@ -176,7 +176,7 @@ async def test_many_runs_are_read_by_whole_recorded_variables(player: Caller) ->
         assert (answer.status, answer.body["type"]) == (400, "invalid_variable")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_500_runs_are_read_in_one_query_and_without_a_replay(
     player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +241,7 @@ def _all() -> Any:
     return RunQuery(tenant="ann", kind="run")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_replay_and_clone_act_on_the_journal(player: Caller) -> None:
     run = await start(player)
     for price in (1, 2):
@@ -282,7 +282,7 @@ async def test_replay_and_clone_act_on_the_journal(player: Caller) -> None:
         assert (await player.post(f"/v2/model/state/{run}", bad)).status == 400
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_run_keeps_the_version_of_its_model(player: Caller) -> None:
     run = await start(player)
     changed = {name: text.replace("914", "1") for name, text in files("sample.py", "market.py").items()}
@@ -292,7 +292,7 @@ async def test_a_run_keeps_the_version_of_its_model(player: Caller) -> None:
     assert await value(player, await start(player), "results.max_profit") == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
     name = "customer_acquisition.py"
     found = await push(ann, "customers", {name: (EXAMPLES / name).read_text()})
@@ -333,7 +333,7 @@ async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
         assert (await ann.request("PATCH", f"/v2/model/variable/{run}", body=bad)).status == 400
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
     text = (EXAMPLES.parent / "tests/scenarios/models/teacup.mdl").read_text()
     found = await push(ann, "teacup", {"teacup.mdl": text})
@@ -349,7 +349,7 @@ async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
     assert answer.body == [{"run": run, "variables": list(whole.values())[2]}]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_agents_are_a_run_with_the_same_numbers_after_a_replay(ann: Caller) -> None:
     name = "agent_market.py"
     await push(ann, "market", {name: (EXAMPLES / name).read_text()})
@@ -364,7 +364,7 @@ async def test_agents_are_a_run_with_the_same_numbers_after_a_replay(ann: Caller
     assert await value(ann, run, "time") == time
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_points_are_variables_and_are_set_whole(ann: Caller) -> None:
     name = "sir_epidemic.py"
     found = await push(ann, "sir", {name: (EXAMPLES / name).read_text()})
@@ -391,7 +391,7 @@ async def test_points_are_variables_and_are_set_whole(ann: Caller) -> None:
     assert await value(ann, same, "infection[40]") == earlier
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"models.cpu_ms": 300, "models.wall_ms": 600}], indirect=True)
 async def test_an_endless_operation_is_cut_off_and_changes_nothing(player: Caller) -> None:
     run = await start(player)
@@ -402,7 +402,7 @@ async def test_an_endless_operation_is_cut_off_and_changes_nothing(player: Calle
     assert await value(player, run, "price") == 4
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player: Caller) -> None:
     code = (
         "from epicenter import Epicenter\nn = 0\n\n"
@@ -430,7 +430,7 @@ async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player
     assert await value(player, run, "n") == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_call_that_could_not_be_stored_did_not_happen(
     player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

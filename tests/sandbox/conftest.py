@@ -18,10 +18,10 @@ import pytest
 from streamsim.sandbox import kernel, namespaces, wire, zygote
 from streamsim.sandbox.limits import MIB, Limits
 from streamsim.sandbox.report import Report
+from tests.patience import PATIENCE_S
 
 LAUNCHING = Path(__file__).with_name("launching.py")
 CANARY = "CANARY-7a31d0"
-PATIENCE_S = 30
 CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21
 LIMITS = Limits(cpu_ms=20_000, wall_ms=20_000, memory_bytes=256 * MIB)
 RUNNER = """

@@ -26,6 +26,7 @@ from streamsim.sandbox.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
+from tests.patience import PATIENCE_S
 
 ROOM = 3
 ECHO = "def handle(request, channel): return request"
@@ -73,7 +74,7 @@ def exists(pid: int) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 -- the kernel sets no event
             await asyncio.sleep(0.005)
 

@@ -311,6 +311,6 @@ def test_a_deadline_that_comes_earlier_than_the_last_is_kept(run: Run) -> None:
         await asyncio.sleep(0)
         link._arm(asyncio.get_running_loop().time() + 0.01)
         with pytest.raises(WorkerTimeout):
-            await asyncio.wait_for(task, 10)
+            await task
 
     run(scenario())

@@ -116,7 +116,7 @@ async def state(ann: Caller, instance: str, job: str) -> list[Any]:
     return answers
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_user_and_nobody_change_and_see_nothing_of_anns(
     customers: Caller, bob: Caller, nobody: Caller, admin: Caller, services: Services
 ) -> None:

@@ -52,7 +52,7 @@ def by_bptk(name: str, folder: Path, **constants: float) -> dict[str, float]:
     return {repr(step / 8): float(model.equation("teacupTemperature", step / 8)) for step in range(241)}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize(("engine", "name"), NAMES)
 async def test_numbers_are_the_librarys(ann: Caller, tmp_path: Path, engine: str, name: str) -> None:
     cup, room = NAMES[engine, name]

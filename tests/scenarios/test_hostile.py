@@ -54,7 +54,7 @@ ACTIONS = {
 }
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [LIMITS], indirect=True)
 @pytest.mark.parametrize("action", ACTIONS)
 async def test_only_its_own_instance_is_hurt(

@@ -14,6 +14,7 @@ import pytest
 
 from streamsim.models.engines.base import Outputs, Source
 from streamsim.services import Services
+from tests.patience import PATIENCE_S
 
 from ..http.conftest import Caller
 from ..support import Client, Server
@@ -91,7 +92,7 @@ def test_50_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
     assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(7)[:4]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_sessions_go_on_after_their_processes_were_killed(
     customers: Caller, services: Services
 ) -> None:
@@ -106,7 +107,7 @@ async def test_sessions_go_on_after_their_processes_were_killed(
     assert series == [undisturbed(index) for index in range(4)]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"models.live": 2}], indirect=True)
 async def test_more_sessions_than_room_in_memory(customers: Caller, services: Services) -> None:
     instances = [await session(customers) for _ in range(6)]
@@ -155,7 +156,7 @@ def test_a_stream_of_one_process_locks_the_instance_on_the_other(two: tuple[Serv
     assert customers_in(second.post(f"/{instance}/run-step", None).body) == 0.0
     body = {**INTERACTIVE, "stepSize": 0.01}  # a long stream
     assert first.post(f"/{instance}/begin-session", body).status == 200
-    streaming = http.client.HTTPConnection(*two[0].url.removeprefix("http://").split(":"), timeout=30)
+    streaming = http.client.HTTPConnection(*two[0].url.removeprefix("http://").split(":"), timeout=PATIENCE_S)
     cookie = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
     streaming.request("POST", f"/{instance}/stream-steps", headers={"Cookie": cookie})
     stream = streaming.getresponse()

@@ -13,6 +13,7 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.app import job_store
 from streamsim.services import Services
 from streamsim.work import Work
+from tests.patience import PATIENCE_S
 
 from ..http.conftest import Caller, Clock
 from ..servers import wait_until
@@ -44,7 +45,7 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_sweep_in_the_background_is_a_job_with_events(
     customers: Caller, bob: Caller, services: Services
 ) -> None:
@@ -52,7 +53,9 @@ async def test_a_sweep_in_the_background_is_a_job_with_events(
     assert (await bob.get(path)).status == (await bob.get(f"{path}/events")).status == 404
     services.work.start(0.02)
     answer = await AsyncHTTPClient().fetch(
-        f"{customers.url}{path}/events", headers=request_headers(customers.cookies, None), request_timeout=50
+        f"{customers.url}{path}/events",
+        headers=request_headers(customers.cookies, None),
+        request_timeout=PATIENCE_S,
     )
     events = [part.split("\n") for part in answer.body.decode().split("\n\n") if part]
     told = [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in events]
@@ -64,7 +67,7 @@ async def test_a_sweep_in_the_background_is_a_job_with_events(
     assert (job["state"], job["kind"], job["result"]) == ("done", "sweep", waited_for)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_jobs_of_both_kinds_are_listed_newest_first_by_page(customers: Caller, bob: Caller) -> None:
     experiment = (await customers.post("/exp", {"name": "coin"})).body["id"]
     await customers.post(f"/eval/{experiment}/simulations", {"N": 10})
@@ -77,7 +80,7 @@ async def test_jobs_of_both_kinds_are_listed_newest_first_by_page(customers: Cal
     assert (await bob.get("/jobs")).body == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_another_process_goes_on_with_the_parts_that_are_missing(
     customers: Caller, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +118,7 @@ async def test_another_process_goes_on_with_the_parts_that_are_missing(
     assert job["result"] == waited_for
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_cancelled_sweep_stops_on_the_process_that_works_on_it(
     customers: Caller, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from .conftest import MANAGER
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers", "market_saturation"]}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_each_run_of_a_grid_is_the_run_endpoints(customers: Caller) -> None:
     parameters = {
         "contact_rate": {"from": 5, "to": 15, "step": 5},
@@ -53,7 +53,7 @@ MOMENTS: dict[str, tuple[dict[str, Any], float, float]] = {
 }
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("distribution", MOMENTS)
 async def test_draws_repeat_with_the_seed_and_have_the_moments(customers: Caller, distribution: str) -> None:
     numbers, mean, variance = MOMENTS[distribution]
