@@ -41,8 +41,6 @@ from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
 from streamsim.services import Services
 from streamsim.storage.contract import Store
 from streamsim.storage.job_contract import JobStore
-from streamsim.storage.production import ProductionStore
-from streamsim.storage.redis_commit import HighWater
 from streamsim.storage.run_contract import RunStore
 from streamsim.storage.sqlite import SQLiteStore
 from streamsim.storage.sqlite_schema import Synchronous
@@ -63,6 +61,10 @@ def make_store(settings: Settings) -> Store:
     """The configured backend, not yet opened; makes the data folder."""
     storage = settings.storage
     if storage.redis:
+        # Their drivers take time that a start on SQLite has no use for.
+        from streamsim.storage.production import ProductionStore
+        from streamsim.storage.redis_commit import HighWater
+
         high_water = HighWater(storage.outbox_rows, storage.outbox_bytes)
         return ProductionStore(
             storage.redis, storage.mongo, prefix=storage.redis_prefix, high_water=high_water

@@ -121,7 +121,7 @@ class RedisServer(Server):
         ]
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE_S, decode_responses=True)
 
     def answers(self) -> bool:
         with self.client() as client:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from scipy import special
 
+from streamsim.evaluation import distributions
 from streamsim.evaluation.intervals import Floats, Ints, wilson
 
 ALPHA = 0.001
@@ -78,7 +78,7 @@ def sample_ratio_mismatch(action: Ints, probabilities: Floats, arms: Sequence[st
     values, vectors = np.linalg.eigh(covariance[np.ix_(free, free)] / np.outer(scale[free], scale[free]))
     kept = values > 1e-9
     statistic = float(((vectors.T @ gap)[kept] ** 2 / values[kept]).sum())
-    p_value = float(special.chdtrc(int(kept.sum()), statistic))
+    p_value = distributions.chi_square_tail(int(kept.sum()), statistic)
     worst = int(np.argmax(np.abs(counts - expected)))
     ok = p_value >= ALPHA
     sentence = (

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from streamsim.evaluation import distributions
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,7 +46,7 @@ def mean_interval(samples: ArrayLike, level: float = 0.95) -> Band:
     if n == 1:
         unknown = np.full_like(mean, np.nan)
         return Band(mean, unknown, unknown)
-    reach = special.stdtrit(n - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    reach = distributions.student_t(n - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return Band(mean, mean - reach, mean + reach)
 
 
@@ -66,7 +67,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         raise ValueError(f"{successes} of {n} is not a share")
     if n == 0:
         return Interval(0.0, 1.0)
-    z2 = float(special.ndtri((1 + level) / 2)) ** 2
+    z2 = distributions.normal((1 + level) / 2) ** 2
     share = successes / n
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = (z2 * (share * (1 - share) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)

@@ -5,6 +5,7 @@ The numbers are those of an uninterrupted job, because every replication has a s
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -77,6 +78,7 @@ class Simulations:
                 curves[number] = curve
 
         await together(some() for _ in range(min(self._pool.at_once, request.replications)))
-        found = summary(points, [curves[number] for number in range(request.replications)])
+        ordered = [curves[number] for number in range(request.replications)]
+        found = await asyncio.to_thread(summary, points, ordered)
         result = {"points": points, "replications": request.replications, **msgspec.to_builtins(found)}
         return msgspec.json.encode(result)

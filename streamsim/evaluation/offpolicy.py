@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
-from scipy import special
 
 from streamsim.errors import BadRequest
+from streamsim.evaluation import distributions
 from streamsim.evaluation.intervals import Floats, Interval, bootstrap_means, percentile_interval
 from streamsim.evaluation.sample import Overlap, Sample, effective_size, overlap
 from streamsim.evaluation.value_estimators import ESTIMATORS, Estimator, Terms
@@ -122,7 +122,7 @@ def _estimate(
     error = asymptotic = bootstrap = None
     if n > 1:
         error = float(np.sqrt((terms.influence**2).sum() / (n - 1) / n))
-        reach = float(special.stdtrit(n - 1, (1 + level) / 2)) * error
+        reach = distributions.student_t(n - 1, (1 + level) / 2) * error
         asymptotic = Interval(value - reach, value + reach)
         if not np.isnan(replicates).any():
             bootstrap = percentile_interval(replicates, level)

@@ -139,7 +139,9 @@ class Evaluations:
                 identity=f"{tenant}/compare",
             )
         points = points_of(request.draws, request.points)
-        return compare(points, curves, replications=request.replications, seed=request.seed)
+        return await asyncio.to_thread(
+            compare, points, curves, replications=request.replications, seed=request.seed
+        )
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
