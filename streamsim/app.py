@@ -53,6 +53,8 @@ log = logging.getLogger("streamsim.http")
 
 # A body over the limit is read and thrown away up to here, so that its sender sees the answer.
 DISCARD_BYTES = 64 << 20
+# Paths whose handlers are remembered, and the longest of them.
+MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
 # How long a connection without a request stays open after the server was told to stop.
 IDLE_GRACE_S = 0.3
 
@@ -245,8 +247,10 @@ class Application(tornado.web.Application):
         self._max_body_bytes = services.settings.server.max_body_bytes
         self._idle_s = services.settings.server.idle_connection_s
         self.busy: set[tornado.httputil.HTTPConnection] = set()
+        self._addresses: dict[str, tuple[type[tornado.web.RequestHandler], dict[str, bytes]]] = {}
 
     def find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> Any:
+        """As Tornado's, which tries one pattern after the other, but looks up what it found before."""
         if request.connection is not None:
             self.busy.add(request.connection)
         length = request.headers.get("Content-Length", "0")
@@ -255,10 +259,21 @@ class Application(tornado.web.Application):
             connection = cast(tornado.http1connection.HTTP1Connection, request.connection)
             connection.set_body_timeout(self._idle_s)
         if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
-            addressed: Any = super().find_handler(request, **kwargs)
+            addressed = self._addressed(request)
             refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
             return _Bounded(addressed, refused, self._max_body_bytes)
-        return super().find_handler(request, **kwargs)
+        return self._addressed(request)
+
+    def _addressed(self, request: tornado.httputil.HTTPServerRequest) -> Any:
+        known = self._addresses.get(request.path)
+        if known is not None:
+            return self.get_handler_delegate(request, known[0], path_kwargs=known[1])
+        found: Any = super().find_handler(request)
+        if len(request.path) <= MAX_KNOWN_PATH and found.handler_class is not NotFoundHandler:
+            if len(self._addresses) >= MAX_KNOWN_PATHS:
+                self._addresses.clear()
+            self._addresses[request.path] = found.handler_class, found.path_kwargs
+        return found
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request, status, seconds = handler.request, handler.get_status(), handler.request.request_time()

@@ -9,6 +9,8 @@ from streamsim.storage.contract import DuplicateName, Session, User
 from streamsim.storage.sqlite_database import Database
 
 _USER = "name, password_hash, admin, session_epoch, created_ms"
+MAX_FOUND = 10_000
+"""Sessions that a process remembers."""
 _SESSION = "s.id, s.user, s.kind, s.label, s.epoch, s.created_ms, s.expires_ms"
 _LIVE_SESSION = (
     f"SELECT {_SESSION}, u.name, u.password_hash, u.admin, u.session_epoch, u.created_ms"
@@ -22,6 +24,9 @@ class Accounts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        # Sessions that were found live while so many logins had been ended.
+        self._found: dict[str, tuple[Session, User]] = {}
+        self._found_at = 0
 
     async def secret(self, name: str, proposal: bytes) -> bytes:
         def work(db: sqlite3.Connection) -> bytes:
@@ -53,11 +58,13 @@ class Accounts:
 
     async def set_password(self, name: str, password_hash: str) -> bool:
         sql = "UPDATE users SET password_hash = ?, session_epoch = session_epoch + 1 WHERE name = ?"
-        return await self._db.write(lambda db: db.execute(sql, (password_hash, name)).rowcount > 0)
+        return await self._db.write(
+            lambda db: db.execute(sql, (password_hash, name)).rowcount > 0, revokes=True
+        )
 
     async def remove_user(self, name: str) -> bool:
         return await self._db.write(
-            lambda db: db.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0
+            lambda db: db.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0, revokes=True
         )
 
     async def add_session(self, session: Session) -> None:
@@ -77,9 +84,21 @@ class Accounts:
         await self._db.write(lambda db: db.execute(sql, row))
 
     async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
+        count = self._db.revocations
+        if count != self._found_at or len(self._found) >= MAX_FOUND:
+            self._found.clear()
+            self._found_at = count
+        found = self._found.get(session_id)
+        if found is not None:
+            return found if found[0].expires_ms > now_ms else None
         sql = f"{_LIVE_SESSION} AND s.id = ?"
         rows = await self._db.look_up(lambda db: db.execute(sql, (now_ms, session_id)).fetchall())
-        return (_to_session(rows[0]), _to_user(rows[0][7:])) if rows else None
+        if not rows:
+            return None
+        found = _to_session(rows[0]), _to_user(rows[0][7:])
+        if count % 2 == 0 and count == self._db.revocations == self._found_at:
+            self._found[session_id] = found
+        return found
 
     async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
         sql = f"{_LIVE_SESSION} AND s.user = ? AND s.kind = ? ORDER BY s.created_ms, s.rowid"
@@ -88,7 +107,9 @@ class Accounts:
 
     async def remove_session(self, user: str, session_id: str) -> bool:
         sql = "DELETE FROM sessions WHERE user = ? AND id = ?"
-        return await self._db.write(lambda db: db.execute(sql, (user, session_id)).rowcount > 0)
+        return await self._db.write(
+            lambda db: db.execute(sql, (user, session_id)).rowcount > 0, revokes=True
+        )
 
 
 def _to_user(row: tuple[Any, ...]) -> User:

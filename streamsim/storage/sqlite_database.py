@@ -12,13 +12,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from streamsim.storage import sqlite_schema
 from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.sqlite_revocations import Revocations
 from streamsim.storage.sqlite_writer import Turn, Writer, is_outage
 
 T = TypeVar("T")
+
+
+class _Connected(NamedTuple):
+    turn: Turn
+    revocations: Revocations
+    writing: sqlite3.Connection
+    reading: sqlite3.Connection
+    looking: sqlite3.Connection
 
 
 class Database:
@@ -34,11 +43,12 @@ class Database:
         """:raises StoreUnavailable:"""
         self._reader = ThreadPoolExecutor(1, "sqlite-reader")
         try:
-            turn, writing, self._reading, self._looking = await self._on_reader(self._connect)
+            found = await self._on_reader(self._connect)
         except BaseException:
             self._reader.shutdown()
             raise
-        self._writer = Writer(writing, turn)
+        self._revocations, self._reading, self._looking = found.revocations, found.reading, found.looking
+        self._writer = Writer(found.writing, found.turn, found.revocations)
 
     async def close(self) -> None:
         """Finish what was submitted. Further work is refused."""
@@ -49,14 +59,22 @@ class Database:
         await self._on_reader(self._held.close)
         self._reader.shutdown()
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    @property
+    def revocations(self) -> int:
+        """The count of `Revocations`. :raises StoreUnavailable: the database is closed."""
+        if self._writer is None:
+            raise StoreUnavailable("the database is closed")
+        return self._revocations.count
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> T:
         """The outcome of `work`, which ran in a transaction that is durable. It may run more than once.
 
+        :param revokes: it may end logins, which processes remember.
         :raises StoreUnavailable: nothing was applied.
         """
         if self._writer is None:
             raise StoreUnavailable("the database is closed")
-        return await self._writer.submit(work)
+        return await self._writer.submit(work, revokes=revokes)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The outcome of `work`, which sees one moment of the database, later than the call.
@@ -84,10 +102,11 @@ class Database:
                 raise
         return await self.read(work)
 
-    def _connect(self) -> tuple[Turn, sqlite3.Connection, sqlite3.Connection, sqlite3.Connection]:
+    def _connect(self) -> _Connected:
         with ExitStack() as held:
             sqlite_schema.create(self._path)
             turn = held.enter_context(closing(Turn(self._path, self._busy_ms)))
+            revocations = held.enter_context(closing(Revocations(self._path)))
             with turn:
                 writing, reading, looking = (
                     held.enter_context(
@@ -100,7 +119,7 @@ class Database:
                 connection.execute("PRAGMA query_only = ON")
             looking.execute("PRAGMA busy_timeout = 0")
             self._held = held.pop_all()
-            return turn, writing, reading, looking
+            return _Connected(turn, revocations, writing, reading, looking)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._reading.execute("BEGIN")

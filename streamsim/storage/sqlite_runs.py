@@ -32,6 +32,8 @@ _RUN = (
 )
 _LIVE = "(expires_ms = 0 OR expires_ms > ?)"
 
+_versions = msgspec.json.Decoder(dict[str, int]).decode
+
 
 class SQLiteRuns:
     """A complete `RunStore` on the database of a `SQLiteStore`."""
@@ -335,10 +337,24 @@ def _run_row(run: Run) -> tuple[Any, ...]:
 
 
 def _to_run(row: Sequence[Any]) -> Run:
-    fields = dict(zip((name.strip() for name in _RUN.split(",")), row, strict=True))
-    fields["models"] = msgspec.json.decode(fields["models"])
-    fields["metadata"] = fields["metadata"].encode()
-    return Run(**fields)
+    id, tenant, kind, project, model, models, seed, length, base, created_ms, modified_ms, *rest = row
+    expires_ms, idle_ms, metadata = rest
+    return Run(
+        id=id,
+        tenant=tenant,
+        kind=kind,
+        project=project,
+        model=model,
+        models=_versions(models),
+        seed=seed,
+        length=length,
+        base=base,
+        created_ms=created_ms,
+        modified_ms=modified_ms,
+        expires_ms=expires_ms,
+        idle_ms=idle_ms,
+        metadata=metadata.encode(),
+    )
 
 
 def _to_model(row: Sequence[Any]) -> Model:

@@ -11,11 +11,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.sqlite_revocations import Revocations
 
 T = TypeVar("T")
 
@@ -77,6 +79,7 @@ class Turn:
 class _Job(NamedTuple):
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    revokes: bool
 
 
 class Writer:
@@ -86,17 +89,18 @@ class Writer:
     StoreUnavailable and nothing of it is applied.
     """
 
-    def __init__(self, db: sqlite3.Connection, turn: Turn) -> None:
+    def __init__(self, db: sqlite3.Connection, turn: Turn, revocations: Revocations) -> None:
         self._db = db
         self._turn = turn
+        self._revocations = revocations
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """The outcome of `work`, once it is durable."""
-        job = _Job(work, self._loop.create_future())
+    def submit(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> asyncio.Future[T]:
+        """The outcome of `work`, once it is durable. `revokes`: it may end logins."""
+        job = _Job(work, self._loop.create_future(), revokes)
         self._jobs.put(job)
         return job.future
 
@@ -119,7 +123,8 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> list[Any]:
         failed: dict[int, Exception] = {}
         try:
-            with self._turn:
+            revokes = any(job.revokes for job in jobs)
+            with self._turn, self._revocations.under_way() if revokes else nullcontext():
                 while (outcomes := self._attempt(jobs, failed)) is None:
                     pass
             return outcomes
