@@ -38,13 +38,9 @@ class Session:
         self.start = max(one.start for one in simulations)
         self.stop = min(one.stop for one in simulations)
         self._steps = 0
-        self._log: list[tuple[float, dict[tuple[str, str], dict[str, Any]]]] = []
-
-    @property
-    def next(self) -> float:
+        self.next = round(self.start, 10)
         """The time of the next step."""
-        # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
-        return round(self.start + self._steps * self.size, 10)
+        self._log: list[tuple[float, dict[tuple[str, str], dict[str, Any]]]] = []
 
     @property
     def ended(self) -> bool:
@@ -60,9 +56,12 @@ class Session:
         values = {address: one.step(time) for address, one in self._simulations.items()}
         self._log.append((time, values))
         self._steps += 1
+        # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
+        self.next = round(self.start + self._steps * self.size, 10)
+        text = time_text(time)
         result: dict[str, Any] = {}
         for (manager, scenario), row in values.items():
-            result.setdefault(manager, {})[scenario] = _at(row, time_text(time), flat)
+            result.setdefault(manager, {})[scenario] = _at(row, text, flat)
         return result
 
     def results(self, flat: bool) -> dict[str, Any]:

@@ -134,6 +134,8 @@ class Variables(Protocol):
 
 def number(value: Any) -> Number:
     """What an equation gave as a JSON number. :raises TypeError: it is no number."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or value is None:
         return value
     if hasattr(value, "item"):

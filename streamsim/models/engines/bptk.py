@@ -244,9 +244,10 @@ class EquationSimulation:
             for name in self._outputs:
                 self._evaluate(name, between)
             self._reached, between = between, self.normalize(between + self.dt)
+        evaluate = self._evaluate
         result = {}
         for name in self._outputs:
-            value = self._evaluate(name, time)
+            value = evaluate(name, time)
             result[name] = number(sum(value) if "*" in name else value)
         self._reached = self.normalize(time)
         return result
@@ -266,6 +267,7 @@ def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float]
     precision = max(floating_point.scale(offset), floating_point.scale(base))
     known: dict[float, float] = {}
     original = type(model).memoize
+    missing = object()
 
     def normalize(time: float) -> float:
         rounded = known.get(time)
@@ -278,12 +280,13 @@ def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float]
         if values is None:
             # Arrays and constants in compiled XMILE models; in others an unknown equation.
             return original(model, name, time)
-        if time in values:
-            return values[time]
+        value = values.get(time, missing)
+        if value is not missing:
+            return value
         rounded = known.get(time)
         if rounded is None:
             rounded = known[time] = floating_point.normalize(time, base, offset, precision)
-        if rounded in values:
+        if rounded != time and rounded in values:
             return values[rounded]
         value = values[rounded] = equations[name](rounded)
         return value

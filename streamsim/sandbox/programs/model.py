@@ -12,7 +12,7 @@ import importlib
 import random
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -59,12 +59,13 @@ class Program:
         self._session: Session | None = None
         self._run: Variables | None = None
         sources = msgspec.convert(load, Load).models
-        self._context: Callable[[], AbstractContextManager[None]] = nullcontext
         for source in sources:
             self._engines[source.name] = self._guarded(partial(self._engine, source))
         self.loaded: dict[str, Found] = {name: engine.found for name, engine in self._engines.items()}
-        # Several models may have modules of one name; those of a single one can be imported at any time.
-        self._context = (lambda: _modules(self._only())) if len(sources) == 1 else nullcontext
+        self._importable = ExitStack()
+        if len(sources) == 1:
+            # Several models may have modules of one name; those of a single one can be imported at any time.
+            self._importable.enter_context(_modules(self._only()))
         self._owners = {
             manager: engine for engine in self._engines.values() for manager in engine.found.managers
         }
@@ -197,8 +198,7 @@ class Program:
         try:
             clock.start()
             try:
-                with self._context():
-                    return call()
+                return call()
             finally:
                 clock.stop()
         except Refused as refused:
