@@ -115,7 +115,9 @@ async def running(
         stack.push_async_callback(store.close)
         box = settings.sandbox
         if sandbox is None:
-            sandbox = Sandbox(SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded))
+            sandbox = Sandbox(
+                SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
+            )
             await sandbox.start()
             stack.push_async_callback(sandbox.close)
         metrics = Metrics()
@@ -160,9 +162,7 @@ async def running(
             store,
             work,
             experiments,
-            BatchWorkers(
-                settings.evaluation, limits, allow_degraded=box.allow_degraded, sandbox=batch_sandbox
-            ),
+            BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox),
             now_ms,
             cluster,
         )

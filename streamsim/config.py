@@ -131,6 +131,11 @@ class Sandbox:
     frame_bytes: int = _option(
         4 << 20, "Largest message to or from a worker: bounds batches, answers and theta reads.", low=64 << 10
     )
+    preload: TEXTS = _option(  # noqa: RUF009
+        ("sklearn.linear_model",),
+        "Modules beside NumPy's and SciPy's that all sandboxed processes share from the start, if installed; "
+        "code that imports others pays for it in its first call, and scikit-learn then lacks parts.",
+    )
     allow_degraded: bool = _option(
         False, "Serve although the kernel lacks a sandbox layer (never for code of people you do not trust)."
     )

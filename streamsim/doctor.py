@@ -33,7 +33,7 @@ async def examine(settings: Settings) -> int:
     finally:
         await store.close()
 
-    sandbox = Sandbox(SandboxSettings(workers=1, allow_degraded=True))
+    sandbox = Sandbox(SandboxSettings(workers=1, allow_degraded=True, preload=settings.sandbox.preload))
     try:
         await sandbox.start()
         layers = msgspec.to_builtins(sandbox.report())

@@ -58,7 +58,8 @@ class Server:
         self.processes = processes
         self.log = folder / "server.log"
         self.port = 0
-        given = {"login.bcrypt_rounds": 4, **(settings or {})}
+        # What is preloaded beside NumPy and SciPy would be a third of every start, and few tests need it.
+        given = {"login.bcrypt_rounds": 4, "sandbox.preload": "", **(settings or {})}
         self._environment = {
             **os.environ,
             **{f"STREAMSIM_{name.replace('.', '_').upper()}": str(value) for name, value in given.items()},

@@ -12,6 +12,7 @@ import msgspec
 
 from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Evaluation
+from streamsim.config import Sandbox as Box
 from streamsim.decisions.wire import SimulationLoad
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import Nest
@@ -29,7 +30,7 @@ class Task(msgspec.Struct, array_like=True):
     identity: str
     limits: Limits
     nice: int
-    allow_degraded: bool
+    box: Box
 
 
 class End(msgspec.Struct, array_like=True):
@@ -52,12 +53,12 @@ class DaskPool:
     """A `Pool` on a cluster."""
 
     def __init__(
-        self, cluster: Cluster, settings: Evaluation, limits: Limits, *, allow_degraded: bool = False
+        self, cluster: Cluster, settings: Evaluation, limits: Limits, *, box: Box | None = None
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._limits = limits
-        self._allow_degraded = allow_degraded
+        self._box = box or Box()
 
     @property
     def at_once(self) -> int:
@@ -82,7 +83,7 @@ class DaskPool:
                 identity,
                 self._limits,
                 self._settings.nice,
-                self._allow_degraded,
+                self._box,
             )
             answer = await self._cluster.call(work, msgspec.msgpack.encode(task))
             end = msgspec.msgpack.decode(answer, type=End)
@@ -133,7 +134,7 @@ class Site(Thread):
         self.workers = self.run(self._make(task))
 
     async def _make(self, task: Task) -> BatchWorkers:
-        return BatchWorkers(self._settings, task.limits, allow_degraded=task.allow_degraded)
+        return BatchWorkers(self._settings, task.limits, box=task.box)
 
 
 _site = Once(Site)

@@ -226,5 +226,5 @@ def local(
     if cluster is not None:
         from streamsim.evaluation.dask_pool import DaskPool
 
-        pool = DaskPool(cluster, settings, workers.limits, allow_degraded=workers.allow_degraded)
+        pool = DaskPool(cluster, settings, workers.limits, box=workers.box)
     return Evaluations(settings, store, work, experiments, workers, pool, now_ms)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from streamsim.config import Evaluation
+from streamsim.config import Sandbox as Box
 from streamsim.decisions.attendant import death
 from streamsim.decisions.transaction import policy_error
 from streamsim.errors import TooManyRequests, Unavailable
@@ -44,15 +45,17 @@ class BatchWorkers:
         settings: Evaluation,
         limits: Limits,
         *,
-        allow_degraded: bool = False,
+        box: Box | None = None,
         sandbox: Sandbox | None = None,
     ) -> None:
         self.settings = settings
         self.limits = limits
-        self.allow_degraded = allow_degraded
+        self.box = box or Box()
         self._borrowed = sandbox is not None
         most = settings.workers + settings.requests
-        self._sandbox = sandbox or Sandbox(SandboxSettings(workers=most, allow_degraded=allow_degraded))
+        self._sandbox = sandbox or Sandbox(
+            SandboxSettings(workers=most, allow_degraded=self.box.allow_degraded, preload=self.box.preload)
+        )
         self._started: asyncio.Task[None] | None = None
         self._turns = {
             "request": asyncio.Semaphore(settings.requests),

@@ -9,6 +9,7 @@ import msgspec
 
 from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Models as Settings
+from streamsim.config import Sandbox as Box
 from streamsim.errors import StreamsimError
 from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps
@@ -25,7 +26,7 @@ class Task(msgspec.Struct, array_like=True):
     entry: dict[str, Any]
     calls: int
     limits: tuple[int, int, int, int]
-    allow_degraded: bool
+    box: Box
 
 
 class End(msgspec.Struct, array_like=True):
@@ -38,14 +39,14 @@ class End(msgspec.Struct, array_like=True):
 class DaskSweeps:
     """A `SweepPool` on a cluster."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, *, allow_degraded: bool = False) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, *, box: Box | None = None) -> None:
         self._cluster = cluster
         self._limits = (settings.cpu_ms, settings.wall_ms, settings.memory_bytes, settings.frame_bytes)
-        self._allow_degraded = allow_degraded
+        self._box = box or Box()
 
     async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
         """As `SweepPool.run`. :raises Unavailable: the cluster is away."""
-        task = Task(model, entry, calls, self._limits, self._allow_degraded)
+        task = Task(model, entry, calls, self._limits, self._box)
         end = msgspec.msgpack.decode(await self._cluster.call(work, msgspec.msgpack.encode(task)), type=End)
         if end.error is not None:
             raise end.error.local()
@@ -95,7 +96,7 @@ class Site(Thread):
             memory_bytes=memory_bytes,
             frame_bytes=frame_bytes,
         )
-        return LocalSweeps(Runners(ModelWorkers(settings, allow_degraded=task.allow_degraded), _MOST))
+        return LocalSweeps(Runners(ModelWorkers(settings, box=task.box), _MOST))
 
 
 _site = Once(Site)

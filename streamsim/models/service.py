@@ -42,7 +42,7 @@ class ModelServices:
         cluster: Cluster | None = None,
     ) -> None:
         own = settings.models
-        self.workers = ModelWorkers(own, allow_degraded=settings.sandbox.allow_degraded, sandbox=sandbox)
+        self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
         self.runners = Runners(self.workers, own.runners)
         self.runs = Runs(store, self.workers, own, now_ms)
         self.models = Models(store, self.workers, own, now_ms)
@@ -51,7 +51,7 @@ class ModelServices:
         if cluster is not None:
             from streamsim.models.dask_sweeps import DaskSweeps
 
-            pool = DaskSweeps(cluster, own, allow_degraded=settings.sandbox.allow_degraded)
+            pool = DaskSweeps(cluster, own, box=settings.sandbox)
         self.sweeps = Sweeps(store, self.scenarios, pool, own)
         self.interactive = Interactive(self.runs, self.models)
         metrics.gauge(

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamsim.config import Models as Settings
+from streamsim.config import Sandbox as Box
 from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
 from streamsim.sandbox.pool import (
     Limits,
@@ -42,17 +43,16 @@ class Refusal(BadRequest):
 class ModelWorkers:
     """The processes of one server process. The first use starts a zygote with the modelling libraries."""
 
-    def __init__(
-        self, settings: Settings, *, allow_degraded: bool = False, sandbox: Sandbox | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, *, box: Box | None = None, sandbox: Sandbox | None = None) -> None:
         """:param sandbox: one that is started already, and stays the caller's."""
+        box = box or Box()
         self._settings = settings
         self._borrowed = sandbox is not None
         self._sandbox = sandbox or Sandbox(
             SandboxSettings(
                 workers=settings.live + settings.runners + HEAD_ROOM,
-                allow_degraded=allow_degraded,
-                preload=PRELOAD,
+                allow_degraded=box.allow_degraded,
+                preload=(*PRELOAD, *box.preload),
             )
         )
         self._started: asyncio.Task[None] | None = None

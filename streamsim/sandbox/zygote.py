@@ -39,7 +39,6 @@ PRELOADED: Final = (
     "scipy.special",
     "scipy.optimize",
     "scipy.linalg",
-    "sklearn.linear_model",
     "msgspec",
     "msgpack",
 )
@@ -229,7 +228,7 @@ def preload(more: Collection[str] = ()) -> dict[str, str]:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise RuntimeError(f"an imported library started {threads - 1} threads; forking is not safe then")
-    names = dict.fromkeys(name.partition(".")[0] for name in PRELOADED)
+    names = dict.fromkeys(name.partition(".")[0] for name in (*PRELOADED, *more))
     found = {name: getattr(sys.modules.get(name), "__version__", "") for name in names}
     versions = {"python": platform.python_version(), "kernel": platform.release()}
     return versions | {name: version for name, version in found.items() if version}

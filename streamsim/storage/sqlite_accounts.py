@@ -107,9 +107,7 @@ class Accounts:
 
     async def remove_session(self, user: str, session_id: str) -> bool:
         sql = "DELETE FROM sessions WHERE user = ? AND id = ?"
-        return await self._db.write(
-            lambda db: db.execute(sql, (user, session_id)).rowcount > 0, revokes=True
-        )
+        return await self._db.write(lambda db: db.execute(sql, (user, session_id)).rowcount > 0, revokes=True)
 
 
 def _to_user(row: tuple[Any, ...]) -> User:

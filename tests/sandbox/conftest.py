@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from streamsim.config import Sandbox as Box
 from streamsim.sandbox import kernel, namespaces, wire, zygote
 from streamsim.sandbox.limits import MIB, Limits
 from streamsim.sandbox.report import Report
@@ -265,7 +266,7 @@ def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         secret.write(CANARY.encode())
         secret.flush()
         os.set_inheritable(secret.fileno(), True)
-        machine = Machine(request.param, boot="")
+        machine = Machine(request.param, boot="", preload=list(Box().preload))
     yield machine
     printed = machine.printed()
     machine.close()
