@@ -20,7 +20,7 @@ from streamsim.storage.contract import Experiment, LogKind, Store
 
 from ..backends import Storage
 
-LIMITS = Limits(cpu_ms=300, wall_ms=500, grace_ms=200, memory_bytes=64 << 20)
+LIMITS = Limits(cpu_ms=300, wall_ms=2000, grace_ms=1000, memory_bytes=64 << 20)
 
 
 class Bench:

@@ -201,7 +201,7 @@ def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, storage: Storage
 def test_a_loop_a_memory_hog_and_a_crash_answer_in_time_and_the_next_call_works(
     tmp_path: Path, storage: Storage
 ) -> None:
-    settings = {"sandbox.cpu_ms": 500, "sandbox.wall_ms": 700, "sandbox.grace_ms": 300, **storage}
+    settings = {"sandbox.cpu_ms": 1000, "sandbox.wall_ms": 2000, **storage}
     code = """
 bad = self.context.get("bad")
 if bad == "loop":

@@ -33,7 +33,7 @@ def bptk_factory():
     b.register_scenarios({"base": {}}, "hostile")
     return b
 """
-LIMITS = {"models.cpu_ms": 400, "models.wall_ms": 600, "models.memory_bytes": 256 << 20, "models.live": 4}
+LIMITS = {"models.cpu_ms": 400, "models.wall_ms": 1500, "models.memory_bytes": 256 << 20, "models.live": 4}
 # What the model does at its second step -> status, and a part of the answer.
 ACTIONS = {
     "while True: pass": (504, "stopped"),
