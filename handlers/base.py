@@ -131,6 +131,7 @@ class BaseHandler(tornado.web.RequestHandler):
         return origin in self.service_settings.server.cors_origins
 
     @classmethod
+    @cache
     def has_method(cls, method: str) -> bool:
         """Whether this resource has an HTTP method."""
         name = method.lower()

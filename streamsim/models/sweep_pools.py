@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamsim.models.runners import Runners
-from streamsim.models.workers import translated
+from streamsim.models.workers import ask
 from streamsim.storage.run_contract import Model
 
 
@@ -31,7 +31,7 @@ class LocalSweeps:
     async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
         """As `SweepPool.run`."""
         async with self._runners.one([model]) as worker:
-            return await translated(worker.exchange([entry], calls=calls))
+            return await ask(worker, [entry], calls)
 
     @property
     def at_once(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -26,8 +26,7 @@ from streamsim.sandbox.programs.model import REFUSED
 from streamsim.sandbox.wire import Failure
 from streamsim.storage.run_contract import Model
 
-T = TypeVar("T")
-
+FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"
 LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
 """The library behind each engine that needs one."""
@@ -96,7 +95,10 @@ class ModelWorkers:
         }
         first = models[0]
         identity = f"{first.tenant}/{first.name}/{first.version}"
-        return await translated(self._sandbox.spawn(PROGRAM, load, self._limits, identity=identity))
+        try:
+            return await self._sandbox.spawn(PROGRAM, load, self._limits, identity=identity)
+        except FAILURES as error:
+            raise expected(error) from None
 
     async def _start(self) -> None:
         if self._started is None or (self._started.done() and self._started.exception() is not None):
@@ -113,16 +115,13 @@ def installed(engine: str) -> bool:
     return library is None or importlib.util.find_spec(library) is not None
 
 
-async def translated(answer: Awaitable[T]) -> T:
-    """An answer of a worker, its failures as expected errors."""
-    try:
-        return await answer
-    except ProgramFailed as error:
-        raise failed(error.failure) from None
-    except WorkerTimeout as error:
-        raise ModelTimeout(str(error).replace("a call", "the model")) from None
-    except WorkerDied as error:
-        raise ModelError(str(error).replace("policy process", "the model's process")) from None
+def expected(error: ProgramFailed | WorkerDied) -> BadRequest | ModelError:
+    """What a worker's failure is to the caller."""
+    if isinstance(error, ProgramFailed):
+        return failed(error.failure)
+    if isinstance(error, WorkerTimeout):
+        return ModelTimeout(str(error).replace("a call", "the model"))
+    return ModelError(str(error).replace("policy process", "the model's process"))
 
 
 def failed(failure: Failure) -> BadRequest | ModelError:
@@ -144,6 +143,9 @@ def failed(failure: Failure) -> BadRequest | ModelError:
     return kind(message, detail=detail)
 
 
-async def ask(worker: Worker, entries: list[dict[str, Any]]) -> msgspec.Raw:
-    """The result of the last of some entries."""
-    return await translated(worker.exchange(entries, calls=len(entries)))
+async def ask(worker: Worker, entries: list[dict[str, Any]], calls: int = 0) -> msgspec.Raw:
+    """The result of the last of some entries, which are `calls` that have the time limit each."""
+    try:
+        return await worker.exchange(entries, calls=calls or len(entries))
+    except FAILURES as error:
+        raise expected(error) from None
