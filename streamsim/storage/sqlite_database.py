@@ -72,9 +72,13 @@ class Database:
         :param revokes: it may end logins, which processes remember.
         :raises StoreUnavailable: nothing was applied.
         """
+        return await self.submit(work, revokes=revokes)
+
+    def submit(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> asyncio.Future[T]:
+        """As `write`, for those that do not wait themselves."""
         if self._writer is None:
             raise StoreUnavailable("the database is closed")
-        return await self._writer.submit(work, revokes=revokes)
+        return self._writer.submit(work, revokes=revokes)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The outcome of `work`, which sees one moment of the database, later than the call.

@@ -18,6 +18,7 @@ from streamsim.storage.run_contract import (
     RunQuery,
     scalar,
 )
+from streamsim.storage.sqlite_appends import RUN, Appends, to_run
 from streamsim.storage.sqlite_database import Database
 from streamsim.storage.sqlite_rows import each_in, insert
 
@@ -26,13 +27,7 @@ _MODEL = (
     " v.modified_ms"
 )
 _VERSIONS = "FROM models m JOIN model_versions v ON v.model = m.num"
-_RUN = (
-    "id, tenant, kind, project, model, models, seed, length, base, created_ms, modified_ms, expires_ms,"
-    " idle_ms, metadata"
-)
 _LIVE = "(expires_ms = 0 OR expires_ms > ?)"
-
-_versions = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class SQLiteRuns:
@@ -40,6 +35,7 @@ class SQLiteRuns:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._appends = Appends(db)
 
     async def put_model(self, model: Model, *, new: bool) -> Model:
         def work(db: sqlite3.Connection) -> Model:
@@ -115,7 +111,7 @@ class SQLiteRuns:
 
     async def create_runs(self, runs: list[Run]) -> None:
         rows = [_run_row(run) for run in runs]
-        await self._db.write(lambda db: insert(db, f"runs ({_RUN})", rows, ""))
+        await self._db.write(lambda db: insert(db, f"runs ({RUN})", rows, ""))
 
     async def get_run(self, run: str, now_ms: int) -> Run | None:
         return await self._db.look_up(lambda db: _run(db, run, now_ms))
@@ -129,12 +125,14 @@ class SQLiteRuns:
         return [row[0] for row in rows]
 
     async def append(self, change: Append) -> Run | None:
+        if len(change.entries) == 1 and not change.restart and not change.variables:
+            return await self._appends.add(change)
         base = "length" if change.restart else "base"
         sql = (
             f"UPDATE runs SET base = {base}, length = length + ?, modified_ms = ?,"
             " expires_ms = CASE WHEN idle_ms > 0 THEN ? + idle_ms ELSE 0 END,"
             " metadata = coalesce(?, metadata)"
-            f" WHERE id = ? AND length = ? AND {_LIVE} RETURNING num, {_RUN}"
+            f" WHERE id = ? AND length = ? AND {_LIVE} RETURNING num, {RUN}"
         )
         metadata = None if change.metadata is None else change.metadata.decode()
         now_ms = change.now_ms
@@ -158,17 +156,17 @@ class SQLiteRuns:
                 "ON CONFLICT (run, name) DO UPDATE SET number = excluded.number, text = excluded.text,"
                 " value = excluded.value",
             )
-            return _to_run(row)
+            return to_run(row)
 
         return await self._db.write(work)
 
     async def touch(self, run: str, now_ms: int) -> Run | None:
         sql = (
             "UPDATE runs SET expires_ms = CASE WHEN idle_ms > 0 THEN ? + idle_ms ELSE 0 END"
-            f" WHERE id = ? AND {_LIVE} RETURNING {_RUN}"
+            f" WHERE id = ? AND {_LIVE} RETURNING {RUN}"
         )
         rows = await self._db.write(lambda db: db.execute(sql, (now_ms, run, now_ms)).fetchall())
-        return _to_run(rows[0]) if rows else None
+        return to_run(rows[0]) if rows else None
 
     async def delete_runs(self, runs: Sequence[str]) -> int:
         def work(db: sqlite3.Connection) -> int:
@@ -198,7 +196,7 @@ class SQLiteRuns:
         result: dict[int, tuple[Run, dict[str, bytes]]] = {}
         for at, _, name, value, *row in found:
             if at not in result:
-                result[at] = (_to_run(row), {})
+                result[at] = (to_run(row), {})
             if name is not None:
                 result[at][1][name] = value
         return list(result.values()), found[0][1] if found else 0
@@ -209,7 +207,7 @@ class SQLiteRuns:
         order = "DESC" if query.descending else "ASC"
         count_sql = f"SELECT count(*) FROM runs WHERE {where}"
         sql = (
-            f"SELECT {_RUN} FROM runs {joined} WHERE {where} ORDER BY {column} {order}, id {order}"
+            f"SELECT {RUN} FROM runs {joined} WHERE {where} ORDER BY {column} {order}, id {order}"
             " LIMIT ? OFFSET ?"
         )
         name = (query.sort.partition(".")[2],) if joined else ()
@@ -220,7 +218,7 @@ class SQLiteRuns:
             return rows, total
 
         rows, total = await self._db.read(work)
-        return [_to_run(row) for row in rows], total
+        return [to_run(row) for row in rows], total
 
     async def variables(
         self, runs: Sequence[str], names: Sequence[str] | None = None
@@ -238,8 +236,8 @@ class SQLiteRuns:
 
     async def copy_run(self, run: Run, source: str, entries: Sequence[bytes]) -> None:
         def work(db: sqlite3.Connection) -> None:
-            marks = ", ".join("?" * (_RUN.count(",") + 1))
-            number = db.execute(f"INSERT INTO runs ({_RUN}) VALUES ({marks})", _run_row(run)).lastrowid
+            marks = ", ".join("?" * (RUN.count(",") + 1))
+            number = db.execute(f"INSERT INTO runs ({RUN}) VALUES ({marks})", _run_row(run)).lastrowid
             rows = [(number, position, entry) for position, entry in enumerate(entries, run.base)]
             insert(db, "run_entries (run, position, entry)", rows, "")
             db.execute(
@@ -264,9 +262,9 @@ def _find(query: RunQuery, names: Sequence[str] | None) -> tuple[str, tuple[Any,
     order = f"{column} {'DESC' if query.descending else 'ASC'}, id {'DESC' if query.descending else 'ASC'}"
     only = "" if names is None else f" AND v.name IN ({', '.join('?' * len(names))})"
     sql = (
-        f"WITH page AS (SELECT runs.num AS num, {_RUN}, row_number() OVER (ORDER BY {order}) AS at,"
+        f"WITH page AS (SELECT runs.num AS num, {RUN}, row_number() OVER (ORDER BY {order}) AS at,"
         f" count(*) OVER () AS total FROM runs {joined} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
-        f" SELECT at, total, v.name, v.value, {_RUN} FROM page"
+        f" SELECT at, total, v.name, v.value, {RUN} FROM page"
         f" LEFT JOIN run_variables v ON v.run = page.num{only} ORDER BY at, v.num"
     )
     sorted_by = (query.sort.partition(".")[2],) if joined else ()
@@ -325,36 +323,15 @@ def _json_path(name: str) -> str:
 
 
 def _run(db: sqlite3.Connection, run: str, now_ms: int) -> Run | None:
-    rows = db.execute(f"SELECT {_RUN} FROM runs WHERE id = ? AND {_LIVE}", (run, now_ms)).fetchall()
-    return _to_run(rows[0]) if rows else None
+    rows = db.execute(f"SELECT {RUN} FROM runs WHERE id = ? AND {_LIVE}", (run, now_ms)).fetchall()
+    return to_run(rows[0]) if rows else None
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:
     fields = msgspec.structs.asdict(run)
     fields["models"] = msgspec.json.encode(run.models)
     fields["metadata"] = run.metadata.decode()
-    return tuple(fields[name.strip()] for name in _RUN.split(","))
-
-
-def _to_run(row: Sequence[Any]) -> Run:
-    id, tenant, kind, project, model, models, seed, length, base, created_ms, modified_ms, *rest = row
-    expires_ms, idle_ms, metadata = rest
-    return Run(
-        id=id,
-        tenant=tenant,
-        kind=kind,
-        project=project,
-        model=model,
-        models=_versions(models),
-        seed=seed,
-        length=length,
-        base=base,
-        created_ms=created_ms,
-        modified_ms=modified_ms,
-        expires_ms=expires_ms,
-        idle_ms=idle_ms,
-        metadata=metadata.encode(),
-    )
+    return tuple(fields[name.strip()] for name in RUN.split(","))
 
 
 def _to_model(row: Sequence[Any]) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamsim.storage.run_contract import Append, Filter, Model, NameTaken, Run, RunQuery, RunStore
@@ -110,6 +111,42 @@ def test_append_is_conditional_on_the_length(runs: RunStore, run: Any) -> None:
         assert (after.base, after.length) == (2, 3)
         assert await runs.entries("r1", 2) == [b"[3]"]
         assert await runs.entries("r1", 0) == [b"[3]"]
+
+    run(scenario())
+
+
+def test_appends_to_many_runs_at_once_are_each_as_if_alone(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        many = [a_run(f"r{n}", idle_ms=n % 2 * HOUR, metadata=b'{"old": 1}') for n in range(100)]
+        await runs.create_runs([*many, a_run("gone", expires_ms=NOW - 1)])
+        changes = [
+            Append(
+                f"r{n}", n % 3 == 0, NOW + n, [b"entry %d" % n], metadata=b'{"n": %d}' % n if n % 5 else None
+            )
+            for n in range(100)
+        ]
+        twice = [Append("r1", 0, NOW + 500, [b"another"]), Append("r1", 0, NOW + 501, [b"one more"])]
+        never = [Append("gone", 0, NOW, [b"x"]), Append("unknown", 0, NOW, [b"x"])]
+        found = await asyncio.gather(*map(runs.append, [*changes, *twice, *never]))
+        assert found[102:] == [None, None]
+        of_r1 = [one for one in (found[1], *found[100:102]) if one is not None]
+        assert [one.length for one in of_r1] == [1]
+        for n, (change, after) in enumerate(zip(changes, found[:100], strict=True)):
+            if n == 1:
+                continue
+            entries = await runs.entries(change.run, 0)
+            if n % 3 == 0:  # expected an entry that is not there
+                assert (after, entries) == (None, [])
+                continue
+            expected = msgspec.structs.replace(
+                many[n],
+                length=1,
+                modified_ms=NOW + n,
+                expires_ms=NOW + n + HOUR if n % 2 else 0,
+                metadata=b'{"n": %d}' % n if n % 5 else b'{"old": 1}',
+            )
+            assert after == expected == await runs.get_run(change.run, NOW)
+            assert entries == change.entries
 
     run(scenario())
 
