@@ -387,11 +387,14 @@ def test_memory_is_measured_and_too_much_of_it_ends_the_worker(run: Any, sandbox
         assert 32 << 20 <= worker.memory_bytes() < 64 << 20
         # As if the kernel's own limit had not held.
         worker._limits = Limits(memory_bytes=16 << 20)
-        # It is looked at again once it did something.
-        with pytest.raises(WorkerMemory, match="16 MiB"):
+
+        async def keep_using() -> None:  # an idle worker is looked at once
             async with asyncio.timeout(PATIENCE_S):
                 while True:
                     await worker.exchange(0)
+
+        with pytest.raises(WorkerMemory, match="16 MiB"):
+            await keep_using()
 
     run(scenario())
 
