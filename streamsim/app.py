@@ -345,6 +345,12 @@ class Server(tornado.httpserver.HTTPServer):
         self._sweeping.stop()
         super().stop()
 
+    def handle_stream(self, stream: tornado.iostream.IOStream, address: tuple[str, int]) -> None:
+        # Answers are written whole: holding back small pieces, switched twice for each, is of no use.
+        stream.set_nodelay(True)
+        stream.set_nodelay = lambda value: None  # type: ignore[method-assign]
+        super().handle_stream(stream, address)
+
     def _sweep(self) -> None:
         limit = time.monotonic() - self._idle_s
         for connection, (request, since) in list(self._current.items()):
