@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from bench import models
 from bench.load import Result, measure, request
-from streamsim import catalogue
+from streamsim.experiments import catalogue
 from tests.backends import Storage, production
 from tests.servers import MongoServer, RedisServer
 from tests.support import Client, Server

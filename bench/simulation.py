@@ -22,18 +22,19 @@ from typing import Any
 import numpy as np
 
 from bench.load import Result, measure, request
-from streamsim import catalogue
 from streamsim.config import Evaluation
-from streamsim.decisions.theta import copied
-from streamsim.decisions.wire import PIECES, SimulationLoad
+from streamsim.decisions.wire import PIECES
 from streamsim.evaluation.pools import LocalPool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.service import replicated
+from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.sandbox.clock import Clock
-from streamsim.sandbox.experiment import namespace
-from streamsim.sandbox.pool import Limits
-from streamsim.sandbox.programs.simulate import Program
+from streamsim.experiments import catalogue
+from streamsim.programs.experiment import namespace
+from streamsim.programs.simulate import Program
+from streamsim.programs.theta import copied
+from streamsim.sandbox.host.pool import Limits
+from streamsim.sandbox.worker.clock import Clock
 from tests.support import Server
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
-from streamsim import experiment_fields as fields
 from streamsim.dates import iso
 from streamsim.errors import BadRequest
+from streamsim.experiments import fields
 
 MAX_LISTED = 1000
 

@@ -23,11 +23,11 @@ import tornado.web
 from tornado.httputil import HTTPHeaders, format_timestamp
 
 from streamsim import values
-from streamsim.accounts import Credential
+from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable
 from streamsim.services import Services
-from streamsim.storage.contract import StoreUnavailable, User
+from streamsim.storage.contract.decisions import StoreUnavailable, User
 
 log = logging.getLogger("streamsim.http")
 

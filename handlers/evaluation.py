@@ -13,13 +13,14 @@ import tornado.iostream
 from handlers.base import Access, BaseHandler, error_body
 from handlers.job_events import JobEventsHandler
 from handlers.stats import LogHandler
-from streamsim import experiment_fields, values
+from streamsim import values
 from streamsim.errors import BadRequest, StreamsimError
 from streamsim.evaluation import live_health, offline, requests
 from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.plots import plot
 from streamsim.evaluation.service import Evaluations
-from streamsim.storage.contract import LogKind
+from streamsim.experiments import fields as experiment_fields
+from streamsim.storage.contract.decisions import LogKind
 
 # An answer that is shorter is sent as a whole, so that an error in it still has its status.
 HELD_BYTES = 1 << 20

@@ -9,7 +9,7 @@ import tornado.iostream
 
 from handlers.base import BaseHandler
 from streamsim import values
-from streamsim.storage.job_contract import Job
+from streamsim.storage.contract.jobs import Job
 
 EVENT_S = 0.3
 

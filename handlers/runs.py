@@ -13,7 +13,7 @@ from handlers.base import Access, BaseHandler, expected
 from streamsim import values
 from streamsim.errors import BadRequest, ModelError, StreamsimError
 from streamsim.models import paths, run_queries
-from streamsim.models.interactive import Interactive, Page
+from streamsim.models.run_service import Interactive, Page
 
 MAX_VALUES: Final = 200_000
 HEADERS: Final = "content-type, authorization, x-autorestore, x-request-id"

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamsim.accounts import Accounts
-    from streamsim.catalogue import Catalogue
+    from streamsim.accounts.accounts import Accounts
     from streamsim.config import Settings
     from streamsim.decisions.service import Decisions
     from streamsim.evaluation.offline import Offline
     from streamsim.evaluation.service import Evaluations
-    from streamsim.experiments import Experiments
+    from streamsim.experiments.catalogue import Catalogue
+    from streamsim.experiments.experiments import Experiments
+    from streamsim.jobs.jobs import Work
     from streamsim.metrics import Metrics
-    from streamsim.models.interactive import Interactive
+    from streamsim.models.journal import Runs
     from streamsim.models.library import Models
-    from streamsim.models.runs import Runs
+    from streamsim.models.run_service import Interactive
     from streamsim.models.scenarios import Scenarios
     from streamsim.models.sweeps import Sweeps
-    from streamsim.sandbox.pool import Sandbox
-    from streamsim.storage.contract import Store
-    from streamsim.work import Work
+    from streamsim.sandbox.host.pool import Sandbox
+    from streamsim.storage.contract.decisions import Store
 
 
 @dataclass

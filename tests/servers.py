@@ -22,7 +22,7 @@ import pymongo
 import pytest
 import redis
 
-from streamsim.storage.production import ProductionStore
+from streamsim.storage.production.store import ProductionStore
 from tests.patience import PATIENCE_S
 from tests.support import die_with_parent
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from streamsim.cli import main
-from streamsim.serve import EXIT_REFUSED
+from streamsim.cli.main import main
+from streamsim.server.serve import EXIT_REFUSED
 
 from .support import PASSWORD, Server
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from streamsim import config, config_docs
+from streamsim import config
+from streamsim.cli import config_docs
 from streamsim.config import OPTIONS, ConfigError, Option
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +133,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_configuration_document_is_in_step_with_the_table() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == config_docs.document(), (
-        "run: python -m streamsim.config_docs"
+        "run: python -m streamsim.cli.config_docs"
     )
     for option in OPTIONS.values():
         assert f"`{option.name}`" in config_docs.document()
@@ -140,7 +141,7 @@ def test_configuration_document_is_in_step_with_the_table() -> None:
 
 def test_config_file_shows_every_option_with_its_default() -> None:
     text = (ROOT / "config.yml").read_text()
-    assert text == config_docs.file(), "run: python -m streamsim.config_docs"
+    assert text == config_docs.file(), "run: python -m streamsim.cli.config_docs"
     assert config.load(ROOT / "config.yml") == config.Settings()
     # Each option uncommented gives its default.
     uncommented = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsim.serve import EXIT_REFUSED
+from streamsim.server.serve import EXIT_REFUSED
 from tests.patience import PATIENCE_S
 
 from .support import Server

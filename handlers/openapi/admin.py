@@ -19,8 +19,8 @@ from handlers.openapi.operation import (
     text,
 )
 from handlers.openapi.parts import CODE_PIECES, DATE, EXPERIMENT, ID, KEY, SUCCESS, experiment_field
-from streamsim import experiment_fields as fields
 from streamsim.config import Settings
+from streamsim.experiments import fields
 
 _NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
 _CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}

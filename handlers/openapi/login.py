@@ -18,9 +18,9 @@ from handlers.openapi.operation import (
     text,
 )
 from handlers.openapi.parts import ACCOUNT, DATE, PASSWORD, SUCCESS, TOKEN, TOKEN_ID, WHEN
-from streamsim.accounts import MAX_LABEL
+from streamsim.accounts.accounts import MAX_LABEL
+from streamsim.accounts.passwords import MAX_BYTES
 from streamsim.config import Settings
-from streamsim.passwords import MAX_BYTES
 
 _SHOWN: Final = {"id": TEXT, "label": TEXT, "created": WHEN, "expires": WHEN}
 

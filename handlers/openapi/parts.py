@@ -25,12 +25,12 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from streamsim import experiment_fields as fields
-from streamsim.catalogue import Description
 from streamsim.decisions.wire import PIECES
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
 from streamsim.evaluation.offpolicy import Evaluation
+from streamsim.experiments import fields
+from streamsim.experiments.catalogue import Description
 from streamsim.models.engines.base import Settings as ScenarioSettings
 
 EXPERIMENT: Final = "0f8a1c6e5b7d4c3f9a2b6d8e1f4c7a90"

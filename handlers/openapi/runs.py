@@ -25,7 +25,7 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import ACCOUNT, DATE, RUN, WHEN
 from streamsim.config import Settings
-from streamsim.models import interactive
+from streamsim.models import run_service as interactive
 
 CODE: Final = (409, 504)
 """Errors of what touches a run; those of the model's code are 400 here."""

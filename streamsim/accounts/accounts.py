@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
+from streamsim.accounts.passwords import Passwords
 from streamsim.config import Login
 from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
-from streamsim.passwords import Passwords
-from streamsim.storage.contract import DuplicateName, Session, Store, User
+from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

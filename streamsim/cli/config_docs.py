@@ -1,6 +1,6 @@
 """`config.yml` and `docs/configuration.md`, generated from the table of settings.
 
-`python -m streamsim.config_docs` writes both; a test fails while they differ from the table.
+`python -m streamsim.cli.config_docs` writes both; a test fails while they differ from the table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streamsim.config import OPTIONS, SECTIONS, Option, accepted
 _DOCUMENT = """\
 # Configuration
 
-<!-- Generated from streamsim/config.py by `python -m streamsim.config_docs`; a test keeps them in step. -->
+<!-- Made from streamsim/config.py by `python -m streamsim.cli.config_docs`; a test keeps them in step. -->
 
 Every setting has a default; none has to be set. A value comes from the first of these that gives one:
 
@@ -74,6 +74,6 @@ def _yaml(option: Option) -> str:
 
 
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     (root / "config.yml").write_text(file(), encoding="utf-8")
     (root / "docs" / "configuration.md").write_text(document(), encoding="utf-8")

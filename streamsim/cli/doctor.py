@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from streamsim.app import make_store
 from streamsim.config import Settings
-from streamsim.sandbox.pool import Sandbox, SandboxSettings, SandboxUnavailable
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.sandbox.host.pool import Sandbox, SandboxSettings, SandboxUnavailable
+from streamsim.server.compose import make_store
+from streamsim.storage.contract.decisions import StoreUnavailable
 
 PACKAGES = ("streamsim", "tornado", "numpy", "scipy", "msgspec", "bcrypt", "redis", "motor", "uvloop")
 

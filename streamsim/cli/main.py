@@ -13,18 +13,20 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from streamsim import config, dates, migrate_cli, model_cli
-from streamsim.accounts import Accounts
-from streamsim.app import make_store, running
+from streamsim import config, dates
+from streamsim.accounts.accounts import Accounts
+from streamsim.cli import migrate as migrate_cli
+from streamsim.cli import model as model_cli
+from streamsim.cli import simulate as terminal
+from streamsim.cli.doctor import examine
 from streamsim.config import ConfigError, Settings
-from streamsim.doctor import examine
 from streamsim.errors import StreamsimError, Unavailable
-from streamsim.evaluation import terminal
-from streamsim.experiments import Experiments
-from streamsim.sandbox.namespaces import exposed
-from streamsim.sandbox.pool import SandboxUnavailable
-from streamsim.serve import EXIT_REFUSED, CannotServe, serve
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.experiments.experiments import Experiments
+from streamsim.sandbox.host.pool import SandboxUnavailable
+from streamsim.sandbox.zygote.namespaces import exposed
+from streamsim.server.compose import make_store, running
+from streamsim.server.serve import EXIT_REFUSED, CannotServe, serve
+from streamsim.storage.contract.decisions import StoreUnavailable
 
 CONFIG_FILE = Path("config.yml")
 

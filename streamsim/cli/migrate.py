@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from streamsim.app import make_store
 from streamsim.config import ConfigError, Settings
 from streamsim.errors import Conflict
+from streamsim.server.compose import make_store
+from streamsim.storage.contract.migration import Migratable
 from streamsim.storage.migrate import MigrationFailed, migrate
-from streamsim.storage.migrate_contract import Migratable
 
 FORMS = "sqlite:///PATH, or redis://...,mongodb://..."
 

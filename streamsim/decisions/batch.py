@@ -13,7 +13,13 @@ from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
 from streamsim.decisions.wire import ACTION, REWARD, Call, Done
 from streamsim.errors import PolicyError, StreamsimError
-from streamsim.storage.contract import Experiment, IdempotencyRecord, LogRow, Redemption, Transaction
+from streamsim.storage.contract.decisions import (
+    Experiment,
+    IdempotencyRecord,
+    LogRow,
+    Redemption,
+    Transaction,
+)
 
 HOUR_MS = 3_600_000
 

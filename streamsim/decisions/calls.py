@@ -7,7 +7,7 @@ import hashlib
 from typing import Any, Literal
 
 from streamsim import values
-from streamsim.storage.contract import Advice
+from streamsim.storage.contract.decisions import Advice
 
 
 class Pending:

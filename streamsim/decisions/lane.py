@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamsim.decisions import batch, preconditions
-from streamsim.decisions.attendant import Attendant, BatchFailed
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy
+from streamsim.decisions.worker import Attendant, BatchFailed
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -26,7 +26,7 @@ from streamsim.errors import (
     Unauthorized,
     Unavailable,
 )
-from streamsim.storage.contract import DecisionStore, Experiment, Stale, StoreUnavailable
+from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale, StoreUnavailable
 
 log = logging.getLogger(__name__)
 

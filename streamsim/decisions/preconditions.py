@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from streamsim import values
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.errors import Conflict, NotFound, Unprocessable
-from streamsim.storage.contract import Advice, DecisionStore, IdempotencyRecord
+from streamsim.storage.contract.decisions import Advice, DecisionStore, IdempotencyRecord
 
 
 async def admit(

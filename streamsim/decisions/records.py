@@ -10,7 +10,7 @@ from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.wire import Outcome
 from streamsim.errors import PolicyError
-from streamsim.storage.contract import NewAdvice
+from streamsim.storage.contract.decisions import NewAdvice
 
 _SUCCESS: Final = b'{"status":"success"}'
 _prefix = secrets.token_hex(8)

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.decisions.attendant import Attendant
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
+from streamsim.decisions.worker import Attendant
 from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
-from streamsim.sandbox.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
-from streamsim.storage.contract import DecisionStore, Experiment
+from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
+from streamsim.storage.contract.decisions import DecisionStore, Experiment
 
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000

@@ -7,17 +7,15 @@ from typing import Any
 import msgspec
 
 from streamsim import values
-from streamsim.decisions.theta import MAX_ADDRESS
-from streamsim.decisions.wire import Done, Outcome
+from streamsim.decisions.wire import MAX_ADDRESS, Done, Outcome
 from streamsim.errors import (
     PolicyError,
     PolicyMemory,
     PolicyRejected,
     PolicyTimeout,
 )
-from streamsim.sandbox.errors import cleaned
-from streamsim.sandbox.wire import Failure
-from streamsim.storage.contract import Scope
+from streamsim.sandbox.wire import Failure, cleaned
+from streamsim.storage.contract.decisions import Scope
 
 MAX_EFFECTS = 10_000
 

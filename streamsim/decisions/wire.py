@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.decisions.theta import Address
 from streamsim.sandbox.wire import Failure
 
 PIECES: Final = ("get_context", "get_action", "get_reward", "set_reward")
@@ -77,68 +76,11 @@ ThetaRow = tuple[str, str, str, str, bytes]
 """(experiment, name, key, value, JSON object text)"""
 
 
-class SimulationLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """What a simulation is of, and where it starts: the same load gives the same draws (I12).
+Row = tuple[str, str, str, str]
 
-    `seed`: 0 to 2**63 - 1. `common`: seed anew for each context and reward, so that all policies
-    meet the same. `environment`: (experiment, code, properties) whose get_context and get_reward are
-    used in place of its own.
-    `action_field`, `reward_field`: what names the arm and the number of a reward, where that is not plain.
-    """
+Address = tuple[str, str, str | None, str | None]
 
-    experiment: str
-    code: dict[str, str]
-    properties: dict[str, Any]
-    seed: int
-    theta: list[ThetaRow] = []
-    common: bool = False
-    environment: tuple[str, dict[str, str], dict[str, Any]] | None = None
-    action_field: str | None = None
-    reward_field: str | None = None
+# (version of the scope, [(key, value, JSON object text, version of the row)])
+Answer = tuple[int, list[tuple[str, str, bytes, int]]]
 
-
-class SimulationRequest(msgspec.Struct, array_like=True, gc=False):
-    """Go on by so many draws, and answer: records of each, sums of all, all theta afterwards."""
-
-    draws: int
-    records: bool = False
-    curve: bool = False
-    theta: bool = False
-
-
-class Draws(msgspec.Struct, array_like=True, gc=False):
-    """Some draws of a simulation, in order; with records it may be fewer than were asked for.
-
-    `records`: JSON objects of context, action, reward and theta, one a draw. `reward`: sum of all rewards so
-    far; `regret`: sum so far of the expected reward of the best arm less that of the chosen one, NaN where
-    the environment does not declare it; `arms`: how often each was chosen. `theta`: all rows afterwards.
-    `failure`: why the draw after the last of these failed.
-    """
-
-    draws: int = 0
-    records: list[bytes] = msgspec.field(default_factory=list)
-    reward: float = 0.0
-    regret: float = 0.0
-    arms: dict[str, int] = msgspec.field(default_factory=dict)
-    theta: list[ThetaRow] = msgspec.field(default_factory=list)
-    failure: Failure | None = None
-
-
-class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A policy and the theta that it decides on; `runs` of it estimate what its code does not tell."""
-
-    experiment: str
-    code: dict[str, str]
-    properties: dict[str, Any]
-    seed: int
-    theta: list[ThetaRow]
-    runs: int
-    action_field: str | None = None
-
-
-class Propensities(msgspec.Struct, array_like=True, gc=False):
-    """For each context arm -> probability, and whether the code told them. `failure`: of the next one."""
-
-    rows: list[dict[str, float]] = msgspec.field(default_factory=list)
-    exact: list[bool] = msgspec.field(default_factory=list)
-    failure: Failure | None = None
+MAX_ADDRESS = 512  # characters of a name, key or value

@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from streamsim.decisions.theta import Address, Answer
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
-from streamsim.decisions.wire import Call, Done, Opened, Request
+from streamsim.decisions.wire import Address, Answer, Call, Done, Opened, Request
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -22,7 +21,7 @@ from streamsim.errors import (
     TooLarge,
     Unavailable,
 )
-from streamsim.sandbox.pool import (
+from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
     RequestTooLarge,
@@ -34,7 +33,7 @@ from streamsim.sandbox.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
-from streamsim.storage.contract import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
+from streamsim.storage.contract.decisions import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
 
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | None])

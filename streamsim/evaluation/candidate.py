@@ -12,14 +12,14 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.transaction import policy_error
-from streamsim.decisions.wire import Propensities, PropensityLoad
 from streamsim.errors import BadRequest, PolicyCrashed
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import MAX_ARMS, LoggedData
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, nested_answer
+from streamsim.evaluation.wire import Propensities, PropensityLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.work import together
+from streamsim.jobs.jobs import together
 
 _EXCHANGE_S: Final = 0.3
 _MOST_AT_ONCE: Final = 2000

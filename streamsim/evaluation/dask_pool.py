@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Evaluation
 from streamsim.config import Sandbox as Box
-from streamsim.decisions.wire import SimulationLoad
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Curve, Nested, Player, replicate
+from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.sandbox.pool import Limits
+from streamsim.jobs.cluster import Cluster, Once, RemoteError, Thread
+from streamsim.sandbox.host.pool import Limits
 
 
 class Task(msgspec.Struct, array_like=True):

@@ -11,14 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from streamsim.config import Evaluation
-from streamsim.decisions.wire import SimulationLoad
 from streamsim.evaluation.compare import summary
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
-from streamsim.storage.contract import Store
-from streamsim.storage.job_contract import Job
-from streamsim.work import Desk, together
+from streamsim.evaluation.wire import SimulationLoad
+from streamsim.jobs.jobs import Desk, together
+from streamsim.storage.contract.decisions import Store
+from streamsim.storage.contract.jobs import Job
 
 SIMULATION: Final = "simulation"
 _curve = msgspec.msgpack.Decoder(Curve)

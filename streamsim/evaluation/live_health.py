@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from streamsim import values
+from streamsim.decisions.arms import arm_of
 from streamsim.evaluation import health
 from streamsim.evaluation.health import Check
 from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.logs import MAX_ARMS, arm_of
+from streamsim.evaluation.logs import MAX_ARMS
 
 DEFAULT_ROWS: Final = 10_000
 MAX_ROWS: Final = 100_000

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from streamsim.decisions.service import Decisions
-from streamsim.decisions.wire import PIECES, PropensityLoad
+from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
@@ -20,8 +20,9 @@ from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.service import Evaluations
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
-from streamsim.experiment_fields import MAX_CODE_BYTES
-from streamsim.storage.contract import Experiment, LogKind
+from streamsim.evaluation.wire import PropensityLoad
+from streamsim.experiments.fields import MAX_CODE_BYTES
+from streamsim.storage.contract.decisions import Experiment, LogKind
 
 FIELDS: Final = (
     "candidate",

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from streamsim.decisions.wire import Opened, SimulationLoad
+from streamsim.decisions.wire import Opened
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
+from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
-from streamsim.storage.contract import Experiment, Scope, Store
+from streamsim.storage.contract.decisions import Experiment, Scope, Store
 
 MAX_NAMED: Final = 100
 """So many ids in code are looked up."""

@@ -12,7 +12,6 @@ import msgspec
 
 from streamsim import values
 from streamsim.config import Evaluation
-from streamsim.decisions.wire import Draws, SimulationLoad
 from streamsim.errors import BadRequest, Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
@@ -27,13 +26,14 @@ from streamsim.evaluation.simulation import (
     replication_seed,
     with_seed,
 )
+from streamsim.evaluation.wire import Draws, SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.experiments import Experiments
-from streamsim.storage.contract import Experiment, LogRow, Stale, Store, Transaction
-from streamsim.work import Work, together
+from streamsim.experiments.experiments import Experiments
+from streamsim.jobs.jobs import Work, together
+from streamsim.storage.contract.decisions import Experiment, LogRow, Stale, Store, Transaction
 
 if TYPE_CHECKING:
-    from streamsim.cluster import Cluster
+    from streamsim.jobs.cluster import Cluster
 
 _LOG_AT_ONCE = 200
 _EDITS = 16

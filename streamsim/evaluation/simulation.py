@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 import numpy as np
 
-from streamsim.decisions.theta import MAX_ADDRESS
 from streamsim.decisions.transaction import policy_error
-from streamsim.decisions.wire import Draws, Opened, SimulationLoad, SimulationRequest, ThetaRow
+from streamsim.decisions.wire import MAX_ADDRESS, Opened, ThetaRow
 from streamsim.errors import PolicyCrashed, StreamsimError
 from streamsim.evaluation.intervals import thin
-from streamsim.sandbox.pool import Worker
+from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
+from streamsim.sandbox.host.pool import Worker
 
 Start = Literal["empty", "current"]
 Nested = tuple[Opened, list[ThetaRow]]

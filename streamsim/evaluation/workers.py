@@ -11,10 +11,10 @@ from typing import Literal
 
 from streamsim.config import Evaluation
 from streamsim.config import Sandbox as Box
-from streamsim.decisions.attendant import death
 from streamsim.decisions.transaction import policy_error
+from streamsim.decisions.worker import death
 from streamsim.errors import TooManyRequests, Unavailable
-from streamsim.sandbox.pool import (
+from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
     Sandbox,

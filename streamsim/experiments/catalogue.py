@@ -19,7 +19,7 @@ import msgspec
 from streamsim.errors import NotFound
 
 PIECES: Final = ("get_context", "get_action", "get_reward", "set_reward")
-DIRECTORY: Final = Path(__file__).resolve().parent.parent / "policies"
+DIRECTORY: Final = Path(__file__).resolve().parents[2] / "policies"
 """Beside this package, in a checkout and where it is installed."""
 
 

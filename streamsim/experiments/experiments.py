@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamsim import experiment_fields as fields
 from streamsim import values
 from streamsim.dates import iso
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest, Conflict, Unauthorized
-from streamsim.storage.contract import (
+from streamsim.experiments import fields
+from streamsim.storage.contract.decisions import (
     Committed,
     DuplicateName,
     Experiment,

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from streamsim import values
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest, Conflict
-from streamsim.storage.contract import Experiment
+from streamsim.storage.contract.decisions import Experiment
 
 MAX_NAME: Final = 200
 MAX_CODE_BYTES: Final = 256 << 10

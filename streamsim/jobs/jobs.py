@@ -18,8 +18,8 @@ from streamsim import values
 from streamsim.config import Evaluation
 from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.job_contract import UNFINISHED, Job, JobStore
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.jobs import UNFINISHED, Job, JobStore
 from streamsim.waiting import until
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from streamsim.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.config import Models as Settings
 from streamsim.config import Sandbox as Box
 from streamsim.errors import StreamsimError
+from streamsim.jobs.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps
 from streamsim.models.workers import ModelWorkers
-from streamsim.storage.run_contract import Model
+from streamsim.storage.contract.runs import Model
 
 _MOST = 256
 

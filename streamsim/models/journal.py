@@ -21,8 +21,8 @@ from streamsim.config import Models as Settings
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooManyRequests
 from streamsim.models.live import Alone, Live
 from streamsim.models.workers import ModelWorkers, Refusal, ask
-from streamsim.sandbox.pool import Worker
-from streamsim.storage.run_contract import Append, Model, Run, RunStore
+from streamsim.sandbox.host.pool import Worker
+from streamsim.storage.contract.runs import Append, Model, Run, RunStore
 
 ATTEMPTS: Final = 20
 AT_ONCE: Final = 100

@@ -14,7 +14,7 @@ from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooLarge
 from streamsim.models.engines.base import Found, ScenarioFound
 from streamsim.models.workers import ModelWorkers, installed
-from streamsim.storage.run_contract import Model, NameTaken, RunStore
+from streamsim.storage.contract.runs import Model, NameTaken, RunStore
 
 ENGINES: Final = ("bptk", "pysd", "python")
 ENDINGS: Final = {

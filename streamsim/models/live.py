@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from streamsim.sandbox.pool import Worker
-from streamsim.storage.run_contract import Run
+from streamsim.sandbox.host.pool import Worker
+from streamsim.storage.contract.runs import Run
 
 
 class Live:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from streamsim.errors import BadRequest
 from streamsim.models import paths
-from streamsim.storage.run_contract import Filter, Operator
+from streamsim.storage.contract.runs import Filter, Operator
 
 MAX_FILTERS: Final = 2000
 _FIELDS: Final = {"id": "id", "model": "model", "created": "created_ms", "lastModified": "modified_ms"}

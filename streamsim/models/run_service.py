@@ -14,9 +14,9 @@ from streamsim.errors import BadRequest, ModelError, NotFound
 from streamsim.models import library, paths
 from streamsim.models.engines.base import Found
 from streamsim.models.engines.variables import described
+from streamsim.models.journal import Entry, Outcome, Runs
 from streamsim.models.library import Models
-from streamsim.models.runs import Entry, Outcome, Runs
-from streamsim.storage.run_contract import Filter, Model, Run, RunQuery
+from streamsim.storage.contract.runs import Filter, Model, Run, RunQuery
 
 CREATE_FIELDS: Final = ("model", "scope", "files", "ephemeral")
 READ_ONLY: Final = frozenset(

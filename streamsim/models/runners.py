@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from streamsim.models.workers import ModelWorkers, Refusal
-from streamsim.sandbox.pool import Worker
-from streamsim.storage.run_contract import Model
+from streamsim.sandbox.host.pool import Worker
+from streamsim.storage.contract.runs import Model
 
 Key = tuple[tuple[str, str, int], ...]
 

@@ -17,12 +17,12 @@ from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
 from streamsim.models import requests
 from streamsim.models.engines.base import KINDS, Found, ScenarioFound
+from streamsim.models.journal import LOCKED, NO_SESSION, UNKNOWN, Outcome, Runs
 from streamsim.models.library import found
 from streamsim.models.runners import Runners
-from streamsim.models.runs import LOCKED, NO_SESSION, UNKNOWN, Outcome, Runs
 from streamsim.models.session import STOPPED, Begin
 from streamsim.models.workers import ask
-from streamsim.storage.run_contract import Model, Run, RunQuery, RunStore
+from streamsim.storage.contract.runs import Model, Run, RunQuery, RunStore
 
 INSTANCE: Final = "instance"
 MAX_STEPS: Final = 10_000

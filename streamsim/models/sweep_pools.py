@@ -8,7 +8,7 @@ import msgspec
 
 from streamsim.models.runners import Runners
 from streamsim.models.workers import ask
-from streamsim.storage.run_contract import Model
+from streamsim.storage.contract.runs import Model
 
 
 class SweepPool(Protocol):

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from streamsim import values
 from streamsim.config import Models as Settings
 from streamsim.errors import BadRequest, NotFound, TooLarge, TooManyRequests
+from streamsim.jobs.jobs import Desk, together
 from streamsim.models import requests
 from streamsim.models.engines.base import Outputs, time_text
 from streamsim.models.scenarios import Scenarios, decoded
 from streamsim.models.session import Begin
 from streamsim.models.sweep_pools import SweepPool
-from streamsim.storage.job_contract import Job
-from streamsim.storage.run_contract import RunStore
-from streamsim.work import Desk, together
+from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.runs import RunStore
 
 FIELDS: Final = (
     "scenario_manager",

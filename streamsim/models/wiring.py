@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from streamsim.config import Settings
 from streamsim.metrics import Metrics
-from streamsim.models.interactive import Interactive
+from streamsim.models.journal import Runs
 from streamsim.models.library import Models
+from streamsim.models.run_service import Interactive
 from streamsim.models.runners import Runners
-from streamsim.models.runs import Runs
 from streamsim.models.scenarios import Scenarios
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
-from streamsim.sandbox.pool import Sandbox
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.run_contract import RunStore
+from streamsim.sandbox.host.pool import Sandbox
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.runs import RunStore
 
 if TYPE_CHECKING:
-    from streamsim.cluster import Cluster
+    from streamsim.jobs.cluster import Cluster
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ import msgspec
 from streamsim.config import Models as Settings
 from streamsim.config import Sandbox as Box
 from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
-from streamsim.sandbox.pool import (
+from streamsim.models.engines.base import REFUSED
+from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
     Sandbox,
@@ -22,9 +23,8 @@ from streamsim.sandbox.pool import (
     WorkerDied,
     WorkerTimeout,
 )
-from streamsim.sandbox.programs.model import REFUSED
 from streamsim.sandbox.wire import Failure
-from streamsim.storage.run_contract import Model
+from streamsim.storage.contract.runs import Model
 
 FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"

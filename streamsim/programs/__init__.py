@@ -1,1 +1,1 @@
-"""What runs inside the sandbox: each module is one program (see `streamsim.sandbox.worker`)."""
+"""What runs inside the sandbox: one program per module with a class `Program`, and what these share."""

@@ -12,8 +12,8 @@ import numpy as np
 import scipy as sp
 
 from streamsim import values
-from streamsim.decisions.theta import MAX_ADDRESS, Row, Theta, copied, merged
-from streamsim.decisions.wire import PIECES, Opened
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES, Opened, Row
+from streamsim.programs.theta import Theta, copied, merged
 
 MAX_NESTING: Final = 8
 

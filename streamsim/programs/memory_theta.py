@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.decisions.theta import Row, copied
+from streamsim.decisions.wire import Row
+from streamsim.programs.theta import copied
 
 
 class Group:

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from streamsim.models.engines.base import (
+    REFUSED,
     Engine,
     Found,
     Outputs,
@@ -31,11 +32,10 @@ from streamsim.models.engines.base import (
 )
 from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, Session, SettingsBy, change, started, times, whole
-from streamsim.sandbox import errors
-from streamsim.sandbox.wire import Failure
-from streamsim.sandbox.worker import Channel
+from streamsim.sandbox.wire import Failure, clean
+from streamsim.sandbox.worker import failures as errors
+from streamsim.sandbox.worker.main import Channel
 
-REFUSED: Final = "Refused"
 RECURSION: Final = 20_000
 """Equations ask for the step before, and that for the one before it; such calls take no C stack."""
 
@@ -202,7 +202,7 @@ class Program:
             finally:
                 clock.stop()
         except Refused as refused:
-            raise errors.Described(Failure("rejected", REFUSED, errors.clean(str(refused)))) from None
+            raise errors.Described(Failure("rejected", REFUSED, clean(str(refused)))) from None
         except BaseException as error:
             raise errors.Described(errors.traced(error, self._pieces)) from None
 

@@ -14,12 +14,12 @@ import time
 from typing import Any, Final
 
 from streamsim import values
-from streamsim.decisions.theta import ThetaCache, copied
+from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
-from streamsim.evaluation.logs import arm_of
-from streamsim.sandbox import errors
-from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
-from streamsim.sandbox.worker import Channel
+from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.theta import ThetaCache, copied
+from streamsim.sandbox.worker import failures as errors
+from streamsim.sandbox.worker.main import Channel
 
 PROPENSITY_RUNS: Final = 200
 PROPENSITY_S: Final = 0.05

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from streamsim import values
-from streamsim.decisions.theta import Answer, ThetaCache
-from streamsim.decisions.wire import PIECES, Opened, Propensities, PropensityLoad, ThetaRow
-from streamsim.evaluation.logs import arm_of
-from streamsim.sandbox import errors
-from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
-from streamsim.sandbox.programs.policy import checked_probabilities
-from streamsim.sandbox.worker import Channel
+from streamsim.decisions.arms import arm_of
+from streamsim.decisions.wire import PIECES, Answer, Opened, ThetaRow
+from streamsim.evaluation.wire import Propensities, PropensityLoad
+from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.policy import checked_probabilities
+from streamsim.programs.theta import ThetaCache
+from streamsim.sandbox.worker import failures as errors
+from streamsim.sandbox.worker.main import Channel
 
 
 class Program:

@@ -23,12 +23,13 @@ import msgspec
 import numpy as np
 
 from streamsim import values
-from streamsim.decisions.memory_theta import Group, MemoryTheta
-from streamsim.decisions.wire import PIECES, Draws, Opened, SimulationLoad, SimulationRequest, ThetaRow
-from streamsim.evaluation.logs import arm_of, reward_of
-from streamsim.sandbox import errors
-from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
-from streamsim.sandbox.worker import Channel
+from streamsim.decisions.arms import arm_of, reward_of
+from streamsim.decisions.wire import PIECES, Opened, ThetaRow
+from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
+from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.memory_theta import Group, MemoryTheta
+from streamsim.sandbox.worker import failures as errors
+from streamsim.sandbox.worker.main import Channel
 from streamsim.values import MAX_INT, MIN_INT
 
 RECORD_BYTES: Final = 256 << 10

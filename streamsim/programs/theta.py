@@ -13,13 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamsim import values
-
-Row = tuple[str, str, str, str]
-Address = tuple[str, str, str | None, str | None]
-# (version of the scope, [(key, value, JSON object text, version of the row)])
-Answer = tuple[int, list[tuple[str, str, bytes, int]]]
-
-MAX_ADDRESS = 512  # characters of a name, key or value
+from streamsim.decisions.wire import Address, Answer, Row
 
 _ABSENT: tuple[None, int] = (None, 0)
 _parse = msgspec.json.Decoder(dict[str, Any]).decode

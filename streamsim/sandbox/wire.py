@@ -95,3 +95,38 @@ def length(header: bytes | bytearray | memoryview, limit: int) -> int:
     if not 0 < size <= limit:
         raise WireError(f"a frame of {size} bytes; the limit is {limit}")
     return int(size)
+
+
+MAX_MESSAGE: Final = 2000
+
+MAX_NAME: Final = 200
+
+MAX_LINE: Final = 10**6
+
+MAX_TRACE: Final = 20
+
+
+def clean(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Text as one line of printable characters, at most `limit` of them."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def cleaned(failure: Failure) -> Failure:
+    """A failure record that came from a worker, with its texts bounded and neutralised."""
+    return msgspec.structs.replace(
+        failure,
+        type=clean(failure.type, MAX_NAME),
+        message=clean(failure.message),
+        piece=clean(failure.piece, MAX_NAME),
+        line=failure.line if 0 < failure.line <= MAX_LINE else 0,
+        trace=tuple(
+            (clean(piece, MAX_NAME), clean(function, MAX_NAME), line if 0 < line <= MAX_LINE else 0)
+            for piece, function, line in failure.trace[:MAX_TRACE]
+        ),
+    )

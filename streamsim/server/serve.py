@@ -19,11 +19,12 @@ from collections.abc import Callable
 import tornado.netutil
 from prometheus_client.multiprocess import mark_process_dead
 
-from streamsim.app import make_application, make_server, running
 from streamsim.config import ConfigError, Settings
-from streamsim.sandbox.pool import SandboxUnavailable
+from streamsim.sandbox.host.pool import SandboxUnavailable
+from streamsim.server.compose import running
+from streamsim.server.http import make_application, make_server
 from streamsim.services import Services
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.contract.decisions import StoreUnavailable
 from streamsim.waiting import until
 
 log = logging.getLogger("streamsim")

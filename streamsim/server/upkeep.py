@@ -13,9 +13,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from streamsim import values
-from streamsim.experiments import THETA, theta_view
+from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
-from streamsim.storage.contract import Experiment, LogRow, Scope, Stale, StoreUnavailable, Transaction
+from streamsim.storage.contract.decisions import (
+    Experiment,
+    LogRow,
+    Scope,
+    Stale,
+    StoreUnavailable,
+    Transaction,
+)
 from streamsim.waiting import until
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from streamsim.storage.migrate_contract import Migratable, Record
+from streamsim.storage.contract.migration import Migratable, Record
 
 _AT_ONCE_RECORDS = 500
 _AT_ONCE_BYTES = 4 * 1024 * 1024

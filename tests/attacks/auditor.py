@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from streamsim.sandbox.vitals import cpu_s, memory_bytes
+from streamsim.sandbox.host.vitals import cpu_s, memory_bytes
 
 GROWTH_BYTES = 200 << 20
 WATCH_S = 0.05

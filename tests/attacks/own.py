@@ -233,9 +233,7 @@ OWN = [
     # The program's own tools turned against it.
     _attack(
         "describe-patched",
-        "import streamsim.sandbox.programs.policy as p\n"
-        "p.errors.describe = lambda *a: 7\n"
-        "raise ValueError('x')",
+        "import streamsim.programs.policy as p\np.errors.describe = lambda *a: 7\nraise ValueError('x')",
         BOUNDED,
         "error crash",
     ),

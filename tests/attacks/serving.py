@@ -41,7 +41,7 @@ if __name__ == "__main__":
     if kind != "here":
         launch(kind, folder)
     plant(Path(folder))
-    from streamsim.cli import main
+    from streamsim.cli.main import main
 
     os.chdir(folder)
     arguments = ["serve", "--port", "0", "--data", f"{folder}/data", "--config", f"{folder}/config.yml"]

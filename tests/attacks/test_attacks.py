@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.sandbox import kernel
+from streamsim.sandbox.zygote import kernel
 
 from . import harness
 from .own import OWN

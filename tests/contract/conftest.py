@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamsim.storage.contract import Store
+from streamsim.storage.contract.decisions import Store
 
 from ..servers import production_store
 from .helpers import experiment
@@ -19,7 +19,7 @@ from .helpers import experiment
 
 @contextmanager
 def _sqlite(request: pytest.FixtureRequest) -> Iterator[Callable[[], Store]]:
-    from streamsim.storage.sqlite import SQLiteStore
+    from streamsim.storage.sqlite.store import SQLiteStore
 
     folder: Path = request.getfixturevalue("tmp_path")
     yield lambda: SQLiteStore(folder / "data" / "streamsim.db")

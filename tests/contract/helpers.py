@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
     IdempotencyRecord,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,

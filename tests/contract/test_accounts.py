@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract import DuplicateName, Session, Store, User
+from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
 
 from .helpers import HOUR, NOW, ODD_NAMES
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.storage.contract import Advice, Committed, IdempotencyRecord, NewAdvice, Stale, Store
+from streamsim.storage.contract.decisions import Advice, Committed, IdempotencyRecord, NewAdvice, Stale, Store
 
 from .helpers import HOUR, NOW, ODD, ODD_NAMES, advice, committed, log, record, redeem, row, transaction
 

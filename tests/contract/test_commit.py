@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import Committed, Stale, Store, Summary, ThetaRows
+from streamsim.storage.contract.decisions import Committed, Stale, Store, Summary, ThetaRows
 
 from .helpers import (
     HOUR,

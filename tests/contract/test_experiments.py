@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract import DuplicateName, Experiment, Stale, Store
+from streamsim.storage.contract.decisions import DuplicateName, Experiment, Stale, Store
 
 from .helpers import HOUR, NOW, ODD_NAMES, committed, experiment, log, row, transaction
 

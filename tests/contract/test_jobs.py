@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.job_contract import Job, JobStore
+from streamsim.storage.contract.jobs import Job, JobStore
 
 KIND = "simulation"
 

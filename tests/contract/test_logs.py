@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from streamsim.storage.contract import LogKind, Store
+from streamsim.storage.contract.decisions import LogKind, Store
 
 from .helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Committed,
     IdempotencyRecord,
     LogRow,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.run_contract import Append, Filter, Model, NameTaken, Run, RunQuery, RunStore
+from streamsim.storage.contract.runs import Append, Filter, Model, NameTaken, Run, RunQuery, RunStore
 
 from .helpers import NOW, ODD
 

@@ -18,10 +18,17 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage import sqlite_schema
-from streamsim.storage.contract import DuplicateName, Scope, Session, StoreUnavailable, Summary, User
-from streamsim.storage.sqlite import SQLiteStore
-from streamsim.storage.sqlite_writer import Turn
+from streamsim.storage.contract.decisions import (
+    DuplicateName,
+    Scope,
+    Session,
+    StoreUnavailable,
+    Summary,
+    User,
+)
+from streamsim.storage.sqlite import schema as sqlite_schema
+from streamsim.storage.sqlite.store import SQLiteStore
+from streamsim.storage.sqlite.writer import Turn
 from tests.patience import PATIENCE_S
 
 from .helpers import NOW, advice, committed, experiment, group, log, record, redeem, row, transaction, whole
@@ -31,8 +38,8 @@ from .helpers import NOW, advice, committed, experiment, group, log, record, red
 WRITER = """
 import asyncio, json, sys
 from pathlib import Path
-from streamsim.storage.contract import Committed, LogRow, Scope, Transaction
-from streamsim.storage.sqlite import SQLiteStore
+from streamsim.storage.contract.decisions import Committed, LogRow, Scope, Transaction
+from streamsim.storage.sqlite.store import SQLiteStore
 
 async def main(file, name, key):
     store = SQLiteStore(Path(file))

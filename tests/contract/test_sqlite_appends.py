@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.run_contract import Append, Run
-from streamsim.storage.sqlite import SQLiteStore
-from streamsim.storage.sqlite_writer import Turn
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.runs import Append, Run
+from streamsim.storage.sqlite.store import SQLiteStore
+from streamsim.storage.sqlite.writer import Turn
 
 from .helpers import NOW
 from .test_runs import a_run

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.sqlite import SQLiteStore
-from streamsim.storage.sqlite_revocations import Revocations
+from streamsim.storage.sqlite.revocations import Revocations
+from streamsim.storage.sqlite.store import SQLiteStore
 
 from .helpers import HOUR, NOW
 from .test_accounts import session, user

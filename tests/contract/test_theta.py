@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import Scope, Stale, Store, ThetaRows
+from streamsim.storage.contract.decisions import Scope, Stale, Store, ThetaRows
 
 from .helpers import ODD, ODD_NAMES, committed, group, row, transaction, whole
 

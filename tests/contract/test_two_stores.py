@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.storage.contract import Committed, Scope, Store, Summary
+from streamsim.storage.contract.decisions import Committed, Scope, Store, Summary
 
 from .helpers import NOW, advice, committed, experiment, log, redeem, row, transaction, whole
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import Store, StoreUnavailable
+from streamsim.storage.contract.decisions import Store, StoreUnavailable
 
 from .helpers import HOUR, NOW, committed, log, row
 

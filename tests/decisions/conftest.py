@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from streamsim import config
-from streamsim.app import make_store
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.service import Decisions, wall_clock_ms
-from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
-from streamsim.storage.contract import Experiment, LogKind, Store
+from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.server.compose import make_store
+from streamsim.storage.contract.decisions import Experiment, LogKind, Store
 
 from ..backends import Storage
 

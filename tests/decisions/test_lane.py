@@ -24,7 +24,7 @@ from streamsim.errors import (
     Unauthorized,
     Unprocessable,
 )
-from streamsim.storage.contract import Scope
+from streamsim.storage.contract.decisions import Scope
 
 from .conftest import Bench
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsim.decisions.theta import Address, Answer, Row, ThetaCache, copied, merged
+from streamsim.decisions.wire import Address, Answer, Row
+from streamsim.programs.theta import ThetaCache, copied, merged
 from streamsim.values import InvalidValue
 
 E, N = "exp", "_theta"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim import catalogue
+from streamsim.experiments import catalogue
 from tests.backends import Storage
 from tests.policies.play import Player, seed
 from tests.support import Client, Server

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsim import catalogue
-from streamsim.decisions.wire import Propensities
-from streamsim.sandbox.programs.propensity import Program
+from streamsim.evaluation.wire import Propensities
+from streamsim.experiments import catalogue
+from streamsim.programs.propensity import Program
 
 from ..estimators.test_thompson import CASES, by_quadrature
 from .test_simulate_program import Channel

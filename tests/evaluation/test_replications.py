@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from streamsim import catalogue
-from streamsim.cli import main
+from streamsim.cli.main import main
 from streamsim.config import Evaluation
-from streamsim.decisions.wire import SimulationLoad
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.service import replicated
 from streamsim.evaluation.simulation import Curve, replication_seed
+from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.sandbox.pool import Limits
-from streamsim.storage.contract import Experiment
-from streamsim.storage.sqlite import SQLiteStore
+from streamsim.experiments import catalogue
+from streamsim.sandbox.host.pool import Limits
+from streamsim.storage.contract.decisions import Experiment
+from streamsim.storage.sqlite.store import SQLiteStore
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
 REQUEST = Replications(draws=200, replications=4, seed=11, theta="empty", points=10)
@@ -93,8 +93,8 @@ def test_replications_have_seeds_of_their_own() -> None:
 def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, run: Any) -> None:
     from distributed import LocalCluster
 
-    from streamsim.cluster import Cluster
     from streamsim.evaluation.dask_pool import DaskPool
+    from streamsim.jobs.cluster import Cluster
 
     async def remote(scheduler: str) -> None:
         joined = Cluster(scheduler)

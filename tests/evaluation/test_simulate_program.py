@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streamsim import catalogue
-from streamsim.decisions.wire import Draws
-from streamsim.sandbox.clock import Clock
-from streamsim.sandbox.programs.simulate import Program
+from streamsim.evaluation.wire import Draws
+from streamsim.experiments import catalogue
+from streamsim.programs.simulate import Program
+from streamsim.sandbox.worker.clock import Clock
 
 from ..policies.play import Player, play
 

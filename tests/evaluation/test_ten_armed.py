@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from streamsim import catalogue
 from streamsim.evaluation.testbed import ten_armed
+from streamsim.experiments import catalogue
 
 from .test_simulate_program import drawn, program
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.keys import Keys
+from streamsim.storage.redis.keys import Keys
 
 from ..backends import production
 from ..servers import MongoServer, RedisServer

@@ -12,9 +12,10 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from streamsim import config, dates
-from streamsim.app import Application, Server, make_application, make_server, running
 from streamsim.config import Settings
-from streamsim.sandbox.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.server.compose import running
+from streamsim.server.http import Application, Server, make_application, make_server
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.jobs import Jobs
+from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
 
 from .conftest import Caller, Clock

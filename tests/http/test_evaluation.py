@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim import catalogue
-from streamsim.sandbox.clock import Clock
-from streamsim.sandbox.programs.simulate import Program
+from streamsim.experiments import catalogue
+from streamsim.programs.simulate import Program
+from streamsim.sandbox.worker.clock import Clock
 from streamsim.services import Services
-from streamsim.storage.contract import Scope
+from streamsim.storage.contract.decisions import Scope
 
 from ..support import request_headers
 from .conftest import Caller

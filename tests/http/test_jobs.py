@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from streamsim.jobs import Jobs
+from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.contract.decisions import StoreUnavailable
 
 from .conftest import Caller, Clock
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import bcrypt
 import pytest
 
-from streamsim import passwords
+from streamsim.accounts import passwords
 from streamsim.config import Settings
 
 from ..backends import dump

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim.app import job_store
+from streamsim.jobs.jobs import Work
+from streamsim.server.compose import job_store
 from streamsim.services import Services
-from streamsim.work import Work
 from tests.patience import PATIENCE_S
 
 from ..support import request_headers

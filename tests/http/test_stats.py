@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.jobs import Jobs
+from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
 
 from .conftest import Caller, Clock
@@ -147,7 +147,7 @@ async def test_bad_paging_is_refused(ann: Caller, log: str, query: dict[str, str
 
 @pytest.mark.gen_test
 async def test_large_log_comes_in_pages_of_bounded_size(ann: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamsim.experiments._LOG_BYTES", 40_000)
+    monkeypatch.setattr("streamsim.experiments.experiments._LOG_BYTES", 40_000)
     experiment = await ann.experiment(get_action="self.action['text'] = 'x' * 5000")
     for _ in range(30):
         await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])

@@ -17,10 +17,11 @@ from handlers.openapi import models as model_words
 from handlers.openapi import runs as run_words
 from handlers.openapi.document import described, document, plain
 from handlers.routes import ROUTES
-from streamsim import experiment_fields
 from streamsim.config import Settings, load
 from streamsim.evaluation import offline, requests
-from streamsim.models import interactive, library, sweeps
+from streamsim.experiments import fields as experiment_fields
+from streamsim.models import library, sweeps
+from streamsim.models import run_service as interactive
 from tests.support import Answer, Server
 
 from .world import Make, Tenant

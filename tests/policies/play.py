@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamsim import catalogue, values
-from streamsim.catalogue import CatalogueEntry
-from streamsim.decisions.theta import ThetaCache
+from streamsim.experiments import catalogue
+from streamsim import values
+from streamsim.experiments.catalogue import CatalogueEntry
+from streamsim.programs.theta import ThetaCache
 from streamsim.decisions.wire import Opened
-from streamsim.sandbox.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, Session, bound
 
 Rows = dict[tuple[str, str, str, str], bytes]
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}

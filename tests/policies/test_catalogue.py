@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim import catalogue
+from streamsim.experiments import catalogue
 
 from .play import ENTRIES, Player, Step, play, play_uniformly, seed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsim import catalogue
+from streamsim.experiments import catalogue
 from streamsim.errors import NotFound
 
 FIRST_TWELVE = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsim import catalogue
+from streamsim.experiments import catalogue
 
 from .play import Player, play, seed
 

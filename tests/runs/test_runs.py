@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.contract.decisions import StoreUnavailable
 
 from ..http.conftest import Caller
 from ..scenarios.conftest import EXAMPLES, push
@@ -186,7 +186,7 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
     [source] = (await runs.store.list_runs(_all()))[0]
     from msgspec.structs import replace
 
-    from streamsim.storage.run_contract import Append
+    from streamsim.storage.contract.runs import Append
 
     for number in range(500):
         copy = replace(source, id=f"{number:036x}")
@@ -236,7 +236,7 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
 
 
 def _all() -> Any:
-    from streamsim.storage.run_contract import RunQuery
+    from streamsim.storage.contract.runs import RunQuery
 
     return RunQuery(tenant="ann", kind="run")
 

@@ -16,9 +16,11 @@ import msgspec
 import pytest
 
 from streamsim.config import Sandbox as Box
-from streamsim.sandbox import kernel, namespaces, wire, zygote
+from streamsim.sandbox import wire
 from streamsim.sandbox.limits import MIB, Limits
 from streamsim.sandbox.report import Report
+from streamsim.sandbox.zygote import kernel, namespaces
+from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
 
 LAUNCHING = Path(__file__).with_name("launching.py")
@@ -31,7 +33,8 @@ def handle(request, channel):
     exec(request["code"], names)
     return names.get("result")
 """
-LIGHT = 'zygote.PRELOADED, zygote.PACKAGES = ("numpy", "streamsim.sandbox.programs.probe"), ()'
+PROBE = "streamsim.sandbox.worker.probe"
+LIGHT = f"zygote.PRELOADED, zygote.LIBRARIES, zygote.PROGRAMS = ('numpy', {PROBE!r}), (), {{}}"
 SERVING = ("root", "user", "container", "container-user")
 
 

@@ -24,7 +24,8 @@ import errno
 import os
 import sys
 
-from streamsim.sandbox import kernel, namespaces, seccomp, table
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel, namespaces, seccomp
 
 NOBODY, GROUP = 65534, 4242
 KINDS = {

@@ -9,8 +9,8 @@ from types import FrameType
 
 import pytest
 
-from streamsim.sandbox.clock import Clock, SoftTimeout
 from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.worker.clock import Clock, SoftTimeout
 
 CPU_S, WALL_S = 0.1, 0.5
 
@@ -137,7 +137,7 @@ def test_one_alarm_serves_many_calls(clock: Clock, monkeypatch: pytest.MonkeyPat
         settings += 1
         return original(which, seconds, interval)
 
-    monkeypatch.setattr("streamsim.sandbox.clock.setitimer", counted)
+    monkeypatch.setattr("streamsim.sandbox.worker.clock.setitimer", counted)
     for _ in range(1000):
         clock.start()
         clock.stop()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.sandbox import namespaces, table
+from streamsim.sandbox import table
 from streamsim.sandbox.limits import MIB, Limits
+from streamsim.sandbox.zygote import namespaces
 
 TRY = """
 import os

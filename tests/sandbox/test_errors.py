@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from streamsim import values
-from streamsim.sandbox.clock import SoftTimeout
-from streamsim.sandbox.errors import Described, clean, cleaned, describe
-from streamsim.sandbox.wire import Failure
+from streamsim.sandbox.wire import Failure, clean, cleaned
+from streamsim.sandbox.worker.clock import SoftTimeout
+from streamsim.sandbox.worker.failures import Described, describe
 
 PIECES = {"<get_action>": "get_action", "<set_reward>": "set_reward"}
 

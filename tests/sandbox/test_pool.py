@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.sandbox import zygote
-from streamsim.sandbox.pool import (
+from streamsim.sandbox.host.pool import (
     AskRefused,
     Limits,
     ProgramFailed,
@@ -26,6 +25,7 @@ from streamsim.sandbox.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
+from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
 
 ROOM = 3
@@ -171,7 +171,7 @@ def test_a_call_that_does_not_end_is_killed(run: Any, sandbox: Sandbox) -> None:
 
 def test_the_soft_limit_tells_the_line(run: Any, sandbox: Sandbox) -> None:
     code = (
-        "from streamsim.sandbox.errors import describe\n"
+        "from streamsim.sandbox.worker.failures import describe\n"
         "def handle(request, channel):\n"
         "    channel.clock.start()\n"
         "    try:\n"

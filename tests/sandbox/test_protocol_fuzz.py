@@ -14,8 +14,7 @@ import msgspec
 import pytest
 
 from streamsim.sandbox import wire
-from streamsim.sandbox.limits import Limits
-from streamsim.sandbox.link import (
+from streamsim.sandbox.host.channel import (
     Link,
     ProgramFailed,
     ProtocolViolation,
@@ -23,6 +22,7 @@ from streamsim.sandbox.link import (
     WorkerDied,
     WorkerTimeout,
 )
+from streamsim.sandbox.limits import Limits
 
 CASES = 24_000
 LIMITS = Limits(frame_bytes=4096, asks=5)

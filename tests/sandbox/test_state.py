@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streamsim.sandbox.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
 
 LOOK = """
 import decimal, gc, random, signal, sys, warnings

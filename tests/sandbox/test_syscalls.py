@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.sandbox import seccomp, table
+from streamsim.sandbox import table
 from streamsim.sandbox.report import Report
+from streamsim.sandbox.zygote import seccomp
 
 PID = 4711
 LAST = 600
@@ -160,7 +161,7 @@ def test_the_numbers_are_the_kernels(machine: str) -> None:
 
 SWEEP = """
 import ctypes
-from streamsim.sandbox import kernel
+from streamsim.sandbox.zygote import kernel
 result = []
 for number in numbers:
     answer = kernel.syscall(number, -1, -1, -1, -1, -1, -1)
@@ -189,7 +190,7 @@ def test_a_sweep_of_every_number_finds_nothing_but_the_table(subject: Any) -> No
 def test_calls_that_end_the_process_end_it(machine: Any, name: str) -> None:
     subject = machine.spawn()
     nr = number(NAMED[name], table.MACHINE)
-    subject.start(f"from streamsim.sandbox import kernel\nkernel.syscall({nr}, 23)")
+    subject.start(f"from streamsim.sandbox.zygote import kernel\nkernel.syscall({nr}, 23)")
     assert os.waitstatus_to_exitcode(subject.status()) == 23
 
 
@@ -211,7 +212,7 @@ def test_the_x32_abi_ends_the_process(machine: Any, nr: int) -> None:
     if table.MACHINE != "x86_64":
         pytest.skip("x86-64 only")
     subject = machine.spawn()
-    subject.start(f"from streamsim.sandbox import kernel\nkernel.syscall({0x40000000 | nr}, 0, 0, 0)")
+    subject.start(f"from streamsim.sandbox.zygote import kernel\nkernel.syscall({0x40000000 | nr}, 0, 0, 0)")
     assert os.WTERMSIG(subject.status()) == signal.SIGSYS
 
 
@@ -238,7 +239,7 @@ ctypes.CFUNCTYPE(ctypes.c_int)(page)()
 
 LIVE = """
 import ctypes, os, mmap
-from streamsim.sandbox import kernel
+from streamsim.sandbox.zygote import kernel
 own = os.getpid()
 buffer = ctypes.create_string_buffer(256)
 given = ctypes.addressof(buffer)

@@ -15,16 +15,19 @@ from typing import Any
 
 import pytest
 
-from streamsim.sandbox import landlock, namespaces, table
+from streamsim.sandbox import table
 from streamsim.sandbox.limits import MIB
+from streamsim.sandbox.zygote import landlock, namespaces
 
 # The worker's own first steps would find the holes; the self-test must find them as well.
 SABOTAGE = {
-    "landlock": "from streamsim.sandbox import landlock; landlock.restrict = lambda *given: None",
-    "seccomp": "from streamsim.sandbox import seccomp; seccomp.Filter.install = lambda self, pid: None",
-    "rlimits": "from streamsim.sandbox import confine; confine._limits = lambda request: None",
+    "landlock": "from streamsim.sandbox.zygote import landlock; landlock.restrict = lambda *given: None",
+    "seccomp": "from streamsim.sandbox.zygote import seccomp; "
+    "seccomp.Filter.install = lambda self, pid: None",
+    "rlimits": "from streamsim.sandbox.zygote import confine; confine._limits = lambda request: None",
     "user": "import os; os.setresuid = os.setresgid = lambda *ids: None",
-    "descriptors": "import os; spare = os.dup(2); from streamsim.sandbox import kernel; real = kernel.setup; "
+    "descriptors": "import os; spare = os.dup(2); "
+    "from streamsim.sandbox.zygote import kernel; real = kernel.setup; "
     "kernel.setup = lambda name, *given: 0 if name == 'close_range' else real(name, *given)",
     "table": "from streamsim.sandbox import table; table.CALLS += (table.Call('socket', 41, 198),)",
 }

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamsim.app import running
 from streamsim.config import Settings
 from streamsim.models.workers import PRELOAD
-from streamsim.sandbox.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.server.compose import running
 from streamsim.services import Services
 
 from ..http.conftest import (

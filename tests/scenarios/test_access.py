@@ -10,9 +10,9 @@ import pytest
 
 from handlers.routes import ROUTES
 from handlers.scenarios import ScenarioHandler
-from streamsim.models.runs import UNKNOWN
+from streamsim.models.journal import UNKNOWN
 from streamsim.services import Services
-from streamsim.storage.contract import StoreUnavailable
+from streamsim.storage.contract.decisions import StoreUnavailable
 
 from ..http.conftest import Caller
 from .conftest import INTERACTIVE, MANAGER, example, session

@@ -12,7 +12,7 @@ from streamsim.errors import StreamsimError
 from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.workers import ModelWorkers
-from streamsim.storage.run_contract import Model
+from streamsim.storage.contract.runs import Model
 
 from .conftest import MANAGER, example
 
@@ -52,7 +52,7 @@ async def computed(pool: SweepPool) -> bytes:
 def test_a_dask_cluster_sweeps_with_the_numbers_of_the_local_pool(run: Any) -> None:
     from distributed import LocalCluster
 
-    from streamsim.cluster import Cluster
+    from streamsim.jobs.cluster import Cluster
     from streamsim.models.dask_sweeps import DaskSweeps
 
     async def local() -> bytes:

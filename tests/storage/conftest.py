@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamsim.storage.production import ProductionStore
+from streamsim.storage.production.store import ProductionStore
 
 from ..contract.helpers import experiment
 from ..servers import MongoServer, RedisServer, production_store

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.link import Link
-from streamsim.storage.migrate_contract import ThetaRecord
-from streamsim.storage.production import ProductionStore
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.migration import ThetaRecord
+from streamsim.storage.production.store import ProductionStore
+from streamsim.storage.redis.connection import Link
 
 from ..contract.helpers import NOW, ODD, ODD_NAMES, committed, row
 from ..servers import MongoServer

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract import Session, Store, User
-from streamsim.storage.job_contract import Job
+from streamsim.storage.contract.decisions import Session, Store, User
+from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.migration import LogRecord, Migratable, Record, ThetaRecord
+from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
 from streamsim.storage.migrate import MigrationFailed, migrate
-from streamsim.storage.migrate_contract import LogRecord, Migratable, Record, ThetaRecord
-from streamsim.storage.run_contract import Append, Filter, Model, Run, RunQuery
-from streamsim.storage.sqlite import SQLiteStore
+from streamsim.storage.sqlite.store import SQLiteStore
 
 from ..contract.helpers import (
     HOUR,

@@ -9,10 +9,10 @@ from typing import Any, get_args
 import pymongo
 import pytest
 
-from streamsim.storage import mongo
-from streamsim.storage.contract import DuplicateName, LogKind, Session, StoreUnavailable, User
-from streamsim.storage.mongo import ArchivedRow, MongoArchive
-from streamsim.storage.production import ProductionStore
+from streamsim.storage.contract.decisions import DuplicateName, LogKind, Session, StoreUnavailable, User
+from streamsim.storage.mongo import accounts_and_logs as mongo
+from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
+from streamsim.storage.production.store import ProductionStore
 
 from ..contract.helpers import HOUR, NOW, ODD, committed, log
 from ..servers import MongoServer

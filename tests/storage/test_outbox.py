@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import StoreUnavailable, Summary
-from streamsim.storage.production import ProductionStore
-from streamsim.storage.redis_commit import HighWater
+from streamsim.storage.contract.decisions import StoreUnavailable, Summary
+from streamsim.storage.production.store import ProductionStore
+from streamsim.storage.redis.commit import HighWater
 
 from ..contract.helpers import NOW, committed, experiment, log, row, transaction
 from ..servers import MongoServer, RedisServer
@@ -65,7 +65,7 @@ async def _none_waiting(store: ProductionStore) -> bool:
 
 DRAINER = """
     import asyncio, os, signal, sys
-    from streamsim.storage.mongo import MongoArchive
+    from streamsim.storage.mongo.accounts_and_logs import MongoArchive
     from tests.servers import production_store
 
     redis, mongo, name = sys.argv[1:]

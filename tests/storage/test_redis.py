@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract import Committed, OutcomeUnknown, StoreUnavailable, Summary
-from streamsim.storage.keys import Keys, member, split_member
-from streamsim.storage.production import ProductionStore
+from streamsim.storage.contract.decisions import Committed, OutcomeUnknown, StoreUnavailable, Summary
+from streamsim.storage.production.store import ProductionStore
+from streamsim.storage.redis.keys import Keys, member, split_member
 
 from ..contract.helpers import (
     HOUR,
@@ -139,7 +139,9 @@ def test_a_commit_is_one_round_trip(run: Any, store: ProductionStore, redis_serv
 
 
 def test_every_script_says_its_keys_arguments_and_answer() -> None:
-    scripts = [path for path in resources.files("streamsim.storage").iterdir() if path.name.endswith(".lua")]
+    scripts = [
+        path for path in resources.files("streamsim.storage.redis").iterdir() if path.name.endswith(".lua")
+    ]
     assert len(scripts) > 5
     for path in scripts:
         head = re.match(r"(--.*\n)+", path.read_text())

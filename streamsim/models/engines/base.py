@@ -1,4 +1,4 @@
-"""What every engine offers to the program that runs models (`streamsim.sandbox.programs.model`).
+"""What every engine offers to the program that runs models (`streamsim.programs.model`).
 
 An engine is a module of this package with a class `Engine`, built from a `Source`. Scenario simulations need
 `start`; runs of one model through variables and operations are what `open` gives.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -171,3 +171,6 @@ def library(module: str, engine: str, name: str) -> Any:
         raise Refused(
             f"the engine {engine} needs the library {name}: pip install 'streamsim[{engine}]'"
         ) from None
+
+
+REFUSED: Final = "Refused"

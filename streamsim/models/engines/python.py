@@ -21,8 +21,8 @@ from streamsim.models import paths
 from streamsim.models.engines.base import Engine, Found, Refused, Source
 from streamsim.models.engines.modules import Files
 from streamsim.models.paths import BadPath, Field, Index, Path
-from streamsim.sandbox.errors import Described, describe
 from streamsim.sandbox.wire import Failure
+from streamsim.sandbox.worker.failures import Described, describe
 
 MAX_RECORDED_BYTES: Final = 4 << 20
 """All recorded variables of a run together, as JSON."""

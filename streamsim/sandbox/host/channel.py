@@ -15,7 +15,7 @@ from typing import Final, cast
 
 import msgspec
 
-from streamsim.sandbox import errors, wire
+from streamsim.sandbox import wire
 from streamsim.sandbox.limits import Limits
 
 Ask = Callable[[msgspec.Raw], Awaitable[object]]
@@ -136,7 +136,7 @@ class Link(asyncio.BufferedProtocol):
             self.busy = False
             self._deadline = math.inf
         if received.kind == "failed":
-            raise ProgramFailed(errors.cleaned(_failure.decode(received.body)))
+            raise ProgramFailed(wire.cleaned(_failure.decode(received.body)))
         return received.body
 
     async def _answer(self, ask: Ask, question: wire.Frame) -> bytes:

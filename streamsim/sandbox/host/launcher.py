@@ -1,6 +1,6 @@
 """The host's hold on the zygote: starts it, asks it for workers, hears of their ends.
 
-The messages are those of `streamsim.sandbox.zygote`.
+The messages are those of `streamsim.sandbox.zygote.main`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from streamsim.errors import Unavailable
-from streamsim.sandbox import zygote
 from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.report import Report
+from streamsim.sandbox.zygote import main as zygote
 
 MAX_DATAGRAM: Final = 65536
 STOP_S: Final = 5.0

@@ -13,10 +13,9 @@ from typing import Final
 
 import msgspec
 
-from streamsim.sandbox import table, vitals
-from streamsim.sandbox.launcher import SandboxUnavailable, Zygote
-from streamsim.sandbox.limits import Limits
-from streamsim.sandbox.link import (
+from streamsim.sandbox import table
+from streamsim.sandbox.host import vitals
+from streamsim.sandbox.host.channel import (
     Ask,
     AskRefused,
     Link,
@@ -29,9 +28,11 @@ from streamsim.sandbox.link import (
     WorkerMemory,
     WorkerTimeout,
 )
+from streamsim.sandbox.host.launcher import SandboxUnavailable, Zygote
+from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.wire import OUT_OF_MEMORY
-from streamsim.sandbox.zygote import host_pid
+from streamsim.sandbox.zygote.main import host_pid
 
 __all__ = [
     "AskRefused",
@@ -288,7 +289,7 @@ class Sandbox:
         When there are as many as may be, the one that was idle for longest is ended; when all are busy, this
         waits for one.
 
-        :param program: a module of `streamsim.sandbox.programs`.
+        :param program: a module of `streamsim.programs`.
         :param identity: whose code it is, for logs.
         :raises SandboxUnavailable: the kernel or the zygote gives no worker.
         :raises WorkerDied: it died while it loaded.

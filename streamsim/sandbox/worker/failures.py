@@ -14,13 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from streamsim import values
-from streamsim.sandbox.clock import SoftTimeout, clock
-from streamsim.sandbox.wire import Failure
-
-MAX_MESSAGE: Final = 2000
-MAX_NAME: Final = 200
-MAX_LINE: Final = 10**6
-MAX_TRACE: Final = 20
+from streamsim.sandbox.wire import MAX_LINE, MAX_MESSAGE, MAX_NAME, MAX_TRACE, Failure, clean
+from streamsim.sandbox.worker.clock import SoftTimeout, clock
 
 # Longest first, so that a folder is replaced before its parent.
 _FOLDERS: Final = sorted(
@@ -43,32 +38,6 @@ class Described(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-
-
-def clean(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Text as one line of printable characters, at most `limit` of them."""
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def cleaned(failure: Failure) -> Failure:
-    """A failure record that came from a worker, with its texts bounded and neutralised."""
-    return msgspec.structs.replace(
-        failure,
-        type=clean(failure.type, MAX_NAME),
-        message=clean(failure.message),
-        piece=clean(failure.piece, MAX_NAME),
-        line=failure.line if 0 < failure.line <= MAX_LINE else 0,
-        trace=tuple(
-            (clean(piece, MAX_NAME), clean(function, MAX_NAME), line if 0 < line <= MAX_LINE else 0)
-            for piece, function, line in failure.trace[:MAX_TRACE]
-        ),
-    )
 
 
 def describe(error: BaseException, pieces: Mapping[str, str]) -> Failure:

@@ -1,6 +1,6 @@
 """The loop inside a sandboxed worker: takes a request from its channel, runs the program, answers.
 
-A program is a module of `streamsim.sandbox.programs` with a class `Program(load, channel)`. The first request
+A program is a module of `streamsim.programs` with a class `Program(load, channel)`. The first request
 is its `load`, answered with its attribute `loaded`; `handle(request)` gives the result of every later one.
 The channel needs `read` and `write` alone, which is all that the system-call filter leaves.
 """
@@ -19,10 +19,11 @@ import numpy as np
 
 from streamsim import values
 from streamsim.sandbox import wire
-from streamsim.sandbox.clock import Clock, clock
-from streamsim.sandbox.errors import describe
 from streamsim.sandbox.limits import Limits
-from streamsim.sandbox.state import State
+from streamsim.sandbox.registry import PROGRAMS
+from streamsim.sandbox.worker.clock import Clock, clock
+from streamsim.sandbox.worker.failures import describe
+from streamsim.sandbox.worker.state import State
 
 _READ: Final = 65536
 
@@ -137,7 +138,7 @@ def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
         random.seed()
         np.random.seed()
         clock.install(limits)
-        _serve(Channel(fd, limits, clock), importlib.import_module(f"streamsim.sandbox.programs.{program}"))
+        _serve(Channel(fd, limits, clock), importlib.import_module(PROGRAMS[program]))
     except MemoryError:
         status = wire.OUT_OF_MEMORY
     except BaseException:

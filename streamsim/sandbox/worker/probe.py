@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamsim.sandbox.worker import Channel
+from streamsim.sandbox.worker.main import Channel
 
 
 class Program:

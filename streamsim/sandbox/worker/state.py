@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from streamsim.sandbox.clock import Clock
 from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.worker.clock import Clock
 
 _GENERATORS: Final = [(random, ("seed", "setstate")), (np.random, ("seed", "set_state"))]
 _SETTINGS: Final = [

@@ -13,7 +13,8 @@ import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from streamsim.sandbox import kernel, landlock, seccomp, table
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel, landlock, seccomp
 
 CHANNEL = 3
 """A worker's descriptor of its channel to the host; beside 0-2, which are /dev/null, its only one."""

@@ -9,7 +9,8 @@ import stat
 import struct
 from collections.abc import Iterable
 
-from streamsim.sandbox import kernel, table
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel
 
 CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
 

@@ -29,9 +29,11 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from streamsim.sandbox import cgroup, kernel, namespaces, table
+from streamsim.sandbox import table
+from streamsim.sandbox.registry import LIBRARIES, PROGRAMS
 from streamsim.sandbox.report import Report
-from streamsim.sandbox.spawner import Spawner
+from streamsim.sandbox.zygote import cgroup, kernel, namespaces
+from streamsim.sandbox.zygote.spawner import Spawner
 
 PRELOADED: Final = (
     "numpy",
@@ -44,11 +46,10 @@ PRELOADED: Final = (
 )
 CONTROL: Final = 3
 """The zygote's descriptor of its control socket."""
-WORKER: Final = "streamsim.sandbox.worker"
-PACKAGES: Final = ("streamsim.estimators", "streamsim.sandbox.programs")
+WORKER: Final = "streamsim.sandbox.worker.main"
 _BOOT: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from streamsim.sandbox import zygote; del sys.path[0]; "
-    "zygote.main(*sys.argv[2:])"
+    "import sys; sys.path.insert(0, sys.argv[1]); from streamsim.sandbox.zygote import main as zygote; "
+    "del sys.path[0]; zygote.main(*sys.argv[2:])"
 )
 
 
@@ -206,9 +207,10 @@ def preload(more: Collection[str] = ()) -> dict[str, str]:
     """
     gc.disable()
     modules = [name for name in (*PRELOADED, *more) if importlib.util.find_spec(name.partition(".")[0])]
-    for package in PACKAGES:
+    for package in LIBRARIES:
         folder = importlib.import_module(package).__path__
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]
+    modules += PROGRAMS.values()
     for name in modules:
         try:
             importlib.import_module(name)

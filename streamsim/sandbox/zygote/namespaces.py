@@ -12,7 +12,9 @@ import sysconfig
 from collections.abc import Iterable
 from typing import Final
 
-from streamsim.sandbox import kernel, table
+import streamsim
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel
 
 NEW_MOUNT, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = (
     0x00020000,
@@ -38,7 +40,7 @@ HOST, USER, NONE = "host", "user", "none"
 
 def package() -> str:
     """The `streamsim` package directory; never its parent, which in a checkout holds data and settings."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.dirname(os.path.abspath(streamsim.__file__))
 
 
 def trees(libraries: Iterable[str] = ()) -> list[str]:

@@ -7,7 +7,8 @@ import struct
 from collections.abc import Container
 from typing import Final
 
-from streamsim.sandbox import kernel, table
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel
 
 # Opcodes of linux/filter.h.
 LD, AND, JEQ, JSET, RET = 0x20, 0x54, 0x15, 0x45, 0x06

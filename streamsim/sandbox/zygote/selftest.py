@@ -9,7 +9,8 @@ import resource
 import stat
 from typing import Final
 
-from streamsim.sandbox import confine, kernel, table
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import confine, kernel
 
 # (name, x86_64, aarch64, arguments...); the answer must be EPERM, the filter's own.
 FORBIDDEN: Final[tuple[tuple[str, *tuple[int, ...]], ...]] = (

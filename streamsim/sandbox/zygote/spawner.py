@@ -12,8 +12,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from streamsim.sandbox import cgroup, confine, kernel, landlock, seccomp, selftest, table
+from streamsim.sandbox import table
 from streamsim.sandbox.report import Report
+from streamsim.sandbox.zygote import cgroup, confine, kernel, landlock, seccomp, selftest
 
 PACKET_BYTES: Final = 65_536
 CONFINE_SECONDS: Final = 10

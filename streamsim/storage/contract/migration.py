@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
@@ -20,8 +20,8 @@ from streamsim.storage.contract import (
     Summary,
     User,
 )
-from streamsim.storage.job_contract import Job
-from streamsim.storage.run_contract import Model, Run
+from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.runs import Model, Run
 
 
 class SecretRecord(msgspec.Struct, frozen=True):

@@ -25,8 +25,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, WriteConc
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from streamsim.storage import mongo_jobs, mongo_runs
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     DuplicateName,
     LogKind,
     Session,
@@ -34,8 +33,10 @@ from streamsim.storage.contract import (
     StoreUnavailable,
     User,
 )
-from streamsim.storage.mongo_jobs import MongoJobs
-from streamsim.storage.mongo_values import plain, readable, to_bytes
+from streamsim.storage.mongo import jobs as mongo_jobs
+from streamsim.storage.mongo import runs as mongo_runs
+from streamsim.storage.mongo.jobs import MongoJobs
+from streamsim.storage.mongo.values import plain, readable, to_bytes
 
 DATABASE: Final = "streamsim"
 _DUPLICATE_KEY: Final = 11000

@@ -14,8 +14,8 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.job_contract import UNFINISHED, Job, State
-from streamsim.storage.mongo_values import plain
+from streamsim.storage.contract.jobs import UNFINISHED, Job, State
+from streamsim.storage.mongo.values import plain
 
 INDEXES: Final = {
     "jobs": [

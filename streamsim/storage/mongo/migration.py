@@ -9,8 +9,8 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.contract import LogKind, Session, User
-from streamsim.storage.migrate_contract import (
+from streamsim.storage.contract.decisions import LogKind, Session, User
+from streamsim.storage.contract.migration import (
     JobRecord,
     LogRecord,
     ModelRecord,
@@ -18,7 +18,7 @@ from streamsim.storage.migrate_contract import (
     SecretRecord,
     Shared,
 )
-from streamsim.storage.mongo import (
+from streamsim.storage.mongo.accounts_and_logs import (
     ArchivedRow,
     MongoArchive,
     log_collection,
@@ -29,7 +29,7 @@ from streamsim.storage.mongo import (
     to_user,
     user_document,
 )
-from streamsim.storage.mongo_runs import model_documents, run_documents, to_model
+from streamsim.storage.mongo.runs import model_documents, run_documents, to_model
 
 _PAGE: Final = 1000
 

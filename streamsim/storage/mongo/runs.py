@@ -22,8 +22,8 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.mongo_values import plain
-from streamsim.storage.run_contract import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
+from streamsim.storage.contract.runs import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
+from streamsim.storage.mongo.values import plain
 
 TAIL: Final = 200
 """Entries that stay in the run's document; beyond it they move into a chunk."""

@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 from pymongo.errors import BulkWriteError
 
-from streamsim.storage.contract import Experiment, Scope
-from streamsim.storage.keys import Keys, counted
-from streamsim.storage.link import Link
-from streamsim.storage.migrate_contract import ThetaRecord
-from streamsim.storage.mongo import MongoArchive, only_repeated, reaching
-from streamsim.storage.mongo_values import readable, to_bytes
-from streamsim.storage.redis import RedisDecisions
+from streamsim.storage.contract.decisions import Experiment, Scope
+from streamsim.storage.contract.migration import ThetaRecord
+from streamsim.storage.mongo.accounts_and_logs import MongoArchive, only_repeated, reaching
+from streamsim.storage.mongo.values import readable, to_bytes
+from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.keys import Keys, counted
 
 _ROWS_AT_ONCE: Final = 500
 # Scores of the sorted set of a tenant's archived experiments.

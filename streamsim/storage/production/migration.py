@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, get_args
 
-from streamsim.storage.archived import Archived
-from streamsim.storage.contract import Advice, IdempotencyRecord, LogKind, Scope
-from streamsim.storage.keys import Keys, TenantKeys, member, split_member
-from streamsim.storage.link import Arg, Link, Script
-from streamsim.storage.migrate_contract import (
+from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, LogKind, Scope
+from streamsim.storage.contract.migration import (
     ExperimentRecord,
     LogRecord,
     Owned,
@@ -17,10 +14,13 @@ from streamsim.storage.migrate_contract import (
     Shared,
     ThetaRecord,
 )
-from streamsim.storage.mongo_migrate import MongoMigration
-from streamsim.storage.outbox import Outbox
-from streamsim.storage.records import pack_advice, pack_record
-from streamsim.storage.redis import RedisDecisions
+from streamsim.storage.mongo.migration import MongoMigration
+from streamsim.storage.production.archived_theta import Archived
+from streamsim.storage.production.outbox import Outbox
+from streamsim.storage.redis.connection import Arg, Link, Script
+from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.keys import Keys, TenantKeys, member, split_member
+from streamsim.storage.redis.records import pack_advice, pack_record
 
 _PAGE: Final = 500
 _RESTORE: Final = Script("restore")

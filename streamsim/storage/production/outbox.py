@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.keys import Keys
-from streamsim.storage.link import Arg, Link, Script
-from streamsim.storage.mongo import ArchivedRow, MongoArchive
-from streamsim.storage.records import unpack_log
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
+from streamsim.storage.redis.connection import Arg, Link, Script
+from streamsim.storage.redis.keys import Keys
+from streamsim.storage.redis.records import unpack_log
 
 log = logging.getLogger("streamsim.storage")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from streamsim.storage.archived import Archived
-from streamsim.storage.contract import LogKind, StoredLogRow
-from streamsim.storage.keys import Keys
-from streamsim.storage.link import Link
-from streamsim.storage.mongo import MongoArchive
-from streamsim.storage.mongo_migrate import MongoMigration
-from streamsim.storage.outbox import Outbox
-from streamsim.storage.production_migrate import ProductionMigration
-from streamsim.storage.redis import RedisDecisions
-from streamsim.storage.redis_commit import DEFAULT_HIGH_WATER, HighWater
+from streamsim.storage.contract.decisions import LogKind, StoredLogRow
+from streamsim.storage.mongo.accounts_and_logs import MongoArchive
+from streamsim.storage.mongo.migration import MongoMigration
+from streamsim.storage.production.archived_theta import Archived
+from streamsim.storage.production.migration import ProductionMigration
+from streamsim.storage.production.outbox import Outbox
+from streamsim.storage.redis.commit import DEFAULT_HIGH_WATER, HighWater
+from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.keys import Keys
 
 log = logging.getLogger("streamsim.storage")
 

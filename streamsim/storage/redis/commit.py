@@ -6,10 +6,10 @@ from collections.abc import Sized
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from streamsim.storage.contract import Committed, LogRow, Scope, Stale, ThetaRows, Transaction
-from streamsim.storage.keys import TenantKeys, member
-from streamsim.storage.link import Arg
-from streamsim.storage.records import (
+from streamsim.storage.contract.decisions import Committed, LogRow, Scope, Stale, ThetaRows, Transaction
+from streamsim.storage.redis.connection import Arg
+from streamsim.storage.redis.keys import TenantKeys, member
+from streamsim.storage.redis.records import (
     STATE,
     pack_advice,
     pack_log,

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     DuplicateName,
@@ -28,10 +28,7 @@ from streamsim.storage.contract import (
     ThetaRows,
     Transaction,
 )
-from streamsim.storage.keys import Keys, TenantKeys, split_member
-from streamsim.storage.link import Link, Script
-from streamsim.storage.records import unpack_advice, unpack_record
-from streamsim.storage.redis_commit import (
+from streamsim.storage.redis.commit import (
     HighWater,
     decode_committed,
     decode_stale,
@@ -39,6 +36,9 @@ from streamsim.storage.redis_commit import (
     stale_sets,
     theta_rows,
 )
+from streamsim.storage.redis.connection import Link, Script
+from streamsim.storage.redis.keys import Keys, TenantKeys, split_member
+from streamsim.storage.redis.records import unpack_advice, unpack_record
 
 # How many tenants a job asks at once, and how many names it reads at once.
 _TENANTS_AT_ONCE = 32

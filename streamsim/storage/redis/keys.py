@@ -33,7 +33,7 @@ from __future__ import annotations
 from functools import cached_property
 from urllib.parse import quote
 
-from streamsim.storage.contract import Scope
+from streamsim.storage.contract.decisions import Scope
 
 
 def counted(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Literal
 
-from streamsim.storage.contract import DuplicateName, Session, User
-from streamsim.storage.sqlite_database import Database
+from streamsim.storage.contract.decisions import DuplicateName, Session, User
+from streamsim.storage.sqlite.database import Database
 
 _USER = "name, password_hash, admin, session_epoch, created_ms"
 MAX_FOUND = 10_000

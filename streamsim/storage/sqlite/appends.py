@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamsim.storage.run_contract import Append, Run
-from streamsim.storage.sqlite_database import Database
-from streamsim.storage.sqlite_rows import insert
+from streamsim.storage.contract.runs import Append, Run
+from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.rows import insert
 
 RUN = (
     "id, tenant, kind, project, model, models, seed, length, base, created_ms, modified_ms, expires_ms,"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,
@@ -14,8 +14,8 @@ from streamsim.storage.contract import (
     Stale,
     Transaction,
 )
-from streamsim.storage.sqlite_rows import each_in, insert
-from streamsim.storage.sqlite_theta import read_scope, scope_version, write_theta
+from streamsim.storage.sqlite.rows import each_in, insert
+from streamsim.storage.sqlite.theta import read_scope, scope_version, write_theta
 
 
 def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stale:

@@ -14,10 +14,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from streamsim.storage import sqlite_schema
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.sqlite_revocations import Revocations
-from streamsim.storage.sqlite_writer import Turn, Writer, is_outage
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.sqlite import schema as sqlite_schema
+from streamsim.storage.sqlite.revocations import Revocations
+from streamsim.storage.sqlite.writer import Turn, Writer, is_outage
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from streamsim.storage.job_contract import Job, State
-from streamsim.storage.sqlite_database import Database
+from streamsim.storage.contract.jobs import Job, State
+from streamsim.storage.sqlite.database import Database
 
 _LISTED = (
     "id, kind, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms"

@@ -8,8 +8,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from streamsim.storage import sqlite_theta
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
@@ -20,8 +19,8 @@ from streamsim.storage.contract import (
     Transaction,
     User,
 )
-from streamsim.storage.job_contract import Job
-from streamsim.storage.migrate_contract import (
+from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.migration import (
     ExperimentRecord,
     JobRecord,
     LogRecord,
@@ -33,8 +32,9 @@ from streamsim.storage.migrate_contract import (
     Shared,
     ThetaRecord,
 )
-from streamsim.storage.run_contract import Model, Run, scalar
-from streamsim.storage.sqlite_database import Database
+from streamsim.storage.contract.runs import Model, Run, scalar
+from streamsim.storage.sqlite import theta as sqlite_theta
+from streamsim.storage.sqlite.database import Database
 
 _PAGE: Final = 500
 _USER: Final = "name, password_hash, admin, session_epoch, created_ms"

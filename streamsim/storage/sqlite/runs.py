@@ -8,19 +8,10 @@ from typing import Any
 
 import msgspec
 
-from streamsim.storage.run_contract import (
-    FIELDS,
-    Append,
-    Filter,
-    Model,
-    NameTaken,
-    Run,
-    RunQuery,
-    scalar,
-)
-from streamsim.storage.sqlite_appends import RUN, Appends, to_run
-from streamsim.storage.sqlite_database import Database
-from streamsim.storage.sqlite_rows import each_in, insert
+from streamsim.storage.contract.runs import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
+from streamsim.storage.sqlite.appends import RUN, Appends, to_run
+from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.rows import each_in, insert
 
 _MODEL = (
     "m.tenant, m.name, v.version, v.engine, v.main, v.options, v.found, v.managers, v.created_ms,"

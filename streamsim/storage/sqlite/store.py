@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from streamsim.storage import sqlite_commit, sqlite_schema, sqlite_theta
-from streamsim.storage.contract import (
+from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     DuplicateName,
@@ -28,11 +27,14 @@ from streamsim.storage.contract import (
     ThetaRows,
     Transaction,
 )
-from streamsim.storage.sqlite_accounts import Accounts
-from streamsim.storage.sqlite_database import Database
-from streamsim.storage.sqlite_jobs import SQLiteJobs
-from streamsim.storage.sqlite_migrate import SQLiteMigration
-from streamsim.storage.sqlite_runs import SQLiteRuns
+from streamsim.storage.sqlite import commit as sqlite_commit
+from streamsim.storage.sqlite import schema as sqlite_schema
+from streamsim.storage.sqlite import theta as sqlite_theta
+from streamsim.storage.sqlite.accounts import Accounts
+from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.jobs import SQLiteJobs
+from streamsim.storage.sqlite.migration import SQLiteMigration
+from streamsim.storage.sqlite.runs import SQLiteRuns
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
 _DUE_ADVICES = (

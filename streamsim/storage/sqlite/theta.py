@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from streamsim.storage.contract import Scope, ThetaRows, Transaction
-from streamsim.storage.sqlite_rows import insert
+from streamsim.storage.contract.decisions import Scope, ThetaRows, Transaction
+from streamsim.storage.sqlite.rows import insert
 
 # Levels of the table `scopes`: an experiment's version counter, its named sets, and their groups.
 _COUNTER, SET, _GROUP = 0, 1, 2

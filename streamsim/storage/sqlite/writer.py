@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from streamsim.storage.contract import StoreUnavailable
-from streamsim.storage.sqlite_revocations import Revocations
+from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.sqlite.revocations import Revocations
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Experiments, the fields they take, and the catalogue of policies."""

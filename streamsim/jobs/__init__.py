@@ -1,0 +1,1 @@
+"""Durable jobs of clients, and the Dask cluster that may run their parts."""

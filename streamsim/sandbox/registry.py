@@ -1,0 +1,17 @@
+"""Which programs a worker can run: the one place where the sandbox names what runs inside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROGRAMS: Final = {
+    "policy": "streamsim.programs.policy",
+    "simulate": "streamsim.programs.simulate",
+    "propensity": "streamsim.programs.propensity",
+    "model": "streamsim.programs.model",
+    "probe": "streamsim.sandbox.worker.probe",
+}
+"""A program's name, and its module: one with a class `Program` (see `streamsim.sandbox.worker.main`)."""
+
+LIBRARIES: Final = ("streamsim.estimators",)
+"""Packages whose modules user code can import by other names; the zygote preloads them with the programs."""

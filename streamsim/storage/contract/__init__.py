@@ -1,0 +1,1 @@
+"""What every storage backend provides, as protocols and records."""

@@ -1,0 +1,1 @@
+"""Accounts, logs, models, runs and jobs in MongoDB."""

@@ -1,0 +1,1 @@
+"""The production backend: Redis and MongoDB together."""
