@@ -24,9 +24,9 @@ import numpy as np
 from bench.load import Result, measure, request
 from streamsim.config import Evaluation
 from streamsim.decisions.wire import PIECES
+from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.service import replicated
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments import catalogue

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from handlers.base import Access, BaseHandler, error_body, expected
 from streamsim import values
 from streamsim.decisions.calls import Reward
-from streamsim.decisions.service import Decisions
+from streamsim.decisions.decisions import Decisions
 from streamsim.errors import BadRequest, StreamsimError, TooLarge
 from streamsim.storage.contract.decisions import StoreUnavailable
 

@@ -15,7 +15,7 @@ from typing import Literal
 from streamsim.accounts.passwords import Passwords
 from streamsim.config import Login
 from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
-from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
+from streamsim.storage.contract.decisions import DuplicateName, LoginSession, Store, User
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -158,7 +158,7 @@ class Accounts:
         found = await self._store.get_session(session_id(secret), self._now_ms())
         return found[1] if found is not None and found[0].kind == kind else None
 
-    async def add_token(self, user: User, label: object, days: object) -> tuple[str, Session]:
+    async def add_token(self, user: User, label: object, days: object) -> tuple[str, LoginSession]:
         """A new bearer token: its secret, shown this once, and its record. :raises BadRequest:"""
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadRequest(f"label must be text of at most {MAX_LABEL} characters", field="label")
@@ -168,11 +168,11 @@ class Accounts:
             raise BadRequest(f"days must be an integer from 1 to {longest}", field="days")
         return await self._add_session(user, "token", label, days * DAY_MS)
 
-    async def tokens(self, user: User) -> list[Session]:
+    async def tokens(self, user: User) -> list[LoginSession]:
         """The user's live tokens, oldest first."""
         return await self._store.list_sessions(user.name, "token", self._now_ms())
 
-    async def revoke_token(self, user: User, token_id: str) -> Session:
+    async def revoke_token(self, user: User, token_id: str) -> LoginSession:
         """End a token. :raises NotFound: if the user has none of this id."""
         for token in await self.tokens(user):
             if token.id == token_id and await self._store.remove_session(user.name, token_id):
@@ -183,10 +183,10 @@ class Accounts:
 
     async def _add_session(
         self, user: User, kind: Literal["cookie", "token"], label: str, lifetime_ms: int
-    ) -> tuple[str, Session]:
+    ) -> tuple[str, LoginSession]:
         secret = secrets.token_urlsafe(32)
         now_ms = self._now_ms()
-        session = Session(
+        session = LoginSession(
             id=session_id(secret),
             user=user.name,
             kind=kind,

@@ -129,7 +129,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 async def _simulate(settings: Settings, options: argparse.Namespace) -> int:
     try:
-        async with running(settings, jobs=False) as services:
+        async with running(settings, upkeep=False) as services:
             await terminal.simulate(services.evaluations, settings, options)
     except SandboxUnavailable as error:
         raise Unavailable(str(error)) from None

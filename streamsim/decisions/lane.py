@@ -17,7 +17,7 @@ from streamsim.decisions import batch, preconditions
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy
-from streamsim.decisions.worker import Attendant, BatchFailed
+from streamsim.decisions.worker import BatchFailed, PolicyWorker
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -41,7 +41,7 @@ class Lane:
         self,
         experiment: str,
         store: DecisionStore,
-        attendant: Attendant,
+        worker: PolicyWorker,
         settings: LaneSettings,
         *,
         find: Callable[[str], Awaitable[Experiment | None]],
@@ -52,7 +52,7 @@ class Lane:
         self.experiment = experiment
         self.used_ms = now_ms()
         self._store = store
-        self._attendant = attendant
+        self._worker = worker
         self._settings = settings
         self._find = find
         self._forget = forget
@@ -85,7 +85,7 @@ class Lane:
 
     def close(self) -> None:
         """End the worker. Only when idle."""
-        self._attendant.dismiss()
+        self._worker.dismiss()
 
     async def _drain(self) -> None:
         try:
@@ -143,10 +143,10 @@ class Lane:
             if isinstance(result, Stale):
                 for changed in result.experiments:
                     self._forget(changed)
-                self._attendant.stale(result)
+                self._worker.stale(result)
                 left = preconditions.refuse(left, result.advices, result.idempotency, self._now_ms())
                 continue
-            self._attendant.committed(result)
+            self._worker.committed(result)
             errors = False
             for call, end in prepared.ends:
                 if isinstance(end, bytes):
@@ -155,7 +155,7 @@ class Lane:
                     errors = True
                     await self._lost(call, end)
             if errors:
-                self._attendant.recycle()
+                self._worker.recycle()
             return
 
     async def _part(self, calls: list[Pending], failure: BatchFailed) -> None:
@@ -181,10 +181,10 @@ class Lane:
 
     async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
         """Run a batch in the sandbox. :raises BatchFailed:"""
-        attendant = self._attendant
-        done = await attendant.run(experiment, [batch.frame(call) for call in calls])
+        worker = self._worker
+        done = await worker.run(experiment, [batch.frame(call) for call in calls])
         try:
-            return batch.prepare(experiment, calls, done, attendant.opened, self._settings, self._now_ms())
+            return batch.prepare(experiment, calls, done, worker.opened, self._settings, self._now_ms())
         except Untrustworthy as error:
-            attendant.dismiss()
+            worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

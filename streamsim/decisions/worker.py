@@ -33,7 +33,14 @@ from streamsim.sandbox.host.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
-from streamsim.storage.contract.decisions import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
+from streamsim.storage.contract.decisions import (
+    Committed,
+    DecisionStore,
+    Experiment,
+    Stale,
+    ThetaAddress,
+    ThetaRows,
+)
 
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | None])
@@ -49,7 +56,7 @@ class BatchFailed(Exception):
         self.everybody = everybody
 
 
-class Attendant:
+class PolicyWorker:
     """One experiment's worker over time: there is at most one, and a new one when it is needed.
 
     :param find: a live experiment by id, or None.
@@ -189,7 +196,7 @@ class Attendant:
             case ["theta", str(experiment), str(name), key, value] if experiment in self.opened:
                 if key is None and value is not None:
                     raise Untrustworthy("a malformed theta address")
-                return _answer(await self._store.read_theta(Scope(experiment, name, key, value)))
+                return _answer(await self._store.read_theta(ThetaAddress(experiment, name, key, value)))
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:

@@ -16,7 +16,7 @@ from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
 from streamsim.evaluation.wire import SimulationLoad
-from streamsim.jobs.jobs import Desk, together
+from streamsim.jobs.jobs import JobDesk, together
 from streamsim.storage.contract.decisions import Store
 from streamsim.storage.contract.jobs import Job
 
@@ -58,7 +58,7 @@ class Simulations:
             "theta": request.theta,
         }
 
-    async def work(self, job: Job, desk: Desk) -> bytes:
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
         """As `Kind.work`: a part is the curve of one replication."""
         spec = _spec.decode(job.spec)
         request = spec.request

@@ -7,17 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.decisions.service import Decisions
+from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
-from streamsim.evaluation.logs import LoggedData, from_logs, parse_csv, parse_json_lines
+from streamsim.evaluation.evaluations import Evaluations
+from streamsim.evaluation.logs import DecisionLog, from_logs, parse_csv, parse_json_lines
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
 from streamsim.evaluation.offpolicy import evaluate
 from streamsim.evaluation.pools import Nest, properties_of, theta_rows
 from streamsim.evaluation.sample import prepare
-from streamsim.evaluation.service import Evaluations
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 from streamsim.evaluation.wire import PropensityLoad
@@ -104,7 +104,7 @@ class Offline:
 
     async def _logged(
         self, experiment: Experiment, limit: int, action_field: str | None, reward_field: str | None
-    ) -> LoggedData:
+    ) -> DecisionLog:
         rewards = await self.rows(experiment.id, "reward", limit)
         with_advice = any("advice_id" in row for row in rewards)
         decisions = await self.rows(experiment.id, "action", limit) if with_advice else []
@@ -166,7 +166,7 @@ def _code(value: object) -> dict[str, str]:
 
 def _uploaded(
     body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: Any
-) -> LoggedData:
+) -> DecisionLog:
     text, form = body["log"], body.get("format", "jsonl")
     if not isinstance(text, str):
         raise BadRequest("log must be text: CSV with a header, or one JSON object per line", field="log")
@@ -178,13 +178,13 @@ def _uploaded(
 
 
 def _estimates(
-    data: LoggedData, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
+    data: DecisionLog, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
 ) -> Estimates:
     sample = prepare(data, tried.arms, tried.target, runs=runs, seed=seed)
     return evaluate(sample, names, resamples=RESAMPLES, seed=seed)
 
 
-def _shown(data: LoggedData, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
+def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(estimates),
         "log": {

@@ -10,7 +10,7 @@ from streamsim.decisions.wire import Opened
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
-from streamsim.storage.contract.decisions import Experiment, Scope, Store
+from streamsim.storage.contract.decisions import Experiment, Store, ThetaAddress
 
 MAX_NAMED: Final = 100
 """So many ids in code are looked up."""
@@ -80,7 +80,7 @@ async def theta_rows(store: Store, experiment: str) -> list[tuple[str, str, str,
     """A copy of all live theta of an experiment, each named set as of one moment."""
     rows = []
     for name in await store.theta_names(experiment):
-        found = await store.read_theta(Scope(experiment, name, None, None))
+        found = await store.read_theta(ThetaAddress(experiment, name, None, None))
         rows += [(experiment, name, key, value, data) for (key, value), (data, _) in found.rows.items()]
     return rows
 

@@ -19,10 +19,10 @@ from streamsim.storage.contract.decisions import (
     DuplicateName,
     Experiment,
     LogKind,
-    Scope,
     Store,
     StoredLogRow,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
@@ -162,7 +162,7 @@ class Experiments:
             raise Unauthorized("theta_value needs theta_key", field="theta_value")
         for _ in range(_ATTEMPTS):
             names = await self._store.theta_names(experiment)
-            scopes = [Scope(experiment, name, theta_key, theta_value) for name in names]
+            scopes = [ThetaAddress(experiment, name, theta_key, theta_value) for name in names]
             scopes = [scope for scope in scopes if (await self._store.read_theta(scope)).rows]
             if not scopes:
                 if theta_key is None:
@@ -185,7 +185,7 @@ class Experiments:
     async def theta(self, tenant: str, experiment: str, name: str = THETA) -> dict[str, Any]:
         """The current theta, in the form in which policy code gets it without a key."""
         await self.get(tenant, experiment)
-        return theta_view(await self._store.read_theta(Scope(experiment, name, None, None)))
+        return theta_view(await self._store.read_theta(ThetaAddress(experiment, name, None, None)))
 
     async def log(
         self, tenant: str, experiment: str, kind: LogKind, *, limit: int, before: str = ""
@@ -224,10 +224,10 @@ class Experiments:
     ) -> None:
         """Finish a reset: rows of sets that came up while it ran, and were written before it committed."""
         for name in set(await self._store.theta_names(experiment.id)) - names:
-            rows = (await self._store.read_theta(Scope(experiment.id, name, key, value))).rows
+            rows = (await self._store.read_theta(ThetaAddress(experiment.id, name, key, value))).rows
             for address, (_, written) in rows.items():
                 if written < version:
-                    row = Scope(experiment.id, name, *address)
+                    row = ThetaAddress(experiment.id, name, *address)
                     revisions = {experiment.id: experiment.revision}
                     # Refused if the row was written since, which makes it newer than the reset.
                     await self._store.commit(

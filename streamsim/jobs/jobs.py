@@ -30,7 +30,7 @@ RESULT_BYTES: Final = 12_000_000
 """A result is one record of the store, which in MongoDB has at most 16 MiB."""
 
 
-class Desk:
+class JobDesk:
     """What a kind of job works with: the parts that are stored, and how much of the total is `done`."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Desk:
             await self._jobs.put_part(self._job, number, data)
 
 
-class Kind(Protocol):
+class JobKind(Protocol):
     """One kind of job: what is done for it, and what clients see of what they asked for."""
 
     @property
@@ -63,26 +63,26 @@ class Kind(Protocol):
     def at_once(self) -> int:
         """How many jobs of the kind a process works on."""
 
-    async def work(self, job: Job, desk: Desk) -> bytes:
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
         """The result as JSON text. :raises StreamsimError: the job has failed."""
 
     def asked(self, spec: bytes) -> dict[str, Any]:
         """Fields of the request that clients see."""
 
 
-class Work:
+class Jobs:
     """The jobs of all tenants, and this process's share of the work on them.
 
     :param kinds: every kind that the installation has.
     """
 
     def __init__(
-        self, jobs: JobStore, settings: Evaluation, now_ms: Callable[[], int], kinds: Iterable[Kind] = ()
+        self, jobs: JobStore, settings: Evaluation, now_ms: Callable[[], int], kinds: Iterable[JobKind] = ()
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._now_ms = now_ms
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, JobKind] = {}
         for kind in kinds:
             self.add(kind)
         self._owner = secrets.token_hex(8)
@@ -90,7 +90,7 @@ class Work:
         self._loop: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], str] = {}
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: JobKind) -> None:
         """A kind that this process can work on."""
         self.kinds[kind.name] = kind
 
@@ -201,7 +201,7 @@ class Work:
                 log.exception("bug in the work on jobs")
             await until(self._woken, pause_s)
 
-    async def _claim(self, kind: Kind) -> None:
+    async def _claim(self, kind: JobKind) -> None:
         while list(self._tasks.values()).count(kind.name) < kind.at_once:
             now_ms = self._now_ms()
             job = await self._jobs.claim_job(self._owner, now_ms, now_ms + self._lease_ms, kind=kind.name)
@@ -219,7 +219,7 @@ class Work:
     def _lease_ms(self) -> int:
         return int(self._settings.lease_s * 1000)
 
-    async def _run(self, kind: Kind, job: Job) -> None:
+    async def _run(self, kind: JobKind, job: Job) -> None:
         """Work on a job that is ours until it is finished, or taken from us."""
         try:
             await self._finish(kind, job)
@@ -232,11 +232,11 @@ class Work:
             log.exception("bug in job %s of kind %s", job.id, job.kind)
             await self._fail(job, "internal", "an error of the server")
 
-    async def _finish(self, kind: Kind, job: Job) -> None:
+    async def _finish(self, kind: JobKind, job: Job) -> None:
         if job.attempts > ATTEMPTS:
             await self._fail(job, "interrupted", f"{ATTEMPTS} server processes ended while they worked on it")
             return
-        desk = Desk(self._jobs, job.id, await self._jobs.parts(job.id))
+        desk = JobDesk(self._jobs, job.id, await self._jobs.parts(job.id))
         working = asyncio.create_task(kind.work(job, desk))
         try:
             async with asyncio.timeout(self._settings.job_s):

@@ -52,7 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What replaces the run's, or what makes it of the run's own."""
 
 
-class Runs:
+class RunJournal:
     """All runs of all tenants as one server process sees them."""
 
     def __init__(

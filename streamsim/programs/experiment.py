@@ -29,7 +29,7 @@ class Pieces:
         }
 
 
-class Session:
+class PolicyBatch:
     """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
 
     def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
@@ -61,7 +61,7 @@ class Experiment:
     absent parts are told apart from every given one, and what is given is used as its text.
     """
 
-    _session: Session
+    _session: PolicyBatch
 
     def __init__(self, exp_id: object, key: object = None) -> None:
         """Open another experiment of the same tenant, inside the same transaction.
@@ -239,7 +239,7 @@ def _roomy(names: dict[str, Any]) -> dict[str, Any]:
     return roomy
 
 
-def bound(session: Session, base: type[Experiment] = Experiment) -> type[Experiment]:
+def bound(session: PolicyBatch, base: type[Experiment] = Experiment) -> type[Experiment]:
     """The `Experiment` class of one session: what code constructs shares that session."""
     kind = type("Experiment", (base,), {"_session": session, "__doc__": Experiment.__doc__})
     session.namespace = namespace(kind)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from streamsim import values
 from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -40,7 +40,7 @@ class Program:
             root = Pieces(load["experiment"], load["code"], load["properties"])
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
 

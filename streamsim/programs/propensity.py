@@ -20,7 +20,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import PIECES, Answer, Opened, ThetaRow
 from streamsim.evaluation.wire import Propensities, PropensityLoad
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.policy import checked_probabilities
 from streamsim.programs.theta import ThetaCache
 from streamsim.sandbox.worker import failures as errors
@@ -43,7 +43,7 @@ class Program:
             root = Pieces(load.experiment, load.code, load.properties)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         self._kind: Any = bound(self._session)
 
     def handle(self, request: Any) -> Propensities:

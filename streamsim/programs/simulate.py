@@ -26,7 +26,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of, reward_of
 from streamsim.decisions.wire import PIECES, Opened, ThetaRow
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.memory_theta import Group, MemoryTheta
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -134,7 +134,7 @@ class Program:
             self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         kind: Any = bound(self._session, Simulated)
         self._kind = kind
         self._seeds = Seeds(load.seed) if load.common else None

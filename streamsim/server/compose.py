@@ -11,18 +11,18 @@ from streamsim import dates
 from streamsim.accounts.accounts import Accounts
 from streamsim.config import ConfigError, Settings
 from streamsim.decisions.batch import HOUR_MS, LaneSettings
-from streamsim.decisions.service import Decisions
+from streamsim.decisions.decisions import Decisions
+from streamsim.evaluation.evaluations import local
 from streamsim.evaluation.offline import Offline
-from streamsim.evaluation.service import local
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.catalogue import Catalogue, entries
 from streamsim.experiments.experiments import Experiments
-from streamsim.jobs.jobs import Work
+from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.wiring import serving
 from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
 from streamsim.sandbox.zygote.namespaces import exposed
-from streamsim.server.upkeep import Jobs
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import Store
 from streamsim.storage.contract.jobs import JobStore
@@ -75,13 +75,13 @@ async def running(
     sandbox: Sandbox | None = None,
     model_sandbox: Sandbox | None = None,
     batch_sandbox: Sandbox | None = None,
-    jobs: bool = True,
+    upkeep: bool = True,
 ) -> AsyncIterator[Services]:
     """All services of one server process, opened; closed in reverse order when the context ends.
 
     :param sandbox: one that is started already, and stays the caller's; likewise those for models
         and for simulations.
-    :param jobs: whether the background jobs run.
+    :param upkeep: whether the periodic work and the work on jobs run.
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
     async with AsyncExitStack() as stack:
@@ -122,29 +122,35 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
-        work = Work(job_store(store), settings.evaluation, now_ms)
+        jobs = Jobs(job_store(store), settings.evaluation, now_ms)
         cluster = _cluster(settings)
         if cluster is not None:
             stack.push_async_callback(cluster.close)
         models = await stack.enter_async_context(
             serving(
-                settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox, cluster=cluster
+                settings,
+                run_store(store),
+                metrics,
+                now_ms,
+                upkeep=upkeep,
+                sandbox=model_sandbox,
+                cluster=cluster,
             )
         )
-        work.add(models.sweeps)
+        jobs.add(models.sweeps)
         evaluations = local(
             settings.evaluation,
             store,
-            work,
+            jobs,
             experiments,
             BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox),
             now_ms,
             cluster,
         )
         stack.push_async_callback(evaluations.close)
-        stack.push_async_callback(work.close)
-        if jobs:
-            work.start(settings.jobs.interval_ms / 1000)
+        stack.push_async_callback(jobs.close)
+        if upkeep:
+            jobs.start(settings.jobs.interval_ms / 1000)
         services = Services(
             settings=settings,
             store=store,
@@ -160,11 +166,11 @@ async def running(
             evaluations=evaluations,
             offline=Offline(evaluations, decisions),
             sweeps=models.sweeps,
-            work=work,
+            jobs=jobs,
             interactive=models.interactive,
         )
-        if jobs:
-            background = Jobs(services, now_ms)
+        if upkeep:
+            background = Upkeep(services, now_ms)
             background.start()
             stack.push_async_callback(background.close)
         yield services

@@ -18,9 +18,9 @@ from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
     Experiment,
     LogRow,
-    Scope,
     Stale,
     StoreUnavailable,
+    ThetaAddress,
     Transaction,
 )
 from streamsim.waiting import until
@@ -34,7 +34,7 @@ _FORGET_AT_ONCE = 1000
 _SNAPSHOT_CLAIM_MS = 60_000
 
 
-class Jobs:
+class Upkeep:
     """The background tasks of one server process.
 
     :param now_ms: the wall clock, in ms since 1970 UTC.
@@ -119,7 +119,9 @@ class Jobs:
             return False
         named = {}
         for name in await self._store.theta_names(experiment.id):
-            named[name] = theta_view(await self._store.read_theta(Scope(experiment.id, name, None, None)))
+            named[name] = theta_view(
+                await self._store.read_theta(ThetaAddress(experiment.id, name, None, None))
+            )
         data: dict[str, Any] = {"theta": named.pop(THETA, {})}
         if named:
             data["named"] = named

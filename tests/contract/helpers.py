@@ -12,8 +12,8 @@ from streamsim.storage.contract.decisions import (
     LogRow,
     NewAdvice,
     Redemption,
-    Scope,
     Store,
+    ThetaAddress,
     Transaction,
 )
 
@@ -72,16 +72,16 @@ async def committed(store: Store, *experiments: str, **parts: Any) -> dict[str, 
     return answer.versions
 
 
-def row(name: str = "_theta", key: str = "", value: str = "", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, key, value)
+def row(name: str = "_theta", key: str = "", value: str = "", experiment: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment, name, key, value)
 
 
-def group(name: str = "_theta", key: str = "", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, key, None)
+def group(name: str = "_theta", key: str = "", experiment: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment, name, key, None)
 
 
-def whole(name: str = "_theta", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, None, None)
+def whole(name: str = "_theta", experiment: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment, name, None, None)
 
 
 def log(

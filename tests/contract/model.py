@@ -10,9 +10,9 @@ from streamsim.storage.contract.decisions import (
     Committed,
     IdempotencyRecord,
     LogRow,
-    Scope,
     Stale,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
@@ -23,14 +23,16 @@ class Model:
     tenants: dict[str, str] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     archived: set[str] = field(default_factory=set)
-    rows: dict[Scope, tuple[bytes, int]] = field(default_factory=dict)
-    touched: dict[Scope, int] = field(default_factory=dict)  # groups and sets: version of their last change
+    rows: dict[ThetaAddress, tuple[bytes, int]] = field(default_factory=dict)
+    touched: dict[ThetaAddress, int] = field(
+        default_factory=dict
+    )  # groups and sets: version of their last change
     newest: dict[str, int] = field(default_factory=dict)
     logs: list[LogRow] = field(default_factory=list)
     advices: dict[tuple[str, str], Advice] = field(default_factory=dict)
     records: dict[tuple[str, str], IdempotencyRecord] = field(default_factory=dict)
 
-    def read(self, scope: Scope) -> ThetaRows:
+    def read(self, scope: ThetaAddress) -> ThetaRows:
         rows = {
             (row.key or "", row.value or ""): found
             for row, found in self.rows.items()
@@ -109,7 +111,7 @@ class Model:
         )
 
 
-def _around(row: Scope) -> Iterator[Scope]:
+def _around(row: ThetaAddress) -> Iterator[ThetaAddress]:
     yield row
     yield row._replace(value=None)
     yield row._replace(key=None, value=None)

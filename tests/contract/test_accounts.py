@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
+from streamsim.storage.contract.decisions import DuplicateName, LoginSession, Store, User
 
 from .helpers import HOUR, NOW, ODD_NAMES
 
@@ -19,8 +19,8 @@ def user(name: str = "ann", **changes: Any) -> User:
     )
 
 
-def session(id: str = "s1", name: str = "ann", **changes: Any) -> Session:
-    one = Session(id=id, user=name, kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW + HOUR)
+def session(id: str = "s1", name: str = "ann", **changes: Any) -> LoginSession:
+    one = LoginSession(id=id, user=name, kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW + HOUR)
     return msgspec.structs.replace(one, **changes)
 
 

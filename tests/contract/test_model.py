@@ -14,9 +14,9 @@ from streamsim.storage.contract.decisions import (
     LogRow,
     NewAdvice,
     Redemption,
-    Scope,
     Stale,
     Store,
+    ThetaAddress,
     Transaction,
 )
 
@@ -137,7 +137,7 @@ async def compare(store: Store, model: Model) -> None:
         assert await store.theta_names(id) == sorted(sets)
         for name in ("_theta", "n.$"):
             for key in (None, "", "a", "b"):
-                scope = Scope(id, name, key, None)
+                scope = ThetaAddress(id, name, key, None)
                 assert await store.read_theta(scope) == model.read(scope)
         for kind in KINDS:
             found = await store.read_log(id, kind, limit=1000)  # type: ignore[arg-type]
@@ -151,10 +151,10 @@ async def compare(store: Store, model: Model) -> None:
 
 
 def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
-    def scope(at: tuple[int, str, str | None, str | None]) -> Scope:
-        return Scope(f"{prefix}{at[0]}", *at[1:])
+    def scope(at: tuple[int, str, str | None, str | None]) -> ThetaAddress:
+        return ThetaAddress(f"{prefix}{at[0]}", *at[1:])
 
-    def version(at: Scope, which: str) -> int:
+    def version(at: ThetaAddress, which: str) -> int:
         now = model.read(at).version
         return {"now": now, "zero": 0, "old": max(now - 1, 0)}[which]
 

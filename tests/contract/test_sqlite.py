@@ -20,10 +20,10 @@ import pytest
 
 from streamsim.storage.contract.decisions import (
     DuplicateName,
-    Scope,
-    Session,
+    LoginSession,
     StoreUnavailable,
     Summary,
+    ThetaAddress,
     User,
 )
 from streamsim.storage.sqlite import schema as sqlite_schema
@@ -270,7 +270,7 @@ def test_a_cancelled_caller_disturbs_no_other(run: Any, path: Path) -> None:
         async with asyncio.timeout(30):
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(one) for one in outcomes] == [dict] * 3 + [asyncio.CancelledError] + [dict] * 6
-        assert await store.read_theta(Scope("e1", "_theta", None, None))
+        assert await store.read_theta(ThetaAddress("e1", "_theta", None, None))
 
     with opened(path, run) as store:
         run(body(store))
@@ -351,7 +351,7 @@ def test_no_statement_scans_a_table(run: Any, path: Path, statements: list[str])
         await store.create_experiment(experiment())
         await store.create_user(User(name="ann", password_hash="h", created_ms=NOW))
         await store.add_session(
-            Session(id="s", user="ann", kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW)
+            LoginSession(id="s", user="ann", kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW)
         )
         await store.update_experiment(experiment())
         everything: dict[str, Any] = {

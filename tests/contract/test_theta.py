@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import Scope, Stale, Store, ThetaRows
+from streamsim.storage.contract.decisions import Stale, Store, ThetaAddress, ThetaRows
 
 from .helpers import ODD, ODD_NAMES, committed, group, row, transaction, whole
 
 
-async def version(store: Store, scope: Scope) -> int:
+async def version(store: Store, scope: ThetaAddress) -> int:
     return (await store.read_theta(scope)).version
 
 
@@ -119,7 +119,9 @@ def test_deletes_happen_before_writes(run: Any, store: Store) -> None:
 
 
 @pytest.mark.parametrize("read", [group(key="k"), whole()])
-def test_a_row_added_to_a_group_that_was_read_makes_it_stale(run: Any, store: Store, read: Scope) -> None:
+def test_a_row_added_to_a_group_that_was_read_makes_it_stale(
+    run: Any, store: Store, read: ThetaAddress
+) -> None:
     async def body() -> None:
         await committed(store, writes={row(key="k", value="1"): b"{}"})
         seen = await version(store, read)
@@ -132,7 +134,7 @@ def test_a_row_added_to_a_group_that_was_read_makes_it_stale(run: Any, store: St
 
 
 @pytest.mark.parametrize("read", [row(key="k", value="1"), group(key="k"), whole()])
-def test_a_first_row_makes_an_empty_reading_stale(run: Any, store: Store, read: Scope) -> None:
+def test_a_first_row_makes_an_empty_reading_stale(run: Any, store: Store, read: ThetaAddress) -> None:
     async def body() -> None:
         await committed(store, writes={row(key="k", value="1"): b"{}"})
         answer = await store.commit(
@@ -144,7 +146,9 @@ def test_a_first_row_makes_an_empty_reading_stale(run: Any, store: Store, read: 
 
 
 @pytest.mark.parametrize("read", [row(key="k", value="1"), group(key="k"), whole()])
-def test_a_row_deleted_and_written_again_makes_a_reading_stale(run: Any, store: Store, read: Scope) -> None:
+def test_a_row_deleted_and_written_again_makes_a_reading_stale(
+    run: Any, store: Store, read: ThetaAddress
+) -> None:
     async def body() -> None:
         await committed(store, writes={row(key="k", value="1"): b"{}"})
         seen = await version(store, read)
@@ -200,4 +204,4 @@ def test_a_transaction_of_many_rows_is_applied_whole(run: Any, store: Store) -> 
 
 def test_a_scope_with_a_value_but_no_key_is_refused(run: Any, store: Store) -> None:
     with pytest.raises(ValueError, match="key"):
-        run(store.read_theta(Scope("e1", "_theta", None, "v")))
+        run(store.read_theta(ThetaAddress("e1", "_theta", None, "v")))

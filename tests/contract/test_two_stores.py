@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.storage.contract.decisions import Committed, Scope, Store, Summary
+from streamsim.storage.contract.decisions import Committed, Store, Summary, ThetaAddress
 
 from .helpers import NOW, advice, committed, experiment, log, redeem, row, transaction, whole
 
 
-async def increment(store: Store, scope: Scope, id: str) -> int:
+async def increment(store: Store, scope: ThetaAddress, id: str) -> int:
     """Add one to a counter by optimistic retry, log it, and say how often it was refused."""
     rows = await store.read_theta(scope)
     refused = 0
@@ -54,7 +54,7 @@ def test_what_one_acknowledged_the_other_sees_at_once(run: Any, make_store: Call
 def test_two_stores_hammering_one_counter_lose_no_update(run: Any, make_store: Callable[[], Store]) -> None:
     stores = [make_store(), make_store()]
 
-    async def client(store: Store, name: str, counter: Scope) -> int:
+    async def client(store: Store, name: str, counter: ThetaAddress) -> int:
         return sum([await increment(store, counter, f"{name}-{i}") for i in range(15)])
 
     async def body() -> None:

@@ -13,7 +13,7 @@ import pytest
 from streamsim import config
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
-from streamsim.decisions.service import Decisions, wall_clock_ms
+from streamsim.decisions.decisions import Decisions, wall_clock_ms
 from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment, LogKind, Store

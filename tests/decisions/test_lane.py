@@ -24,7 +24,7 @@ from streamsim.errors import (
     Unauthorized,
     Unprocessable,
 )
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 
 from .conftest import Bench
 
@@ -36,7 +36,7 @@ SHOW = 'self.action["n"] = self.get_theta(key="n", value="all").get("n", 0)'
 
 
 def count(bench: Bench, id: str = "e1") -> int:
-    rows = bench.run(bench.store.read_theta(Scope(id, "_theta", "n", "all"))).rows
+    rows = bench.run(bench.store.read_theta(ThetaAddress(id, "_theta", "n", "all"))).rows
     return sum(json.loads(data)["n"] for data, _ in rows.values())
 
 

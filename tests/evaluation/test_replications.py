@@ -15,9 +15,9 @@ import pytest
 from streamsim.cli.main import main
 from streamsim.config import Evaluation
 from streamsim.errors import StreamsimError
+from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.service import replicated
 from streamsim.evaluation.simulation import Curve, replication_seed
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers

@@ -142,7 +142,7 @@ def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest) -
 
 @pytest.fixture
 def services(io_loop: IOLoop, settings: Settings, sandbox: Sandbox, clock: Clock) -> Iterator[Services]:
-    context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, jobs=False)
+    context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, upkeep=False)
     yield io_loop.run_sync(context.__aenter__)
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
 

@@ -14,7 +14,7 @@ from streamsim.experiments import catalogue
 from streamsim.programs.simulate import Program
 from streamsim.sandbox.worker.clock import Clock
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 
 from ..support import request_headers
 from .conftest import Caller
@@ -60,7 +60,7 @@ async def stored_theta(services: Services, experiments: Iterable[str]) -> dict[A
     found = {}
     for id in experiments:
         for name in await services.store.theta_names(id):
-            scope = Scope(id, name, None, None)
+            scope = ThetaAddress(id, name, None, None)
             answer = await services.store.read_theta(scope)
             found[id, name] = (answer.version, answer.rows)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim.jobs.jobs import Work
+from streamsim.jobs.jobs import Jobs
 from streamsim.server.compose import job_store
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
@@ -28,14 +28,14 @@ COIN = {
 SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 
 
-def another(services: Services, clock: Clock) -> Work:
+def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
-    settings, kinds = services.settings.evaluation, services.work.kinds.values()
-    return Work(job_store(services.store), settings, clock, kinds)
+    settings, kinds = services.settings.evaluation, services.jobs.kinds.values()
+    return Jobs(job_store(services.store), settings, clock, kinds)
 
 
 @asynccontextmanager
-async def working(services: Services, clock: Clock) -> AsyncIterator[Work]:
+async def working(services: Services, clock: Clock) -> AsyncIterator[Jobs]:
     """A process that takes on jobs, beside the one that answers."""
     jobs = another(services, clock)
     jobs.start(0.02)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.server.upkeep import Jobs
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 
 from .conftest import Caller, Clock
@@ -199,7 +199,7 @@ async def test_hourly_theta_has_one_snapshot_per_hour(ann: Caller, services: Ser
     clock.ahead_ms = HOUR_MS - clock() % HOUR_MS  # the beginning of an hour
     experiment = await used(ann, 1)
     other = await used_other(ann)
-    jobs, another_process = Jobs(services, clock), Jobs(services, clock)
+    jobs, another_process = Upkeep(services, clock), Upkeep(services, clock)
     assert await jobs.snapshots() == 0
     for one in (experiment, other):
         await ann.put(f"/exp/{one['id']}", {"hourly_theta": True})
@@ -228,7 +228,7 @@ async def test_snapshot_of_a_process_that_died_over_it_is_made_by_another(
     hour = clock() // HOUR_MS
     work = f"theta:{experiment['id']}:{hour}"
     assert await services.store.claim(work, "a process that died", clock(), clock() + 60_000)
-    jobs = Jobs(services, clock)
+    jobs = Upkeep(services, clock)
     assert await jobs.snapshots() == 0
     clock.ahead_ms += 60_001
     assert await jobs.snapshots() == 1

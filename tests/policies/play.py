@@ -14,7 +14,7 @@ from streamsim import values
 from streamsim.experiments.catalogue import CatalogueEntry
 from streamsim.programs.theta import ThetaCache
 from streamsim.decisions.wire import Opened
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 
 Rows = dict[tuple[str, str, str, str], bytes]
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
@@ -52,7 +52,7 @@ class Player:
         self._versions = 0
         code = entry.edited({**needs, **(parameters or {})})
         theta = ThetaCache(self._fetch, 10_000)
-        self._session = Session(Pieces(entry.slug, code, {}), theta, self._open)
+        self._session = PolicyBatch(Pieces(entry.slug, code, {}), theta, self._open)
         self._kind = bound(self._session)
 
     def context(self) -> Any:

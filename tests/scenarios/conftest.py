@@ -73,7 +73,7 @@ def model_sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
 def services(
     io_loop: IOLoop, settings: Settings, sandbox: Sandbox, model_sandbox: Sandbox, clock: Clock
 ) -> Iterator[Services]:
-    context = running(settings, now_ms=clock, sandbox=sandbox, model_sandbox=model_sandbox, jobs=False)
+    context = running(settings, now_ms=clock, sandbox=sandbox, model_sandbox=model_sandbox, upkeep=False)
     yield io_loop.run_sync(context.__aenter__)
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
 

@@ -124,7 +124,7 @@ async def test_another_user_and_nobody_change_and_see_nothing_of_anns(
     first = (await customers.post(f"/{instance}/run-step", None)).body
     background = {**BODIES["/sweep"], "background": True}
     job = (await customers.post("/sweep", background)).body["id"]
-    services.work.start(0.02)
+    services.jobs.start(0.02)
     while (await customers.get(f"/jobs/{job}")).body["state"] != "done":  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     before = await state(customers, instance, job)

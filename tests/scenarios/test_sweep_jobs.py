@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim.jobs.jobs import Work
+from streamsim.jobs.jobs import Jobs
 from streamsim.server.compose import job_store
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
@@ -25,10 +25,10 @@ DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}
 BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": True, "background": True}
 
 
-def another(services: Services, clock: Clock) -> Work:
+def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
-    kinds = services.work.kinds.values()
-    return Work(job_store(services.store), services.settings.evaluation, clock, kinds)
+    kinds = services.jobs.kinds.values()
+    return Jobs(job_store(services.store), services.settings.evaluation, clock, kinds)
 
 
 async def started(ann: Caller) -> str:
@@ -51,7 +51,7 @@ async def test_a_sweep_in_the_background_is_a_job_with_events(
 ) -> None:
     path = await started(customers)
     assert (await bob.get(path)).status == (await bob.get(f"{path}/events")).status == 404
-    services.work.start(0.02)
+    services.jobs.start(0.02)
     answer = await AsyncHTTPClient().fetch(
         f"{customers.url}{path}/events",
         headers=request_headers(customers.cookies, None),

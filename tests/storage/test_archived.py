@@ -9,7 +9,7 @@ import pytest
 from streamsim.storage.contract.decisions import StoreUnavailable
 from streamsim.storage.contract.migration import ThetaRecord
 from streamsim.storage.production.store import ProductionStore
-from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.connection import RedisConnection
 
 from ..contract.helpers import NOW, ODD, ODD_NAMES, committed, row
 from ..servers import MongoServer
@@ -25,7 +25,7 @@ async def theta(store: ProductionStore, id: str) -> set[tuple[str, str, str, byt
 async def redis_keys(store: ProductionStore) -> set[str]:
     """Those of theta."""
     tenant = store._decisions._keys.of("ann")
-    keys = [key.decode() for key in await store._link.command("KEYS", f"{tenant.meta[:-4]}*")]
+    keys = [key.decode() for key in await store._connection.command("KEYS", f"{tenant.meta[:-4]}*")]
     return {key for key in keys if any(f":{kind}:" in key.partition("}")[2] for kind in "nkg")}
 
 
@@ -66,9 +66,9 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
     run: Any, store: ProductionStore, monkeypatch: pytest.MonkeyPatch, broken: int
 ) -> None:
     """Redis goes away at each of the removals."""
-    real, left = Link.command, [broken]
+    real, left = RedisConnection.command, [broken]
 
-    async def command(link: Link, name: str, *args: Any) -> Any:
+    async def command(link: RedisConnection, name: str, *args: Any) -> Any:
         if name == "UNLINK":
             if left[0] == 0:
                 raise StoreUnavailable("away")
@@ -80,7 +80,7 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
         before = await theta(store, "e1")
         await store.archive_experiment("ann", "e1", NOW)
         with monkeypatch.context() as patch:
-            patch.setattr(Link, "command", command)
+            patch.setattr(RedisConnection, "command", command)
             try:
                 await store.forget(NOW, 0, 100)
             except StoreUnavailable:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract.decisions import Session, Store, User
+from streamsim.storage.contract.decisions import LoginSession, Store, User
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.migration import LogRecord, Migratable, Record, ThetaRecord
 from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
@@ -119,9 +119,9 @@ async def fill_models(store: Any) -> None:
     await store.jobs.finish_job("j2", None, "failed", NOW, error=b'"why"')
 
 
-def session(id: str, user: str, **changes: Any) -> Session:
+def session(id: str, user: str, **changes: Any) -> LoginSession:
     fields = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
-    return Session(**({"id": id, "user": user} | fields | changes))
+    return LoginSession(**({"id": id, "user": user} | fields | changes))
 
 
 def model(name: str, managers: tuple[str, ...]) -> Model:

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pymongo
 import pytest
 
-from streamsim.storage.contract.decisions import DuplicateName, LogKind, Session, StoreUnavailable, User
+from streamsim.storage.contract.decisions import DuplicateName, LoginSession, LogKind, StoreUnavailable, User
 from streamsim.storage.mongo import accounts_and_logs as mongo
-from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
+from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoColdStore
 from streamsim.storage.production.store import ProductionStore
 
 from ..contract.helpers import HOUR, NOW, ODD, committed, log
@@ -29,9 +29,9 @@ def user(name: str = "ann", **changes: Any) -> User:
     return User(**({"name": name, "password_hash": "x", "created_ms": NOW} | changes))
 
 
-def session(id: str, name: str = "ann", **changes: Any) -> Session:
+def session(id: str, name: str = "ann", **changes: Any) -> LoginSession:
     fields = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
-    return Session(**({"id": id, "user": name} | fields | changes))
+    return LoginSession(**({"id": id, "user": name} | fields | changes))
 
 
 def test_collections_have_the_indexes_that_queries_need(
@@ -71,14 +71,14 @@ if "STREAMSIM_TEST_MONGO" in os.environ:  # nx-27017 explains in another form
 
 
 def test_writes_wait_for_a_majority_and_its_journal(run: Any, store: ProductionStore) -> None:
-    concern = store._archive._db.write_concern.document
+    concern = store._cold._db.write_concern.document
     assert concern["w"] == "majority"
     assert concern["j"] is True
     assert concern["wtimeout"] > 0
 
 
 def test_the_database_and_options_of_the_url_are_used(run: Any, mongo_server: MongoServer, name: str) -> None:
-    archive = MongoArchive(f"mongodb://127.0.0.1:{mongo_server.port}/{name}?serverSelectionTimeoutMS=123")
+    archive = MongoColdStore(f"mongodb://127.0.0.1:{mongo_server.port}/{name}?serverSelectionTimeoutMS=123")
 
     async def body() -> None:
         await archive.open()
@@ -99,7 +99,7 @@ def test_the_database_and_options_of_the_url_are_used(run: Any, mongo_server: Mo
 def test_a_wrong_url_is_unavailable_not_a_crash(run: Any, url: str) -> None:
     async def body() -> None:
         with pytest.raises(StoreUnavailable, match="MongoDB"):
-            await MongoArchive(url).open()
+            await MongoColdStore(url).open()
 
     run(body())
 
@@ -130,7 +130,7 @@ def test_payloads_stay_to_the_byte_and_can_be_read_by_people(
 
 
 def test_append_says_which_rows_are_repetitions_of_others(run: Any, store: ProductionStore) -> None:
-    archive = store._archive
+    archive = store._cold
     first = [ArchivedRow("e1", "action", f"{n}", n, NOW, b"1") for n in range(4)]
     other = [row._replace(position=row.position + 100, data=b"2") for row in first[:2]]
     fresh = ArchivedRow("e1", "action", "new", 200, NOW, b"3")

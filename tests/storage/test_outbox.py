@@ -137,7 +137,7 @@ def test_reading_does_not_wait_for_a_drainer_that_holds_rows(
             stuck.set()
             await asyncio.Event().wait()
 
-        other.outbox._archive.append = never  # type: ignore[method-assign]
+        other.outbox._cold.append = never  # type: ignore[method-assign]
         other.outbox.wake("ann")
         await stuck.wait()
         assert [one.id for one in await store.read_log("e1", "action", limit=9)] == ["b", "a"]

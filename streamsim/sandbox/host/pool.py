@@ -18,17 +18,17 @@ from streamsim.sandbox.host import vitals
 from streamsim.sandbox.host.channel import (
     Ask,
     AskRefused,
-    Link,
     ProgramFailed,
     ProtocolViolation,
     RequestTooLarge,
     SandboxLost,
+    WorkerChannel,
     WorkerCrashed,
     WorkerDied,
     WorkerMemory,
     WorkerTimeout,
 )
-from streamsim.sandbox.host.launcher import SandboxUnavailable, Zygote
+from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
 from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.wire import OUT_OF_MEMORY
@@ -93,39 +93,39 @@ class Worker:
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._status: int | None = None
         self._closed = False
-        self._link = Link(limits, self._end, self._lost)
+        self._channel = WorkerChannel(limits, self._end, self._lost)
 
     @property
     def alive(self) -> bool:
         """Whether it can take another exchange."""
-        return self._link.death is None
+        return self._channel.death is None
 
     @property
     def busy(self) -> bool:
         """Whether an exchange, or its start, is under way."""
-        return self._link.busy or not self.loaded
+        return self._channel.busy or not self.loaded
 
     @property
     def used(self) -> float:
         """When it was last given something to do, in the event loop's time."""
-        return self._link.used
+        return self._channel.used
 
     async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
-        """Send a request to the program; the body of its answer. See `Link.exchange`.
+        """Send a request to the program; the body of its answer. See `WorkerChannel.exchange`.
 
         :raises WorkerDied: the worker is gone, by its subclass.
         :raises ProgramFailed: the program failed as a whole; the worker lives.
         :raises RequestTooLarge: nothing was sent; the worker lives.
         """
         try:
-            return await self._link.exchange(request, calls=calls, ask=ask)
+            return await self._channel.exchange(request, calls=calls, ask=ask)
         finally:
             if self._pool.waiting:
                 self._pool.release(self)
 
     def kill(self) -> None:
         """End the process now, and the exchange under way with `WorkerCrashed`."""
-        self._link.fail(WorkerCrashed("policy process was ended by the host"))
+        self._channel.fail(WorkerCrashed("policy process was ended by the host"))
 
     def memory_bytes(self) -> int:
         """What it holds above its start; 0 if that cannot be told."""
@@ -136,14 +136,14 @@ class Worker:
     async def start(self, zygote: Zygote, program: str, load: object, seconds: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            await self._loop.create_unix_connection(lambda: self._link, sock=ours)
+            await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
             zygote.spawn(self.number, program, self.uid, self._limits, theirs)
         try:
             async with asyncio.timeout(seconds):
                 await self._started
         except TimeoutError:
             raise SandboxUnavailable(f"a sandboxed process did not start within {seconds:g} s") from None
-        self.loaded = await self._link.exchange(load)
+        self.loaded = await self._channel.exchange(load)
 
     def spawned(self, pidfd: int) -> None:
         self._pidfd = pidfd
@@ -171,7 +171,7 @@ class Worker:
             self._loop.call_later(EXIT_S, self._gone)
 
     def fail(self, death: WorkerDied) -> None:
-        self._link.fail(death)
+        self._channel.fail(death)
 
     def sample(self) -> None:
         """End it if it holds too much memory, or, idle, before its life's CPU time is used up."""
@@ -190,7 +190,7 @@ class Worker:
             except ProcessLookupError:
                 pass  # ended already
         if not self._started.done():
-            self._started.set_exception(self._link.death or WorkerCrashed("ended"))
+            self._started.set_exception(self._channel.death or WorkerCrashed("ended"))
             self._started.exception()
         self._pool.ended(self)
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 
-class Scope(NamedTuple):
+class ThetaAddress(NamedTuple):
     """An address in theta: one row, one key's group of rows, or a whole named parameter set.
 
     A row has all four parts; "" stands for an absent key or value, as in `set_theta(thetas)`.
@@ -110,9 +110,9 @@ class Transaction(msgspec.Struct, gc=False):
 
     tenant: str
     revisions: dict[str, int]
-    reads: dict[Scope, int] = {}
-    deletes: list[Scope] = []
-    writes: dict[Scope, bytes] = {}
+    reads: dict[ThetaAddress, int] = {}
+    deletes: list[ThetaAddress] = []
+    writes: dict[ThetaAddress, bytes] = {}
     logs: list[LogRow] = []
     advices: list[NewAdvice] = []
     redemptions: list[Redemption] = []
@@ -171,7 +171,7 @@ class Stale(msgspec.Struct, frozen=True, gc=False):
     """
 
     experiments: tuple[str, ...] = ()
-    theta: dict[Scope, ThetaRows] = {}
+    theta: dict[ThetaAddress, ThetaRows] = {}
     advices: dict[str, Advice | None] = {}
     idempotency: dict[str, IdempotencyRecord] = {}
 
@@ -210,7 +210,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class LoginSession(msgspec.Struct, frozen=True, kw_only=True):
     """A login session or a bearer token; `id` is the SHA-256 hex of the secret that the client holds."""
 
     id: str
@@ -261,7 +261,7 @@ class DecisionStore(Protocol):
 
         `date_ms` becomes its `modified_ms`; its name is free again."""
 
-    async def read_theta(self, scope: Scope) -> ThetaRows:
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         """Rows and version of a scope, as one consistent reading."""
 
     async def theta_names(self, experiment: str) -> list[str]:
@@ -305,7 +305,7 @@ class DecisionStore(Protocol):
         """Forget a window."""
 
 
-class ArchiveStore(Protocol):
+class ColdStore(Protocol):
     """What may be slower: accounts, sessions, and logs as they are read."""
 
     async def secret(self, name: str, proposal: bytes) -> bytes:
@@ -325,13 +325,15 @@ class ArchiveStore(Protocol):
     async def remove_user(self, name: str) -> bool:
         """Remove the account and its sessions and tokens; its experiments stay stored, unreachable."""
 
-    async def add_session(self, session: Session) -> None:
+    async def add_session(self, session: LoginSession) -> None:
         """A session of an unknown user is never live, not even if an account of this name comes later."""
 
-    async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
+    async def get_session(self, session_id: str, now_ms: int) -> tuple[LoginSession, User] | None:
         """A live session with its user: not expired, user exists and, for a cookie, the epoch matches."""
 
-    async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
+    async def list_sessions(
+        self, user: str, kind: Literal["cookie", "token"], now_ms: int
+    ) -> list[LoginSession]:
         """Live ones, oldest first."""
 
     async def remove_session(self, user: str, session_id: str) -> bool: ...
@@ -345,7 +347,7 @@ class ArchiveStore(Protocol):
         that no row of this log could have."""
 
 
-class Store(DecisionStore, ArchiveStore, Protocol):
+class Store(DecisionStore, ColdStore, Protocol):
     """A complete backend."""
 
     async def open(self) -> None:

@@ -15,8 +15,8 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
+    LoginSession,
     LogKind,
-    Session,
     Summary,
     User,
 )
@@ -75,7 +75,7 @@ class LogRecord(msgspec.Struct, frozen=True):
     data: bytes
 
 
-Shared = SecretRecord | User | Session | ModelRecord | RunRecord | JobRecord
+Shared = SecretRecord | User | LoginSession | ModelRecord | RunRecord | JobRecord
 """What belongs to no experiment."""
 Owned = ExperimentRecord | ThetaRecord | Advice | IdempotencyRecord | LogRecord
 """What belongs to one; its own record comes first, log rows come in order."""

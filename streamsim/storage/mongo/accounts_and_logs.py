@@ -27,8 +27,8 @@ from pymongo.uri_parser import parse_uri
 
 from streamsim.storage.contract.decisions import (
     DuplicateName,
+    LoginSession,
     LogKind,
-    Session,
     StoredLogRow,
     StoreUnavailable,
     User,
@@ -91,7 +91,7 @@ async def reaching() -> AsyncIterator[None]:
         raise StoreUnavailable(f"MongoDB is away: {_first_line(error)}") from error
 
 
-class MongoArchive:
+class MongoColdStore:
     """The part of the production store that may be slower.
 
     :param url: `mongodb://` or `mongodb+srv://`; its database, if named, is used in place of `streamsim`.
@@ -185,13 +185,13 @@ class MongoArchive:
             await self._db.sessions.delete_many({"uid": user["uid"]})
         return bool(removed.deleted_count)
 
-    async def add_session(self, session: Session) -> None:
+    async def add_session(self, session: LoginSession) -> None:
         async with reaching():
             user = await self._db.users.find_one({"_id": session.user}, {"uid": 1})
             uid = None if user is None else user["uid"]
             await self._db.sessions.insert_one(session_document(session, uid))
 
-    async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
+    async def get_session(self, session_id: str, now_ms: int) -> tuple[LoginSession, User] | None:
         async with reaching():
             document = await self._db.sessions.find_one({"_id": session_id})
             if document is None:
@@ -201,7 +201,9 @@ class MongoArchive:
             return None
         return to_session(document), to_user(owner)
 
-    async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
+    async def list_sessions(
+        self, user: str, kind: Literal["cookie", "token"], now_ms: int
+    ) -> list[LoginSession]:
         async with reaching():
             owner = await self._db.users.find_one({"_id": user})
             if owner is None:
@@ -311,7 +313,7 @@ def user_document(user: User) -> dict[str, Any]:
     }
 
 
-def session_document(session: Session, uid: str | None) -> dict[str, Any]:
+def session_document(session: LoginSession, uid: str | None) -> dict[str, Any]:
     """:param uid: of the account; None if there is none."""
     return {
         "_id": session.id,
@@ -335,8 +337,8 @@ def to_user(document: Mapping[str, Any]) -> User:
     )
 
 
-def to_session(document: Mapping[str, Any]) -> Session:
-    return Session(
+def to_session(document: Mapping[str, Any]) -> LoginSession:
+    return LoginSession(
         id=document["_id"],
         user=document["user"],
         kind=document["kind"],

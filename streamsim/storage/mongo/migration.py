@@ -9,7 +9,7 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.contract.decisions import LogKind, Session, User
+from streamsim.storage.contract.decisions import LoginSession, LogKind, User
 from streamsim.storage.contract.migration import (
     JobRecord,
     LogRecord,
@@ -20,7 +20,7 @@ from streamsim.storage.contract.migration import (
 )
 from streamsim.storage.mongo.accounts_and_logs import (
     ArchivedRow,
-    MongoArchive,
+    MongoColdStore,
     log_collection,
     log_row,
     reaching,
@@ -35,14 +35,14 @@ _PAGE: Final = 1000
 
 
 class MongoMigration:
-    """Part of a `Migratable`, on an open `MongoArchive`."""
+    """Part of a `Migratable`, on an open `MongoColdStore`."""
 
-    def __init__(self, archive: MongoArchive) -> None:
-        self._archive = archive
+    def __init__(self, cold: MongoColdStore) -> None:
+        self._cold = cold
 
     @property
     def _db(self) -> Any:
-        return self._archive.database
+        return self._cold.database
 
     async def note(self, text: str | None) -> str:
         async with reaching():
@@ -67,14 +67,14 @@ class MongoMigration:
             versions = await self._all("model_versions", query, "version")
             yield ModelRecord(tuple(map(to_model, versions)), bool(head["deleted"]))
         for document in await self._all("runs", {}, "_id", fields={"_id": 1}):
-            run = await self._archive.runs.get_run(document["_id"], 0)
+            run = await self._cold.runs.get_run(document["_id"], 0)
             assert run is not None
-            entries = await self._archive.runs.entries(run.id, 0)
-            yield RunRecord(run, tuple(entries), (await self._archive.runs.variables([run.id]))[run.id])
+            entries = await self._cold.runs.entries(run.id, 0)
+            yield RunRecord(run, tuple(entries), (await self._cold.runs.variables([run.id]))[run.id])
         for document in await self._all("jobs", {}, "number", fields={"_id": 1}):
-            job = await self._archive.jobs.get_job(document["_id"])
+            job = await self._cold.jobs.get_job(document["_id"])
             assert job is not None
-            parts = await self._archive.jobs.parts(job.id)
+            parts = await self._cold.jobs.parts(job.id)
             yield JobRecord(job, tuple(sorted(parts.items())))
 
     async def log(self, experiment: str, kind: LogKind) -> AsyncIterator[LogRecord]:
@@ -109,7 +109,7 @@ class MongoMigration:
                 await self._insert("secrets", {"_id": record.name, "value": Binary(record.value)})
             elif isinstance(record, User):
                 await self._insert("users", user_document(record))
-            elif isinstance(record, Session):
+            elif isinstance(record, LoginSession):
                 user = await self._db.users.find_one({"_id": record.user})
                 await self._insert("sessions", session_document(record, user["uid"]))
             elif isinstance(record, ModelRecord):
@@ -121,7 +121,7 @@ class MongoMigration:
 
     async def restore_log(self, records: Sequence[LogRecord]) -> None:
         """Positions of restored rows count from 1, and so are below those of any commit."""
-        await self._archive.append(
+        await self._cold.append(
             ArchivedRow(one.experiment, one.kind, one.id, one.number, one.date_ms, one.data)
             for one in records
         )
@@ -151,7 +151,7 @@ class MongoMigration:
         await self._insert("runs", document)
 
     async def _restore_job(self, record: JobRecord) -> None:
-        if await self._archive.jobs.get_job(record.job.id) is None:
-            await self._archive.jobs.create_job(record.job)
+        if await self._cold.jobs.get_job(record.job.id) is None:
+            await self._cold.jobs.create_job(record.job)
         for number, data in record.parts:
-            await self._archive.jobs.put_part(record.job.id, number, data)
+            await self._cold.jobs.put_part(record.job.id, number, data)

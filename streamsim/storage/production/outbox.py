@@ -14,8 +14,8 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from streamsim.storage.contract.decisions import StoreUnavailable
-from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
-from streamsim.storage.redis.connection import Arg, Link, Script
+from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoColdStore
+from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys
 from streamsim.storage.redis.records import unpack_log
 
@@ -48,9 +48,9 @@ class Outbox:
 
     def __init__(
         self,
-        link: Link,
+        connection: RedisConnection,
         keys: Keys,
-        archive: MongoArchive,
+        cold: MongoColdStore,
         tenants: Callable[[], AsyncIterator[list[str]]],
         *,
         entries: int = 64,
@@ -58,9 +58,9 @@ class Outbox:
         linger_s: float = 0.1,
         sweep_s: float = 10.0,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._keys = keys
-        self._archive = archive
+        self._cold = cold
         self._all_tenants = tenants
         self._entries = entries
         self._held_ms = held_ms
@@ -103,7 +103,9 @@ class Outbox:
         """Log rows of all tenants that are not in MongoDB yet."""
         total = 0
         async for tenants in self._all_tenants():
-            rows = (self._link.command("HGET", self._keys.of(tenant).meta, "rows") for tenant in tenants)
+            rows = (
+                self._connection.command("HGET", self._keys.of(tenant).meta, "rows") for tenant in tenants
+            )
             total += sum(int(some or 0) for some in await asyncio.gather(*rows))
         return total
 
@@ -114,11 +116,11 @@ class Outbox:
         """
         outbox, meta = self._keys.of(tenant).outbox, self._keys.of(tenant).meta
         async with self._locks.setdefault(tenant, asyncio.Lock()):
-            if not await self._link.command("EXISTS", outbox):
+            if not await self._connection.command("EXISTS", outbox):
                 return
-            last = (await self._link.command("HGET", meta, "seq")).decode()
+            last = (await self._connection.command("HGET", meta, "seq")).decode()
             while True:
-                found = await self._link.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
+                found = await self._connection.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
                 await self._move(tenant, [_entry(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
@@ -170,7 +172,7 @@ class Outbox:
     async def _sweep(self) -> None:
         async for tenants in self._all_tenants():
             keys = (self._keys.of(tenant).outbox for tenant in tenants)
-            sizes = await asyncio.gather(*(self._link.command("XLEN", key) for key in keys))
+            sizes = await asyncio.gather(*(self._connection.command("XLEN", key) for key in keys))
             self._dirty.update({tenant: None for tenant, size in zip(tenants, sizes, strict=True) if size})
 
     async def _drain(self, tenant: str) -> None:
@@ -179,7 +181,7 @@ class Outbox:
         try:
             while True:
                 args: list[Arg] = [_GROUP, self._entries, self._held_ms]
-                found = await self._link.call(_FETCH, [self._keys.of(tenant).outbox], args)
+                found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
                 self._held = (tenant, [_entry(id, fields[1]) for id, fields in found])
                 await self._move(*self._held)
                 self._held = None
@@ -192,7 +194,7 @@ class Outbox:
     async def _move(self, tenant: str, entries: list[_Entry]) -> None:
         if not entries:
             return
-        repeated = await self._archive.append(row for entry in entries for row in entry.rows)
+        repeated = await self._cold.append(row for entry in entries for row in entry.rows)
         again: dict[int, list[ArchivedRow]] = {}
         for row in repeated:
             if row.kind in _COUNTERS:
@@ -206,7 +208,7 @@ class Outbox:
             for row in uncount:
                 hash_key = keys.experiment(row.experiment)
                 args += (places.setdefault(hash_key, len(places) + 1), _COUNTERS[row.kind])
-        await self._link.call(_ACK, list(places), args)
+        await self._connection.call(_ACK, list(places), args)
 
 
 def _entry(id: bytes, blob: bytes) -> _Entry:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 from streamsim.storage.contract.decisions import LogKind, StoredLogRow
-from streamsim.storage.mongo.accounts_and_logs import MongoArchive
+from streamsim.storage.mongo.accounts_and_logs import MongoColdStore
 from streamsim.storage.mongo.migration import MongoMigration
-from streamsim.storage.production.archived_theta import Archived
+from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.migration import ProductionMigration
 from streamsim.storage.production.outbox import Outbox
 from streamsim.storage.redis.commit import DEFAULT_HIGH_WATER, HighWater
-from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.connection import RedisConnection
 from streamsim.storage.redis.decisions import RedisDecisions
 from streamsim.storage.redis.keys import Keys
 
@@ -41,15 +41,15 @@ class ProductionStore:
         held_ms: int = 30_000,
     ) -> None:
         keys = Keys(prefix)
-        self._link = Link(redis_url, patience_s=patience_s)
-        self._archive = archive = MongoArchive(mongo_url)
-        self.runs = archive.runs
-        self._decisions = decisions = RedisDecisions(self._link, keys, high_water, self._committed)
-        self.outbox = Outbox(self._link, keys, archive, decisions.tenants, held_ms=held_ms)
+        self._connection = RedisConnection(redis_url, patience_s=patience_s)
+        self._cold = cold = MongoColdStore(mongo_url)
+        self.runs = cold.runs
+        self._decisions = decisions = RedisDecisions(self._connection, keys, high_water, self._committed)
+        self.outbox = Outbox(self._connection, keys, cold, decisions.tenants, held_ms=held_ms)
 
-        self._archived = Archived(self._link, keys, decisions, archive)
+        self._cold_theta = ColdTheta(self._connection, keys, decisions, cold)
         self.migration = ProductionMigration(
-            self._link, keys, decisions, MongoMigration(archive), self._archived, self.outbox
+            self._connection, keys, decisions, MongoMigration(cold), self._cold_theta, self.outbox
         )
 
         self.create_experiment = decisions.create_experiment
@@ -69,35 +69,35 @@ class ProductionStore:
         self.hit = decisions.hit
         self.clear_hits = decisions.clear_hits
 
-        self.jobs = archive.jobs
-        self.secret = archive.secret
-        self.create_user = archive.create_user
-        self.get_user = archive.get_user
-        self.list_users = archive.list_users
-        self.set_password = archive.set_password
-        self.remove_user = archive.remove_user
-        self.add_session = archive.add_session
-        self.get_session = archive.get_session
-        self.list_sessions = archive.list_sessions
-        self.remove_session = archive.remove_session
+        self.jobs = cold.jobs
+        self.secret = cold.secret
+        self.create_user = cold.create_user
+        self.get_user = cold.get_user
+        self.list_users = cold.list_users
+        self.set_password = cold.set_password
+        self.remove_user = cold.remove_user
+        self.add_session = cold.add_session
+        self.get_session = cold.get_session
+        self.list_sessions = cold.list_sessions
+        self.remove_session = cold.remove_session
 
     def _committed(self, tenant: str) -> None:
         self.outbox.wake(tenant)
 
     async def open(self) -> None:
         """:raises StoreUnavailable: one of the two cannot be reached."""
-        await self._link.open()
+        await self._connection.open()
         try:
-            await self._archive.open()
+            await self._cold.open()
         except BaseException:
-            await self._link.close()
+            await self._connection.close()
             raise
         for warning in self._warnings():
             log.warning("%s", warning)
         self.outbox.start()
 
     def _warnings(self) -> list[str]:
-        info, found = self._link.server, []
+        info, found = self._connection.server, []
         if not info.get("aof_enabled"):
             found.append("Redis has appendonly off: what was acknowledged is lost when it stops")
         if info.get("maxmemory_policy", "noeviction") != "noeviction":
@@ -107,29 +107,29 @@ class ProductionStore:
     async def close(self) -> None:
         """Log rows that MongoDB does not take within seconds stay in Redis for the next process."""
         try:
-            await self._link.settle()
+            await self._connection.settle()
             await self.outbox.stop()
-            await self._link.close()
+            await self._connection.close()
         finally:
-            await self._archive.close()
+            await self._cold.close()
 
     async def backlog(self) -> int:
         return await self.outbox.waiting()
 
     def describe(self) -> dict[str, str]:
-        info = self._link.server
+        info, place = self._connection.server, self._connection.place
         warnings = "; ".join(self._warnings())
         return {
             "kind": "production",
-            "redis": f"{info.get('redis_version', '?')} {info.get('redis_mode', '?')} at {self._link.place}",
-            "mongo": f"{self._archive.version} at {self._archive.place}",
+            "redis": f"{info.get('redis_version', '?')} {info.get('redis_mode', '?')} at {place}",
+            "mongo": f"{self._cold.version} at {self._cold.place}",
             "durability": warnings or "appendonly, no eviction",
         }
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
         dropped = await self._decisions.forget(now_ms, advice_kept_ms, limit)
-        await self._archived.store_away(limit)
-        return dropped + await self._archive.forget_sessions(now_ms, limit - dropped)
+        await self._cold_theta.move_archived(limit)
+        return dropped + await self._cold.forget_sessions(now_ms, limit - dropped)
 
     async def read_log(
         self, experiment: str, kind: LogKind, *, limit: int, before: str = ""
@@ -137,4 +137,4 @@ class ProductionStore:
         tenant = await self._decisions.tenant_of(experiment)
         if tenant is not None:
             await self.outbox.flush(tenant)
-        return await self._archive.read_log(experiment, kind, limit=limit, before=before)
+        return await self._cold.read_log(experiment, kind, limit=limit, before=before)

@@ -6,7 +6,14 @@ from collections.abc import Sized
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from streamsim.storage.contract.decisions import Committed, LogRow, Scope, Stale, ThetaRows, Transaction
+from streamsim.storage.contract.decisions import (
+    Committed,
+    LogRow,
+    Stale,
+    ThetaAddress,
+    ThetaRows,
+    Transaction,
+)
 from streamsim.storage.redis.connection import Arg
 from streamsim.storage.redis.keys import TenantKeys, member
 from streamsim.storage.redis.records import (
@@ -34,7 +41,7 @@ DEFAULT_HIGH_WATER = HighWater()
 
 
 def encode(
-    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[Scope, list[str]]
+    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[ThetaAddress, list[str]]
 ) -> tuple[list[str], list[Arg]]:
     """KEYS and ARGV of commit.lua. Encoded once, a commit may be sent any number of times and happens once.
 
@@ -112,9 +119,9 @@ def _numbers(*numbers: int | str) -> str:
     return " ".join(map(str, numbers))
 
 
-def _by_group(transaction: Transaction) -> dict[Scope, list[Arg]]:
+def _by_group(transaction: Transaction) -> dict[ThetaAddress, list[Arg]]:
     """For each group that is written, values and JSON texts in turn."""
-    groups: dict[Scope, list[Arg]] = {}
+    groups: dict[ThetaAddress, list[Arg]] = {}
     for scope, data in transaction.writes.items():
         groups.setdefault(scope._replace(value=None), []).extend((scope.value or "", data))
     return groups
@@ -145,7 +152,7 @@ def decode_committed(transaction: Transaction, outcome: bytes) -> Committed:
     return Committed(dict.fromkeys(changed, int(version)))
 
 
-def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[Scope, ThetaRows]) -> Stale:
+def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAddress, ThetaRows]) -> Stale:
     """From what commit.lua says.
 
     :param sets: fresh rows of the stale sets, which the script leaves to the caller.
@@ -170,7 +177,7 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[Scope, 
     return Stale(tuple(ids[place - 1] for place in experiments), theta, known, used)
 
 
-def stale_sets(transaction: Transaction, answer: list[Any]) -> list[Scope]:
+def stale_sets(transaction: Transaction, answer: list[Any]) -> list[ThetaAddress]:
     """The sets among the stale reads."""
     scopes = list(transaction.reads)
     return [scopes[place - 1] for place, *_ in answer[2] if scopes[place - 1].key is None]

@@ -51,7 +51,7 @@ class Script:
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
 
-class Link:
+class RedisConnection:
     """A client of one Redis installation.
 
     :param url: `redis://`, `rediss://` or `unix://`, as redis-py reads it; any node of a cluster will do.

@@ -21,10 +21,10 @@ from streamsim.storage.contract.decisions import (
     DuplicateName,
     Experiment,
     IdempotencyRecord,
-    Scope,
     Stale,
     StoreUnavailable,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
@@ -36,7 +36,7 @@ from streamsim.storage.redis.commit import (
     stale_sets,
     theta_rows,
 )
-from streamsim.storage.redis.connection import Link, Script
+from streamsim.storage.redis.connection import RedisConnection, Script
 from streamsim.storage.redis.keys import Keys, TenantKeys, split_member
 from streamsim.storage.redis.records import unpack_advice, unpack_record
 
@@ -65,9 +65,9 @@ class RedisDecisions:
     """
 
     def __init__(
-        self, link: Link, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
+        self, connection: RedisConnection, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._keys = keys
         self._high_water = high_water
         self._committed = committed
@@ -88,7 +88,7 @@ class RedisDecisions:
         """The tenant an experiment belongs to, which never changes."""
         tenant = self._tenants.get(experiment)
         if tenant is None:
-            found = await self._link.command("GET", self._keys.tenant(experiment))
+            found = await self._connection.command("GET", self._keys.tenant(experiment))
             if found is None:
                 return None
             if len(self._tenants) >= _CACHED_TENANTS:
@@ -104,7 +104,9 @@ class RedisDecisions:
         """All tenants that have, or had, experiments, some at a time."""
         start = "-"
         while True:
-            page = await self._link.command("ZRANGEBYLEX", self._keys.tenants, start, "+", "LIMIT", 0, _PAGE)
+            page = await self._connection.command(
+                "ZRANGEBYLEX", self._keys.tenants, start, "+", "LIMIT", 0, _PAGE
+            )
             names = [name.decode() for name in page]
             for first in range(0, len(names), _TENANTS_AT_ONCE):
                 yield names[first : first + _TENANTS_AT_ONCE]
@@ -119,12 +121,12 @@ class RedisDecisions:
         keys = self._of(experiment.tenant)
         # The index first: an entry that leads nowhere does no harm, an experiment that nobody finds would.
         index = self._keys.tenant(experiment.id)
-        await self._link.command("ZADD", self._keys.tenants, 0, experiment.tenant)
-        await self._link.command("SET", index, experiment.tenant, "NX")
-        if await self._link.command("GET", index) != experiment.tenant.encode():
+        await self._connection.command("ZADD", self._keys.tenants, 0, experiment.tenant)
+        await self._connection.command("SET", index, experiment.tenant, "NX")
+        if await self._connection.command("GET", index) != experiment.tenant.encode():
             raise DuplicateName(experiment.id)
         await self._index_hourly(experiment)
-        stored = await self._link.call(
+        stored = await self._connection.call(
             _CREATE,
             [keys.experiment(experiment.id), keys.live, keys.names, keys.archived],
             [
@@ -147,7 +149,7 @@ class RedisDecisions:
         return _experiment(await self._fields(keys, experiment))
 
     async def _fields(self, keys: TenantKeys, experiment: str) -> list[bytes | None]:
-        fields: list[bytes | None] = await self._link.command(
+        fields: list[bytes | None] = await self._connection.command(
             "HMGET", keys.experiment(experiment), "doc", "revision", "modified", "live"
         )
         return fields
@@ -157,7 +159,7 @@ class RedisDecisions:
         found: list[Experiment] = []
         while len(found) < limit:
             wanted = limit - len(found)
-            ids = await self._link.command(
+            ids = await self._connection.command(
                 "ZRANGEBYLEX", keys.live, f"({after}" if after else "-", "+", "LIMIT", 0, wanted
             )
             for first in range(0, len(ids), _TENANTS_AT_ONCE):
@@ -172,18 +174,18 @@ class RedisDecisions:
     async def _index_hourly(self, experiment: Experiment) -> None:
         """Before it is stored; the index may name too many, never too few."""
         if experiment.properties.get("hourly_theta"):
-            await self._link.command("ZADD", self._keys.hourly, 0, experiment.id)
+            await self._connection.command("ZADD", self._keys.hourly, 0, experiment.id)
 
     async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
         found: list[Experiment] = []
         while len(found) < limit:
-            ids = await self._link.command(
+            ids = await self._connection.command(
                 "ZRANGEBYLEX", self._keys.hourly, f"({after}" if after else "-", "+", "LIMIT", 0, _PAGE
             )
             for id in (name.decode() for name in ids):
                 experiment = await self.get_experiment(id)
                 if experiment is not None and experiment.archived:
-                    await self._link.command("ZREM", self._keys.hourly, id)
+                    await self._connection.command("ZREM", self._keys.hourly, id)
                 elif experiment is not None and experiment.properties.get("hourly_theta"):
                     found.append(experiment)
                 if len(found) == limit:
@@ -213,7 +215,7 @@ class RedisDecisions:
         self, tenant: str, experiment: str, date_ms: int, change: list[str | int | bytes]
     ) -> Experiment | None:
         keys = self._of(tenant)
-        answer = await self._link.call(
+        answer = await self._connection.call(
             _UPDATE,
             [keys.experiment(experiment), keys.live, keys.names, keys.archived],
             [experiment, uuid4().hex, date_ms, *change],
@@ -224,7 +226,7 @@ class RedisDecisions:
 
     # Theta.
 
-    async def read_theta(self, scope: Scope) -> ThetaRows:
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         if scope.key is None and scope.value is not None:
             raise ValueError("a scope with a value needs a key")
         keys = await self._home(scope.experiment)
@@ -234,19 +236,19 @@ class RedisDecisions:
             return await self._read_set(keys, scope)
         group = keys.group(scope, scope.key)
         if scope.value is not None:
-            row = await self._link.command("HGET", group, scope.value)
+            row = await self._connection.command("HGET", group, scope.value)
             if row is None:
                 return ThetaRows(0, {})
             return theta_rows(row.partition(b":")[0], {scope.key: [scope.value.encode(), row]})
-        version, rows = await self._link.call(
+        version, rows = await self._connection.call(
             _THETA, [keys.sets(scope.experiment), keys.groups(scope), group], [scope.name, "g", scope.key]
         )
         return theta_rows(version, {scope.key: rows[0]})
 
-    async def _read_set(self, keys: TenantKeys, scope: Scope) -> ThetaRows:
+    async def _read_set(self, keys: TenantKeys, scope: ThetaAddress) -> ThetaRows:
         names: list[str] = []
         while True:
-            version, rows, *other = await self._link.call(
+            version, rows, *other = await self._connection.call(
                 _THETA,
                 [
                     keys.sets(scope.experiment),
@@ -263,7 +265,9 @@ class RedisDecisions:
         keys = await self._home(experiment)
         if keys is None:
             return []
-        return sorted(name.decode() for name in await self._link.command("HKEYS", keys.sets(experiment)))
+        return sorted(
+            name.decode() for name in await self._connection.command("HKEYS", keys.sets(experiment))
+        )
 
     # Transactions.
 
@@ -272,11 +276,13 @@ class RedisDecisions:
         keys = self._of(transaction.tenant)
         while True:
             groups = {
-                scope: [key.decode() for key in await self._link.command("HKEYS", keys.groups(scope))]
+                scope: [key.decode() for key in await self._connection.command("HKEYS", keys.groups(scope))]
                 for scope in transaction.deletes
                 if scope.key is None
             }
-            answer = await self._link.call(_COMMIT, *encode(transaction, keys, self._high_water, groups))
+            answer = await self._connection.call(
+                _COMMIT, *encode(transaction, keys, self._high_water, groups)
+            )
             kind = answer[0]
             if kind == 1:
                 if transaction.logs:
@@ -311,7 +317,7 @@ class RedisDecisions:
     async def _get_all(self, hash_key: str, fields: list[str]) -> dict[str, bytes]:
         if not fields:
             return {}
-        values = await self._link.command("HMGET", hash_key, *fields)
+        values = await self._connection.command("HMGET", hash_key, *fields)
         return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
 
     # What jobs do.
@@ -340,20 +346,20 @@ class RedisDecisions:
         """Retires advices of archived experiments as it meets them."""
         while True:
             flat = iter(
-                await self._link.command(
+                await self._connection.command(
                     "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit
                 )
             )
             found = [(name, float(date)) for name, date in zip(flat, flat, strict=True)]
             owners = {name: split_member(name)[0] for name, _ in found}
             live = {
-                id: await self._link.command("HGET", keys.experiment(id), "live")
+                id: await self._connection.command("HGET", keys.experiment(id), "live")
                 for id in sorted(set(owners.values()))
             }
             archived = [name for name, id in owners.items() if live[id] != b"1"]
             if not archived:
                 return found
-            await self._link.call(_RETIRE, [keys.due, keys.closed], archived)
+            await self._connection.call(_RETIRE, [keys.due, keys.closed], archived)
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
         """What is stored here; claims and rate windows expire by themselves."""
@@ -370,12 +376,12 @@ class RedisDecisions:
 
     async def _forget(self, dates: str, records: Callable[[str], str], date: int, limit: int) -> int:
         by_experiment: dict[str, list[bytes | str]] = {}
-        for name in await self._link.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
+        for name in await self._connection.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
             experiment, field = split_member(name)
             by_experiment.setdefault(experiment, []).extend((name, field))
         dropped = 0
         for experiment, pairs in by_experiment.items():
-            dropped += await self._link.call(_FORGET, [dates, records(experiment)], [date, *pairs])
+            dropped += await self._connection.call(_FORGET, [dates, records(experiment)], [date, *pairs])
         return dropped
 
     async def summary(self, experiment: str) -> Summary:
@@ -384,7 +390,7 @@ class RedisDecisions:
             return Summary()
         actions, last_action, rewards, last_reward = (
             int(field or 0)
-            for field in await self._link.command(
+            for field in await self._connection.command(
                 "HMGET", keys.experiment(experiment), "actions", "last_action", "rewards", "last_reward"
             )
         )
@@ -392,20 +398,20 @@ class RedisDecisions:
 
     async def ping(self) -> None:
         """A write, since a server may read and yet refuse those."""
-        await self._link.command("SET", self._keys.pulse, "")
+        await self._connection.command("SET", self._keys.pulse, "")
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         kept_ms = max(until_ms - now_ms, 0) + 60_000
         keys = [self._keys.claim(work)]
-        return bool(await self._link.call(_CLAIM, keys, [owner, now_ms, until_ms, kept_ms]))
+        return bool(await self._connection.call(_CLAIM, keys, [owner, now_ms, until_ms, kept_ms]))
 
     async def hit(self, window: str, now_ms: int, length_ms: int) -> tuple[int, int]:
         keys = [self._keys.window(window)]
-        events, left = await self._link.call(_HIT, keys, [now_ms, length_ms, length_ms + 60_000])
+        events, left = await self._connection.call(_HIT, keys, [now_ms, length_ms, length_ms + 60_000])
         return events, left
 
     async def clear_hits(self, window: str) -> None:
-        await self._link.command("DEL", self._keys.window(window))
+        await self._connection.command("DEL", self._keys.window(window))
 
 
 def _experiment(fields: list[bytes | None]) -> Experiment | None:

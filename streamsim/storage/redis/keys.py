@@ -33,7 +33,7 @@ from __future__ import annotations
 from functools import cached_property
 from urllib.parse import quote
 
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 
 
 def counted(text: str) -> str:
@@ -107,10 +107,10 @@ class TenantKeys:
     def sets(self, experiment: str) -> str:
         return f"{self._base}n:{experiment}"
 
-    def groups(self, scope: Scope) -> str:
+    def groups(self, scope: ThetaAddress) -> str:
         return f"{self._base}k:{counted(scope.experiment)}{scope.name}"
 
-    def group(self, scope: Scope, key: str) -> str:
+    def group(self, scope: ThetaAddress, key: str) -> str:
         return f"{self._base}g:{counted(scope.experiment)}{counted(scope.name)}{key}"
 
 

@@ -12,10 +12,10 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
+    LoginSession,
     LogKind,
-    Scope,
-    Session,
     Summary,
+    ThetaAddress,
     Transaction,
     User,
 )
@@ -83,7 +83,7 @@ class SQLiteMigration:
         for row in await self._rows(f"SELECT {_USER} FROM users"):
             yield _to_user(row)
         for row in await self._rows(f"SELECT {_SESSION} FROM sessions"):
-            yield Session(**_named(_SESSION, row))
+            yield LoginSession(**_named(_SESSION, row))
         for number, tenant, name, deleted in await self._rows(
             "SELECT num, tenant, name, deleted FROM models ORDER BY num"
         ):
@@ -160,7 +160,7 @@ def _restore_user(db: sqlite3.Connection, record: User) -> None:
     _insert(db, "users", msgspec.structs.asdict(record))
 
 
-def _restore_session(db: sqlite3.Connection, record: Session) -> None:
+def _restore_session(db: sqlite3.Connection, record: LoginSession) -> None:
     _insert(db, "sessions", msgspec.structs.asdict(record))
 
 
@@ -210,7 +210,7 @@ def _restore_experiment(db: sqlite3.Connection, record: ExperimentRecord) -> Non
 
 
 def _restore_theta(db: sqlite3.Connection, record: ThetaRecord) -> None:
-    scope = Scope(record.experiment, record.name, record.key, record.value)
+    scope = ThetaAddress(record.experiment, record.name, record.key, record.value)
     written = Transaction(tenant="", revisions={}, writes={scope: record.data})
     sqlite_theta.write_theta(db, written, {record.experiment: _number(db, record.experiment)})
 
@@ -225,7 +225,7 @@ def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | 
 _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     SecretRecord: _restore_secret,
     User: _restore_user,
-    Session: _restore_session,
+    LoginSession: _restore_session,
     ModelRecord: _restore_model,
     RunRecord: _restore_run,
     JobRecord: _restore_job,

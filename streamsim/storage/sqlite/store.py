@@ -20,10 +20,10 @@ from streamsim.storage.contract.decisions import (
     Experiment,
     IdempotencyRecord,
     LogKind,
-    Scope,
     Stale,
     StoredLogRow,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
@@ -168,7 +168,7 @@ class SQLiteStore(Accounts):
 
         return await self._db.write(work)
 
-    async def read_theta(self, scope: Scope) -> ThetaRows:
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         if scope.key is None and scope.value is not None:
             raise ValueError("a scope with a value needs a key")
 

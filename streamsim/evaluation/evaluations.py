@@ -29,7 +29,7 @@ from streamsim.evaluation.simulation import (
 from streamsim.evaluation.wire import Draws, SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
-from streamsim.jobs.jobs import Work, together
+from streamsim.jobs.jobs import Jobs, together
 from streamsim.storage.contract.decisions import Experiment, LogRow, Stale, Store, Transaction
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Evaluations:
         self,
         settings: Evaluation,
         store: Store,
-        work: Work,
+        jobs: Jobs,
         experiments: Experiments,
         workers: BatchWorkers,
         pool: Pool,
@@ -56,9 +56,9 @@ class Evaluations:
         self.store = store
         self.experiments = experiments
         self.workers = workers
-        self.jobs = work
+        self.jobs = jobs
         self.pool = pool
-        work.add(Simulations(store, pool, settings))
+        jobs.add(Simulations(store, pool, settings))
         self.now_ms = now_ms
 
     async def close(self) -> None:
@@ -215,7 +215,7 @@ async def replicated(
 def local(
     settings: Evaluation,
     store: Store,
-    work: Work,
+    jobs: Jobs,
     experiments: Experiments,
     workers: BatchWorkers,
     now_ms: Callable[[], int],
@@ -227,4 +227,4 @@ def local(
         from streamsim.evaluation.dask_pool import DaskPool
 
         pool = DaskPool(cluster, settings, workers.limits, box=workers.box)
-    return Evaluations(settings, store, work, experiments, workers, pool, now_ms)
+    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)

@@ -12,7 +12,7 @@ from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
-from streamsim.decisions.worker import Attendant
+from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
@@ -165,7 +165,7 @@ class Decisions:
             lane = self._lanes[experiment] = Lane(
                 experiment,
                 self._store,
-                Attendant(self._sandbox, self._store, self._limits, self._cached_rows, self.find),
+                PolicyWorker(self._sandbox, self._store, self._limits, self._cached_rows, self.find),
                 self._lane,
                 find=self.find,
                 forget=self.forget,
