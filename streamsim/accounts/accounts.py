@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from streamsim.accounts.passwords import Passwords
-from streamsim.config import Login
+from streamsim.config import LoginSettings
 from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
 from streamsim.storage.contract.decisions import DuplicateName, LoginSession, Store, User
 
@@ -37,7 +37,7 @@ class Accounts:
     def __init__(
         self,
         store: Store,
-        settings: Login,
+        settings: LoginSettings,
         *,
         archive: Callable[[str], Awaitable[None]],
         now_ms: Callable[[], int],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamsim import values
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.errors import BadRequest, Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
@@ -44,7 +44,7 @@ class Evaluations:
 
     def __init__(
         self,
-        settings: Evaluation,
+        settings: EvaluationSettings,
         store: Store,
         jobs: Jobs,
         experiments: Experiments,
@@ -213,7 +213,7 @@ async def replicated(
 
 
 def local(
-    settings: Evaluation,
+    settings: EvaluationSettings,
     store: Store,
     jobs: Jobs,
     experiments: Experiments,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.evaluation.compare import summary
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
@@ -43,7 +43,7 @@ class Simulations:
 
     name: Final = SIMULATION
 
-    def __init__(self, store: Store, pool: Pool, settings: Evaluation) -> None:
+    def __init__(self, store: Store, pool: Pool, settings: EvaluationSettings) -> None:
         self._store = store
         self._pool = pool
         self.at_once: Final = settings.workers

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from streamsim import values
-from streamsim.config import Evaluation
+from streamsim.config import JobSettings
 from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
 from streamsim.storage.contract.decisions import StoreUnavailable
@@ -77,7 +77,11 @@ class Jobs:
     """
 
     def __init__(
-        self, jobs: JobStore, settings: Evaluation, now_ms: Callable[[], int], kinds: Iterable[JobKind] = ()
+        self,
+        jobs: JobStore,
+        settings: JobSettings,
+        now_ms: Callable[[], int],
+        kinds: Iterable[JobKind] = (),
     ) -> None:
         self._jobs = jobs
         self._settings = settings
@@ -98,9 +102,9 @@ class Jobs:
 
     async def create(self, tenant: str, kind: str, spec: object, total: int, *, experiment: str = "") -> Job:
         """A new job, which waits for a free process. :raises TooManyRequests: the user has too many."""
-        if await self._jobs.count_jobs(tenant) >= self._settings.jobs:
+        if await self._jobs.count_jobs(tenant) >= self._settings.per_user:
             raise TooManyRequests(
-                f"you have {self._settings.jobs} unfinished jobs (evaluation.jobs): wait, or cancel one",
+                f"you have {self._settings.per_user} unfinished jobs (jobs.per_user): wait, or cancel one",
                 retry_after_s=10,
             )
         now_ms = self._now_ms()
@@ -239,7 +243,7 @@ class Jobs:
         desk = JobDesk(self._jobs, job.id, await self._jobs.parts(job.id))
         working = asyncio.create_task(kind.work(job, desk))
         try:
-            async with asyncio.timeout(self._settings.job_s):
+            async with asyncio.timeout(self._settings.longest_s):
                 while not working.done():
                     await asyncio.wait([working], timeout=min(0.5, self._settings.lease_s / 3))
                     now_ms = self._now_ms()
@@ -249,7 +253,7 @@ class Jobs:
                         return
             result = await working
         except TimeoutError:
-            await self._fail(job, "too_long", f"longer than {self._settings.job_s:g} s (evaluation.job_s)")
+            await self._fail(job, "too_long", f"longer than {self._settings.longest_s:g} s (jobs.longest_s)")
             return
         except StoreUnavailable:
             raise

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from streamsim import values
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
 from streamsim.models import requests
@@ -94,7 +94,7 @@ class Scenarios:
         store: RunStore,
         runs: RunJournal,
         runners: Runners,
-        settings: Settings,
+        settings: ModelSettings,
         now_ms: Callable[[], int],
     ) -> None:
         self._store = store

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsim import values
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.errors import BadRequest, NotFound, TooLarge, TooManyRequests
 from streamsim.jobs.jobs import JobDesk, together
 from streamsim.models import requests
@@ -96,7 +96,9 @@ class Sweeps:
 
     name: Final = SWEEP
 
-    def __init__(self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: Settings) -> None:
+    def __init__(
+        self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: ModelSettings
+    ) -> None:
         self._store = store
         self._scenarios = scenarios
         self._pool = pool

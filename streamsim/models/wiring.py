@@ -95,11 +95,11 @@ async def serving(
 ) -> AsyncIterator[ModelServices]:
     """The services, closed when the context ends.
 
-    :param upkeep: whether runs are tended. :param sandbox: one that is started already, and stays the caller's.
+    :param upkeep: whether runs are tended. :param sandbox: one that is started already, stays the caller's.
     :param cluster: where sweeps run, if not here.
     """
     services = ModelServices(settings, store, metrics, now_ms, sandbox, cluster)
-    tending = asyncio.create_task(services.tend(settings.jobs.interval_ms / 1000)) if upkeep else None
+    tending = asyncio.create_task(services.tend(settings.upkeep.interval_ms / 1000)) if upkeep else None
     try:
         yield services
     finally:

@@ -20,7 +20,7 @@ from streamsim.experiments.experiments import Experiments
 from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.wiring import serving
-from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.sandbox.zygote.namespaces import exposed
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
@@ -90,9 +90,7 @@ async def running(
         stack.push_async_callback(store.close)
         box = settings.sandbox
         if sandbox is None:
-            sandbox = Sandbox(
-                SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
-            )
+            sandbox = Sandbox(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
             await sandbox.start()
             stack.push_async_callback(sandbox.close)
         metrics = Metrics()
@@ -122,7 +120,7 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
-        jobs = Jobs(job_store(store), settings.evaluation, now_ms)
+        jobs = Jobs(job_store(store), settings.jobs, now_ms)
         cluster = _cluster(settings)
         if cluster is not None:
             stack.push_async_callback(cluster.close)
@@ -150,7 +148,7 @@ async def running(
         stack.push_async_callback(evaluations.close)
         stack.push_async_callback(jobs.close)
         if upkeep:
-            jobs.start(settings.jobs.interval_ms / 1000)
+            jobs.start(settings.upkeep.interval_ms / 1000)
         services = Services(
             settings=settings,
             store=store,
@@ -178,13 +176,13 @@ async def running(
 
 def _cluster(settings: Settings) -> Cluster | None:
     """The Dask cluster for replications and sweeps, if one is configured."""
-    if not settings.evaluation.scheduler:
+    if not settings.jobs.scheduler:
         return None
     try:
         from streamsim.jobs.cluster import Cluster
     except ImportError:
-        raise ConfigError("evaluation.scheduler needs Dask: pip install 'streamsim[dask]'") from None
-    return Cluster(settings.evaluation.scheduler)
+        raise ConfigError("jobs.scheduler needs Dask: pip install 'streamsim[dask]'") from None
+    return Cluster(settings.jobs.scheduler)
 
 
 def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:

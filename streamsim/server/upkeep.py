@@ -51,11 +51,11 @@ class Upkeep:
 
     def start(self) -> None:
         """Run every job again and again until `close`."""
-        jobs = self._services.settings.jobs
+        settings = self._services.settings.upkeep
         plan: list[tuple[Callable[[], Awaitable[Any]], float]] = [
-            (self.advices, jobs.interval_ms / 1000),
-            (self.snapshots, jobs.snapshot_interval_s),
-            (self.clean_up, jobs.cleanup_interval_s),
+            (self.advices, settings.interval_ms / 1000),
+            (self.snapshots, settings.snapshot_interval_s),
+            (self.clean_up, settings.cleanup_interval_s),
             (self.sample, 1.0),
             (self.backlog, 10.0),
         ]
@@ -90,14 +90,14 @@ class Upkeep:
     async def clean_up(self) -> int:
         """Remove records that expired, and idle lanes; the number of records."""
         self._services.decisions.tidy()
-        jobs = self._services.settings.jobs
+        settings = self._services.settings.upkeep
         now_ms = self._now_ms()
-        claim_ms = jobs.cleanup_interval_s * 500
+        claim_ms = settings.cleanup_interval_s * 500
         if not await self._store.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
             return 0
         removed = 0
         while not self._stopping.is_set():
-            kept_ms = jobs.advice_kept_hours * HOUR_MS
+            kept_ms = settings.advice_kept_hours * HOUR_MS
             count = await self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE)
             removed += count
             if count < _FORGET_AT_ONCE:

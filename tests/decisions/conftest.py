@@ -14,7 +14,7 @@ from streamsim import config
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions, wall_clock_ms
-from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment, LogKind, Store
 
@@ -114,7 +114,7 @@ def run() -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="module")
 def sandbox(run: Callable[..., Any]) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=8))
+    sandbox = Sandbox(workers=8)
     run(sandbox.start())
     yield sandbox
     run(sandbox.close())

@@ -161,7 +161,7 @@ def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path
 def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
     tmp_path: Path, storage: Storage
 ) -> None:
-    settings = {"jobs.interval_ms": 50, **storage}
+    settings = {"upkeep.interval_ms": 50, **storage}
     with Server(tmp_path, settings=settings) as one, Server(tmp_path, settings=settings) as other:
         admin = one.admin()
         experiment, key = create(admin, advice_id=True, delta_hours=0, default_reward={"v": 0})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streamsim.cli.main import main
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
@@ -70,7 +70,7 @@ async def curves(pool: Pool, store: SQLiteStore, id: str) -> list[Curve]:
 
 
 async def local(store: SQLiteStore, workers: int, id: str) -> list[Curve]:
-    batch = BatchWorkers(Evaluation(workers=workers), Limits())
+    batch = BatchWorkers(EvaluationSettings(workers=workers), Limits())
     try:
         return await curves(LocalPool(batch), store, id)
     finally:
@@ -98,7 +98,7 @@ def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, 
 
     async def remote(scheduler: str) -> None:
         joined = Cluster(scheduler)
-        with_cluster = DaskPool(joined, Evaluation(), Limits())
+        with_cluster = DaskPool(joined, EvaluationSettings(), Limits())
         try:
             for id in ("greedy", "nested"):
                 assert await curves(with_cluster, store, id) == await local(store, 2, id)

@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop
 
 from streamsim import config, dates
 from streamsim.config import Settings
-from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
 from streamsim.server.http import Application, Server, make_application, make_server
 from streamsim.services import Services
@@ -121,7 +121,7 @@ def io_loop(http_loop: IOLoop) -> Iterator[IOLoop]:
 
 @pytest.fixture(scope="session")
 def sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=8))
+    sandbox = Sandbox(workers=8)
     http_loop.run_sync(sandbox.start)
     yield sandbox
     asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]

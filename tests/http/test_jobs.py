@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"jobs.interval_ms": 10}], indirect=True)
+@pytest.mark.parametrize("settings", [{"upkeep.interval_ms": 10}], indirect=True)
 async def test_jobs_go_on_after_an_outage_and_after_a_bug(
     services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

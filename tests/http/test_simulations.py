@@ -30,7 +30,7 @@ SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 
 def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
-    settings, kinds = services.settings.evaluation, services.jobs.kinds.values()
+    settings, kinds = services.settings.jobs, services.jobs.kinds.values()
     return Jobs(job_store(services.store), settings, clock, kinds)
 
 
@@ -240,7 +240,7 @@ async def test_jobs_are_listed_newest_first_and_are_their_owners(ann: Caller, bo
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"evaluation.job_draws": 1000, "evaluation.jobs": 2}], indirect=True)
+@pytest.mark.parametrize("settings", [{"evaluation.job_draws": 1000, "jobs.per_user": 2}], indirect=True)
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -263,7 +263,7 @@ async def test_bad_fields_of_a_job_are_named(ann: Caller, body: dict[str, Any], 
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"evaluation.jobs": 2}], indirect=True)
+@pytest.mark.parametrize("settings", [{"jobs.per_user": 2}], indirect=True)
 async def test_unfinished_jobs_of_a_user_are_bounded(ann: Caller) -> None:
     experiment = await ann.experiment("coin", **COIN)
     path = f"/eval/{experiment['id']}/simulations"

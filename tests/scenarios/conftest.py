@@ -12,7 +12,7 @@ from tornado.ioloop import IOLoop
 
 from streamsim.config import Settings
 from streamsim.models.workers import PRELOAD
-from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
 from streamsim.services import Services
 
@@ -61,7 +61,7 @@ INTERACTIVE = {
 
 @pytest.fixture(scope="session")
 def model_sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=40, preload=PRELOAD))
+    sandbox = Sandbox(workers=40, preload=PRELOAD)
     asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]
     http_loop.run_sync(sandbox.start)
     yield sandbox

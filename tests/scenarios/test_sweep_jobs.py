@@ -28,7 +28,7 @@ BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": T
 def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
     kinds = services.jobs.kinds.values()
-    return Jobs(job_store(services.store), services.settings.evaluation, clock, kinds)
+    return Jobs(job_store(services.store), services.settings.jobs, clock, kinds)
 
 
 async def started(ann: Caller) -> str:
@@ -144,7 +144,7 @@ async def test_a_cancelled_sweep_stops_on_the_process_that_works_on_it(
 
 
 def test_a_sweep_is_seen_by_every_process_and_outlives_them(tmp_path: Path) -> None:
-    with Server(tmp_path, processes=2, settings={"evaluation.lease_s": 1, "models.runners": 1}) as server:
+    with Server(tmp_path, processes=2, settings={"jobs.lease_s": 1, "models.runners": 1}) as server:
         client = server.admin()
         files = example("customer_acquisition.py")
         assert client.post("/models", {"name": "customers", "files": files}).status == 201
