@@ -14,7 +14,7 @@ from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
 from streamsim.errors import BadRequest, StreamsimError, TooLarge
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 MAX_CALLS = 1_000
 MAX_TEXT = 256

@@ -20,7 +20,7 @@ from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.evaluations import Evaluations
 from streamsim.evaluation.plots import plot
 from streamsim.experiments import fields as experiment_fields
-from streamsim.storage.contract.decisions import LogKind
+from streamsim.storage.contract.logs import LogKind
 
 # An answer that is shorter is sent as a whole, so that an error in it still has its status.
 HELD_BYTES = 1 << 20

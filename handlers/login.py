@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from handlers.base import COOKIE, Access, BaseHandler
 from streamsim.dates import iso
 from streamsim.errors import BadRequest
-from streamsim.storage.contract.decisions import LoginSession
+from streamsim.storage.contract.accounts import LoginSession
 
 
 def required(body: dict[str, Any], *names: str) -> list[Any]:

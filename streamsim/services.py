@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamsim.models.scenarios import Scenarios
     from streamsim.models.sweeps import Sweeps
     from streamsim.sandbox.host.pool import Sandbox
-    from streamsim.storage.contract.decisions import Store
+    from streamsim.storage.contract.store import Store
 
 
 @dataclass

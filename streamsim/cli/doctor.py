@@ -11,7 +11,7 @@ import msgspec
 from streamsim.config import Settings
 from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable
 from streamsim.server.compose import make_store
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 PACKAGES = ("streamsim", "tornado", "numpy", "scipy", "msgspec", "bcrypt", "redis", "motor", "uvloop")
 

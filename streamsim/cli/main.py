@@ -26,7 +26,7 @@ from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.sandbox.zygote.namespaces import exposed
 from streamsim.server.compose import make_store, running
 from streamsim.server.serve import EXIT_REFUSED, CannotServe, serve
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 CONFIG_FILE = Path("config.yml")
 

@@ -37,7 +37,7 @@ async def simulate(evaluations: Evaluations, settings: Settings, options: argpar
 
     :raises StreamsimError: no such experiment, bad numbers, or code that fails.
     """
-    experiment = await evaluations.store.get_experiment(options.experiment)
+    experiment = await evaluations.store.decisions.get_experiment(options.experiment)
     if experiment is None or experiment.archived:
         raise StreamsimError(f"there is no experiment {options.experiment}")
     body = {

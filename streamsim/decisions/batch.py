@@ -16,10 +16,10 @@ from streamsim.errors import PolicyError, StreamsimError
 from streamsim.storage.contract.decisions import (
     Experiment,
     IdempotencyRecord,
-    LogRow,
     Redemption,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 
 HOUR_MS = 3_600_000
 

@@ -26,7 +26,8 @@ from streamsim.errors import (
     Unauthorized,
     Unavailable,
 )
-from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale, StoreUnavailable
+from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale
+from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

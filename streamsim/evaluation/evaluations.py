@@ -30,7 +30,9 @@ from streamsim.evaluation.wire import Draws, SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
 from streamsim.jobs.jobs import Jobs, together
-from streamsim.storage.contract.decisions import Experiment, LogRow, Stale, Store, Transaction
+from streamsim.storage.contract.decisions import Experiment, Stale, Transaction
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.store import Store
 
 if TYPE_CHECKING:
     from streamsim.jobs.cluster import Cluster
@@ -181,7 +183,7 @@ class Evaluations:
         for _ in range(_EDITS):
             now = await self.experiments.get(experiment.tenant, experiment.id)
             transaction = Transaction(now.tenant, {now.id: now.revision}, logs=rows)
-            if not isinstance(await self.store.commit(transaction), Stale):
+            if not isinstance(await self.store.decisions.commit(transaction), Stale):
                 return
         raise Conflict("the experiment is being edited by others; try again")
 

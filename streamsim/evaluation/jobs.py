@@ -17,8 +17,8 @@ from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.jobs.jobs import JobDesk, together
-from streamsim.storage.contract.decisions import Store
 from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.store import Store
 
 SIMULATION: Final = "simulation"
 _curve = msgspec.msgpack.Decoder(Curve)

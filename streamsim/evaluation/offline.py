@@ -22,7 +22,8 @@ from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 from streamsim.evaluation.wire import PropensityLoad
 from streamsim.experiments.fields import MAX_CODE_BYTES
-from streamsim.storage.contract.decisions import Experiment, LogKind
+from streamsim.storage.contract.decisions import Experiment
+from streamsim.storage.contract.logs import LogKind
 
 FIELDS: Final = (
     "candidate",
@@ -129,7 +130,7 @@ class Offline:
         before = ""
         while len(found) < limit:
             size = min(_PAGE, limit - len(found))
-            page = await self._store.read_log(experiment, kind, limit=size, before=before)
+            page = await self._store.logs.read_log(experiment, kind, limit=size, before=before)
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
             if len(page) < size:
                 break

@@ -10,7 +10,8 @@ from streamsim.decisions.wire import Opened
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
-from streamsim.storage.contract.decisions import Experiment, Store, ThetaAddress
+from streamsim.storage.contract.decisions import Experiment, ThetaAddress
+from streamsim.storage.contract.store import Store
 
 MAX_NAMED: Final = 100
 """So many ids in code are looked up."""
@@ -39,7 +40,7 @@ class Nest:
     async def __call__(self, experiment: str) -> Nested:
         found = self.known.get(experiment)
         if found is None:
-            one = await self._store.get_experiment(experiment)
+            one = await self._store.decisions.get_experiment(experiment)
             if one is None or one.archived or one.tenant != self._tenant:
                 found = Opened(f"there is no experiment {experiment[:64]!r}"), []
             else:
@@ -79,8 +80,8 @@ def properties_of(experiment: Experiment) -> dict[str, Any]:
 async def theta_rows(store: Store, experiment: str) -> list[tuple[str, str, str, str, bytes]]:
     """A copy of all live theta of an experiment, each named set as of one moment."""
     rows = []
-    for name in await store.theta_names(experiment):
-        found = await store.read_theta(ThetaAddress(experiment, name, None, None))
+    for name in await store.decisions.theta_names(experiment):
+        found = await store.decisions.read_theta(ThetaAddress(experiment, name, None, None))
         rows += [(experiment, name, key, value, data) for (key, value), (data, _) in found.rows.items()]
     return rows
 

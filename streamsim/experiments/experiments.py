@@ -16,16 +16,15 @@ from streamsim.errors import BadRequest, Conflict, Unauthorized
 from streamsim.experiments import fields
 from streamsim.storage.contract.decisions import (
     Committed,
-    DuplicateName,
     Experiment,
-    LogKind,
-    Store,
-    StoredLogRow,
     Summary,
     ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.errors import DuplicateName
+from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.contract.store import Store
 
 THETA = "_theta"
 MAX_ID = 128
@@ -82,21 +81,21 @@ class Experiments:
             modified_ms=now_ms,
         )
         try:
-            await self._store.create_experiment(experiment)
+            await self._store.decisions.create_experiment(experiment)
         except DuplicateName:
             raise _taken(name) from None
         return experiment
 
     async def get(self, tenant: str, experiment: str) -> Experiment:
         """A live experiment of the tenant. :raises Unauthorized:"""
-        found = await self._store.get_experiment(experiment) if len(experiment) <= MAX_ID else None
+        found = await self._store.decisions.get_experiment(experiment) if len(experiment) <= MAX_ID else None
         if found is None or found.archived or found.tenant != tenant:
             raise Unauthorized("you have no experiment of this id")
         return found
 
     async def names(self, tenant: str, *, limit: int, after: str = "") -> tuple[dict[str, str], str | None]:
         """Id -> name of live experiments in order of id; and the last id, if there are more."""
-        found = await self._store.list_experiments(tenant, limit=limit + 1, after=after)
+        found = await self._store.decisions.list_experiments(tenant, limit=limit + 1, after=after)
         page = found[:limit]
         return {one.id: one.name for one in page}, page[-1].id if len(found) > limit else None
 
@@ -122,7 +121,7 @@ class Experiments:
                 modified_ms=self._now_ms(),
             )
             try:
-                stored = await self._store.update_experiment(changed)
+                stored = await self._store.decisions.update_experiment(changed)
             except DuplicateName:
                 raise _taken(changed.name) from None
             if stored is not None:
@@ -133,7 +132,7 @@ class Experiments:
     async def archive(self, tenant: str, experiment: str) -> Experiment:
         """Delete: nobody can use it any more, what it logged stays stored. :raises Unauthorized:"""
         await self.get(tenant, experiment)
-        archived = await self._store.archive_experiment(tenant, experiment, self._now_ms())
+        archived = await self._store.decisions.archive_experiment(tenant, experiment, self._now_ms())
         self._decisions.forget(experiment)
         if archived is None:
             raise Unauthorized("you have no experiment of this id")
@@ -141,9 +140,9 @@ class Experiments:
 
     async def archive_all(self, tenant: str) -> None:
         """Archive every experiment of a tenant."""
-        while found := await self._store.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
+        while found := await self._store.decisions.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
             for experiment in found:
-                await self._store.archive_experiment(tenant, experiment.id, self._now_ms())
+                await self._store.decisions.archive_experiment(tenant, experiment.id, self._now_ms())
                 self._decisions.forget(experiment.id)
 
     async def reset(
@@ -161,9 +160,9 @@ class Experiments:
         if theta_value is not None and theta_key is None:
             raise Unauthorized("theta_value needs theta_key", field="theta_value")
         for _ in range(_ATTEMPTS):
-            names = await self._store.theta_names(experiment)
+            names = await self._store.decisions.theta_names(experiment)
             scopes = [ThetaAddress(experiment, name, theta_key, theta_value) for name in names]
-            scopes = [scope for scope in scopes if (await self._store.read_theta(scope)).rows]
+            scopes = [scope for scope in scopes if (await self._store.decisions.read_theta(scope)).rows]
             if not scopes:
                 if theta_key is None:
                     return
@@ -171,7 +170,7 @@ class Experiments:
                     "no theta is stored under this theta_key and theta_value", field="theta_key"
                 )
             transaction = Transaction(tenant, {experiment: found.revision}, deletes=scopes)
-            result = await self._store.commit(transaction)
+            result = await self._store.decisions.commit(transaction)
             if isinstance(result, Committed):
                 version = result.versions.get(experiment)
                 if version is not None:
@@ -185,7 +184,7 @@ class Experiments:
     async def theta(self, tenant: str, experiment: str, name: str = THETA) -> dict[str, Any]:
         """The current theta, in the form in which policy code gets it without a key."""
         await self.get(tenant, experiment)
-        return theta_view(await self._store.read_theta(ThetaAddress(experiment, name, None, None)))
+        return theta_view(await self._store.decisions.read_theta(ThetaAddress(experiment, name, None, None)))
 
     async def log(
         self, tenant: str, experiment: str, kind: LogKind, *, limit: int, before: str = ""
@@ -200,7 +199,7 @@ class Experiments:
         while len(rows) < limit and size < _LOG_BYTES:
             wanted = min(limit - len(rows), at_once)
             try:
-                page = await self._store.read_log(experiment, kind, limit=wanted, before=before)
+                page = await self._store.logs.read_log(experiment, kind, limit=wanted, before=before)
             except ValueError:
                 raise BadRequest("before is not a position in this log", field="before") from None
             for row in page:
@@ -215,7 +214,7 @@ class Experiments:
     async def summary(self, tenant: str, experiment: str) -> Summary:
         """Numbers of calls and dates of the last ones. :raises Unauthorized:"""
         await self.get(tenant, experiment)
-        return await self._store.summary(experiment)
+        return await self._store.decisions.summary(experiment)
 
     # ---- inside
 
@@ -223,14 +222,16 @@ class Experiments:
         self, experiment: Experiment, version: int, names: set[str], key: str | None, value: str | None
     ) -> None:
         """Finish a reset: rows of sets that came up while it ran, and were written before it committed."""
-        for name in set(await self._store.theta_names(experiment.id)) - names:
-            rows = (await self._store.read_theta(ThetaAddress(experiment.id, name, key, value))).rows
+        for name in set(await self._store.decisions.theta_names(experiment.id)) - names:
+            rows = (
+                await self._store.decisions.read_theta(ThetaAddress(experiment.id, name, key, value))
+            ).rows
             for address, (_, written) in rows.items():
                 if written < version:
                     row = ThetaAddress(experiment.id, name, *address)
                     revisions = {experiment.id: experiment.revision}
                     # Refused if the row was written since, which makes it newer than the reset.
-                    await self._store.commit(
+                    await self._store.decisions.commit(
                         Transaction(experiment.tenant, revisions, reads={row: written}, deletes=[row])
                     )
 
@@ -245,7 +246,7 @@ def theta_view(theta: ThetaRows) -> dict[str, Any]:
     }
 
 
-def log_row(experiment: str, kind: LogKind, row: StoredLogRow) -> bytes:
+def log_row(experiment: str, kind: LogKind, row: LogRow) -> bytes:
     """A row of a log as JSON text: what was logged, with `date`, `exp_id` and, unless manual, `id`."""
     if kind == "manual":
         # The code chose these names; where they clash, what it logged is what its author wants to see.

@@ -18,7 +18,7 @@ from streamsim import values
 from streamsim.config import JobSettings
 from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.jobs import UNFINISHED, Job, JobStore
 from streamsim.waiting import until
 

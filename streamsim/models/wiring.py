@@ -20,7 +20,7 @@ from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
 from streamsim.sandbox.host.pool import Sandbox
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.runs import RunStore
 
 if TYPE_CHECKING:

@@ -24,9 +24,7 @@ from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.sandbox.zygote.namespaces import exposed
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import Store
-from streamsim.storage.contract.jobs import JobStore
-from streamsim.storage.contract.runs import RunStore
+from streamsim.storage.contract.store import Store
 from streamsim.storage.sqlite.schema import Synchronous
 from streamsim.storage.sqlite.store import SQLiteStore
 
@@ -53,18 +51,6 @@ def make_store(settings: Settings) -> Store:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
-
-
-def run_store(store: Store) -> RunStore:
-    """The part of a backend that keeps models and runs."""
-    runs: RunStore = store.runs  # type: ignore[attr-defined]
-    return runs
-
-
-def job_store(store: Store) -> JobStore:
-    """The part of a backend that keeps jobs."""
-    jobs: JobStore = store.jobs  # type: ignore[attr-defined]
-    return jobs
 
 
 @asynccontextmanager
@@ -102,7 +88,7 @@ async def running(
             frame_bytes=box.frame_bytes,
         )
         decisions = Decisions(
-            store,
+            store.decisions,
             sandbox,
             lane=LaneSettings(
                 batch=settings.lane.batch,
@@ -120,14 +106,14 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
-        jobs = Jobs(job_store(store), settings.jobs, now_ms)
+        jobs = Jobs(store.jobs, settings.jobs, now_ms)
         cluster = _cluster(settings)
         if cluster is not None:
             stack.push_async_callback(cluster.close)
         models = await stack.enter_async_context(
             serving(
                 settings,
-                run_store(store),
+                store.runs,
                 metrics,
                 now_ms,
                 upkeep=upkeep,

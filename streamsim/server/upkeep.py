@@ -17,12 +17,12 @@ from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
     Experiment,
-    LogRow,
     Stale,
-    StoreUnavailable,
     ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogRow
 from streamsim.waiting import until
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Upkeep:
         if self._snapped[0] != hour:
             self._snapped = (hour, set())
         made, after = 0, ""
-        while found := await self._store.hourly_experiments(limit=_AT_ONCE, after=after):
+        while found := await self._store.decisions.hourly_experiments(limit=_AT_ONCE, after=after):
             for experiment in found:
                 if experiment.id not in self._snapped[1]:
                     made += await self._snapshot(experiment, hour)
@@ -93,7 +93,7 @@ class Upkeep:
         settings = self._services.settings.upkeep
         now_ms = self._now_ms()
         claim_ms = settings.cleanup_interval_s * 500
-        if not await self._store.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
+        if not await self._store.decisions.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
             return 0
         removed = 0
         while not self._stopping.is_set():
@@ -115,12 +115,12 @@ class Upkeep:
     async def _snapshot(self, experiment: Experiment, hour: int) -> bool:
         work = f"theta:{experiment.id}:{hour}"
         now_ms = self._now_ms()
-        if not await self._store.claim(work, self._owner, now_ms, now_ms + _SNAPSHOT_CLAIM_MS):
+        if not await self._store.decisions.claim(work, self._owner, now_ms, now_ms + _SNAPSHOT_CLAIM_MS):
             return False
         named = {}
-        for name in await self._store.theta_names(experiment.id):
+        for name in await self._store.decisions.theta_names(experiment.id):
             named[name] = theta_view(
-                await self._store.read_theta(ThetaAddress(experiment.id, name, None, None))
+                await self._store.decisions.read_theta(ThetaAddress(experiment.id, name, None, None))
             )
         data: dict[str, Any] = {"theta": named.pop(THETA, {})}
         if named:
@@ -128,10 +128,12 @@ class Upkeep:
         # The id makes it one row per hour, whatever becomes of claims.
         row = LogRow(experiment.id, "theta", f"{experiment.id}-{hour}", now_ms, values.dump(data))
         revisions = {experiment.id: experiment.revision}
-        if isinstance(await self._store.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale):
+        if isinstance(
+            await self._store.decisions.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale
+        ):
             return False  # edited meanwhile; the next round finds it
         self._snapped[1].add(experiment.id)
-        await self._store.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
+        await self._store.decisions.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
         return True
 
     async def _repeat(self, job: Callable[[], Awaitable[Any]], pause_s: float) -> None:

@@ -9,13 +9,13 @@ from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
     IdempotencyRecord,
-    LogRow,
     NewAdvice,
     Redemption,
-    Store,
     ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.store import Store
 
 NOW = time.time_ns() // 1_000_000
 HOUR = 3_600_000
@@ -67,7 +67,7 @@ def transaction(*experiments: str, tenant: str = "ann", revision: int = 1, **par
 
 async def committed(store: Store, *experiments: str, **parts: Any) -> dict[str, int]:
     """Commit what must succeed; the new theta versions."""
-    answer = await store.commit(transaction(*experiments, **parts))
+    answer = await store.decisions.commit(transaction(*experiments, **parts))
     assert isinstance(answer, Committed), answer
     return answer.versions
 

@@ -9,13 +9,13 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,
-    LogRow,
     Stale,
     Summary,
     ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 
 
 @dataclass

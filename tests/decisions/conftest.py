@@ -16,7 +16,9 @@ from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions, wall_clock_ms
 from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.server.compose import make_store
-from streamsim.storage.contract.decisions import Experiment, LogKind, Store
+from streamsim.storage.contract.decisions import Experiment
+from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.store import Store
 
 from ..backends import Storage
 
@@ -72,7 +74,7 @@ class Bench:
     ) -> str:
         code = {"get_context": "", "get_action": get_action, "get_reward": "", "set_reward": set_reward}
         self.run(
-            self.store.create_experiment(
+            self.store.decisions.create_experiment(
                 Experiment(
                     id=id,
                     key="k",
@@ -101,7 +103,7 @@ class Bench:
 
     def log(self, kind: LogKind, id: str = "e1") -> list[dict[str, Any]]:
         """All rows of a log, oldest first."""
-        rows = self.run(self.store.read_log(id, kind, limit=100_000))
+        rows = self.run(self.store.logs.read_log(id, kind, limit=100_000))
         return [json.loads(row.data) for row in reversed(rows)]
 
 

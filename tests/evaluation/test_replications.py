@@ -50,15 +50,15 @@ def store(tmp_path: Path, run: Any) -> Iterator[SQLiteStore]:
     (tmp_path / "data").mkdir()
     run(store.open())
     nesting = ENTRIES["nested-policies"]
-    run(store.create_experiment(experiment("greedy", ENTRIES["e-greedy"].code)))
+    run(store.decisions.create_experiment(experiment("greedy", ENTRIES["e-greedy"].code)))
     names = {need.parameter: "greedy" for need in nesting.description.needs}
-    run(store.create_experiment(experiment("nested", nesting.edited(names))))
+    run(store.decisions.create_experiment(experiment("nested", nesting.edited(names))))
     yield store
     run(store.close())
 
 
 async def curves(pool: Pool, store: SQLiteStore, id: str) -> list[Curve]:
-    found = await store.get_experiment(id)
+    found = await store.decisions.get_experiment(id)
     assert found is not None
     load = SimulationLoad(found.id, found.code, {}, 0, action_field="treatment")
     nest = Nest(store, "ann", current=False)

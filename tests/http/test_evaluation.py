@@ -59,9 +59,9 @@ async def stored_theta(services: Services, experiments: Iterable[str]) -> dict[A
     """Bytes and version of every row of these experiments, as the store has them."""
     found = {}
     for id in experiments:
-        for name in await services.store.theta_names(id):
+        for name in await services.store.decisions.theta_names(id):
             scope = ThetaAddress(id, name, None, None)
-            answer = await services.store.read_theta(scope)
+            answer = await services.store.decisions.read_theta(scope)
             found[id, name] = (answer.version, answer.rows)
     return found
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 from .conftest import Caller, Clock
 

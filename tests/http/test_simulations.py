@@ -12,7 +12,6 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from streamsim.jobs.jobs import Jobs
-from streamsim.server.compose import job_store
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
 
@@ -31,7 +30,7 @@ SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
     settings, kinds = services.settings.jobs, services.jobs.kinds.values()
-    return Jobs(job_store(services.store), settings, clock, kinds)
+    return Jobs(services.store.jobs, settings, clock, kinds)
 
 
 @asynccontextmanager
@@ -87,7 +86,7 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
     async with working(services, clock):
         expected = (await until(ann, whole, "done"))["result"]
     parted = (await ann.post(path, request)).headers["location"]
-    store = job_store(services.store)
+    store = services.store.jobs
     id = parted.rpartition("/")[2]
     async with working(services, clock):
         while not await store.parts(id):  # noqa: ASYNC110
@@ -134,7 +133,7 @@ async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     # A process that claims and is never heard of again.
-    await job_store(services.store).claim_job("dead", clock(), clock() + 10_000, kind="simulation")
+    await services.store.jobs.claim_job("dead", clock(), clock() + 10_000, kind="simulation")
     assert (await ann.get(made)).body["state"] == "running"
     clock.ahead_ms += 10_001
     assert (await ann.get(made)).body["state"] == "interrupted"
@@ -149,7 +148,7 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     for _ in range(3):
-        await job_store(services.store).claim_job("dead", clock(), clock(), kind="simulation")
+        await services.store.jobs.claim_job("dead", clock(), clock(), kind="simulation")
     async with working(services, clock):
         job = await until(ann, made, "failed")
     assert job["error"]["code"] == "interrupted"

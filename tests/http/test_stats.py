@@ -227,7 +227,7 @@ async def test_snapshot_of_a_process_that_died_over_it_is_made_by_another(
     experiment = await ann.experiment(hourly_theta=True)
     hour = clock() // HOUR_MS
     work = f"theta:{experiment['id']}:{hour}"
-    assert await services.store.claim(work, "a process that died", clock(), clock() + 60_000)
+    assert await services.store.decisions.claim(work, "a process that died", clock(), clock() + 60_000)
     jobs = Upkeep(services, clock)
     assert await jobs.snapshots() == 0
     clock.ahead_ms += 60_001

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 from ..http.conftest import Caller
 from ..scenarios.conftest import EXAMPLES, push

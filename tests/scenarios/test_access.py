@@ -12,7 +12,7 @@ from handlers.routes import ROUTES
 from handlers.scenarios import ScenarioHandler
 from streamsim.models.journal import UNKNOWN
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 from ..http.conftest import Caller
 from .conftest import INTERACTIVE, MANAGER, example, session

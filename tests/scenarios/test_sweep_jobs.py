@@ -11,7 +11,6 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from streamsim.jobs.jobs import Jobs
-from streamsim.server.compose import job_store
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
 
@@ -28,7 +27,7 @@ BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": T
 def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
     kinds = services.jobs.kinds.values()
-    return Jobs(job_store(services.store), services.settings.jobs, clock, kinds)
+    return Jobs(services.store.jobs, services.settings.jobs, clock, kinds)
 
 
 async def started(ann: Caller) -> str:
@@ -88,7 +87,7 @@ async def test_another_process_goes_on_with_the_parts_that_are_missing(
     computed: list[int] = []
     closed = False
     stopped = asyncio.Event()
-    pool, jobs = services.sweeps._pool, job_store(services.store)
+    pool, jobs = services.sweeps._pool, services.store.jobs
     compute = pool.run
 
     async def counted(model: Any, entry: Any, calls: int) -> Any:

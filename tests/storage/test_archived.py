@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.migration import ThetaRecord
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.connection import RedisConnection
@@ -36,12 +36,12 @@ def test_theta_of_an_archived_experiment_moves_to_mongodb(
         await committed(store, writes=ROWS)
         before = await theta(store, "e1")
         assert len(before) == len(ROWS)
-        archived = await store.archive_experiment("ann", "e1", NOW)
+        archived = await store.decisions.archive_experiment("ann", "e1", NOW)
         assert await redis_keys(store)
         await store.forget(NOW, 0, 100)
         assert not await redis_keys(store)
         assert await theta(store, "e1") == before
-        assert await store.get_experiment("e1") == archived
+        assert await store.decisions.get_experiment("e1") == archived
 
     run(body())
     with mongo_server.client() as client:
@@ -53,7 +53,7 @@ def test_theta_of_an_archived_experiment_moves_to_mongodb(
 def test_theta_of_a_live_experiment_stays_in_redis(run: Any, store: ProductionStore) -> None:
     async def body() -> None:
         await committed(store, writes=ROWS)
-        await store.archive_experiment("ann", "e2", NOW)
+        await store.decisions.archive_experiment("ann", "e2", NOW)
         before = await redis_keys(store)
         await store.forget(NOW, 0, 100)
         assert await redis_keys(store) == before
@@ -78,7 +78,7 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
     async def body() -> None:
         await committed(store, writes=ROWS)
         before = await theta(store, "e1")
-        await store.archive_experiment("ann", "e1", NOW)
+        await store.decisions.archive_experiment("ann", "e1", NOW)
         with monkeypatch.context() as patch:
             patch.setattr(RedisConnection, "command", command)
             try:

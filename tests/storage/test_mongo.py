@@ -8,10 +8,12 @@ from typing import Any, get_args
 
 import pymongo
 import pytest
-
-from streamsim.storage.contract.decisions import DuplicateName, LoginSession, LogKind, StoreUnavailable, User
-from streamsim.storage.mongo import accounts_and_logs as mongo
 from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoColdStore
+
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
+from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.mongo import accounts_and_logs as mongo
 from streamsim.storage.production.store import ProductionStore
 
 from ..contract.helpers import HOUR, NOW, ODD, committed, log
@@ -118,7 +120,7 @@ def test_payloads_stay_to_the_byte_and_can_be_read_by_people(
                 for n, (date, data) in enumerate(zip(dates, payloads, strict=True))
             ],
         )
-        rows = (await store.read_log("e1", "action", limit=9))[::-1]
+        rows = (await store.logs.read_log("e1", "action", limit=9))[::-1]
         assert [row.data for row in rows] == payloads
         assert [row.date_ms for row in rows] == dates
 
@@ -155,16 +157,16 @@ def test_sessions_of_a_removed_account_are_not_those_of_its_successor(
     """Also if the process that removed the account ended before it removed the sessions."""
 
     async def body() -> None:
-        await store.create_user(user())
-        await store.add_session(session("s1"))
-        await store.add_session(session("t1", kind="token"))
+        await store.accounts.create_user(user())
+        await store.accounts.add_session(session("s1"))
+        await store.accounts.add_session(session("t1", kind="token"))
         with mongo_server.client() as client:
             client[name]["users"].delete_one({"_id": "ann"})
-        await store.create_user(user())
-        assert await store.get_session("s1", NOW) is None
-        assert await store.get_session("t1", NOW) is None
-        assert await store.list_sessions("ann", "token", NOW) == []
-        assert await store.remove_session("ann", "t1")
+        await store.accounts.create_user(user())
+        assert await store.accounts.get_session("s1", NOW) is None
+        assert await store.accounts.get_session("t1", NOW) is None
+        assert await store.accounts.list_sessions("ann", "token", NOW) == []
+        assert await store.accounts.remove_session("ann", "t1")
 
     run(body())
 
@@ -173,15 +175,15 @@ def test_one_of_many_racing_accounts_and_secrets_is_stored(run: Any, make_store:
     async def body() -> None:
         stores = [await make_store() for _ in range(3)]
         secrets = await asyncio.gather(
-            *(store.secret("cookie", b"%d" % n) for n, store in enumerate(stores * 3))
+            *(store.accounts.secret("cookie", b"%d" % n) for n, store in enumerate(stores * 3))
         )
         assert len(set(secrets)) == 1
         made = await asyncio.gather(
-            *(store.create_user(user(password_hash=str(n))) for n, store in enumerate(stores * 3)),
+            *(store.accounts.create_user(user(password_hash=str(n))) for n, store in enumerate(stores * 3)),
             return_exceptions=True,
         )
         assert [type(one) for one in made if one is not None] == [DuplicateName] * 8
-        found = await stores[0].get_user("ann")
+        found = await stores[0].accounts.get_user("ann")
         assert found is not None
         assert found.password_hash == str(made.index(None))
 

@@ -1,8 +1,8 @@
-"""The storage contract: what every backend offers, and nothing about how.
+"""The storage contract of decisions: experiments, theta, advices, idempotency, and the commit.
 
-Its heart is `Store.commit`: one optimistic transaction over theta, logs, advices, idempotency records and
-counters, applied as a whole or refused with what was out of date. All other writes are single atomic
-operations; nothing here asks a caller to read and then write.
+The heart is `DecisionStore.commit`: one optimistic transaction over theta, logs, advices, idempotency
+records and counters, applied as a whole or refused with what was out of date. All other writes are single
+atomic operations; nothing here asks a caller to read and then write.
 
 Dates are integers: milliseconds since 1970-01-01 UTC. Payloads (`data`, `answer`, `context`, `action`) are
 JSON text as bytes that the caller has validated; a backend keeps them to the byte.
@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+
+from streamsim.storage.contract.logs import LogRow
 
 
 class ThetaAddress(NamedTuple):
@@ -28,28 +30,6 @@ class ThetaAddress(NamedTuple):
     name: str
     key: str | None
     value: str | None
-
-
-LogKind = Literal["action", "reward", "manual", "theta", "simulation", "error"]
-
-
-class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """One row to append to an experiment's log. `id` is unique among all rows; the first one stays."""
-
-    experiment: str
-    kind: LogKind
-    id: str
-    date_ms: int
-    data: bytes
-
-
-class StoredLogRow(msgspec.Struct, frozen=True, gc=False):
-    """A row as read back. `position` rises in commit order per experiment and kind; `before` pages by it."""
-
-    position: str
-    id: str
-    date_ms: int
-    data: bytes
 
 
 class NewAdvice(msgspec.Struct, frozen=True, gc=False):
@@ -200,40 +180,6 @@ class Summary(msgspec.Struct, frozen=True):
     last_reward_ms: int | None = None
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. `session_epoch` rises when its sessions end (logout everywhere, a changed password)."""
-
-    name: str
-    password_hash: str
-    admin: bool = False
-    session_epoch: int = 1
-    created_ms: int
-
-
-class LoginSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A login session or a bearer token; `id` is the SHA-256 hex of the secret that the client holds."""
-
-    id: str
-    user: str
-    kind: Literal["cookie", "token"]
-    label: str = ""
-    epoch: int
-    created_ms: int
-    expires_ms: int
-
-
-class DuplicateName(Exception):
-    """The tenant has an experiment, or the installation a user, of this name."""
-
-
-class StoreUnavailable(Exception):
-    """The backend cannot be reached, or is over its high-water mark; nothing was applied."""
-
-
-class OutcomeUnknown(StoreUnavailable):
-    """The backend went away before it answered, for too long: all was applied, or nothing."""
-
-
 class DecisionStore(Protocol):
     """What serving decisions needs: experiments, theta, advices, idempotency, logs as they are written."""
 
@@ -281,13 +227,6 @@ class DecisionStore(Protocol):
     async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
         """Open advices of live experiments with `expires_ms <= now_ms`, soonest first."""
 
-    async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        """Drop up to `limit` expired idempotency records, sessions, claims and rate windows, and advices
-        redeemed or archived that expired over `advice_kept_ms` ago; the number dropped.
-
-        A backend may drop what has expired by itself, and move the theta of archived experiments to where
-        only a migration finds it; neither counts."""
-
     async def summary(self, experiment: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""
 
@@ -303,64 +242,3 @@ class DecisionStore(Protocol):
 
     async def clear_hits(self, window: str) -> None:
         """Forget a window."""
-
-
-class ColdStore(Protocol):
-    """What may be slower: accounts, sessions, and logs as they are read."""
-
-    async def secret(self, name: str, proposal: bytes) -> bytes:
-        """The installation's secret of this name; `proposal` becomes it if there is none yet, atomically."""
-
-    async def create_user(self, user: User) -> None:
-        """:raises DuplicateName:"""
-
-    async def get_user(self, name: str) -> User | None: ...
-
-    async def list_users(self, *, limit: int, after: str = "") -> list[User]:
-        """In order of name, those greater than `after`."""
-
-    async def set_password(self, name: str, password_hash: str) -> bool:
-        """Store it and end all cookie sessions: `session_epoch` rises. False for an unknown user."""
-
-    async def remove_user(self, name: str) -> bool:
-        """Remove the account and its sessions and tokens; its experiments stay stored, unreachable."""
-
-    async def add_session(self, session: LoginSession) -> None:
-        """A session of an unknown user is never live, not even if an account of this name comes later."""
-
-    async def get_session(self, session_id: str, now_ms: int) -> tuple[LoginSession, User] | None:
-        """A live session with its user: not expired, user exists and, for a cookie, the epoch matches."""
-
-    async def list_sessions(
-        self, user: str, kind: Literal["cookie", "token"], now_ms: int
-    ) -> list[LoginSession]:
-        """Live ones, oldest first."""
-
-    async def remove_session(self, user: str, session_id: str) -> bool: ...
-
-    async def read_log(
-        self, experiment: str, kind: LogKind, *, limit: int, before: str = ""
-    ) -> list[StoredLogRow]:
-        """Newest first, at most `limit`, only rows whose position is lower than `before` if it is given.
-
-        Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`
-        that no row of this log could have."""
-
-
-class Store(DecisionStore, ColdStore, Protocol):
-    """A complete backend."""
-
-    async def open(self) -> None:
-        """Connect, create or upgrade the schema. :raises StoreUnavailable:"""
-
-    async def close(self) -> None:
-        """Finish what was accepted, then let go."""
-
-    async def backlog(self) -> int:
-        """Acknowledged log rows that are still on their way to where they are read."""
-
-    async def ping(self) -> None:
-        """:raises StoreUnavailable: when a decision could not be committed now."""
-
-    def describe(self) -> dict[str, str]:
-        """Kind, versions and place for `streamsim doctor`, without credentials."""

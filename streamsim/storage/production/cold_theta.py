@@ -18,7 +18,8 @@ from pymongo.errors import BulkWriteError
 
 from streamsim.storage.contract.decisions import Experiment, ThetaAddress
 from streamsim.storage.contract.migration import ThetaRecord
-from streamsim.storage.mongo.accounts_and_logs import MongoColdStore, only_repeated, reaching
+from streamsim.storage.mongo.connection import MongoConnection, reaching
+from streamsim.storage.mongo.logs import only_repeated
 from streamsim.storage.mongo.values import readable, to_bytes
 from streamsim.storage.redis.connection import RedisConnection
 from streamsim.storage.redis.decisions import RedisDecisions
@@ -33,12 +34,12 @@ class ColdTheta:
     """The theta of archived experiments, in whichever of the two stores it is."""
 
     def __init__(
-        self, connection: RedisConnection, keys: Keys, decisions: RedisDecisions, cold: MongoColdStore
+        self, connection: RedisConnection, keys: Keys, decisions: RedisDecisions, mongo: MongoConnection
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._decisions = decisions
-        self._cold = cold
+        self._mongo = mongo
 
     async def move_archived(self, limit: int) -> int:
         """Move up to `limit` archived experiments to MongoDB; how many there were.
@@ -65,7 +66,7 @@ class ColdTheta:
         stored = await self._connection.command("ZSCORE", keys.archived, experiment.id)
         if stored is not None and int(float(stored)) == _IN_MONGODB:
             async with reaching():
-                async for row in self._cold.database.archived_theta.find({"experiment": experiment.id}):
+                async for row in self._mongo.database.archived_theta.find({"experiment": experiment.id}):
                     data = to_bytes(row["data"])
                     yield ThetaRecord(experiment.id, row["name"], row["key"], row["value"], data)
             return
@@ -98,7 +99,7 @@ class ColdTheta:
             "date_ms": experiment.modified_ms,
         }
         async with reaching():
-            await self._cold.database.archived_experiments.replace_one({"_id": id}, document, upsert=True)
+            await self._mongo.database.archived_experiments.replace_one({"_id": id}, document, upsert=True)
         await self._remove(experiment)
 
     async def _insert(self, rows: Sequence[ThetaRecord]) -> None:
@@ -118,7 +119,7 @@ class ColdTheta:
         ]
         async with reaching():
             try:
-                await self._cold.database.archived_theta.insert_many(documents, ordered=False)
+                await self._mongo.database.archived_theta.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 only_repeated(error)
 

@@ -1,14 +1,14 @@
-"""Everything in Redis and MongoDB as records, and back: see `migrate_contract`."""
+"""Everything in Redis and MongoDB as records, and back: see `contract.migration`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, get_args
 
-from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, LogKind, ThetaAddress
+from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, ThetaAddress
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
-    LogRecord,
     Owned,
     Record,
     Shared,
@@ -97,12 +97,12 @@ class ProductionMigration:
 
     async def restore(self, records: Sequence[Record]) -> None:
         theta: dict[ThetaAddress, list[Arg]] = {}
-        logs: list[LogRecord] = []
+        logs: list[LogRow] = []
         for record in records:
             if isinstance(record, ThetaRecord):
                 group = ThetaAddress(record.experiment, record.name, record.key, None)
                 theta.setdefault(group, []).extend((record.value, record.data))
-            elif isinstance(record, LogRecord):
+            elif isinstance(record, LogRow):
                 logs.append(record)
             elif isinstance(record, ExperimentRecord):
                 await self._restore_experiment(record)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from streamsim.storage.contract.decisions import StoreUnavailable
-from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoColdStore
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys
 from streamsim.storage.redis.records import unpack_log
@@ -30,10 +31,12 @@ _COUNTERS = {"action": "actions", "reward": "rewards"}
 _PLACE_BITS = 16
 
 
-class _Entry(NamedTuple):
+class OutboxEntry(NamedTuple):
+    """The log rows of one commit, as its entry in the stream holds them."""
+
     version: int
     bytes: int
-    rows: list[ArchivedRow]
+    rows: list[LogRow]
 
 
 class Outbox:
@@ -50,7 +53,7 @@ class Outbox:
         self,
         connection: RedisConnection,
         keys: Keys,
-        cold: MongoColdStore,
+        logs: MongoLogs,
         tenants: Callable[[], AsyncIterator[list[str]]],
         *,
         entries: int = 64,
@@ -60,7 +63,7 @@ class Outbox:
     ) -> None:
         self._connection = connection
         self._keys = keys
-        self._cold = cold
+        self._logs = logs
         self._all_tenants = tenants
         self._entries = entries
         self._held_ms = held_ms
@@ -72,7 +75,7 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
         # What was fetched and could not be moved; the group hands it to nobody else for a while.
-        self._held: tuple[str, list[_Entry]] | None = None
+        self._held: tuple[str, list[OutboxEntry]] | None = None
 
     def start(self) -> None:
         """Drain in the background from now on."""
@@ -121,7 +124,7 @@ class Outbox:
             last = (await self._connection.command("HGET", meta, "seq")).decode()
             while True:
                 found = await self._connection.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
-                await self._move(tenant, [_entry(id, fields[b"rows"]) for id, fields in found])
+                await self._move(tenant, [_decoded(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
 
@@ -182,7 +185,7 @@ class Outbox:
             while True:
                 args: list[Arg] = [_GROUP, self._entries, self._held_ms]
                 found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
-                self._held = (tenant, [_entry(id, fields[1]) for id, fields in found])
+                self._held = (tenant, [_decoded(id, fields[1]) for id, fields in found])
                 await self._move(*self._held)
                 self._held = None
                 if len(found) < self._entries:
@@ -191,14 +194,14 @@ class Outbox:
             self._dirty[tenant] = None
             raise
 
-    async def _move(self, tenant: str, entries: list[_Entry]) -> None:
+    async def _move(self, tenant: str, entries: list[OutboxEntry]) -> None:
         if not entries:
             return
-        repeated = await self._cold.append(row for entry in entries for row in entry.rows)
-        again: dict[int, list[ArchivedRow]] = {}
+        repeated = await self._logs.append(row for entry in entries for row in entry.rows)
+        again: dict[int, list[LogRow]] = {}
         for row in repeated:
             if row.kind in _COUNTERS:
-                again.setdefault(row.position >> _PLACE_BITS, []).append(row)
+                again.setdefault(int(row.position) >> _PLACE_BITS, []).append(row)
         keys = self._keys.of(tenant)
         places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
         args: list[Arg] = [_GROUP]
@@ -211,10 +214,10 @@ class Outbox:
         await self._connection.call(_ACK, list(places), args)
 
 
-def _entry(id: bytes, blob: bytes) -> _Entry:
+def _decoded(id: bytes, blob: bytes) -> OutboxEntry:
     version = int(id.partition(b"-")[0])
     rows = [
-        ArchivedRow(experiment, kind, row_id, version << _PLACE_BITS | place, date_ms, data)
+        LogRow(experiment, kind, row_id, date_ms, data, str(version << _PLACE_BITS | place))
         for place, (experiment, kind, row_id, date_ms, data) in enumerate(unpack_log(blob))
     ]
-    return _Entry(version, len(blob), rows)
+    return OutboxEntry(version, len(blob), rows)

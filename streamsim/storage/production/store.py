@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from streamsim.storage.contract.decisions import LogKind, StoredLogRow
-from streamsim.storage.mongo.accounts_and_logs import MongoColdStore
+from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.mongo.accounts import MongoAccounts
+from streamsim.storage.mongo.connection import MongoConnection
+from streamsim.storage.mongo.jobs import MongoJobs
+from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.mongo.migration import MongoMigration
+from streamsim.storage.mongo.runs import MongoRuns
 from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.migration import ProductionMigration
 from streamsim.storage.production.outbox import Outbox
@@ -41,63 +45,42 @@ class ProductionStore:
         held_ms: int = 30_000,
     ) -> None:
         keys = Keys(prefix)
-        self._connection = RedisConnection(redis_url, patience_s=patience_s)
-        self._cold = cold = MongoColdStore(mongo_url)
-        self.runs = cold.runs
-        self._decisions = decisions = RedisDecisions(self._connection, keys, high_water, self._committed)
-        self.outbox = Outbox(self._connection, keys, cold, decisions.tenants, held_ms=held_ms)
-
-        self._cold_theta = ColdTheta(self._connection, keys, decisions, cold)
+        self._redis = RedisConnection(redis_url, patience_s=patience_s)
+        self._mongo = MongoConnection(mongo_url)
+        rows = MongoLogs(self._mongo)
+        self.decisions = RedisDecisions(self._redis, keys, high_water, self._committed)
+        self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
+        self.accounts = MongoAccounts(self._mongo)
+        self.logs = DrainedLogs(self.decisions, self.outbox, rows)
+        self.runs = MongoRuns(self._mongo)
+        self.jobs = MongoJobs(self._mongo)
+        self._cold_theta = ColdTheta(self._redis, keys, self.decisions, self._mongo)
         self.migration = ProductionMigration(
-            self._connection, keys, decisions, MongoMigration(cold), self._cold_theta, self.outbox
+            self._redis,
+            keys,
+            self.decisions,
+            MongoMigration(self._mongo, rows, self.runs, self.jobs),
+            self._cold_theta,
+            self.outbox,
         )
-
-        self.create_experiment = decisions.create_experiment
-        self.get_experiment = decisions.get_experiment
-        self.list_experiments = decisions.list_experiments
-        self.update_experiment = decisions.update_experiment
-        self.archive_experiment = decisions.archive_experiment
-        self.read_theta = decisions.read_theta
-        self.theta_names = decisions.theta_names
-        self.commit = decisions.commit
-        self.peek = decisions.peek
-        self.due_advices = decisions.due_advices
-        self.summary = decisions.summary
-        self.hourly_experiments = decisions.hourly_experiments
-        self.ping = decisions.ping  # MongoDB may be away: decisions go on without it
-        self.claim = decisions.claim
-        self.hit = decisions.hit
-        self.clear_hits = decisions.clear_hits
-
-        self.jobs = cold.jobs
-        self.secret = cold.secret
-        self.create_user = cold.create_user
-        self.get_user = cold.get_user
-        self.list_users = cold.list_users
-        self.set_password = cold.set_password
-        self.remove_user = cold.remove_user
-        self.add_session = cold.add_session
-        self.get_session = cold.get_session
-        self.list_sessions = cold.list_sessions
-        self.remove_session = cold.remove_session
 
     def _committed(self, tenant: str) -> None:
         self.outbox.wake(tenant)
 
     async def open(self) -> None:
         """:raises StoreUnavailable: one of the two cannot be reached."""
-        await self._connection.open()
+        await self._redis.open()
         try:
-            await self._cold.open()
+            await self._mongo.open()
         except BaseException:
-            await self._connection.close()
+            await self._redis.close()
             raise
         for warning in self._warnings():
             log.warning("%s", warning)
         self.outbox.start()
 
     def _warnings(self) -> list[str]:
-        info, found = self._connection.server, []
+        info, found = self._redis.server, []
         if not info.get("aof_enabled"):
             found.append("Redis has appendonly off: what was acknowledged is lost when it stops")
         if info.get("maxmemory_policy", "noeviction") != "noeviction":
@@ -107,34 +90,44 @@ class ProductionStore:
     async def close(self) -> None:
         """Log rows that MongoDB does not take within seconds stay in Redis for the next process."""
         try:
-            await self._connection.settle()
+            await self._redis.settle()
             await self.outbox.stop()
-            await self._connection.close()
+            await self._redis.close()
         finally:
-            await self._cold.close()
+            await self._mongo.close()
 
     async def backlog(self) -> int:
         return await self.outbox.waiting()
 
     def describe(self) -> dict[str, str]:
-        info, place = self._connection.server, self._connection.place
+        info, place = self._redis.server, self._redis.place
         warnings = "; ".join(self._warnings())
         return {
             "kind": "production",
             "redis": f"{info.get('redis_version', '?')} {info.get('redis_mode', '?')} at {place}",
-            "mongo": f"{self._cold.version} at {self._cold.place}",
+            "mongo": f"{self._mongo.version} at {self._mongo.place}",
             "durability": warnings or "appendonly, no eviction",
         }
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        dropped = await self._decisions.forget(now_ms, advice_kept_ms, limit)
+        dropped = await self.decisions.forget(now_ms, advice_kept_ms, limit)
         await self._cold_theta.move_archived(limit)
-        return dropped + await self._cold.forget_sessions(now_ms, limit - dropped)
+        return dropped + await self.accounts.forget_sessions(now_ms, limit - dropped)
 
-    async def read_log(
-        self, experiment: str, kind: LogKind, *, limit: int, before: str = ""
-    ) -> list[StoredLogRow]:
+    async def ping(self) -> None:
+        await self.decisions.ping()  # MongoDB may be away: decisions go on without it
+
+
+class DrainedLogs:
+    """A `LogStore`: a reading first moves what waits in the tenant's outbox."""
+
+    def __init__(self, decisions: RedisDecisions, outbox: Outbox, rows: MongoLogs) -> None:
+        self._decisions = decisions
+        self._outbox = outbox
+        self._rows = rows
+
+    async def read_log(self, experiment: str, kind: LogKind, *, limit: int, before: str = "") -> list[LogRow]:
         tenant = await self._decisions.tenant_of(experiment)
         if tenant is not None:
-            await self.outbox.flush(tenant)
-        return await self._cold.read_log(experiment, kind, limit=limit, before=before)
+            await self._outbox.flush(tenant)
+        return await self._rows.read_log(experiment, kind, limit=limit, before=before)

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from streamsim.storage.contract.decisions import (
     Committed,
-    LogRow,
     Stale,
     ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.redis.connection import Arg
 from streamsim.storage.redis.keys import TenantKeys, member
 from streamsim.storage.redis.records import (

@@ -31,7 +31,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from streamsim.storage.contract.decisions import OutcomeUnknown, StoreUnavailable
+from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
 
 Arg = str | bytes | int
 

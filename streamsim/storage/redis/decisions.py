@@ -18,16 +18,15 @@ import msgspec
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
-    DuplicateName,
     Experiment,
     IdempotencyRecord,
     Stale,
-    StoreUnavailable,
     Summary,
     ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
 from streamsim.storage.redis.commit import (
     HighWater,
     decode_committed,

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, LogKind, LogRow, NewAdvice
+from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, NewAdvice
+from streamsim.storage.contract.logs import LogKind, LogRow
 
 Redeemer = Literal["reward", "timeout"]
 STATE: Final[dict[Redeemer | None, bytes]] = {None: b"o", "reward": b"r", "timeout": b"t"}

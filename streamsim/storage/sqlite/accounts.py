@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Literal
 
-from streamsim.storage.contract.decisions import DuplicateName, LoginSession, User
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.sqlite.database import Database
 
 _USER = "name, password_hash, admin, session_epoch, created_ms"
@@ -19,8 +20,8 @@ _LIVE_SESSION = (
 )
 
 
-class Accounts:
-    """The methods of `Store` on users, sessions and secrets."""
+class SQLiteAccounts:
+    """An `AccountStore` on the file."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

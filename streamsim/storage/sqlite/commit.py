@@ -9,11 +9,11 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,
-    LogRow,
     Redemption,
     Stale,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.sqlite.rows import each_in, insert
 from streamsim.storage.sqlite.theta import read_scope, scope_version, write_theta
 

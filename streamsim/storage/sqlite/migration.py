@@ -8,22 +8,20 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
-    LoginSession,
-    LogKind,
     Summary,
     ThetaAddress,
     Transaction,
-    User,
 )
 from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
     JobRecord,
-    LogRecord,
     ModelRecord,
     Owned,
     Record,
@@ -119,7 +117,8 @@ class SQLiteMigration:
             count = 0
             async for _, *row in self._pages("logs", "id, date_ms, data", number, kind):
                 count += 1
-                yield LogRecord(experiment, kind, count, *row)
+                id, date_ms, data = row
+                yield LogRow(experiment, kind, id, date_ms, data, str(count))
 
     async def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return await self._db.read(lambda db: db.execute(sql, parameters).fetchall())
@@ -215,10 +214,10 @@ def _restore_theta(db: sqlite3.Connection, record: ThetaRecord) -> None:
     sqlite_theta.write_theta(db, written, {record.experiment: _number(db, record.experiment)})
 
 
-def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | LogRecord) -> None:
-    table = {Advice: "advices", IdempotencyRecord: "idempotency", LogRecord: "logs"}[type(record)]
+def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | LogRow) -> None:
+    table = {Advice: "advices", IdempotencyRecord: "idempotency", LogRow: "logs"}[type(record)]
     fields = msgspec.structs.asdict(record)
-    fields.pop("number", None)
+    fields.pop("position", None)
     _insert(db, table, fields | {"experiment": _number(db, record.experiment)})
 
 
@@ -233,7 +232,7 @@ _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ThetaRecord: _restore_theta,
     Advice: _restore_owned,
     IdempotencyRecord: _restore_owned,
-    LogRecord: _restore_owned,
+    LogRow: _restore_owned,
 }
 
 
