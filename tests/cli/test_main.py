@@ -13,8 +13,7 @@ import pytest
 
 from streamsim.cli.main import main
 from streamsim.server.serve import EXIT_REFUSED
-
-from .support import PASSWORD, Server
+from tests.support import PASSWORD, Server
 
 Command = Callable[..., tuple[int, str, str]]
 

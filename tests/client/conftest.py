@@ -17,9 +17,8 @@ import pytest
 
 from streamsim.client import AsyncClient, Client, Retries
 from streamsim.client.faces import Group, call, each
-
-from ..backends import BACKENDS, Storage
-from ..support import PASSWORD, Server
+from tests.backends import BACKENDS, Storage
+from tests.support import PASSWORD, Server
 
 FACES = ("blocking", "asyncio")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -17,8 +17,7 @@ from streamsim.decisions.service import Decisions, wall_clock_ms
 from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment, LogKind, Store
-
-from ..backends import Storage
+from tests.backends import Storage
 
 LIMITS = Limits(cpu_ms=300, wall_ms=2000, grace_ms=1000, memory_bytes=64 << 20)
 

@@ -25,8 +25,7 @@ from streamsim.errors import (
     Unprocessable,
 )
 from streamsim.storage.contract.decisions import Scope
-
-from .conftest import Bench
+from tests.decisions.conftest import Bench
 
 COUNT = """
 stored = self.get_theta(key="n", value="all")

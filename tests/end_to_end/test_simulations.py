@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.backends import Storage
 from tests.patience import PATIENCE_S
-
-from ..backends import Storage
-from ..support import Client, Server
+from tests.support import Client, Server
 
 CODE = {
     "get_action": "self.action['arm'] = random.choice('ab')",

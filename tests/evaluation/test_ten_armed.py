@@ -17,8 +17,7 @@ from scipy import stats
 
 from streamsim.evaluation.testbed import ten_armed
 from streamsim.experiments import catalogue
-
-from .test_simulate_program import drawn, program
+from tests.programs.test_simulate import drawn, program
 
 STEPS, LAST = 1000, 100
 OTHERS = 2000 if os.environ.get("STREAMSIM_TESTBED") == "full" else 200

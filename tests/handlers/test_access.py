@@ -15,8 +15,7 @@ import pytest
 from handlers.routes import ROUTES
 from handlers.runs import RunApiHandler
 from handlers.scenarios import ScenarioHandler
-
-from .conftest import Caller
+from tests.application import Caller
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 # What a route needs, with the methods that it has.

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from ..support import request_headers
-from .conftest import Caller
+from tests.application import Caller
+from tests.support import request_headers
 
 WORLD = """
 CHANCES = {'a': 0.7, 'b': 0.5, 'c': 0.2}

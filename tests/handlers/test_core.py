@@ -9,8 +9,7 @@ import pytest
 
 from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
-
-from .conftest import Caller, Clock
+from tests.application import Caller, Clock
 
 HOUR_MS = 3_600_000
 CODE = {

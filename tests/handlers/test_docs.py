@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from handlers import admin, core, login, ops, stats
+from tests.support import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api-bandit.md"
+DOCUMENT = ROOT / "docs" / "api-bandit.md"
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
 

@@ -15,10 +15,9 @@ from handlers.runs import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import StoreUnavailable
+from tests.application import Caller
 from tests.patience import PATIENCE_S
-
-from ..support import Answer
-from .conftest import Caller
+from tests.support import Answer
 
 ALL = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON = "application/json; charset=utf-8"

@@ -15,9 +15,8 @@ from streamsim.programs.simulate import Program
 from streamsim.sandbox.worker.clock import Clock
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import Scope
-
-from ..support import request_headers
-from .conftest import Caller
+from tests.application import Caller
+from tests.support import request_headers
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
 COUNTER = {

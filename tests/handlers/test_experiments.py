@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Caller
+from tests.application import Caller
 
 CODE = {
     "get_context": "self.context['age'] = 30",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Caller, Clock
+from tests.application import Caller, Clock
 
 HONEST = """
 p = {'a': 0.75, 'b': 0.25}

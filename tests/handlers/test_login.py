@@ -13,9 +13,8 @@ import pytest
 
 from streamsim.accounts import passwords
 from streamsim.config import Settings
-
-from ..backends import dump
-from .conftest import PASSWORD, Caller, Clock
+from tests.application import PASSWORD, Caller, Clock
+from tests.backends import dump
 
 
 @pytest.mark.gen_test

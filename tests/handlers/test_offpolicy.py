@@ -14,8 +14,7 @@ from streamsim.evaluation.logs import LoggedData
 from streamsim.evaluation.offpolicy import evaluate
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.testbed import contextual_logistic, softmax, uniform
-
-from .conftest import Caller
+from tests.application import Caller
 
 WORLD = contextual_logistic(3)
 BETTER = softmax(WORLD, 0.2)

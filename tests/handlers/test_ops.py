@@ -7,8 +7,7 @@ import re
 import pytest
 
 from streamsim.services import Services
-
-from .conftest import Caller
+from tests.application import Caller
 
 
 @pytest.mark.gen_test

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-
-from .conftest import Caller
+from tests.application import Caller
 
 # One call stores under the key, value and name that the context says.
 STORE = """

@@ -14,10 +14,9 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.jobs.jobs import Work
 from streamsim.server.compose import job_store
 from streamsim.services import Services
+from tests.application import Caller, Clock
 from tests.patience import PATIENCE_S
-
-from ..support import request_headers
-from .conftest import Caller, Clock
+from tests.support import request_headers
 
 COIN = {
     "get_action": "self.action['arm'] = random.choice(['a', 'b'])",

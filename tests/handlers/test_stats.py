@@ -9,8 +9,7 @@ import pytest
 
 from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
-
-from .conftest import Caller, Clock
+from tests.application import Caller, Clock
 
 HOUR_MS = 3_600_000
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -9,8 +9,7 @@ import pytest
 
 from streamsim.config import Settings
 from streamsim.services import Services
-
-from .conftest import PASSWORD, Caller, Clock
+from tests.application import PASSWORD, Caller, Clock
 
 DAY_MS = 86_400_000
 

@@ -11,9 +11,8 @@ import pytest
 from streamsim.evaluation.wire import Propensities
 from streamsim.experiments import catalogue
 from streamsim.programs.propensity import Program
-
-from ..estimators.test_thompson import CASES, by_quadrature
-from .test_simulate_program import Channel
+from tests.estimators.test_thompson import CASES, by_quadrature
+from tests.programs.test_simulate import Channel
 
 RUNS = 2000
 THOMPSON = next(entry for entry in catalogue.entries() if entry.slug == "bernoulli-thompson")

@@ -15,8 +15,7 @@ from streamsim.evaluation.wire import Draws
 from streamsim.experiments import catalogue
 from streamsim.programs.simulate import Program
 from streamsim.sandbox.worker.clock import Clock
-
-from ..policies.play import Player, play
+from tests.policies.play import Player, play
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
 

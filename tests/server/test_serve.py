@@ -15,8 +15,7 @@ import pytest
 
 from streamsim.server.serve import EXIT_REFUSED
 from tests.patience import PATIENCE_S
-
-from .support import Server
+from tests.support import Server
 
 
 def eventually(condition: Callable[[], bool]) -> None:

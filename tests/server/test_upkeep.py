@@ -10,8 +10,7 @@ import pytest
 from streamsim.server.upkeep import Jobs
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import StoreUnavailable
-
-from .conftest import Caller, Clock
+from tests.application import Caller, Clock
 
 DAY_MS = 86_400_000
 

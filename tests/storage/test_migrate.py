@@ -16,8 +16,8 @@ from streamsim.storage.contract.migration import LogRecord, Migratable, Record, 
 from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
 from streamsim.storage.migrate import MigrationFailed, migrate
 from streamsim.storage.sqlite.store import SQLiteStore
-
-from ..contract.helpers import (
+from tests.servers import MongoServer, RedisCluster, production_store
+from tests.storage.contract.helpers import (
     HOUR,
     NOW,
     ODD,
@@ -33,7 +33,6 @@ from ..contract.helpers import (
     transaction,
     whole,
 )
-from ..servers import MongoServer, RedisCluster, production_store
 
 Open = Callable[[str], Awaitable[Any]]
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.handlers.openapi.world import SETTINGS, Make, Tenant, maker
 from tests.support import Server
-
-from .world import SETTINGS, Make, Tenant, maker
 
 
 @pytest.fixture(scope="session")

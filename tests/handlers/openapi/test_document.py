@@ -22,9 +22,8 @@ from streamsim.evaluation import offline, requests
 from streamsim.experiments import fields as experiment_fields
 from streamsim.models import library, sweeps
 from streamsim.models import run_service as interactive
+from tests.handlers.openapi.world import Make, Tenant
 from tests.support import Answer, Server
-
-from .world import Make, Tenant
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(ROUTES, Settings())))

@@ -20,11 +20,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.handlers.openapi.test_document import DOCUMENT, JSON, OPERATIONS, parameters
+from tests.handlers.openapi.world import Make, Tenant
 from tests.patience import PATIENCE_S
 from tests.support import Server
-
-from .test_document import DOCUMENT, JSON, OPERATIONS, parameters
-from .world import Make, Tenant
 
 EXAMPLES = int(os.environ.get("STREAMSIM_EXAMPLES", "0"))
 FEW = 2

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from handlers.openapi import parts
 from tests.patience import PATIENCE_S
-from tests.support import Answer, Client, Server
+from tests.support import ROOT, Answer, Client, Server
 
 # Bounds small enough that whatever a client may ask for is soon done.
 SETTINGS: dict[str, object] = {
@@ -29,7 +28,7 @@ SETTINGS: dict[str, object] = {
     "models.wall_ms": 5000,
     "models.live": 6,
 }
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 MINE = re.compile(
     "|".join(
         re.escape(getattr(parts, name))

@@ -11,8 +11,7 @@ import pytest
 
 from streamsim.models.engines.base import Outputs, Source
 from streamsim.models.session import Begin, whole
-
-from .conftest import EXAMPLES
+from tests.models.conftest import EXAMPLES
 
 pytest.importorskip("BPTK_Py")
 from streamsim.models.engines.bptk import BptkEngine

@@ -8,42 +8,8 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from ..http.conftest import Caller
-from ..scenarios.conftest import (
-    ann,
-    app,
-    bob,
-    caller,
-    clock,
-    http_loop,
-    http_server,
-    io_loop,
-    model_sandbox,
-    nobody,
-    push,
-    sandbox,
-    services,
-    settings,
-    user,
-)
-
-__all__ = [
-    "ann",
-    "app",
-    "bob",
-    "caller",
-    "clock",
-    "http_loop",
-    "http_server",
-    "io_loop",
-    "model_sandbox",
-    "nobody",
-    "push",
-    "sandbox",
-    "services",
-    "settings",
-    "user",
-]
+from tests.application import Caller
+from tests.models.conftest import push
 
 MODELS = Path(__file__).parent / "models"
 

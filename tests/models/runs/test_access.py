@@ -11,9 +11,8 @@ from handlers.routes import ROUTES
 from handlers.runs import RunApiHandler
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import StoreUnavailable
-
-from ..http.conftest import Caller
-from .conftest import start
+from tests.application import Caller
+from tests.models.runs.conftest import start
 
 OWN: list[tuple[str, Any]] = [route for route in ROUTES if issubclass(route[1], RunApiHandler)]
 # What each endpoint has, by its path without the slash at the end and without /v2 before /model.

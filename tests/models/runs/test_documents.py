@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import start
+from tests.application import Caller
+from tests.models.runs.conftest import start
 
 PROFIT = {"max_profit": 914, "mean_profit": -753, "min_profit": -2210, "std_dev_profit": 427}
 

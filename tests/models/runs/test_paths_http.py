@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from ..http.conftest import Caller
-from .conftest import start
+from tests.application import Caller
+from tests.models.runs.conftest import start
 
 REACHED: dict[str, Any] = {
     "market.demand": 100,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..backends import Storage
-from ..support import Client, Server
+from tests.backends import Storage
+from tests.support import Client, Server
 
 RUNS, CLIENTS, ROOM = 200, 10, 20
 STEPS = 3

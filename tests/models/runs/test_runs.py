@@ -9,11 +9,10 @@ import pytest
 
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import StoreUnavailable
-
-from ..http.conftest import Caller
-from ..scenarios.conftest import EXAMPLES, push
-from .conftest import files, start
-from .test_documents import operate
+from tests.application import Caller
+from tests.models.conftest import EXAMPLES, push
+from tests.models.runs.conftest import files, start
+from tests.models.runs.test_documents import operate
 
 RECORD = {
     "id",

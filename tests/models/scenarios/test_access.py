@@ -13,9 +13,8 @@ from handlers.scenarios import ScenarioHandler
 from streamsim.models.journal import UNKNOWN
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import StoreUnavailable
-
-from ..http.conftest import Caller
-from .conftest import INTERACTIVE, MANAGER, example, session
+from tests.application import Caller
+from tests.models.conftest import INTERACTIVE, MANAGER, example, session
 
 OPEN = {"/full-metrics", "/full-metrics/"}
 # What each endpoint has, by its path without the slash at the end.

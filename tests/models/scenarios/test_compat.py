@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import INTERACTIVE, MANAGER, example, push, session, setting
+from tests.application import Caller
+from tests.models.conftest import INTERACTIVE, MANAGER, example, push, session, setting
 
 SCENARIO = "interactive_scenario"
 

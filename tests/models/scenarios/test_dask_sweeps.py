@@ -13,8 +13,7 @@ from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.workers import ModelWorkers
 from streamsim.storage.contract.runs import Model
-
-from .conftest import MANAGER, example
+from tests.models.conftest import MANAGER, example
 
 FILE = "customer_acquisition.py"
 ENTRY = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import push, session
+from tests.application import Caller
+from tests.models.conftest import push, session
 
 MODELS = Path(__file__).parent / "models"
 # Of each engine: how it calls the cup's temperature and the room's.

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-
-from ..http.conftest import Caller
-from .conftest import MANAGER, push, session
+from tests.application import Caller
+from tests.models.conftest import MANAGER, push, session
 
 MODEL = """
 import os, sys, socket, signal, subprocess

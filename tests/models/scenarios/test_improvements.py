@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-
-from ..http.conftest import Caller, Clock
-from ..support import Answer
-from .conftest import INTERACTIVE, MANAGER, example, push, session, setting
+from tests.application import Caller, Clock
+from tests.models.conftest import INTERACTIVE, MANAGER, example, push, session, setting
+from tests.support import Answer
 
 ID = "0" * 32
 RUN = {"scenario_managers": [MANAGER], "scenarios": ["base"], "equations": ["customers"]}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import INTERACTIVE, MANAGER, example, push, session
+from tests.application import Caller
+from tests.models.conftest import INTERACTIVE, MANAGER, example, push, session
 
 CUSTOMERS = example("customer_acquisition.py")
 SOURCE = CUSTOMERS["customer_acquisition.py"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import MANAGER, session, setting
+from tests.application import Caller
+from tests.models.conftest import MANAGER, session, setting
 
 PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_text())
 

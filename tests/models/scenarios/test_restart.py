@@ -14,11 +14,10 @@ import pytest
 
 from streamsim.models.engines.base import Outputs, Source
 from streamsim.services import Services
+from tests.application import Caller
+from tests.models.conftest import EXAMPLES, INTERACTIVE, MANAGER, example, session, setting
 from tests.patience import PATIENCE_S
-
-from ..http.conftest import Caller
-from ..support import Client, Server
-from .conftest import EXAMPLES, INTERACTIVE, MANAGER, example, session, setting
+from tests.support import Client, Server
 
 STEPS = 6
 

@@ -13,12 +13,11 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.jobs.jobs import Work
 from streamsim.server.compose import job_store
 from streamsim.services import Services
+from tests.application import Caller, Clock
+from tests.models.conftest import MANAGER, example
 from tests.patience import PATIENCE_S
-
-from ..http.conftest import Caller, Clock
-from ..servers import wait_until
-from ..support import Client, Server, request_headers
-from .conftest import MANAGER, example
+from tests.servers import wait_until
+from tests.support import Client, Server, request_headers
 
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers"]}
 DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}

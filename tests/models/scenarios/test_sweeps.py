@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ..http.conftest import Caller
-from .conftest import MANAGER
+from tests.application import Caller
+from tests.models.conftest import MANAGER
 
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers", "market_saturation"]}
 

@@ -19,6 +19,7 @@ import pytest
 from streamsim.sandbox import table
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.zygote import seccomp
+from tests.support import ROOT
 
 PID = 4711
 LAST = 600
@@ -292,7 +293,7 @@ def test_checked_calls_in_the_kernel(subject: Any) -> None:
 
 
 def test_the_documentation_lists_the_table() -> None:
-    text = Path(__file__).parents[2].joinpath("docs", "sandbox.md").read_text()
+    text = ROOT.joinpath("docs", "sandbox.md").read_text()
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:3] == "| `"
     ]
@@ -305,7 +306,7 @@ def test_the_documentation_lists_the_table() -> None:
 
 
 def test_the_documentation_explains_every_line_of_the_report() -> None:
-    text = Path(__file__).parents[2].joinpath("docs", "sandbox.md").read_text()
+    text = ROOT.joinpath("docs", "sandbox.md").read_text()
     explained = {line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")}
     assert {field.name for field in msgspec.structs.fields(Report)} - {"missing"} <= explained
     assert "missing sandbox layers" in explained

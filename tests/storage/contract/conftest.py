@@ -12,9 +12,8 @@ from uuid import uuid4
 import pytest
 
 from streamsim.storage.contract.decisions import Store
-
-from ..servers import production_store
-from .helpers import experiment
+from tests.servers import production_store
+from tests.storage.contract.helpers import experiment
 
 
 @contextmanager

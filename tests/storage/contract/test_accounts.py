@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
-
-from .helpers import HOUR, NOW, ODD_NAMES
+from tests.storage.contract.helpers import HOUR, NOW, ODD_NAMES
 
 
 def user(name: str = "ann", **changes: Any) -> User:

@@ -7,8 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from streamsim.storage.contract.decisions import Advice, Committed, IdempotencyRecord, NewAdvice, Stale, Store
-
-from .helpers import HOUR, NOW, ODD, ODD_NAMES, advice, committed, log, record, redeem, row, transaction
+from tests.storage.contract.helpers import (
+    HOUR,
+    NOW,
+    ODD,
+    ODD_NAMES,
+    advice,
+    committed,
+    log,
+    record,
+    redeem,
+    row,
+    transaction,
+)
 
 
 async def open_ids(store: Store, *ids: str, experiment: str = "e1") -> set[str]:

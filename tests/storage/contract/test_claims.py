@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.decisions import Store, StoreUnavailable
-
-from .helpers import HOUR, NOW, committed, log, row
+from tests.storage.contract.helpers import HOUR, NOW, committed, log, row
 
 
 def test_a_claim_lasts_until_its_date(run: Any, store: Store) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.decisions import Committed, Stale, Store, Summary, ThetaRows
-
-from .helpers import (
+from tests.storage.contract.helpers import (
     HOUR,
     NOW,
     advice,

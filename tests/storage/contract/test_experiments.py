@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from streamsim.storage.contract.decisions import DuplicateName, Experiment, Stale, Store
-
-from .helpers import HOUR, NOW, ODD_NAMES, committed, experiment, log, row, transaction
+from tests.storage.contract.helpers import HOUR, NOW, ODD_NAMES, committed, experiment, log, row, transaction
 
 
 def changed(one: Experiment, **changes: Any) -> Experiment:

@@ -8,8 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from streamsim.storage.contract.decisions import LogKind, Store
-
-from .helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
+from tests.storage.contract.helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 
 
 async def ids(store: Store, kind: Any = "action", experiment: str = "e1", **parts: Any) -> list[str]:

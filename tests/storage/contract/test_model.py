@@ -19,9 +19,8 @@ from streamsim.storage.contract.decisions import (
     Store,
     Transaction,
 )
-
-from .helpers import HOUR, NOW, experiment
-from .model import Model
+from tests.storage.contract.helpers import HOUR, NOW, experiment
+from tests.storage.contract.model import Model
 
 # Experiments are numbered in the plans: 0 and 1 are ann's, 2 is bob's, 3 does not exist.
 OWN, OTHERS, UNKNOWN = (0, 1), 2, 3

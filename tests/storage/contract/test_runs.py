@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from streamsim.storage.contract.runs import Append, Filter, Model, NameTaken, Run, RunQuery, RunStore
-
-from .helpers import NOW, ODD
+from tests.storage.contract.helpers import NOW, ODD
 
 HOUR = 3_600_000
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.decisions import Scope, Stale, Store, ThetaRows
-
-from .helpers import ODD, ODD_NAMES, committed, group, row, transaction, whole
+from tests.storage.contract.helpers import ODD, ODD_NAMES, committed, group, row, transaction, whole
 
 
 async def version(store: Store, scope: Scope) -> int:

@@ -8,8 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from streamsim.storage.contract.decisions import Committed, Scope, Store, Summary
-
-from .helpers import NOW, advice, committed, experiment, log, redeem, row, transaction, whole
+from tests.storage.contract.helpers import (
+    NOW,
+    advice,
+    committed,
+    experiment,
+    log,
+    redeem,
+    row,
+    transaction,
+    whole,
+)
 
 
 async def increment(store: Store, scope: Scope, id: str) -> int:

@@ -13,10 +13,9 @@ from streamsim.storage.contract.decisions import DuplicateName, LogKind, Session
 from streamsim.storage.mongo import accounts_and_logs as mongo
 from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
 from streamsim.storage.production.store import ProductionStore
-
-from ..contract.helpers import HOUR, NOW, ODD, committed, log
-from ..servers import MongoServer
-from .conftest import Make
+from tests.servers import MongoServer
+from tests.storage.conftest import Make
+from tests.storage.contract.helpers import HOUR, NOW, ODD, committed, log
 
 # What the queries of mongo.py need: collection -> leading fields of an index. `_id` is always there.
 NEEDED = {

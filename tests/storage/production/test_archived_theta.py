@@ -10,9 +10,8 @@ from streamsim.storage.contract.decisions import StoreUnavailable
 from streamsim.storage.contract.migration import ThetaRecord
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.connection import Link
-
-from ..contract.helpers import NOW, ODD, ODD_NAMES, committed, row
-from ..servers import MongoServer
+from tests.servers import MongoServer
+from tests.storage.contract.helpers import NOW, ODD, ODD_NAMES, committed, row
 
 ROWS = {row(name, key, value): ODD for name in ODD_NAMES[:2] for key in ODD_NAMES for value in ODD_NAMES}
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ import pytest
 from streamsim.storage.contract.decisions import StoreUnavailable, Summary
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.commit import HighWater
-
-from ..contract.helpers import NOW, committed, experiment, log, row, transaction
-from ..servers import MongoServer, RedisServer
-from .conftest import Make
+from tests.servers import MongoServer, RedisServer
+from tests.storage.conftest import Make
+from tests.storage.contract.helpers import NOW, committed, experiment, log, row, transaction
+from tests.support import ROOT
 
 
 def impatient(server: MongoServer) -> str:
@@ -101,7 +100,7 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_nothing(
     run(prepare())
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(DRAINER), redis_server.url, mongo_server.url, name],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         timeout=60,
         check=False,
     )

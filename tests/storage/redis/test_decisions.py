@@ -17,8 +17,9 @@ import pytest
 from streamsim.storage.contract.decisions import Committed, OutcomeUnknown, StoreUnavailable, Summary
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.keys import Keys, member, split_member
-
-from ..contract.helpers import (
+from tests.servers import RedisCluster, RedisServer, aside, wait_until
+from tests.storage.conftest import Make
+from tests.storage.contract.helpers import (
     HOUR,
     NOW,
     ODD_NAMES,
@@ -33,8 +34,6 @@ from ..contract.helpers import (
     transaction,
     whole,
 )
-from ..servers import RedisCluster, RedisServer, aside, wait_until
-from .conftest import Make
 
 
 @asynccontextmanager

@@ -14,9 +14,8 @@ from streamsim.storage.contract.decisions import StoreUnavailable
 from streamsim.storage.contract.runs import Append, Run
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
-
-from .helpers import NOW
-from .test_runs import a_run
+from tests.storage.contract.helpers import NOW
+from tests.storage.contract.test_runs import a_run
 
 MANY = 20
 

@@ -12,9 +12,8 @@ import pytest
 
 from streamsim.storage.sqlite.revocations import Revocations
 from streamsim.storage.sqlite.store import SQLiteStore
-
-from .helpers import HOUR, NOW
-from .test_accounts import session, user
+from tests.storage.contract.helpers import HOUR, NOW
+from tests.storage.contract.test_accounts import session, user
 
 END: dict[str, Callable[[SQLiteStore], Any]] = {
     "logout": lambda store: store.remove_session("ann", "s1"),

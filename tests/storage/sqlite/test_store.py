@@ -30,8 +30,19 @@ from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
 from tests.patience import PATIENCE_S
-
-from .helpers import NOW, advice, committed, experiment, group, log, record, redeem, row, transaction, whole
+from tests.storage.contract.helpers import (
+    NOW,
+    advice,
+    committed,
+    experiment,
+    group,
+    log,
+    record,
+    redeem,
+    row,
+    transaction,
+    whole,
+)
 
 # Commits one log row and one more in a counter again and again, prints each that was acknowledged, and stops
 # when its standard input closes. Arguments: file, name, counter's key.

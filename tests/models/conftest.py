@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,42 +14,10 @@ from streamsim.models.workers import PRELOAD
 from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
 from streamsim.server.compose import running
 from streamsim.services import Services
+from tests.application import Caller, Clock
+from tests.support import ROOT
 
-from ..http.conftest import (
-    Caller,
-    Clock,
-    admin,
-    ann,
-    app,
-    bob,
-    caller,
-    clock,
-    http_loop,
-    http_server,
-    io_loop,
-    nobody,
-    sandbox,
-    settings,
-    user,
-)
-
-__all__ = [
-    "admin",
-    "ann",
-    "app",
-    "bob",
-    "caller",
-    "clock",
-    "http_loop",
-    "http_server",
-    "io_loop",
-    "nobody",
-    "sandbox",
-    "settings",
-    "user",
-]
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 MANAGER = "sddsl_customer_acquisition"
 INTERACTIVE = {
     "scenario_managers": [MANAGER],

@@ -17,10 +17,9 @@ from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
 from streamsim.server.compose import running
 from streamsim.server.http import Application, Server, make_application, make_server
 from streamsim.services import Services
+from tests.backends import Storage
 from tests.patience import PATIENCE_S
-
-from ..backends import Storage
-from ..support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
+from tests.support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
 
 PASSWORD = "a good password"
 OVERRIDES: dict[str, object] = {
