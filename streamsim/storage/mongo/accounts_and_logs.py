@@ -10,6 +10,7 @@ stands beside them.
     log_<kind>      _id: row id, experiment, position, date_ms, data
     archived_*      see `archived`
     jobs, job_parts see `mongo_jobs`
+    schema          see `schema`
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from streamsim.storage.contract.decisions import (
 from streamsim.storage.mongo import jobs as mongo_jobs
 from streamsim.storage.mongo import runs as mongo_runs
 from streamsim.storage.mongo.jobs import MongoJobs
+from streamsim.storage.mongo.schema import ensure_indexes
 from streamsim.storage.mongo.values import plain, readable, to_bytes
 
 DATABASE: Final = "streamsim"
@@ -77,6 +79,7 @@ INDEXES: Final = {
     },
     "archived_theta": [IndexModel([("experiment", ASCENDING)])],
     **mongo_jobs.INDEXES,
+    **mongo_runs.INDEXES,
 }
 
 
@@ -117,7 +120,10 @@ class MongoArchive:
         return f"{hosts}/{'' if self._db is None else self._db.name}"
 
     async def open(self) -> None:
-        """Connect and create what indexes are missing. :raises StoreUnavailable:"""
+        """Connect; a database gets the indexes that it lacks.
+
+        :raises StoreUnavailable: MongoDB is away, or the URL is none.
+        """
         try:
             self._client = AsyncIOMotorClient(self._url, **_unnamed(self._url))
             self._client.get_io_loop = asyncio.get_running_loop
@@ -130,8 +136,7 @@ class MongoArchive:
         try:
             async with reaching():
                 self.version = (await self._client.server_info()).get("version", "?")
-                for name, indexes in (*INDEXES.items(), *mongo_runs.INDEXES.items()):
-                    await self._db[name].create_indexes(indexes)
+                await ensure_indexes(self._db, INDEXES)
         except BaseException:
             await self.close()
             raise

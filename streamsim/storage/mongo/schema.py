@@ -1,0 +1,44 @@
+"""The indexes of a database, made once: a document says which version of them is there.
+
+schema    _id: "indexes", version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import IndexModel
+from pymongo.errors import DuplicateKeyError
+
+SCHEMA_VERSION: Final = 1
+"""Raise it with every change of an index: a database with a lower one gets those that it lacks."""
+_KEY: Final = {"_id": "indexes"}
+
+
+async def ensure_indexes(db: Any, indexes: Mapping[str, Sequence[IndexModel]]) -> bool:
+    """Create the indexes unless the database has this version of them, or a later one.
+
+    Processes may open a new database at the same time, and one may end halfway: creating an index that is
+    there does nothing, and the version is written when all are there.
+
+    :param db: a database whose writes wait for a majority.
+    :param indexes: collection -> its indexes.
+    :return: whether they were created.
+    :raises pymongo.errors.PyMongoError: MongoDB is away, or refuses an index.
+    """
+    found = await db.schema.find_one(_KEY)
+    if found is not None and found["version"] >= SCHEMA_VERSION:
+        return False
+    for name, models in indexes.items():
+        await db[name].create_indexes(list(models))
+    if found is None:
+        try:
+            await db.schema.insert_one({**_KEY, "version": SCHEMA_VERSION})
+            return True
+        except DuplicateKeyError:
+            pass  # another process was faster, perhaps one of another version
+    await db.schema.update_one(
+        {**_KEY, "version": {"$lt": SCHEMA_VERSION}}, {"$set": {"version": SCHEMA_VERSION}}
+    )
+    return True
