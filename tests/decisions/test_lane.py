@@ -27,6 +27,8 @@ from streamsim.errors import (
 from streamsim.storage.contract.decisions import Scope
 from tests.decisions.conftest import Bench
 
+pytestmark = pytest.mark.every_backend
+
 COUNT = """
 stored = self.get_theta(key="n", value="all")
 self.set_theta({"n": stored.get("n", 0) + 1}, key="n", value="all")

@@ -6,9 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.backends import Storage
 from tests.patience import PATIENCE_S
 from tests.support import Client, Server
+
+pytestmark = pytest.mark.every_backend
 
 CODE = {
     "get_action": "self.action['arm'] = random.choice('ab')",

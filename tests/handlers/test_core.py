@@ -159,6 +159,7 @@ async def test_batch_of_contexts_answers_each_in_order(ann: Caller) -> None:
     assert len(await one.log("actionlog")) == 6
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_batch_of_rewards_gives_each_its_own_result_or_error(ann: Caller) -> None:
     one = await experiment(ann, set_reward=CODE["set_reward"] + "\n1 / self.reward")
@@ -203,6 +204,7 @@ async def test_malformed_batch_is_refused_as_a_whole(
     assert await one.theta() == {}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_advice_id_stands_for_its_context_and_action_once(ann: Caller) -> None:
     one = await experiment(ann, advice_id=True, delta_hours=1, default_reward={"value": 0})
@@ -223,6 +225,7 @@ async def test_advice_id_stands_for_its_context_and_action_once(ann: Caller) -> 
     assert [row["advice_id"] for row in await one.log("rewardlog")] == [advice_id]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_advice_past_delta_hours_gets_the_default_reward_once(
     ann: Caller, services: Services, clock: Clock
@@ -245,6 +248,7 @@ async def test_advice_past_delta_hours_gets_the_default_reward_once(
     assert [(row["advice_id"], row.get("timeout", False)) for row in logged] == [(late, True), (early, False)]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_idempotency_key_makes_one_update_of_many_sendings(ann: Caller) -> None:
     one = await experiment(ann)

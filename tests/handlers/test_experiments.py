@@ -25,6 +25,7 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_created_experiment_has_an_id_a_key_and_all_that_was_given(ann: Caller) -> None:
     created = (await ann.post("/exp", {"name": "first", **CODE, **PROPERTIES})).body
@@ -109,6 +110,7 @@ async def test_delta_hours_in_range(ann: Caller, given: object, kept: object) ->
     assert (await ann.get(f"/exp/{id}")).body["delta_hours"] == kept
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_default_reward_is_taken_as_json_text_too(ann: Caller) -> None:
     id = (await ann.experiment(default_reward='{"value": 0.5}'))["id"]
@@ -193,6 +195,7 @@ async def test_code_that_does_not_compile_is_refused_in_an_edit(ann: Caller) -> 
     assert (shown["name"], shown["set_reward"], shown["revision"]) == ("an experiment", CODE["set_reward"], 1)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_names_are_unique_per_user(ann: Caller, bob: Caller) -> None:
     first = await ann.experiment("same")
@@ -207,6 +210,7 @@ async def test_names_are_unique_per_user(ann: Caller, bob: Caller) -> None:
     assert (await ann.put(f"/exp/{second['id']}", {"name": "same"})).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_edit_changes_what_it_names_and_nothing_else(ann: Caller) -> None:
     created = await ann.experiment(**CODE, **PROPERTIES)
@@ -222,6 +226,7 @@ async def test_edit_changes_what_it_names_and_nothing_else(ann: Caller) -> None:
     assert decided.body["action"] == {"arm": "b"}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_edit_takes_effect_at_once_on_an_experiment_in_use(ann: Caller) -> None:
     created = await ann.experiment(get_action="self.action['arm'] = 0")
@@ -247,6 +252,7 @@ async def test_what_get_showed_can_be_put_back_changed(ann: Caller) -> None:
     assert (other_key.status, other_key.body["error"]["field"]) == (400, "key")
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_delete_answers_the_experiment_and_makes_it_gone(ann: Caller) -> None:
     created = await ann.experiment("doomed", **CODE)
@@ -281,6 +287,7 @@ async def test_list_pairs_ids_with_names(ann: Caller, bob: Caller) -> None:
     assert "link" not in answer.headers
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_list_pages_hold_every_experiment_once(ann: Caller) -> None:
     made = {(one := await ann.experiment(f"number {n}"))["id"]: one["name"] for n in range(7)}
@@ -306,6 +313,7 @@ async def test_bad_limit_is_refused(ann: Caller, limit: str) -> None:
     assert answer.body["error"]["field"] == "limit"
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_experiment_of_another_user_looks_like_one_that_does_not_exist(
     ann: Caller, bob: Caller, nobody: Caller
@@ -339,6 +347,7 @@ async def test_experiment_of_another_user_looks_like_one_that_does_not_exist(
     assert (await ann.get(f"/exp/{created['id']}")).body["revision"] == 1
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_concurrent_edits_all_take_effect(ann: Caller) -> None:
     id = (await ann.experiment(**CODE, **PROPERTIES))["id"]

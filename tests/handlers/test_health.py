@@ -34,6 +34,7 @@ async def checks(ann: Caller, experiment: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_an_honest_experiment_is_healthy(ann: Caller) -> None:
     experiment = await ann.experiment("honest", get_action=HONEST)
@@ -59,6 +60,7 @@ async def test_a_lying_policy_is_found_out_by_its_arm_counts(ann: Caller) -> Non
     assert check["statistic"] == pytest.approx((a - 300) ** 2 / 300 + (300 - a) ** 2 / 100)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_errors_are_logged_and_counted(ann: Caller) -> None:
     code = "self.action['arm'] = 'a'\nif self.context.get('bad'):\n    raise KeyError('bad')"
@@ -84,6 +86,7 @@ async def test_a_call_that_kills_its_process_is_an_error_too(ann: Caller) -> Non
     assert [row["code"] for row in rows] == ["policy_crashed"]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_missing_rewards_and_their_delays_are_told(ann: Caller, clock: Clock) -> None:
     experiment = await ann.experiment(

@@ -110,6 +110,7 @@ async def test_password_of_72_bytes_works_and_longer_ones_are_not_cut(admin: Cal
     assert "72" in refused.body["error"]["message"]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_attempts_on_a_user_are_limited(
     ann: Caller, bob: Caller, nobody: Caller, clock: Clock, settings: Settings
@@ -125,6 +126,7 @@ async def test_attempts_on_a_user_are_limited(
     assert (await nobody.log_in("ann")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_success_starts_the_count_of_attempts_anew(
     ann: Caller, nobody: Caller, settings: Settings
@@ -135,6 +137,7 @@ async def test_a_success_starts_the_count_of_attempts_anew(
         assert (await nobody.log_in("ann")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"login.address_attempts": 6}], indirect=True)
 async def test_attempts_from_an_address_are_limited(ann: Caller, nobody: Caller) -> None:
@@ -168,6 +171,7 @@ async def test_address_behind_trusted_proxies_is_the_one_they_saw(nobody: Caller
     assert await attempt("5.6.7.9") == 401
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_logout_ends_the_session_on_the_server(ann: Caller, caller: Callable[[], Caller]) -> None:
     thief = caller()
@@ -180,6 +184,7 @@ async def test_logout_ends_the_session_on_the_server(ann: Caller, caller: Callab
     assert (await caller().get("/logout")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_logout_ends_one_session_only(ann: Caller, nobody: Caller) -> None:
     await nobody.log_in("ann")
@@ -187,6 +192,7 @@ async def test_logout_ends_one_session_only(ann: Caller, nobody: Caller) -> None
     assert (await nobody.get("/exp")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_session_ends_after_session_hours(ann: Caller, clock: Clock, settings: Settings) -> None:
     clock.ahead_ms = settings.login.session_hours * 3_600_000 - 60_000
@@ -203,6 +209,7 @@ async def test_cookie_that_was_tampered_with_is_refused(ann: Caller) -> None:
         assert (await ann.get("/exp")).status == 401
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_what_is_stored_logs_nobody_in(ann: Caller, nobody: Caller, settings: Settings) -> None:
     stored = dump(settings)

@@ -28,6 +28,7 @@ async def test_healthy_by_get_and_head(nobody: Caller) -> None:
     assert (await nobody.request("HEAD", "/healthy")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_ready_until_the_server_stops(nobody: Caller, services: Services) -> None:
     assert (await nobody.get("/ready")).status == 200

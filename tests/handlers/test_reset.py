@@ -55,6 +55,7 @@ async def reset(client: Caller, experiment: dict[str, Any], **query: str) -> int
     return answer.status
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reset_deletes_all_theta_of_all_names(ann: Caller) -> None:
     experiment = await filled(ann)
@@ -64,6 +65,7 @@ async def test_reset_deletes_all_theta_of_all_names(ann: Caller) -> None:
     assert await reset(ann, experiment) == 200  # nothing to delete is no error
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reset_of_a_key_leaves_the_others(ann: Caller) -> None:
     experiment = await filled(ann)
@@ -72,6 +74,7 @@ async def test_reset_of_a_key_leaves_the_others(ann: Caller) -> None:
     assert await theta(ann, experiment, "other") == {}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reset_of_a_key_and_value_leaves_the_others(ann: Caller) -> None:
     experiment = await filled(ann)
@@ -80,6 +83,7 @@ async def test_reset_of_a_key_and_value_leaves_the_others(ann: Caller) -> None:
     assert await theta(ann, experiment, "other") == {"arm:a": {"n": 1}}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "query",
@@ -120,6 +124,7 @@ async def test_the_next_decision_starts_from_nothing(ann: Caller) -> None:
     assert await theta(ann, experiment) == {"arm:a": {"n": 1}}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Caller) -> None:
     experiment = await ann.experiment(set_reward=COUNT)
@@ -148,6 +153,7 @@ async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Cal
     assert callers * each - sent_after <= left <= callers * each - answered_before
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reset_reaches_sets_that_come_up_while_it_runs_and_spares_what_is_written_after_it(
     ann: Caller, services: Services, monkeypatch: pytest.MonkeyPatch

@@ -51,6 +51,7 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_answers_202_and_later_its_result(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("coin", **COIN)
@@ -75,6 +76,7 @@ async def test_a_job_answers_202_and_later_its_result(ann: Caller, services: Ser
     assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == {}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_numbers(
     ann: Caller, services: Services, clock: Clock
@@ -99,6 +101,7 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
     assert (job["result"], job["attempts"]) == (expected, 2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
     ann: Caller, services: Services, clock: Clock
@@ -126,6 +129,7 @@ async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
     assert job["result"]["reward"]["mean"][-1] == 30
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     ann: Caller, services: Services, clock: Clock
@@ -141,6 +145,7 @@ async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
         assert (await until(ann, made, "done"))["attempts"] == 2
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     ann: Caller, services: Services, clock: Clock
@@ -196,6 +201,7 @@ async def test_events_tell_progress_and_the_end(ann: Caller, services: Services,
     assert any(0 < number < 80 for number in done)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_cancelled_job_stops_and_is_removed_by_a_second_delete(
     ann: Caller, services: Services, clock: Clock
@@ -224,6 +230,7 @@ async def test_a_job_whose_code_fails_says_where(ann: Caller, services: Services
     assert (job["error"]["detail"]["piece"], job["error"]["detail"]["line"]) == ("set_reward", 2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_jobs_are_listed_newest_first_and_are_their_owners(ann: Caller, bob: Caller) -> None:
     experiment = await ann.experiment("coin", **COIN)
@@ -261,6 +268,7 @@ async def test_bad_fields_of_a_job_are_named(ann: Caller, body: dict[str, Any], 
     assert (answer.status, answer.body["error"]["field"]) == (400, field)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"evaluation.jobs": 2}], indirect=True)
 async def test_unfinished_jobs_of_a_user_are_bounded(ann: Caller) -> None:

@@ -34,6 +34,7 @@ async def used(client: Caller, calls: int = 3) -> dict[str, Any]:
     return experiment
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_current_theta_is_a_dict_by_key_and_value(ann: Caller) -> None:
     experiment = await used(ann)
@@ -41,6 +42,7 @@ async def test_current_theta_is_a_dict_by_key_and_value(ann: Caller) -> None:
     assert (answer.status, answer.body) == (200, {"arm:a": {"n": 3}})
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_current_theta_forms(ann: Caller) -> None:
     experiment = await ann.experiment(
@@ -61,6 +63,7 @@ async def test_current_theta_forms(ann: Caller) -> None:
     assert (await ann.get(f"/stats/{path}/currenttheta", name="other")).body == {"k:v": {"x": 2}}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_action_log_has_context_action_and_date_newest_first(ann: Caller) -> None:
     experiment = await used(ann)
@@ -74,6 +77,7 @@ async def test_action_log_has_context_action_and_date_newest_first(ann: Caller) 
     assert len({row["id"] for row in rows}) == 3
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_reward_log_has_context_action_reward_and_date(ann: Caller) -> None:
     experiment = await used(ann)
@@ -86,6 +90,7 @@ async def test_reward_log_has_context_action_reward_and_date(ann: Caller) -> Non
     assert all(DATE.fullmatch(row["date"]) for row in rows)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_manual_log_keeps_what_the_code_logged(ann: Caller) -> None:
     experiment = await used(ann)
@@ -96,6 +101,7 @@ async def test_manual_log_keeps_what_the_code_logged(ann: Caller) -> None:
     assert {row["exp_id"] for row in rows} == {experiment["id"]}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize("log", ["actionlog", "rewardlog", "log"])
 async def test_pages_of_a_log_hold_every_row_once(ann: Caller, log: str) -> None:
@@ -114,6 +120,7 @@ async def test_pages_of_a_log_hold_every_row_once(ann: Caller, log: str) -> None
         assert paged == whole
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_page_does_not_move_when_rows_are_added(ann: Caller) -> None:
     experiment = await used(ann, 4)
@@ -144,6 +151,7 @@ async def test_bad_paging_is_refused(ann: Caller, log: str, query: dict[str, str
     assert (answer.status, answer.body["error"]["field"]) == (400, field)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_large_log_comes_in_pages_of_bounded_size(ann: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamsim.experiments.experiments._LOG_BYTES", 40_000)
@@ -159,6 +167,7 @@ async def test_large_log_comes_in_pages_of_bounded_size(ann: Caller, monkeypatch
     assert max(sizes) <= 21
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_summary_counts_calls_and_dates_the_last(ann: Caller) -> None:
     experiment = await ann.experiment(**CODE)
@@ -193,6 +202,7 @@ async def test_logs_of_an_unused_experiment_are_empty(ann: Caller) -> None:
         assert (answer.status, answer.body) == (200, [])
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_hourly_theta_has_one_snapshot_per_hour(ann: Caller, services: Services, clock: Clock) -> None:
     clock.ahead_ms = HOUR_MS - clock() % HOUR_MS  # the beginning of an hour
@@ -218,6 +228,7 @@ async def test_hourly_theta_has_one_snapshot_per_hour(ann: Caller, services: Ser
     assert [(row["theta"], row["named"]) for row in named] == [({}, {"special": {"x": 1}})] * 2
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_snapshot_of_a_process_that_died_over_it_is_made_by_another(
     ann: Caller, services: Services, clock: Clock

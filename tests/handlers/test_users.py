@@ -14,6 +14,7 @@ from tests.application import PASSWORD, Caller, Clock
 DAY_MS = 86_400_000
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_admin_adds_a_user_who_can_log_in_and_is_no_admin(admin: Caller, nobody: Caller) -> None:
     answer = await admin.post("/user", {"username": "eve", "password": PASSWORD})
@@ -31,6 +32,7 @@ async def test_only_an_admin_adds_users(ann: Caller, nobody: Caller) -> None:
     assert (await nobody.log_in("eve")).status == 401
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_duplicate_username_is_400_and_changes_nothing(
     admin: Caller, ann: Caller, nobody: Caller
@@ -67,6 +69,7 @@ async def test_malformed_user_names_the_field(admin: Caller, body: object, field
     assert answer.body["error"]["field"] == field
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_changed_password_ends_every_login_session_but_no_token(
     ann: Caller, caller: Callable[[], Caller]
@@ -123,6 +126,7 @@ async def test_token_works_wherever_the_cookie_does(ann: Caller, nobody: Caller)
     assert (await nobody.get(f"/stats/{experiment['id']}/summary")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_token_is_listed_without_its_secret_and_ends_when_revoked(ann: Caller, nobody: Caller) -> None:
     first = (await ann.post("/user/token", {"label": "one"})).body
@@ -139,6 +143,7 @@ async def test_token_is_listed_without_its_secret_and_ends_when_revoked(ann: Cal
     assert (await ann.delete(f"/user/token/{first['id']}")).status == 404
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_token_of_another_user_can_be_neither_seen_nor_revoked(ann: Caller, bob: Caller) -> None:
     token = (await ann.post("/user/token", {})).body
@@ -148,6 +153,7 @@ async def test_token_of_another_user_can_be_neither_seen_nor_revoked(ann: Caller
     assert (await bob.get("/exp")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_token_ends_after_its_days(ann: Caller, nobody: Caller, clock: Clock) -> None:
     nobody.token = (await ann.post("/user/token", {"days": 2})).body["token"]
@@ -185,6 +191,7 @@ async def test_bad_token_is_refused_although_there_is_a_good_cookie(ann: Caller)
     assert answer.status == 200  # another scheme, e.g. a proxy's, leaves the cookie in force
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_logging_out_with_a_token_revokes_it(ann: Caller, nobody: Caller) -> None:
     nobody.token = (await ann.post("/user/token", {})).body["token"]
@@ -193,6 +200,7 @@ async def test_logging_out_with_a_token_revokes_it(ann: Caller, nobody: Caller) 
     assert (await ann.get("/exp")).status == 200
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_removed_user_is_out_and_its_experiments_decide_no_more(
     ann: Caller, caller: Callable[[], Caller], services: Services

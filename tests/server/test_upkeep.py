@@ -39,6 +39,7 @@ async def test_jobs_go_on_after_an_outage_and_after_a_bug(
     assert "RuntimeError: a bug" in caplog.text
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_expired_sessions_are_removed_by_one_of_the_processes(
     ann: Caller, services: Services, clock: Clock

@@ -130,6 +130,7 @@ async def test_what_is_unknown_is_404(player: Caller) -> None:
         assert is_error(await player.get(path), 404), path
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_runs_of_the_two_apis_are_not_each_others(player: Caller) -> None:
     run = await start(player)

@@ -28,6 +28,7 @@ async def test_one_variable_of_one_run(player: Caller) -> None:
         assert (inside.status, inside.body) == (200, value)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_one_variable_of_many_runs(player: Caller) -> None:
     runs = [await start(player) for _ in range(2)]

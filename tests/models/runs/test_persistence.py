@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from tests.backends import Storage
+from tests.effort import LONG
 from tests.support import Client, Server
 
-RUNS, CLIENTS, ROOM = 200, 10, 20
+pytestmark = pytest.mark.every_backend
+
+RUNS, CLIENTS, ROOM = (200, 10, 20) if LONG else (40, 8, 4)
 STEPS = 3
 CODE = """
 import random
@@ -77,7 +80,7 @@ class Player(threading.Thread):
             self.rounds += 1
 
 
-def test_200_runs_keep_their_numbers_with_room_for_20_and_through_a_kill(
+def test_runs_keep_their_numbers_with_room_for_a_tenth_and_through_a_kill(
     tmp_path: Path, storage: Storage
 ) -> None:
     settings = {"models.live": ROOM, **storage}

@@ -79,6 +79,7 @@ async def test_a_model_that_does_not_start_leaves_no_run(player: Caller) -> None
     assert (await player.get("/v2/run/ann/game/")).body == []
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_patch_changes_fields_and_variables_together(player: Caller) -> None:
     run = await start(player)
@@ -102,6 +103,7 @@ async def test_patch_changes_fields_and_variables_together(player: Caller) -> No
     assert (await player.get(path)).body["saved"] is True
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_delete_lets_a_run_leave_memory_only(player: Caller) -> None:
     run = await start(player)
@@ -126,6 +128,7 @@ async def test_delete_lets_a_run_leave_memory_only(player: Caller) -> None:
     assert first != drawn
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_lists_are_filtered_sorted_and_cut(player: Caller) -> None:
     runs = []
@@ -162,6 +165,7 @@ async def test_lists_are_filtered_sorted_and_cut(player: Caller) -> None:
     assert answer.body == [{"run": runs[4], "variables": 4}, {"run": runs[5], "variables": 5}]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_many_runs_are_read_by_whole_recorded_variables(player: Caller) -> None:
     run = await start(player)
@@ -175,6 +179,7 @@ async def test_many_runs_are_read_by_whole_recorded_variables(player: Caller) ->
         assert (answer.status, answer.body["type"]) == (400, "invalid_variable")
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_500_runs_are_read_in_one_query_and_without_a_replay(
     player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
@@ -240,6 +245,7 @@ def _all() -> Any:
     return RunQuery(tenant="ann", kind="run")
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_replay_and_clone_act_on_the_journal(player: Caller) -> None:
     run = await start(player)
@@ -281,6 +287,7 @@ async def test_replay_and_clone_act_on_the_journal(player: Caller) -> None:
         assert (await player.post(f"/v2/model/state/{run}", bad)).status == 400
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_run_keeps_the_version_of_its_model(player: Caller) -> None:
     run = await start(player)
@@ -429,6 +436,7 @@ async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player
     assert await value(player, run, "n") == 0
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_call_that_could_not_be_stored_did_not_happen(
     player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch

@@ -136,6 +136,7 @@ async def test_3_eight_clients_with_different_settings_get_160_right_answers(cus
 # 4. Steps of one instance are serialised.
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_4_eight_clients_stepping_one_instance_get_56_consecutive_steps(customers: Caller) -> None:
     instance = await session(customers)
@@ -314,6 +315,7 @@ async def test_8_equations_have_a_stable_order_and_agents_all_states(customers: 
 # 9. Ids are random, and nobody sees those of others.
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_9_instances_of_another_tenant_do_not_exist(
     customers: Caller, bob: Caller, nobody: Caller
@@ -346,6 +348,7 @@ async def test_9_instances_of_another_tenant_do_not_exist(
 # 10. State survives: see also test_restart.
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_10_save_and_load_state_lose_nothing(customers: Caller, services: Services) -> None:
     assert (await customers.get("/save-state")).body == []
@@ -363,6 +366,7 @@ async def test_10_save_and_load_state_lose_nothing(customers: Caller, services: 
     assert customers_of(answer, "4.0") == 17113.083009259255
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_10_timeout_counts_from_the_last_access(customers: Caller, clock: Clock) -> None:
     ids = (await customers.post("/start-instances", {"instances": 2, "timeout": {"minutes": 10}})).body

@@ -82,6 +82,7 @@ async def test_an_upload_that_is_too_large_is_413(ann: Caller) -> None:
     assert answer.status == 413
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_names_that_clash_are_refused(customers: Caller, bob: Caller) -> None:
     answer = await customers.post("/models", {"name": "customers", "files": CUSTOMERS})
@@ -94,6 +95,7 @@ async def test_names_that_clash_are_refused(customers: Caller, bob: Caller) -> N
     assert (await bob.get("/models/again")).status == 404
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_instances_keep_the_version_that_they_began_with(customers: Caller) -> None:
     old = await session(customers)

@@ -15,11 +15,13 @@ import pytest
 from streamsim.models.engines.base import Outputs, Source
 from streamsim.services import Services
 from tests.application import Caller
+from tests.effort import LONG
 from tests.models.conftest import EXAMPLES, INTERACTIVE, MANAGER, example, session, setting
 from tests.patience import PATIENCE_S
 from tests.support import Client, Server
 
 STEPS = 6
+SESSIONS = 50 if LONG else 16
 
 
 def value(client: int, step: int) -> float | None:
@@ -72,25 +74,26 @@ def begin(client: Client) -> str:
     return str(instance)
 
 
-def test_50_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
+def test_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
     client = server.admin()
     push_customers(client)
-    instances = [begin(client) for _ in range(50)]
+    instances = [begin(client) for _ in range(SESSIONS)]
     series: list[list[float]] = [[] for _ in instances]
     for step in range(4):
         for index, instance in enumerate(instances):
-            if (step, index) == (2, 25):
+            if (step, index) == (2, SESSIONS // 2):
                 server.kill()
                 server.start()
                 client.close()
             answer = client.post(f"/{instance}/run-step", body(index, step))
             assert answer.status == 200, answer
             series[index].append(customers_in(answer.body))
-    assert series == [undisturbed(index)[:4] for index in range(50)]
+    assert series == [undisturbed(index)[:4] for index in range(SESSIONS)]
     results = client.get(f"/{instances[7]}/flat-session-results").body
     assert results[MANAGER]["interactive_scenario"]["equations"]["customers"] == undisturbed(7)[:4]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_sessions_go_on_after_their_processes_were_killed(
     customers: Caller, services: Services
@@ -106,6 +109,7 @@ async def test_sessions_go_on_after_their_processes_were_killed(
     assert series == [undisturbed(index) for index in range(4)]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"models.live": 2}], indirect=True)
 async def test_more_sessions_than_room_in_memory(customers: Caller, services: Services) -> None:

@@ -14,11 +14,13 @@ from streamsim.jobs.jobs import Work
 from streamsim.server.compose import job_store
 from streamsim.services import Services
 from tests.application import Caller, Clock
+from tests.effort import LONG
 from tests.models.conftest import MANAGER, example
 from tests.patience import PATIENCE_S
 from tests.servers import wait_until
 from tests.support import Client, Server, request_headers
 
+RUNS = 3000 if LONG else 1200
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers"]}
 DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}
 BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": True, "background": True}
@@ -44,6 +46,7 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_sweep_in_the_background_is_a_job_with_events(
     customers: Caller, bob: Caller, services: Services
@@ -66,6 +69,7 @@ async def test_a_sweep_in_the_background_is_a_job_with_events(
     assert (job["state"], job["kind"], job["result"]) == ("done", "sweep", waited_for)
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_jobs_of_both_kinds_are_listed_newest_first_by_page(customers: Caller, bob: Caller) -> None:
     experiment = (await customers.post("/exp", {"name": "coin"})).body["id"]
@@ -79,6 +83,7 @@ async def test_jobs_of_both_kinds_are_listed_newest_first_by_page(customers: Cal
     assert (await bob.get("/jobs")).body == []
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_another_process_goes_on_with_the_parts_that_are_missing(
     customers: Caller, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +122,7 @@ async def test_another_process_goes_on_with_the_parts_that_are_missing(
     assert job["result"] == waited_for
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_cancelled_sweep_stops_on_the_process_that_works_on_it(
     customers: Caller, services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
@@ -147,13 +153,13 @@ def test_a_sweep_is_seen_by_every_process_and_outlives_them(tmp_path: Path) -> N
         client = server.admin()
         files = example("customer_acquisition.py")
         assert client.post("/models", {"name": "customers", "files": files}).status == 201
-        body = {**BACKGROUND, "runs": 3000, "everyRun": False}
+        body = {**BACKGROUND, "runs": RUNS, "everyRun": False}
         path = client.post("/sweep", body).headers["location"]
         seen: list[int] = []
 
         def some(client: Client) -> bool:
             seen.append(client.get(path).body["progress"]["done"])
-            return 0 < seen[-1] < 3000
+            return 0 < seen[-1] < RUNS
 
         wait_until(lambda: some(client), "the beginning of the sweep")
         server.kill()
@@ -163,5 +169,5 @@ def test_a_sweep_is_seen_by_every_process_and_outlives_them(tmp_path: Path) -> N
         client = clients[0]
         wait_until(lambda: client.get(path).body["state"] == "done", "the end of the sweep")
         job = client.get(path).body
-        assert (job["progress"], job["attempts"] > 1) == ({"done": 3000, "total": 3000}, True)
+        assert (job["progress"], job["attempts"] > 1) == ({"done": RUNS, "total": RUNS}, True)
         assert job["result"] == client.post("/sweep", {**body, "background": False}).body
