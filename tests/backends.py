@@ -1,6 +1,8 @@
-"""The switch: `storage` gives the settings of an empty installation, for each backend in turn.
+"""The switch: `storage` gives the settings of an empty installation.
 
-`pytest --backend sqlite` runs such tests on one backend alone; the default is all of them.
+A test about what is stored is marked `every_backend` and runs on each in turn. Any other that needs an
+installation runs on SQLite alone, but on each in the long form (see `tests.effort`). `pytest --backend NAME`
+names those to use.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import pytest
 import redis
 
 from streamsim.config import Settings
+from tests.effort import LONG
 
 Storage = dict[str, object]
 BACKENDS = ["sqlite", "production"]
@@ -28,11 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", choices=BACKENDS, help="only on this one; may be repeated")
 
 
+def chosen(config: pytest.Config, *, every: bool = False) -> list[str]:
+    """The backends of a test; of one about what is stored if `every`."""
+    named: list[str] | None = config.getoption("--backend")
+    return named or (BACKENDS if every or LONG else BACKENDS[:1])
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = metafunc.config.getoption("--backend") or BACKENDS
+    every = metafunc.definition.get_closest_marker("every_backend") is not None
     for fixture, scope in (("storage", "function"), ("shared_storage", "module")):
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, chosen, indirect=True, scope=scope)
+            metafunc.parametrize(fixture, chosen(metafunc.config, every=every), indirect=True, scope=scope)
 
 
 def _empty(request: pytest.FixtureRequest) -> Storage:

@@ -8,8 +8,48 @@ from typing import Any
 
 import pytest
 
-from .backends import pytest_addoption, pytest_generate_tests, shared_storage, storage  # noqa: F401
-from .servers import mongo_server, redis_cluster, redis_server  # noqa: F401
+from tests.application import (
+    admin,
+    ann,
+    app,
+    bob,
+    caller,
+    clock,
+    http_loop,
+    http_server,
+    io_loop,
+    nobody,
+    sandbox,
+    services,
+    settings,
+    user,
+)
+from tests.backends import pytest_addoption, pytest_generate_tests, shared_storage, storage
+from tests.servers import mongo_server, redis_cluster, redis_server
+
+__all__ = [
+    "admin",
+    "ann",
+    "app",
+    "bob",
+    "caller",
+    "clock",
+    "http_loop",
+    "http_server",
+    "io_loop",
+    "mongo_server",
+    "nobody",
+    "pytest_addoption",
+    "pytest_generate_tests",
+    "redis_cluster",
+    "redis_server",
+    "sandbox",
+    "services",
+    "settings",
+    "shared_storage",
+    "storage",
+    "user",
+]
 
 # Files that take long for the few tests they have. Where files are dealt out to several processes these come
 # first, so that none is begun when the others are done.

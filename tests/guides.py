@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import PASSWORD, Server
+from tests.support import PASSWORD, ROOT, Server
 
-ROOT = Path(__file__).parents[1]
 _MARK = "--- an answer is due ---"
 _PARSERS = {"json": json.loads, "text": ast.literal_eval}
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tests.patience import PATIENCE_S
 
+ROOT = Path(__file__).parents[1]
 ADMIN, PASSWORD = "admin", "correct horse"
 
 

@@ -11,8 +11,7 @@ import yaml
 from streamsim import config
 from streamsim.cli import config_docs
 from streamsim.config import OPTIONS, ConfigError, Option
-
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
 
 
 def written(folder: Path, text: str) -> Path:

@@ -26,10 +26,9 @@ from typing import Any, Literal
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from streamsim.sandbox import table
+from tests.attacks.auditor import Auditor
+from tests.attacks.targets import SECRET, Targets, token
 from tests.patience import PATIENCE_S
-
-from .auditor import Auditor
-from .targets import SECRET, Targets, token
 
 Kind = Literal["root", "user", "container", "container-user"]
 

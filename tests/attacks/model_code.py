@@ -13,9 +13,9 @@ from typing import Any
 
 from tornado.httpclient import HTTPResponse
 
-from . import harness
-from .harness import Campaign, Outcome
-from .targets import token
+from tests.attacks import harness
+from tests.attacks.harness import Campaign, Outcome
+from tests.attacks.targets import token
 
 # What code of policies may use without an import, and how what it found out gets out of the process.
 HOSTILE = Template("""

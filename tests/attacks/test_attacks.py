@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from streamsim.sandbox.zygote import kernel
-
-from . import harness
-from .own import OWN
-from .targets import SECRET
+from tests.attacks import harness
+from tests.attacks.own import OWN
+from tests.attacks.targets import SECRET
 
 CORPUS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("corpus.json").read_text())
 # Must be found out, or the harness sees nothing.

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from . import harness
-from .model_code import ModelCampaign, faults
-from .targets import SECRET
-from .test_attacks import CORPUS
+from tests.attacks import harness
+from tests.attacks.model_code import ModelCampaign, faults
+from tests.attacks.targets import SECRET
+from tests.attacks.test_attacks import CORPUS
 
 # Must be found out, or the harness sees nothing.
 CONTROLS: list[dict[str, Any]] = [

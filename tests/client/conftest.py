@@ -17,9 +17,8 @@ import pytest
 
 from streamsim.client import AsyncClient, Client, Retries
 from streamsim.client.faces import Group, call, each
-
-from ..backends import BACKENDS, Storage
-from ..support import PASSWORD, Server
+from tests.backends import Storage, chosen
+from tests.support import PASSWORD, Server
 
 FACES = ("blocking", "asyncio")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -90,7 +89,7 @@ def servers(
 ) -> Iterator[Callable[[Storage], Server]]:
     """Starts a server on a backend, or finds the one that is started."""
     started: dict[object, Server] = {}
-    if "production" in (request.config.getoption("--backend") or BACKENDS):
+    if "production" in chosen(request.config):
         # Before this, so that they end after it.
         request.getfixturevalue("redis_server")
         request.getfixturevalue("mongo_server")

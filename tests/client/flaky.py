@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.patience import PATIENCE_S
-
-from ..support import Server
+from tests.support import Server
 
 PASSED = ("content-type", "content-length", "set-cookie", "x-request-id", "retry-after", "link")
 

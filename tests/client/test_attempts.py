@@ -18,10 +18,9 @@ from streamsim.client import (
     Unavailable,
     Unreadable,
 )
-
-from ..servers import free_port
-from .conftest import FACES, Connect, Shown, connections
-from .flaky import Flaky
+from tests.client.conftest import FACES, Connect, Shown, connections
+from tests.client.flaky import Flaky
+from tests.servers import free_port
 
 
 @pytest.fixture(params=FACES)

@@ -25,9 +25,8 @@ from streamsim.client.evaluation import Evaluation
 from streamsim.client.experiments import Experiments
 from streamsim.client.service import Service
 from streamsim.client.stats import Stats
-
-from ..support import PASSWORD, Server
-from .conftest import Called, Connect, Shown, public_calls
+from tests.client.conftest import Called, Connect, Shown, public_calls
+from tests.support import PASSWORD, Server
 
 GROUPS = (Accounts, Decisions, Evaluation, Experiments, Service, Stats)
 COUNTING = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,16 +9,17 @@ import pytest
 from streamsim.client import BadRequest, Conflict, NotFound
 from streamsim.client.models import Jobs, Models, Sweeps
 from streamsim.client.scenarios import Scenarios, Sessions
-
-from ..servers import wait_until
-from .conftest import Called, Shown, public_calls
+from tests.client.conftest import Called, Shown, public_calls
+from tests.servers import wait_until
+from tests.support import ROOT
 
 GROUPS = (Models, Scenarios, Sessions, Sweeps, Jobs)
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 # A cup that starts at 100 degrees and loses `rate` of its difference to the room in each step.
 TEA = """
 import BPTK_Py
 from BPTK_Py import Model
+from tests.support import ROOT
 
 def bptk_factory():
     model = Model(starttime=0.0, stoptime=10.0, dt=1.0, name="tea")

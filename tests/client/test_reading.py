@@ -10,8 +10,7 @@ import pytest
 
 from streamsim.client import Unreadable
 from streamsim.client.reading import elements, events
-
-from ..conftest import Run
+from tests.conftest import Run
 
 STEPS = [{"a": {"b": [1.5, '],[ \\" }']}}, {}, {"c": None}]
 

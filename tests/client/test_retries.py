@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from streamsim.client import ClientError, Retries
-
-from ..support import Server
-from .conftest import Connect, Shown
-from .flaky import Flaky
+from tests.client.conftest import Connect, Shown
+from tests.client.flaky import Flaky
+from tests.support import Server
 
 COUNTING = {
     "get_action": "self.action['arm'] = 'a'",

@@ -8,8 +8,7 @@ import pytest
 
 from streamsim.client import BadRequest, NotFound
 from streamsim.client.runs import Project, Runs
-
-from .conftest import Called, Shown, public_calls
+from tests.client.conftest import Called, Shown, public_calls
 
 GROUPS = (Project, Runs)
 SHOP = """

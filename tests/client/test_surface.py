@@ -10,9 +10,8 @@ from typing import Any
 from streamsim.client import AsyncClient, Client
 from streamsim.client.faces import Group
 from streamsim.client.runs import Project
-
-from . import test_bandit, test_models, test_runs
-from .conftest import public_calls
+from tests.client import test_bandit, test_models, test_runs
+from tests.client.conftest import public_calls
 
 
 def groups(client: Client | AsyncClient) -> dict[str, Group[Any]]:

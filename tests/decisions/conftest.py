@@ -19,8 +19,7 @@ from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment
 from streamsim.storage.contract.logs import LogKind
 from streamsim.storage.contract.store import Store
-
-from ..backends import Storage
+from tests.backends import Storage
 
 LIMITS = Limits(cpu_ms=300, wall_ms=2000, grace_ms=1000, memory_bytes=64 << 20)
 

@@ -25,8 +25,9 @@ from streamsim.errors import (
     Unprocessable,
 )
 from streamsim.storage.contract.decisions import ThetaAddress
+from tests.decisions.conftest import Bench
 
-from .conftest import Bench
+pytestmark = pytest.mark.every_backend
 
 COUNT = """
 stored = self.get_theta(key="n", value="all")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import ipaddress
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ import yaml
 
 from streamsim import config
 from streamsim.config import OPTIONS
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SERVERS = {name: service for name, service in SERVICES.items() if name.startswith("streamsim")}

@@ -15,9 +15,9 @@ import pytest
 
 from tests.backends import production
 from tests.servers import MongoServer, RedisServer, free_port, wait_until
-from tests.support import Client, Server, die_with_parent
+from tests.support import ROOT, Client, Server, die_with_parent
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/opt/homebrew/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 CALLS = 6

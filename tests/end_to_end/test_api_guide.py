@@ -7,7 +7,8 @@ from pathlib import Path
 
 from streamsim.client import Client
 from streamsim.client.faces import Group, call, each
-from tests.guides import ROOT, pasted
+from tests.guides import pasted
+from tests.support import ROOT
 
 
 def test_the_guides_commands_and_programs_give_what_it_shows(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from tests.chromium import Page, executable
-from tests.guides import ROOT
 from tests.servers import free_port, wait_until
-from tests.support import ADMIN, PASSWORD, Client, Server, die_with_parent
+from tests.support import ADMIN, PASSWORD, ROOT, Client, Server, die_with_parent
 
 CHROMIUM = executable()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's package chromium is not installed")

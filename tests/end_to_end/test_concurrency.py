@@ -17,6 +17,8 @@ from bench.load import request
 from tests.backends import Storage
 from tests.support import Client, Server
 
+pytestmark = pytest.mark.every_backend
+
 COUNT = """
 stored = self.get_theta(key="n", value="all")
 self.set_theta({"n": stored.get("n", 0) + 1}, key="n", value="all")

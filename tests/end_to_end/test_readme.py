@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.guides import ROOT, pasted
+from tests.guides import pasted
+from tests.support import ROOT
 
 README = ROOT / "README.md"
 # What differs from one installation, or one decision, to the next.

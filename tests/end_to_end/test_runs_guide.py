@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.guides import ROOT, pasted
+from tests.guides import pasted
+from tests.support import ROOT
 
 
 def test_the_guides_commands_give_what_it_shows(tmp_path: Path) -> None:

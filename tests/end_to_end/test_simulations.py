@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.patience import PATIENCE_S
+import pytest
 
-from ..backends import Storage
-from ..support import Client, Server
+from tests.backends import Storage
+from tests.patience import PATIENCE_S
+from tests.support import Client, Server
+
+pytestmark = pytest.mark.every_backend
 
 CODE = {
     "get_action": "self.action['arm'] = random.choice('ab')",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mabwiser.mab import MAB, LearningPolicy
 
-from ..policies.play import ENTRIES, Player, seed
+from tests.policies.play import ENTRIES, Player, seed
 
 
 def scoring(slug: str, **parameters: Any) -> Player:

@@ -1,13 +1,13 @@
 """The 10-armed testbed of Sutton and Barto (Reinforcement Learning, 2nd ed., section 2.3, figure 2.2), played
 by the catalogue's e-greedy in the program that simulates, beside the same written with arrays.
 
-E-greedy 0.1 plays all 2,000 problems; 0.01 and greedy play the first 200 of them, or all with
-STREAMSIM_TESTBED=full, which takes some minutes.
+The arrays play all 2,000 problems. The policies play the first 200 of them, or all in the long form, which takes
+some minutes. In the short form the share of the book is thus that of the arrays, beside which every policy has to
+stay problem by problem.
 """
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
@@ -17,12 +17,11 @@ from scipy import stats
 
 from streamsim.evaluation.testbed import ten_armed
 from streamsim.experiments import catalogue
-
-from .test_simulate_program import drawn, program
+from tests.effort import LONG
+from tests.programs.test_simulate import drawn, program
 
 STEPS, LAST = 1000, 100
-OTHERS = 2000 if os.environ.get("STREAMSIM_TESTBED") == "full" else 200
-PROBLEMS = {0.1: 2000, 0.01: OTHERS, 0.0: OTHERS}
+PLAYED = 2000 if LONG else 200
 
 
 @cache
@@ -30,7 +29,7 @@ def played(epsilon: float) -> Any:
     """For each problem the share of the best arm, and the mean reward, in the last 100 of 1,000 steps."""
     entry = next(entry for entry in catalogue.entries() if entry.slug == "e-greedy")
     found = []
-    for number in range(PROBLEMS[epsilon]):
+    for number in range(PLAYED):
         problem = ten_armed(number)
         means = dict(zip(problem.arms, problem.means[0].tolist(), strict=True))
         parameters = {"ARMS": list(problem.arms), "EPSILON": epsilon, "MEANS": means}
@@ -61,7 +60,7 @@ def computed(epsilon: float) -> Any:
 
 
 def test_e_greedy_finds_the_best_arm_in_four_of_five_steps_over_2000_problems() -> None:
-    best, _ = played(0.1)
+    best, _ = played(0.1) if LONG else computed(0.1)
     interval = stats.ttest_1samp(best, 0).confidence_interval(0.99)
     assert len(best) == 2000
     assert 0.77 < interval.low < interval.high < 0.83
@@ -76,10 +75,10 @@ def test_exploring_a_tenth_of_the_time_beats_exploring_less_by_step_1000(epsilon
     )
     assert best.low > 0.08
     # What 0.01 earns less by then, about 0.06 a step, takes more than 200 problems to be sure of.
-    assert reward.low > (0.02 if OTHERS == 2000 or epsilon == 0.0 else -0.1)
+    assert reward.low > (0.02 if LONG or epsilon == 0.0 else -0.1)
 
 
-@pytest.mark.parametrize("epsilon", PROBLEMS)
+@pytest.mark.parametrize("epsilon", [0.1, 0.01, 0.0])
 def test_the_policy_does_as_the_same_written_with_arrays(epsilon: float) -> None:
     ours = played(epsilon)
     for one, other in zip(ours, computed(epsilon)[:, : ours.shape[1]], strict=True):

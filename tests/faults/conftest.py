@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from streamsim.storage.redis.keys import Keys
-
-from ..backends import production
-from ..servers import MongoServer, RedisServer
-from ..support import ADMIN, Client, Server
-from .load import CODE, Load
+from tests.backends import production
+from tests.faults.load import CODE, Load
+from tests.servers import MongoServer, RedisServer
+from tests.support import ADMIN, Client, Server
 
 LONG = os.environ.get("STREAMSIM_FAULTS") == "long"
 PROCESSES = 3

@@ -12,10 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ..servers import aside, wait_until
-from ..support import Server
-from .conftest import LONG, Installation
-from .load import Load
+from tests.faults.conftest import LONG, Installation
+from tests.faults.load import Load
+from tests.servers import aside, wait_until
+from tests.support import Server
 
 FAULTS_S = 60.0 if LONG else 0.0
 AWAY_S = 20.0 if LONG else 3.0

@@ -12,7 +12,7 @@ from scipy import optimize, special, stats
 
 from streamsim import values
 
-from .play import ENTRIES, Player, play, play_uniformly, seed
+from tests.policies.play import ENTRIES, Player, play, play_uniformly, seed
 
 ARMS = ["a", "b", "c", "d"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from streamsim.experiments import catalogue
 
-from .play import ENTRIES, Player, Step, play, play_uniformly, seed
+from tests.policies.play import ENTRIES, Player, Step, play, play_uniformly, seed
 
 FOLDERS = sorted(path.name for path in catalogue.DIRECTORY.iterdir() if path.is_dir() and path.name[0] != "_")
 ROUNDS = {"bootstrapped-thompson": 500, "linucb": 500, "lints": 500}

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from streamsim.experiments import catalogue
+from tests.support import ROOT
 
-DOCS = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 
 
 def test_the_table_lists_every_policy_with_number_folder_and_whether_it_logs_propensities() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from streamsim.experiments import catalogue
 
-from .play import Player, play, seed
+from tests.policies.play import Player, play, seed
 
 LINEAR = {
     "get_action": """

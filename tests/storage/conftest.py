@@ -10,9 +10,8 @@ from uuid import uuid4
 import pytest
 
 from streamsim.storage.production.store import ProductionStore
-
-from ..contract.helpers import experiment
-from ..servers import MongoServer, RedisServer, production_store
+from tests.servers import MongoServer, RedisServer, production_store
+from tests.storage.contract.helpers import experiment
 
 Make = Callable[..., Awaitable[ProductionStore]]
 

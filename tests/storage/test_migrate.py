@@ -12,13 +12,14 @@ import pytest
 
 from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.jobs import Job
-from streamsim.storage.contract.migration import LogRecord, Migratable, Record, ThetaRecord
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.migration import Migratable, Record, ThetaRecord
 from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
 from streamsim.storage.contract.store import Store
 from streamsim.storage.migrate import MigrationFailed, migrate
 from streamsim.storage.sqlite.store import SQLiteStore
-
-from ..contract.helpers import (
+from tests.servers import MongoServer, RedisCluster, production_store
+from tests.storage.contract.helpers import (
     HOUR,
     NOW,
     ODD,
@@ -34,7 +35,6 @@ from ..contract.helpers import (
     transaction,
     whole,
 )
-from ..servers import MongoServer, RedisCluster, production_store
 
 Open = Callable[[str], Awaitable[Any]]
 
@@ -206,7 +206,7 @@ def test_there_and_back_gives_the_same_installation(run: Any, open_store: Open) 
             assert await everything(target) == before
             assert await look(target) == seen
         assert counts["ThetaRecord"] == 4 * len(ODD_NAMES) + 2
-        assert counts["LogRecord"] == 17
+        assert counts["LogRow"] == 17
         assert counts["RunRecord"] == 3
         assert said[-1] == f"compared {len(before)} records"
 
@@ -307,17 +307,17 @@ def other_data(one: Record) -> Record:
 
 
 def swapped(one: Record) -> Record:
-    if isinstance(one, LogRecord) and one.kind == "action" and one.number < 3:
+    if isinstance(one, LogRow) and one.kind == "action" and int(one.position) < 3:
         return msgspec.structs.replace(one, id=f"{2 - one.number}-0", date_ms=NOW + 2 - one.number)
     return one
 
 
 FORGERIES: dict[str, tuple[Callable[[Record], Record | None], str]] = {
     "theta": (other_data, "experiment e1: the ThetaRecord"),
-    "order of a log": (swapped, "experiment e1: the LogRecord"),
+    "order of a log": (swapped, "experiment e1: the LogRow"),
     "lost row": (
-        lambda one: None if isinstance(one, LogRecord) and one.experiment == "gone" else one,
-        r"experiment gone: the LogRecord records differ \(1 in the source, 0 in the target\)",
+        lambda one: None if isinstance(one, LogRow) and one.experiment == "gone" else one,
+        r"experiment gone: the LogRow records differ \(1 in the source, 0 in the target\)",
     ),
     "user": (
         lambda one: msgspec.structs.replace(one, admin=True) if isinstance(one, User) else one,

@@ -1,0 +1,201 @@
+"""The real application in this process, on each backend: a new installation per test, one sandbox for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.ioloop import IOLoop
+
+from streamsim import config, dates
+from streamsim.config import Settings
+from streamsim.sandbox.host.pool import Sandbox
+from streamsim.server.compose import running
+from streamsim.server.http import Application, Server, make_application, make_server
+from streamsim.services import Services
+from tests.backends import Storage
+from tests.patience import PATIENCE_S
+from tests.support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
+
+PASSWORD = "a good password"
+OVERRIDES: dict[str, object] = {
+    "login.bcrypt_rounds": 4,
+    "login.attempts": 5,
+    "login.address_attempts": 1000,
+    "server.cors_origins": ["https://app.example.com"],
+    "server.max_body_bytes": 1 << 20,
+    "sandbox.workers": 8,
+}
+
+
+class Clock:
+    """The wall clock of the service, which a test may put ahead."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def __call__(self) -> int:
+        return dates.now_ms() + self.ahead_ms
+
+
+class Caller:
+    """An HTTP client of the application under test, with the cookies that it was given."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = ""
+        self.cookies: dict[str, str] = {}
+        self.token: str | None = None
+
+    async def get(self, path: str, **query: object) -> Answer:
+        return await self.request("GET", path, query=query)
+
+    async def post(self, path: str, body: object) -> Answer:
+        return await self.request("POST", path, body=body)
+
+    async def put(self, path: str, body: object) -> Answer:
+        return await self.request("PUT", path, body=body)
+
+    async def delete(self, path: str) -> Answer:
+        return await self.request("DELETE", path)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        response = await AsyncHTTPClient().fetch(
+            self.url + with_query(path, query),
+            method=method,
+            body=encoded(body),
+            headers=request_headers(self.cookies, self.token, headers),
+            raise_error=False,
+            allow_nonstandard_methods=True,
+            follow_redirects=False,
+            request_timeout=PATIENCE_S,
+        )
+        if response.code == 599:
+            raise AssertionError(f"no answer to {method} {path}: {response.error}")
+        for line in response.headers.get_list("Set-Cookie"):
+            keep_cookie(self.cookies, line)
+        given = {name.lower(): value for name, value in response.headers.get_all()}
+        return Answer(response.code, parsed(response.body), given)
+
+    async def log_in(self, name: str, password: str = PASSWORD) -> Answer:
+        self.name = name
+        return await self.post("/login", {"username": name, "password": password})
+
+    async def experiment(self, name: str = "an experiment", **fields: Any) -> dict[str, Any]:
+        """Create one; the answer with id, name and key."""
+        answer = await self.post("/exp", {"name": name, **fields})
+        assert answer.status == 200, answer
+        created: dict[str, Any] = answer.body
+        return created
+
+
+@pytest.fixture(scope="session")
+def http_loop() -> Iterator[IOLoop]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    io_loop = IOLoop.current()
+    yield io_loop
+    io_loop.close()
+
+
+@pytest.fixture
+def io_loop(http_loop: IOLoop) -> Iterator[IOLoop]:
+    """In place of pytest-tornado's loop per test: a sandbox belongs to its loop, and starts slowly."""
+    asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]
+    yield http_loop
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
+    sandbox = Sandbox(workers=8)
+    http_loop.run_sync(sandbox.start)
+    yield sandbox
+    asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]
+    http_loop.run_sync(sandbox.close)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest) -> Settings:
+    """Settings for tests; `@pytest.mark.parametrize("settings", [{...}], indirect=True)` changes some."""
+    overrides = OVERRIDES | {"storage.data": str(tmp_path)} | storage | getattr(request, "param", {})
+    return config.load(overrides=overrides)
+
+
+@pytest.fixture
+def services(io_loop: IOLoop, settings: Settings, sandbox: Sandbox, clock: Clock) -> Iterator[Services]:
+    context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, upkeep=False)
+    yield io_loop.run_sync(context.__aenter__)
+    io_loop.run_sync(lambda: context.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def app(io_loop: IOLoop, services: Services) -> Application:
+    """The application that pytest-tornado serves."""
+    return io_loop.run_sync(lambda: make_application(services))
+
+
+@pytest.fixture
+def http_server(io_loop: IOLoop, app: Application, settings: Settings, _unused_port: Any) -> Iterator[Server]:
+    """In place of pytest-tornado's: the server with its real limits."""
+    server = make_server(app, settings)
+    server.add_socket(_unused_port[0])
+    yield server
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)
+
+
+@pytest.fixture
+def caller(http_server: Server, http_port: int) -> Callable[[], Caller]:
+    """Makes clients that are not logged in."""
+    return lambda: Caller(f"http://127.0.0.1:{http_port}")
+
+
+@pytest.fixture
+def nobody(caller: Callable[[], Caller]) -> Caller:
+    return caller()
+
+
+@pytest.fixture
+def user(io_loop: IOLoop, services: Services, caller: Callable[[], Caller]) -> Callable[..., Caller]:
+    """Makes users and logs them in."""
+
+    def make(name: str, *, admin: bool = False) -> Caller:
+        client = caller()
+        io_loop.run_sync(lambda: services.accounts.add_user(name, PASSWORD, admin=admin))
+        assert io_loop.run_sync(lambda: client.log_in(name)).status == 200
+        return client
+
+    return make
+
+
+@pytest.fixture
+def admin(user: Callable[..., Caller]) -> Caller:
+    return user("root", admin=True)
+
+
+@pytest.fixture
+def ann(user: Callable[..., Caller]) -> Caller:
+    return user("ann")
+
+
+@pytest.fixture
+def bob(user: Callable[..., Caller]) -> Caller:
+    return user("bob")

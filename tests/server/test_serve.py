@@ -1,0 +1,193 @@
+"""`streamsim serve` as processes: start, several on one port, restart of the dead, drain at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamsim.server.serve import EXIT_REFUSED
+from tests.patience import PATIENCE_S
+from tests.support import Server
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def keep_asking(port: int, answers: list[bytes], warm: asyncio.Barrier) -> None:
+    """Requests on one keep-alive connection, the next as soon as one is answered, until told to close it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = b"GET /healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    closing = False
+    while not closing:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        assert length
+        await reader.readexactly(int(length[1]))
+        answers.append(head)
+        if len(answers) == 20:
+            await warm.wait()
+        closing = b"connection: close" in head.lower()
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_connections_in_constant_use_are_told_to_close_and_lose_no_answer(
+    tmp_path: Path, processes: int
+) -> None:
+    with Server(tmp_path, processes=processes) as server:
+
+        async def use_and_stop() -> tuple[list[list[bytes]], int]:
+            answers: list[list[bytes]] = [[] for _ in range(12)]
+            warm = asyncio.Barrier(len(answers) + 1)
+            clients = [asyncio.create_task(keep_asking(server.port, got, warm)) for got in answers]
+            await warm.wait()
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            await asyncio.gather(*clients)  # raises if an answer is missing
+            return answers, await stopping
+
+        answers, status = asyncio.run(use_and_stop())
+    assert status == 0
+    assert all(head.startswith(b"HTTP/1.1 200") for got in answers for head in got)
+
+
+def test_idle_connections_and_half_sent_requests_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    with Server(tmp_path, settings={"server.drain_s": 0.5}) as server:
+        idle = socket.create_connection(("127.0.0.1", server.port))
+        half = socket.create_connection(("127.0.0.1", server.port))
+        half.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert server.stop() == 0
+        assert idle.recv(1) == b""
+        idle.close()
+        half.close()
+
+
+def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_path: Path) -> None:
+    with Server(tmp_path, settings={"server.idle_connection_s": 1}) as server:
+        begun = [b"", b"GET /heal", b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"]
+        begun.append(b"GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        for sent in begun:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+                connection.sendall(sent)
+                while received := connection.recv(4096):
+                    assert sent is begun[-1]
+                    assert received.startswith(b"HTTP/1.1 200")
+
+
+def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        admin = server.admin()
+        created = admin.post("/exp", {"name": "kept"}).body
+        cookies = dict(admin.cookies)
+    with Server(tmp_path, environment={"STREAMSIM_ADMIN_PASSWORD": "another password"}) as server:
+        client = server.client()
+        client.cookies = cookies
+        assert client.get("/exp").body == {created["id"]: "kept"}  # the session lives, so does its secret
+        server.admin()  # the password of the first start
+
+
+def test_a_first_start_without_a_password_prints_one_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Server(tmp_path, environment={"STREAMSIM_ADMIN_PASSWORD": ""}) as server:
+            shown = re.findall(r"created the user admin with the password (\S+)", server.log.read_text())
+            assert len(shown) == 1
+            answer = server.client().post("/login", {"username": "admin", "password": shown[0]})
+            assert (answer.status, answer.body["admin"]) == (200, True)
+
+
+def test_processes_share_the_port_the_sessions_and_the_metrics(tmp_path: Path) -> None:
+    with Server(tmp_path, processes=2) as server:
+        admin = server.admin()
+        created = admin.post("/exp", {"name": "one", "get_action": "self.action['a'] = 1"}).body
+        eventually(lambda: len(listening(server)) == 2)
+        for _ in range(40):  # each on a connection of its own, so that the kernel spreads them
+            client = server.client()
+            client.cookies = dict(admin.cookies)
+            assert client.get("/exp").body == {created["id"]: "one"}
+            client.close()
+        count = r'streamsim_http_requests_total\{method="GET",route="/exp",status="200"\} (\S+)'
+        for _ in range(10):
+            client = server.client()
+            found = re.search(count, client.get("/metrics").body)
+            client.close()
+            assert found
+            assert float(found[1]) == 40
+
+
+def test_a_process_that_died_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
+    with Server(tmp_path, processes=2) as server:
+        eventually(lambda: len(listening(server)) == 2)
+        first = set(server.children())
+        killed = min(first)
+        sockets = listening(server)
+        os.kill(killed, signal.SIGKILL)
+        # A dying process holds its socket until the last of its threads has ended.
+        eventually(lambda: len(sockets & listening(server)) == 1)
+        for _ in range(20):
+            client = server.client()
+            assert client.get("/healthy").status == 200
+            client.close()
+        eventually(lambda: len(set(server.children()) - first) == 1)
+        eventually(lambda: len(listening(server)) == 2)
+        children = server.children()
+    assert not any(running(pid) for pid in children)
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    with Server(tmp_path, processes=2) as server:
+        eventually(lambda: len(listening(server)) == 2)
+        children = server.children()
+        assert len(children) == 2
+        server.kill()
+        eventually(lambda: not any(running(pid) for pid in children))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_taken_port_is_refused_clearly(tmp_path: Path, processes: int) -> None:
+    with Server(tmp_path / "one", processes=processes) as first:
+        second = Server(tmp_path / "two", processes=processes)
+        second.port = first.port
+        with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1 port {first.port}"):
+            second.start()
+        assert second.process is not None
+        assert second.process.returncode == EXIT_REFUSED
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_cannot_be_served_ends_the_start(tmp_path: Path, processes: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "streamsim.db").write_text("this is no database" * 1000)
+    server = Server(tmp_path, processes=processes)
+    with pytest.raises(AssertionError, match="did not start"):
+        server.start()
+    assert server.process is not None
+    assert server.process.returncode == EXIT_REFUSED
+    assert "Traceback" not in server.log.read_text()
+
+
+def listening(server: Server) -> set[int]:
+    """The inodes of sockets that listen on the server's port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {
+        int(line[9]) for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == server.port
+    }
