@@ -75,7 +75,7 @@ class ActionHandler(CoreHandler):
             self.write_json(await self.decisions.get_action(experiment, key, context))
             return
         contexts = _many(body, "contexts")
-        await self.decisions.authorized(experiment, key)
+        await self.decisions.authorize(experiment, key)
         await self.answer_each([self._decide(experiment, key, context) for context in contexts])
 
     async def _decide(self, experiment: str, key: str, context: Any) -> bytes:
@@ -107,7 +107,7 @@ class RewardHandler(CoreHandler):
             self.write_json(await self.decisions.set_reward(experiment, key, reward_call(body)))
             return
         rewards = _many(body, "rewards")
-        await self.decisions.authorized(experiment, key)
+        await self.decisions.authorize(experiment, key)
         await self.answer_each([self._learn(experiment, key, fields) for fields in rewards])
 
     async def _learn(self, experiment: str, key: str, fields: Any) -> bytes:

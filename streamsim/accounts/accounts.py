@@ -14,13 +14,12 @@ from typing import Literal
 
 from streamsim.accounts.passwords import Passwords
 from streamsim.config import LoginSettings
+from streamsim.dates import DAY_MS, HOUR_MS
 from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
 from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.store import Store
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 MAX_LABEL = 100
 FIRST_USER = "admin"
 

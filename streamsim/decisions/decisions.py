@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.decisions.batch import LaneSettings
+from streamsim import dates
+from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
@@ -20,11 +20,6 @@ from streamsim.storage.contract.decisions import DecisionStore, Experiment
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
-
-
-def wall_clock_ms() -> int:
-    """Now, in ms since 1970 UTC."""
-    return time.time_ns() // 1_000_000
 
 
 class Decisions:
@@ -40,15 +35,15 @@ class Decisions:
         *,
         lane: LaneSettings,
         limits: Limits,
-        cached_rows: int = 50_000,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        debug: bool = False,
+        now_ms: Callable[[], int] = dates.now_ms,
         observe: Callable[[int, bool], None] = lambda calls, refused: None,
     ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._lane = lane
         self._limits = limits
-        self._cached_rows = cached_rows
+        self._debug = debug
         self._now_ms = now_ms
         self._observe = observe
         self._lanes: dict[str, Lane] = {}
@@ -63,9 +58,7 @@ class Decisions:
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
         :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
         """
-        found = self._experiments.get(experiment)
-        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
-            await self.authorized(experiment, key)
+        await self.authorize(experiment, key)
         return await self._submit(experiment, Decision(asyncio.get_running_loop(), context))
 
     async def set_reward(self, experiment: str, key: str, reward: Reward) -> bytes:
@@ -73,7 +66,7 @@ class Decisions:
 
         :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
         """
-        await self.authorized(experiment, key)
+        await self.authorize(experiment, key)
         return await self._submit(experiment, reward)
 
     # ---- the rest of the service
@@ -151,9 +144,10 @@ class Decisions:
 
     # ---- inside
 
-    async def authorized(self, experiment: str, key: str) -> None:
-        """:raises Unauthorized: unknown experiment or wrong key."""
-        found = await self.find(experiment)
+    async def authorize(self, experiment: str, key: str) -> None:
+        """Check the key of a call. :raises Unauthorized: unknown experiment or wrong key."""
+        # Awaiting nothing where the experiment is known keeps a decision on its fast way.
+        found = self._experiments.get(experiment) or await self.find(experiment)
         if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
             raise Unauthorized("key or experiment id is not valid")
 
@@ -165,8 +159,9 @@ class Decisions:
             lane = self._lanes[experiment] = Lane(
                 experiment,
                 self._store,
-                PolicyWorker(self._sandbox, self._store, self._limits, self._cached_rows, self.find),
+                PolicyWorker(self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find),
                 self._lane,
+                debug=self._debug,
                 find=self.find,
                 forget=self.forget,
                 now_ms=self._now_ms,

@@ -13,8 +13,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
-from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.worker import BatchFailed, PolicyWorker
@@ -45,6 +45,7 @@ class Lane:
         worker: PolicyWorker,
         settings: LaneSettings,
         *,
+        debug: bool = False,
         find: Callable[[str], Awaitable[Experiment | None]],
         forget: Callable[[str], None],
         now_ms: Callable[[], int],
@@ -55,6 +56,7 @@ class Lane:
         self._store = store
         self._worker = worker
         self._settings = settings
+        self._debug = debug
         self._find = find
         self._forget = forget
         self._now_ms = now_ms
@@ -137,7 +139,7 @@ class Lane:
             try:
                 prepared = await self._run(experiment, left)
             except BatchFailed as failure:
-                await self._part(left, failure)
+                await self._run_one_by_one(experiment, left, failure)
                 return
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
@@ -154,30 +156,29 @@ class Lane:
                     call.resolve(end)
                 else:
                     errors = True
-                    await self._lost(call, end)
+                    await self._fail_call(experiment, call, end)
             if errors:
                 self._worker.recycle()
             return
 
-    async def _part(self, calls: list[Pending], failure: BatchFailed) -> None:
-        """A batch without any result: one by one, so that only the guilty call fails."""
-        if failure.everybody or len(calls) == 1:
-            experiment = await self._find(self.experiment)
-            if experiment is not None and isinstance(failure.error, PolicyError):
-                await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
+    async def _run_one_by_one(
+        self, experiment: Experiment, calls: list[Pending], failure: BatchFailed
+    ) -> None:
+        """A batch without any result: each call in a batch of its own, so that only the guilty one fails."""
+        if not failure.of_all and len(calls) > 1:
             for call in calls:
-                await self._lost(call, failure.error)
+                await self._serve([call])
             return
+        if isinstance(failure.error, PolicyError):
+            await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
         for call in calls:
-            await self._serve([call])
+            await self._fail_call(experiment, call, failure.error)
 
-    async def _lost(self, call: Pending, error: StreamsimError) -> None:
-        """The end of a call that failed. A default reward that the code cannot take would come due for ever:
+    async def _fail_call(self, experiment: Experiment, call: Pending, error: StreamsimError) -> None:
+        """Answer a call with its error. A default reward that the code cannot take would come due for ever:
         its advice is redeemed without effect."""
-        if isinstance(call, Reward) and call.by == "timeout" and isinstance(error, PolicyError):
-            experiment = await self._find(self.experiment)
-            if experiment is not None and call.advice_id is not None:
-                await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
+        if isinstance(error, PolicyError) and isinstance(call, Reward) and call.by == "timeout":
+            await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
         call.fail(error)
 
     async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
@@ -185,7 +186,9 @@ class Lane:
         worker = self._worker
         done = await worker.run(experiment, [batch.frame(call) for call in calls])
         try:
-            return batch.prepare(experiment, calls, done, worker.opened, self._settings, self._now_ms())
+            return batch.prepare(
+                experiment, calls, done, worker.opened, self._settings, self._now_ms(), debug=self._debug
+            )
         except Untrustworthy as error:
             worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

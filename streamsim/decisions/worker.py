@@ -48,12 +48,12 @@ _questions = msgspec.msgpack.Decoder(list[str | None])
 
 class BatchFailed(Exception):
     """No call of the batch has a result. `error` is what a call that is alone in its batch is answered;
-    `everybody`: no call is guilty, so it is the answer of all."""
+    `of_all`: no call is guilty, so it is the answer of all."""
 
-    def __init__(self, error: StreamsimError, *, everybody: bool = False) -> None:
+    def __init__(self, error: StreamsimError, *, of_all: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
-        self.everybody = everybody
+        self.of_all = of_all
 
 
 class PolicyWorker:
@@ -99,7 +99,7 @@ class PolicyWorker:
         try:
             return await self._attempt(experiment, calls)
         except SandboxLost as error:
-            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+            raise BatchFailed(Unavailable(str(error)), of_all=True) from None
 
     async def _attempt(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         worker = await self._ready(experiment)
@@ -174,13 +174,13 @@ class PolicyWorker:
         try:
             worker = await self._sandbox.spawn("policy", load, self._limits, identity=identity)
         except ProgramFailed as error:
-            raise BatchFailed(policy_error(error.failure), everybody=True) from None
+            raise BatchFailed(policy_error(error.failure), of_all=True) from None
         except SandboxUnavailable as error:
-            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+            raise BatchFailed(Unavailable(str(error)), of_all=True) from None
         except SandboxLost:
             raise
         except WorkerDied as error:
-            raise BatchFailed(death(error), everybody=True) from None
+            raise BatchFailed(death(error), of_all=True) from None
         self._worker = worker
         self.opened = {experiment.id: experiment.revision}
         return worker

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 from streamsim import dates
 from streamsim.accounts.accounts import Accounts
 from streamsim.config import ConfigError, Settings
-from streamsim.decisions.batch import HOUR_MS, LaneSettings
 from streamsim.decisions.decisions import Decisions
 from streamsim.evaluation.evaluations import local
 from streamsim.evaluation.offline import Offline
@@ -90,14 +89,9 @@ async def running(
         decisions = Decisions(
             store.decisions,
             sandbox,
-            lane=LaneSettings(
-                batch=settings.lane.batch,
-                queue=settings.lane.queue,
-                idempotency_ms=settings.lane.idempotency_hours * HOUR_MS,
-                debug=settings.server.debug,
-            ),
+            lane=settings.lane,
             limits=limits,
-            cached_rows=settings.lane.theta_rows,
+            debug=settings.server.debug,
             now_ms=now_ms,
             observe=metrics.commit,
         )

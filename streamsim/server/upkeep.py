@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from streamsim import values
+from streamsim.dates import HOUR_MS
 from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
@@ -27,7 +28,6 @@ from streamsim.waiting import until
 
 log = logging.getLogger(__name__)
 
-HOUR_MS = 3_600_000
 _AT_ONCE = 200
 _FORGET_AT_ONCE = 1000
 # How long a process may take for one snapshot before another one may make it.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamsim import config
-from streamsim.decisions.batch import LaneSettings
+from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions, wall_clock_ms
 from streamsim.sandbox.host.pool import Limits, Sandbox
@@ -43,7 +43,7 @@ class Bench:
         store = make_store(self.settings)
         self.run(store.open())
         decisions = Decisions(
-            store,
+            store.decisions,
             self.sandbox,
             lane=LaneSettings(**lane),
             limits=LIMITS,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from streamsim.dates import HOUR_MS
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 from tests.application import Caller, Clock
 
-HOUR_MS = 3_600_000
 CODE = {
     "get_action": "self.action['seen'] = self.context",
     "set_reward": """

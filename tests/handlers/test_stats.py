@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from streamsim.dates import HOUR_MS
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 from tests.application import Caller, Clock
 
-HOUR_MS = 3_600_000
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 CODE = {
     "get_action": "self.action['arm'] = self.context.get('n', 0) % 2",

@@ -308,7 +308,9 @@ def other_data(one: Record) -> Record:
 
 def swapped(one: Record) -> Record:
     if isinstance(one, LogRow) and one.kind == "action" and int(one.position) < 3:
-        return msgspec.structs.replace(one, id=f"{2 - one.number}-0", date_ms=NOW + 2 - one.number)
+        return msgspec.structs.replace(
+            one, id=f"{2 - int(one.position)}-0", date_ms=NOW + 2 - int(one.position)
+        )
     return one
 
 

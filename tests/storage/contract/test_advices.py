@@ -66,7 +66,9 @@ def test_an_advice_is_redeemed_once_under_50_concurrent_commits(
             )
             for i in range(50)
         ]
-        answers = await asyncio.gather(*(stores[i % 2].commit(one) for i, one in enumerate(attempts)))
+        answers = await asyncio.gather(
+            *(stores[i % 2].decisions.commit(one) for i, one in enumerate(attempts))
+        )
         (winner,) = [i for i, answer in enumerate(answers) if isinstance(answer, Committed)]
         known, _ = await stores[1].decisions.peek("e1", ["a"], [], NOW)
         assert known["a"].redeemed_by == attempts[winner].redemptions[0].by

@@ -42,7 +42,9 @@ def test_of_many_owners_one_gets_the_claim(run: Any, make_store: Callable[[], St
     async def body() -> None:
         for round in range(5):
             until = NOW + HOUR * (round + 1)
-            claims = (stores[i % 2].claim("w", f"o{i}", NOW + HOUR * round, until) for i in range(20))
+            claims = (
+                stores[i % 2].decisions.claim("w", f"o{i}", NOW + HOUR * round, until) for i in range(20)
+            )
             assert sum(await asyncio.gather(*claims)) == 1
 
     run(body())
@@ -67,7 +69,7 @@ def test_concurrent_hits_are_all_counted(run: Any, make_store: Callable[[], Stor
     stores = [make_store(), make_store()]
 
     async def body() -> None:
-        hits = await asyncio.gather(*(stores[i % 2].hit("w", NOW, HOUR) for i in range(60)))
+        hits = await asyncio.gather(*(stores[i % 2].decisions.hit("w", NOW, HOUR) for i in range(60)))
         assert sorted(hits) == [(i + 1, HOUR) for i in range(60)]
 
     run(body())

@@ -52,10 +52,10 @@ def test_what_one_acknowledged_the_other_sees_at_once(run: Any, make_store: Call
             version = (
                 await committed(here, writes={row(): data}, logs=[log(f"r{i}")], advices=[advice(f"a{i}")])
             )["e1"]
-            assert (await there.read_theta(whole())).rows == {("", ""): (data, version)}
-            assert [r.id for r in await there.read_log("e1", "action", limit=1)] == [f"r{i}"]
-            assert await there.summary("e1") == Summary(i + 1, NOW)
-            assert len((await there.peek("e1", [f"a{i}"], [], NOW))[0]) == 1
+            assert (await there.decisions.read_theta(whole())).rows == {("", ""): (data, version)}
+            assert [r.id for r in await there.logs.read_log("e1", "action", limit=1)] == [f"r{i}"]
+            assert await there.decisions.summary("e1") == Summary(i + 1, NOW)
+            assert len((await there.decisions.peek("e1", [f"a{i}"], [], NOW))[0]) == 1
             await committed(there, reads={row(): version}, redemptions=[redeem(f"a{i}")])
 
     run(body())

@@ -23,8 +23,8 @@ async def theta(store: ProductionStore, id: str) -> set[tuple[str, str, str, byt
 
 async def redis_keys(store: ProductionStore) -> set[str]:
     """Those of theta."""
-    tenant = store._decisions._keys.of("ann")
-    keys = [key.decode() for key in await store._connection.command("KEYS", f"{tenant.meta[:-4]}*")]
+    tenant = store.decisions._keys.of("ann")
+    keys = [key.decode() for key in await store._redis.command("KEYS", f"{tenant.meta[:-4]}*")]
     return {key for key in keys if any(f":{kind}:" in key.partition("}")[2] for kind in "nkg")}
 
 

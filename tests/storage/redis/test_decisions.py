@@ -254,7 +254,7 @@ def test_a_lost_answer_is_told_from_a_refusal(run: Any, make_store: Make, own_re
         with own_redis.client() as client:
             client.config_set("maxmemory", 1)
             with pytest.raises(StoreUnavailable, match="maxmemory") as refused:
-                await direct.commit(transaction(logs=[log("c")]))
+                await direct.decisions.commit(transaction(logs=[log("c")]))
             with pytest.raises(StoreUnavailable):
                 await direct.ping()
             client.config_set("maxmemory", 0)
@@ -263,10 +263,10 @@ def test_a_lost_answer_is_told_from_a_refusal(run: Any, make_store: Make, own_re
         with pytest.raises(StoreUnavailable):
             await direct.ping()
         with pytest.raises(StoreUnavailable) as away:
-            await direct.commit(transaction(logs=[log("c")]))
+            await direct.decisions.commit(transaction(logs=[log("c")]))
         assert not isinstance(away.value, OutcomeUnknown)
         own_redis.start()
-        assert len(await direct.read_log("e1", "action", limit=9)) == 2
+        assert len(await direct.logs.read_log("e1", "action", limit=9)) == 2
 
     run(body())
 

@@ -33,8 +33,8 @@ def stores(path: Path, run: Any) -> Iterator[tuple[SQLiteStore, SQLiteStore]]:
     both = SQLiteStore(path), SQLiteStore(path)
     for store in both:
         run(store.open())
-    run(both[0].create_user(user()))
-    run(both[0].add_session(session()))
+    run(both[0].accounts.create_user(user()))
+    run(both[0].accounts.add_session(session()))
     yield both
     for store in both:
         run(store.close())
