@@ -145,7 +145,7 @@ class _NotServing:
     async def check_code(self, code: dict[str, str]) -> None:
         raise Unavailable("code cannot be checked here")
 
-    def forget(self, experiment: str) -> None:
+    def forget(self, experiment_id: str) -> None:
         """Nothing is cached here."""
 
 

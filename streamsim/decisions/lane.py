@@ -40,7 +40,7 @@ class Lane:
 
     def __init__(
         self,
-        experiment: str,
+        experiment_id: str,
         store: DecisionStore,
         worker: PolicyWorker,
         settings: LaneSettings,
@@ -51,7 +51,7 @@ class Lane:
         now_ms: Callable[[], int],
         observe: Callable[[int, bool], None],
     ) -> None:
-        self.experiment = experiment
+        self.experiment_id = experiment_id
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -99,7 +99,7 @@ class Lane:
                 except StoreUnavailable as error:
                     self._fail(calls, Unavailable(f"the store is not available: {error}"))
                 except Exception as error:
-                    log.exception("a batch of experiment %s failed", self.experiment)
+                    log.exception("a batch of experiment %s failed", self.experiment_id)
                     self._fail(calls, error)
         finally:
             self.used_ms = self._now_ms()
@@ -130,9 +130,9 @@ class Lane:
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""
-        left = await preconditions.admit(self._store, self.experiment, calls, self._now_ms())
+        left = await preconditions.admit(self._store, self.experiment_id, calls, self._now_ms())
         while left:
-            experiment = await self._find(self.experiment)
+            experiment = await self._find(self.experiment_id)
             if experiment is None:
                 self._fail(left, Unauthorized("key or experiment id is not valid"))
                 return

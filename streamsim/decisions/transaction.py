@@ -90,14 +90,14 @@ def theta_effects(
     reads: dict[ThetaAddress, int] = {}
     deletes: list[ThetaAddress] = []
     writes: dict[ThetaAddress, bytes] = {}
-    for experiment, name, key, value, version in done.reads:
-        if experiment not in opened or version < 0 or (key is None and value is not None):
+    for experiment_id, name, key, value, version in done.reads:
+        if experiment_id not in opened or version < 0 or (key is None and value is not None):
             raise Untrustworthy("a read of something it was not given")
-        reads[_scope(experiment, name, key, value)] = version
-    for experiment, name, key, value, data in done.writes:
-        if experiment not in opened:
+        reads[_scope(experiment_id, name, key, value)] = version
+    for experiment_id, name, key, value, data in done.writes:
+        if experiment_id not in opened:
             raise Untrustworthy("a write to an experiment it was not given")
-        scope = _scope(experiment, name, key, value)
+        scope = _scope(experiment_id, name, key, value)
         if data is None:
             deletes.append(scope)
         else:
@@ -109,8 +109,8 @@ def theta_effects(
     return reads, deletes, writes
 
 
-def _scope(experiment: str, name: str, key: str | None, value: str | None) -> ThetaAddress:
+def _scope(experiment_id: str, name: str, key: str | None, value: str | None) -> ThetaAddress:
     for part in (name, key, value):
         if part is not None and (len(part) > MAX_ADDRESS or "\0" in part):
             raise Untrustworthy("a malformed theta address")
-    return ThetaAddress(experiment, name, key, value)
+    return ThetaAddress(experiment_id, name, key, value)

@@ -135,9 +135,11 @@ class PolicyWorker:
     def stale(self, result: Stale) -> None:
         """The store refused: the worker drops what was out of date before its next batch."""
         self._settle(None)
-        self._changed = [experiment for experiment in result.experiments if experiment in self.opened]
-        for experiment in self._changed:
-            del self.opened[experiment]
+        self._changed = [
+            experiment_id for experiment_id in result.experiments if experiment_id in self.opened
+        ]
+        for experiment_id in self._changed:
+            del self.opened[experiment_id]
         self._fresh = [(scope, *_answer(rows)) for scope, rows in result.theta.items()]
 
     def recycle(self) -> None:
@@ -191,12 +193,12 @@ class PolicyWorker:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Untrustworthy("a question of another form") from None
         match question:
-            case ["open", str(experiment)]:
-                return await self._open(experiment)
-            case ["theta", str(experiment), str(name), key, value] if experiment in self.opened:
+            case ["open", str(experiment_id)]:
+                return await self._open(experiment_id)
+            case ["theta", str(experiment_id), str(name), key, value] if experiment_id in self.opened:
                 if key is None and value is not None:
                     raise Untrustworthy("a malformed theta address")
-                return _answer(await self._store.read_theta(ThetaAddress(experiment, name, key, value)))
+                return _answer(await self._store.read_theta(ThetaAddress(experiment_id, name, key, value)))
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:

@@ -43,9 +43,9 @@ class End(msgspec.Struct, array_like=True):
 class Missing(Exception):
     """The task was not given this experiment."""
 
-    def __init__(self, experiment: str) -> None:
-        super().__init__(experiment)
-        self.experiment = experiment
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__(experiment_id)
+        self.experiment_id = experiment_id
 
 
 class DaskPool:
@@ -112,10 +112,10 @@ def work(task: bytes) -> bytes:
 
 
 async def _replicated(task: Task) -> End:
-    async def find(experiment: str) -> Nested:
-        found = task.known.get(experiment)
+    async def find(experiment_id: str) -> Nested:
+        found = task.known.get(experiment_id)
         if found is None:
-            raise Missing(experiment)
+            raise Missing(experiment_id)
         return found
 
     workers = _site.of(task).workers
@@ -123,7 +123,7 @@ async def _replicated(task: Task) -> End:
         async with workers.one("simulate", task.load, identity=task.identity) as worker:
             return End(curve=await replicate(Player(worker, find), task.points))
     except Missing as missing:
-        return End(missing=missing.experiment)
+        return End(missing=missing.experiment_id)
     except StreamsimError as error:
         return End(error=RemoteError.of(error))
 

@@ -71,7 +71,7 @@ class Evaluations:
     async def simulate(
         self,
         tenant: str,
-        experiment: str,
+        experiment_id: str,
         draws: int,
         seed: int,
         theta: Start,
@@ -84,13 +84,13 @@ class Evaluations:
         :param records: whether to give, and :param logged: whether to log, what happened in each.
         :raises Unauthorized: :raises Broken: :raises BadRequest: it takes too long.
         """
-        found = await self.experiments.get(tenant, experiment)
+        found = await self.experiments.get(tenant, experiment_id)
         load = msgspec.structs.replace(await self.load(found, theta), seed=seed)
         nest = Nest(self.store, tenant, current=theta == "current")
         name, number = secrets.token_hex(8), 0
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.request_s
-        identity = f"{tenant}/{experiment}"
+        identity = f"{tenant}/{experiment_id}"
         async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
             async for some in Player(worker, nest).play(draws, records=records or logged, theta=True):
                 if logged:
@@ -105,9 +105,9 @@ class Evaluations:
         rows = await theta_rows(self.store, experiment.id) if theta == "current" else []
         return SimulationLoad(experiment.id, experiment.code, properties_of(experiment), 0, rows)
 
-    async def create_job(self, tenant: str, experiment: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create_job(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """A new job, as clients see it. :raises BadRequest: :raises Unauthorized: :raises TooManyRequests:"""
-        found = await self.experiments.get(tenant, experiment)
+        found = await self.experiments.get(tenant, experiment_id)
         request = requests.replications(body, self.settings.job_draws, "evaluation.job_draws")
         load = msgspec.structs.replace(
             await self.load(found, request.theta),
@@ -117,7 +117,7 @@ class Evaluations:
         total = request.draws * request.replications
         nested = await Nest(self.store, tenant, current=request.theta == "current").named(found.code)
         spec = Spec(request, load, nested)
-        job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment=found.id)
+        job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment_id=found.id)
         return self.jobs.shown(job)
 
     async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:

@@ -72,7 +72,7 @@ class Simulations:
             for number in missing:
                 load = with_seed(spec.load, replication_seed(request.seed, number))
                 curve = await self._pool.replicate(
-                    load, nest, points, identity=f"{job.tenant}/{job.experiment}", progress=desk.add
+                    load, nest, points, identity=f"{job.tenant}/{job.experiment_id}", progress=desk.add
                 )
                 await desk.keep(number, msgspec.msgpack.encode(curve))
                 curves[number] = curve

@@ -52,12 +52,12 @@ class Offline:
         self._store = evaluations.store
         self._settings = evaluations.settings
 
-    async def evaluate(self, tenant: str, experiment: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def evaluate(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Estimates of what a candidate would have earned on the experiment's log, or on an uploaded one.
 
         :raises BadRequest: naming the field. :raises Unauthorized: :raises PolicyError: the candidate fails.
         """
-        found = await self._evaluations.experiments.get(tenant, experiment)
+        found = await self._evaluations.experiments.get(tenant, experiment_id)
         names = _estimators(body.get("estimators"))
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)
         action_field = requests.text(body.get("action_field"), "action_field")
@@ -111,26 +111,26 @@ class Offline:
         decisions = await self.rows(experiment.id, "action", limit) if with_advice else []
         return from_logs(decisions, rewards, action_field=action_field, reward_field=reward_field)
 
-    async def health(self, tenant: str, experiment: str, limit: int) -> dict[str, Any]:
+    async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
         """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
 
         :raises Unauthorized:
         """
-        found = await self._evaluations.experiments.get(tenant, experiment)
-        decisions = await self.rows(experiment, "action", limit)
-        rewards = await self.rows(experiment, "reward", limit)
-        errors = await self.rows(experiment, "error", limit)
+        found = await self._evaluations.experiments.get(tenant, experiment_id)
+        decisions = await self.rows(experiment_id, "action", limit)
+        rewards = await self.rows(experiment_id, "reward", limit)
+        errors = await self.rows(experiment_id, "error", limit)
         return await asyncio.to_thread(
             live_health.examine, decisions, rewards, errors, found.properties, self._evaluations.now_ms()
         )
 
-    async def rows(self, experiment: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
+    async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""
         found: list[dict[str, Any]] = []
         before = ""
         while len(found) < limit:
             size = min(_PAGE, limit - len(found))
-            page = await self._store.logs.read_log(experiment, kind, limit=size, before=before)
+            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
             if len(page) < size:
                 break

@@ -100,7 +100,9 @@ class Jobs:
 
     # ---- what clients do
 
-    async def create(self, tenant: str, kind: str, spec: object, total: int, *, experiment: str = "") -> Job:
+    async def create(
+        self, tenant: str, kind: str, spec: object, total: int, *, experiment_id: str = ""
+    ) -> Job:
         """A new job, which waits for a free process. :raises TooManyRequests: the user has too many."""
         if await self._jobs.count_jobs(tenant) >= self._settings.per_user:
             raise TooManyRequests(
@@ -112,7 +114,7 @@ class Jobs:
             id=secrets.token_hex(16),
             kind=kind,
             tenant=tenant,
-            experiment=experiment,
+            experiment_id=experiment_id,
             total=total,
             created_ms=now_ms,
             modified_ms=now_ms,
@@ -122,16 +124,16 @@ class Jobs:
         self.wake()
         return job
 
-    async def get(self, tenant: str, job: str, experiment: str | None = None) -> Job:
+    async def get(self, tenant: str, job: str, experiment_id: str | None = None) -> Job:
         """A job; of this experiment, if one is given. :raises NotFound:"""
         found = await self._jobs.get_job(job)
-        if found is None or found.tenant != tenant or experiment not in (None, found.experiment):
+        if found is None or found.tenant != tenant or experiment_id not in (None, found.experiment_id):
             raise NotFound("there is no such job")
         return found
 
-    async def page(self, tenant: str, experiment: str | None, *, limit: int, before: str) -> list[Job]:
+    async def page(self, tenant: str, experiment_id: str | None, *, limit: int, before: str) -> list[Job]:
         """Jobs of an experiment, or all of a tenant; newest first."""
-        return await self._jobs.list_jobs(tenant, experiment, limit=limit, before=before)
+        return await self._jobs.list_jobs(tenant, experiment_id, limit=limit, before=before)
 
     async def cancel(self, job: Job) -> str:
         """End an unfinished job, or remove a finished one; which of the two happened."""
@@ -153,8 +155,8 @@ class Jobs:
             "created": iso(job.created_ms),
             "modified": iso(job.modified_ms),
         }
-        if job.experiment:
-            answer["experiment"] = job.experiment
+        if job.experiment_id:
+            answer["experiment"] = job.experiment_id
         if job.spec:
             answer |= self.kinds[job.kind].asked(job.spec)
         if job.result is not None:

@@ -48,7 +48,7 @@ class Program:
         request = Request(*request)
         self._settle(request)
         session = self._session
-        session.used = {session.root.experiment}
+        session.used = {session.root.experiment_id}
         session.logs = []
         results = []
         for index, call in enumerate(request.calls):
@@ -66,13 +66,13 @@ class Program:
             theta.refused()
         else:
             theta.committed(request.committed)
-        for experiment in request.changed:
-            self._session.opened.pop(experiment, None)
+        for experiment_id in request.changed:
+            self._session.opened.pop(experiment_id, None)
         for address, version, rows in request.fresh:
-            experiment, name, key, value = address
-            theta.refresh((experiment, name, key, value), (version, rows))
+            experiment_id, name, key, value = address
+            theta.refresh((experiment_id, name, key, value), (version, rows))
         root = self._session.root
-        self._session.opened.setdefault(root.experiment, root)
+        self._session.opened.setdefault(root.experiment_id, root)
 
     def _call(self, index: int, call: Call) -> Outcome:
         session, theta = self._session, self._theta
@@ -144,8 +144,8 @@ class Program:
         version, rows = self._channel.ask(("theta", *address))
         return version, rows
 
-    def _open(self, experiment: str) -> Opened:
-        return Opened(*self._channel.ask(("open", experiment)))
+    def _open(self, experiment_id: str) -> Opened:
+        return Opened(*self._channel.ask(("open", experiment_id)))
 
 
 def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:

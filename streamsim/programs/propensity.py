@@ -40,7 +40,7 @@ class Program:
         self._rows: list[ThetaRow] = list(load.theta)
         self._theta = ThetaCache(self._fetch, 2**62)
         try:
-            root = Pieces(load.experiment, load.code, load.properties)
+            root = Pieces(load.experiment_id, load.code, load.properties)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
         self._session = PolicyBatch(root, self._theta, self._open)
@@ -89,15 +89,15 @@ class Program:
         experiment.run_action_code(dict(context))
         return experiment
 
-    def _fetch(self, experiment: str, name: str, key: str | None, value: str | None) -> Answer:
+    def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Answer:
         found = [
             (k, v, data, 1)
             for e, n, k, v, data in self._rows
-            if (e, n) == (experiment, name) and key in (None, k) and value in (None, v)
+            if (e, n) == (experiment_id, name) and key in (None, k) and value in (None, v)
         ]
         return (1 if found else 0), found
 
-    def _open(self, experiment: str) -> Opened:
-        opened, rows = self._channel.ask(("open", experiment))
+    def _open(self, experiment_id: str) -> Opened:
+        opened, rows = self._channel.ask(("open", experiment_id))
         self._rows += rows
         return Opened(*opened)

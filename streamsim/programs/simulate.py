@@ -52,7 +52,7 @@ class Simulated(Experiment):
     def _set_up(self, pieces: Pieces) -> None:
         super()._set_up(pieces)
         theta: Any = self._session.theta
-        self._groups = theta.groups(pieces.experiment, "_theta")
+        self._groups = theta.groups(pieces.experiment_id, "_theta")
 
     def get_theta(
         self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
@@ -130,7 +130,7 @@ class Program:
         self._theta = MemoryTheta()
         self._keep(load.theta)
         try:
-            root = Pieces(load.experiment, load.code, load.properties)
+            root = Pieces(load.experiment_id, load.code, load.properties)
             self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
@@ -176,7 +176,7 @@ class Program:
         result.draws = done
         result.reward, result.regret = self._reward, self._regret
         if request.theta:
-            rows = self._theta.snapshot(self._session.root.experiment)
+            rows = self._theta.snapshot(self._session.root.experiment_id)
             result.theta = [(*row, values.dump(data)) for row, data in rows.items()]
         return result
 
@@ -236,7 +236,7 @@ class Program:
             yield environment, context, action, reward
 
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
-        root = self._session.root.experiment
+        root = self._session.root.experiment_id
         rows = self._theta.group(root, "_theta", None)
         theta = {f"{row[2]}:{row[3]}" if row[3] else row[2]: data for row, data in rows.items()}
         if list(theta) == [""]:
@@ -266,8 +266,8 @@ class Program:
         for experiment, name, key, value, data in rows:
             self._theta.write((experiment, name, key, value), _parse(data))
 
-    def _open(self, experiment: str) -> Opened:
-        opened, rows = self._channel.ask(("open", experiment))
+    def _open(self, experiment_id: str) -> Opened:
+        opened, rows = self._channel.ask(("open", experiment_id))
         self._keep(rows)
         return Opened(*opened)
 

@@ -96,8 +96,8 @@ async def fill(store: Any) -> None:
     )
     await committed(store, redemptions=[redeem("rewarded"), redeem("timed out", "timeout")])
     await committed(store, idempotency=[record("k1"), record("k2", "g", NOW - HOUR)])
-    gone = {"writes": {row(experiment="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
-    await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment="gone")], **gone)
+    gone = {"writes": {row(experiment_id="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
+    await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment_id="gone")], **gone)
     await store.decisions.archive_experiment("bob", "gone", NOW + 7)
     await fill_models(store)
 
@@ -318,7 +318,7 @@ FORGERIES: dict[str, tuple[Callable[[Record], Record | None], str]] = {
     "theta": (other_data, "experiment e1: the ThetaRecord"),
     "order of a log": (swapped, "experiment e1: the LogRow"),
     "lost row": (
-        lambda one: None if isinstance(one, LogRow) and one.experiment == "gone" else one,
+        lambda one: None if isinstance(one, LogRow) and one.experiment_id == "gone" else one,
         r"experiment gone: the LogRow records differ \(1 in the source, 0 in the target\)",
     ),
     "user": (

@@ -26,7 +26,7 @@ class ThetaAddress(NamedTuple):
     rows of (experiment, name).
     """
 
-    experiment: str
+    experiment_id: str
     name: str
     key: str | None
     value: str | None
@@ -38,7 +38,7 @@ class NewAdvice(msgspec.Struct, frozen=True, gc=False):
     `id` is unique in its experiment; issued twice, the first stays as it is.
     """
 
-    experiment: str
+    experiment_id: str
     id: str
     expires_ms: int
     context: bytes
@@ -48,7 +48,7 @@ class NewAdvice(msgspec.Struct, frozen=True, gc=False):
 class Advice(msgspec.Struct, frozen=True, gc=False):
     """State of an issued advice. `redeemed_by` is None while it is open."""
 
-    experiment: str
+    experiment_id: str
     id: str
     expires_ms: int
     context: bytes
@@ -59,7 +59,7 @@ class Advice(msgspec.Struct, frozen=True, gc=False):
 class Redemption(msgspec.Struct, frozen=True, gc=False):
     """A precondition and an effect: the advice must be open, and is closed by this commit."""
 
-    experiment: str
+    experiment_id: str
     id: str
     by: Literal["reward", "timeout"]
 
@@ -71,7 +71,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, gc=False):
     `expires_ms` and may be forgotten then.
     """
 
-    experiment: str
+    experiment_id: str
     key: str
     fingerprint: str
     answer: bytes
@@ -105,19 +105,19 @@ class Transaction(msgspec.Struct, gc=False):
         :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
             is not to a row; an advice is redeemed, or an idempotency key recorded, twice.
         """
-        named = {scope.experiment for part in (self.reads, self.deletes, self.writes) for scope in part}
-        named.update(row.experiment for row in self.logs)
+        named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
+        named.update(row.experiment_id for row in self.logs)
         for part in (self.advices, self.redemptions, self.idempotency):
-            named.update(item.experiment for item in part)
+            named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
             raise ValueError(f"no expected revision for {sorted(named - self.revisions.keys())}")
         if any(scope.key is None or scope.value is None for scope in self.writes):
             raise ValueError("a write needs a row scope")
         if any(scope.key is None and scope.value is not None for scope in (*self.reads, *self.deletes)):
             raise ValueError("a scope with a value needs a key")
-        if len({(item.experiment, item.id) for item in self.redemptions}) < len(self.redemptions):
+        if len({(item.experiment_id, item.id) for item in self.redemptions}) < len(self.redemptions):
             raise ValueError("an advice is redeemed twice")
-        if len({(item.experiment, item.key) for item in self.idempotency}) < len(self.idempotency):
+        if len({(item.experiment_id, item.key) for item in self.idempotency}) < len(self.idempotency):
             raise ValueError("an idempotency key is recorded twice")
 
 
@@ -186,7 +186,7 @@ class DecisionStore(Protocol):
     async def create_experiment(self, experiment: Experiment) -> None:
         """Store a new experiment. :raises DuplicateName: for a live experiment of this tenant and name."""
 
-    async def get_experiment(self, experiment: str) -> Experiment | None:
+    async def get_experiment(self, experiment_id: str) -> Experiment | None:
         """The experiment, archived or not; None for an unknown id."""
 
     async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
@@ -202,7 +202,7 @@ class DecisionStore(Protocol):
         :raises DuplicateName:
         """
 
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
+    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
         """Mark as archived: revision rises, open advices never time out. None if not live or not theirs.
 
         `date_ms` becomes its `modified_ms`; its name is free again."""
@@ -210,7 +210,7 @@ class DecisionStore(Protocol):
     async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         """Rows and version of a scope, as one consistent reading."""
 
-    async def theta_names(self, experiment: str) -> list[str]:
+    async def theta_names(self, experiment_id: str) -> list[str]:
         """Names of the parameter sets that have rows, sorted."""
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
@@ -220,14 +220,14 @@ class DecisionStore(Protocol):
         :raises StoreUnavailable: nothing was applied."""
 
     async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+        self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
     ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
         """Known advices and live idempotency records among those asked for."""
 
     async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
         """Open advices of live experiments with `expires_ms <= now_ms`, soonest first."""
 
-    async def summary(self, experiment: str) -> Summary:
+    async def summary(self, experiment_id: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:

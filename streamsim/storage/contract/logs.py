@@ -15,7 +15,7 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     `position`, of rows as read back, rises in commit order per experiment and kind; `before` pages by it.
     """
 
-    experiment: str
+    experiment_id: str
     kind: LogKind
     id: str
     date_ms: int
@@ -26,7 +26,9 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
 class LogStore(Protocol):
     """Logs, in any backend."""
 
-    async def read_log(self, experiment: str, kind: LogKind, *, limit: int, before: str = "") -> list[LogRow]:
+    async def read_log(
+        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> list[LogRow]:
         """Newest first, at most `limit`, only rows whose position is lower than `before` if it is given.
 
         Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`

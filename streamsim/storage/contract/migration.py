@@ -56,7 +56,7 @@ class ExperimentRecord(msgspec.Struct, frozen=True):
 
 
 class ThetaRecord(msgspec.Struct, frozen=True):
-    experiment: str
+    experiment_id: str
     name: str
     key: str
     value: str
@@ -80,7 +80,7 @@ class Migratable(Protocol):
     def export(self) -> AsyncGenerator[Shared, None]:
         """Records that belong to no experiment; users before their sessions, models and jobs in order."""
 
-    def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
+    def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
         """Records of one experiment."""
 
     async def restore(self, records: Sequence[Record]) -> None:

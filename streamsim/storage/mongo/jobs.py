@@ -35,6 +35,7 @@ class MongoJobs:
     async def create_job(self, job: Job) -> None:
         document = msgspec.structs.asdict(job)
         document["_id"] = document.pop("id")
+        document["experiment"] = document.pop("experiment_id")
         for name in _LARGE:
             document[name] = None if document[name] is None else Binary(document[name])
         async with reaching():
@@ -49,13 +50,13 @@ class MongoJobs:
         return None if document is None else _job(document)
 
     async def list_jobs(
-        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+        self, tenant: str, experiment_id: str | None, *, limit: int, before: str = ""
     ) -> list[Job]:
         if limit <= 0:
             return []
         query: dict[str, Any] = {"tenant": tenant}
-        if experiment is not None:
-            query["experiment"] = experiment
+        if experiment_id is not None:
+            query["experiment"] = experiment_id
         async with reaching():
             if before:
                 last = await self._db.jobs.find_one({"_id": before}, {"number": 1})
@@ -161,9 +162,11 @@ class MongoJobs:
 
 def _job(document: Mapping[str, Any]) -> Job:
     fields: dict[str, Any] = {
-        name: plain(document.get(name)) for name in Job.__struct_fields__ if name != "id"
+        name: plain(document.get(name))
+        for name in Job.__struct_fields__
+        if name not in ("id", "experiment_id")
     }
     for name in _LARGE:
         fields[name] = None if fields[name] is None else bytes(fields[name])
     fields["spec"] = fields["spec"] or b""
-    return Job(id=document["_id"], **fields)
+    return Job(id=document["_id"], experiment_id=plain(document["experiment"]), **fields)

@@ -53,9 +53,11 @@ class MongoLogs:
         # A row that is there with its own position was stored by an earlier attempt.
         return [row for row in known if positions[row.id] != int(row.position)]
 
-    async def read_log(self, experiment: str, kind: LogKind, *, limit: int, before: str = "") -> list[LogRow]:
+    async def read_log(
+        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> list[LogRow]:
         """Rows that are in MongoDB, newest first; see the contract."""
-        query: dict[str, Any] = {"experiment": experiment}
+        query: dict[str, Any] = {"experiment": experiment_id}
         if before:
             if not (
                 before.isascii() and before.isdecimal() and len(before) < 20 and int(before) <= _MAX_POSITION
@@ -85,7 +87,7 @@ def only_repeated(error: BulkWriteError) -> list[int]:
 def _log_document(row: LogRow) -> dict[str, Any]:
     return {
         "_id": row.id,
-        "experiment": row.experiment,
+        "experiment": row.experiment_id,
         "position": int(row.position),
         "date_ms": row.date_ms,
         "data": readable(row.data),

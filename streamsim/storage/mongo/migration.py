@@ -75,11 +75,11 @@ class MongoMigration:
             parts = await self._jobs.parts(job.id)
             yield JobRecord(job, tuple(sorted(parts.items())))
 
-    async def log(self, experiment: str, kind: LogKind) -> AsyncIterator[LogRow]:
+    async def log(self, experiment_id: str, kind: LogKind) -> AsyncIterator[LogRow]:
         """An experiment's log of one kind, oldest first."""
         number, last = 0, 0
         while True:
-            query = {"experiment": experiment, "position": {"$gt": last}}
+            query = {"experiment": experiment_id, "position": {"$gt": last}}
             page = await self._all(log_collection(kind), query, "position", limit=_PAGE)
             for document in page:
                 number += 1

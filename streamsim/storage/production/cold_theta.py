@@ -108,8 +108,8 @@ class ColdTheta:
             return
         documents = [
             {
-                "_id": f"{row.experiment}/{counted(row.name)}{counted(row.key)}{row.value}",
-                "experiment": row.experiment,
+                "_id": f"{row.experiment_id}/{counted(row.name)}{counted(row.key)}{row.value}",
+                "experiment": row.experiment_id,
                 "name": row.name,
                 "key": row.key,
                 "value": row.value,

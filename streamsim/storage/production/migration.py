@@ -61,34 +61,34 @@ class ProductionMigration:
     def export(self) -> AsyncGenerator[Shared, None]:
         return self._cold.export()
 
-    async def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
-        found = await self._decisions.get_experiment(experiment)
+    async def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
+        found = await self._decisions.get_experiment(experiment_id)
         if found is None:
-            raise KeyError(experiment)
+            raise KeyError(experiment_id)
         keys = self._keys.of(found.tenant)
-        yield ExperimentRecord(found, await self._decisions.summary(experiment))
+        yield ExperimentRecord(found, await self._decisions.summary(experiment_id))
         async for row in self._cold_theta.theta(found):
             yield row
-        async for ids in self._members(experiment, keys.due, keys.closed):
-            advices, _ = await self._decisions.peek(experiment, ids, [], 0)
+        async for ids in self._members(experiment_id, keys.due, keys.closed):
+            advices, _ = await self._decisions.peek(experiment_id, ids, [], 0)
             for advice in advices.values():
                 yield advice
-        async for names in self._members(experiment, keys.idle):
-            _, records = await self._decisions.peek(experiment, [], names, -1)
+        async for names in self._members(experiment_id, keys.idle):
+            _, records = await self._decisions.peek(experiment_id, [], names, -1)
             for record in records.values():
                 yield record
         await self._outbox.flush(found.tenant)
         for kind in get_args(LogKind):
-            async for logged in self._cold.log(experiment, kind):
+            async for logged in self._cold.log(experiment_id, kind):
                 yield logged
 
-    async def _members(self, experiment: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
+    async def _members(self, experiment_id: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
         """What sorted sets of a tenant name of one experiment, some at a time."""
         for which in sorted_sets:
             first = 0
             while page := await self._connection.command("ZRANGE", which, first, first + _PAGE - 1):
                 pairs = [split_member(name) for name in page]
-                names = [name for owner, name in pairs if owner == experiment]
+                names = [name for owner, name in pairs if owner == experiment_id]
                 if names:
                     yield names
                 first += _PAGE
@@ -100,7 +100,7 @@ class ProductionMigration:
         logs: list[LogRow] = []
         for record in records:
             if isinstance(record, ThetaRecord):
-                group = ThetaAddress(record.experiment, record.name, record.key, None)
+                group = ThetaAddress(record.experiment_id, record.name, record.key, None)
                 theta.setdefault(group, []).extend((record.value, record.data))
             elif isinstance(record, LogRow):
                 logs.append(record)
@@ -116,10 +116,10 @@ class ProductionMigration:
             await self._restore_theta(scope, pairs)
         await self._cold.restore_log(logs)
 
-    async def _home(self, experiment: str) -> TenantKeys:
-        tenant = await self._decisions.tenant_of(experiment)
+    async def _home(self, experiment_id: str) -> TenantKeys:
+        tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is None:
-            raise KeyError(experiment)
+            raise KeyError(experiment_id)
         return self._keys.of(tenant)
 
     async def _restore_experiment(self, record: ExperimentRecord) -> None:
@@ -137,23 +137,23 @@ class ProductionMigration:
 
     async def _restore_theta(self, scope: ThetaAddress, pairs: list[Arg]) -> None:
         assert scope.key is not None
-        keys = await self._home(scope.experiment)
-        names = [keys.meta, keys.sets(scope.experiment), keys.groups(scope), keys.group(scope, scope.key)]
+        keys = await self._home(scope.experiment_id)
+        names = [keys.meta, keys.sets(scope.experiment_id), keys.groups(scope), keys.group(scope, scope.key)]
         await self._connection.call(_RESTORE, names, [scope.name, scope.key, *pairs])
 
     async def _restore_advice(self, advice: Advice) -> None:
-        keys = await self._home(advice.experiment)
+        keys = await self._home(advice.experiment_id)
         dates = keys.due if advice.redeemed_by is None else keys.closed
-        name = member(advice.experiment, advice.id)
+        name = member(advice.experiment_id, advice.id)
         await self._connection.command(
-            "HSET", keys.advices(advice.experiment), advice.id, pack_advice(advice)
+            "HSET", keys.advices(advice.experiment_id), advice.id, pack_advice(advice)
         )
         await self._connection.command("ZADD", dates, advice.expires_ms, name)
 
     async def _restore_idempotency(self, record: IdempotencyRecord) -> None:
-        keys = await self._home(record.experiment)
-        name = member(record.experiment, record.key)
+        keys = await self._home(record.experiment_id)
+        name = member(record.experiment_id, record.key)
         await self._connection.command(
-            "HSET", keys.idempotency(record.experiment), record.key, pack_record(record)
+            "HSET", keys.idempotency(record.experiment_id), record.key, pack_record(record)
         )
         await self._connection.command("ZADD", keys.idle, record.expires_ms, name)

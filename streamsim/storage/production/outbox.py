@@ -209,7 +209,7 @@ class Outbox:
             uncount = again.get(entry.version, [])
             args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
             for row in uncount:
-                hash_key = keys.experiment(row.experiment)
+                hash_key = keys.experiment(row.experiment_id)
                 args += (places.setdefault(hash_key, len(places) + 1), _COUNTERS[row.kind])
         await self._connection.call(_ACK, list(places), args)
 

@@ -126,8 +126,10 @@ class DrainedLogs:
         self._outbox = outbox
         self._rows = rows
 
-    async def read_log(self, experiment: str, kind: LogKind, *, limit: int, before: str = "") -> list[LogRow]:
-        tenant = await self._decisions.tenant_of(experiment)
+    async def read_log(
+        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> list[LogRow]:
+        tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is not None:
             await self._outbox.flush(tenant)
-        return await self._rows.read_log(experiment, kind, limit=limit, before=before)
+        return await self._rows.read_log(experiment_id, kind, limit=limit, before=before)

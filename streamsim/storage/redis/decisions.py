@@ -83,20 +83,20 @@ class RedisDecisions:
             keys = self._tenant_keys[tenant] = self._keys.of(tenant)
         return keys
 
-    async def tenant_of(self, experiment: str) -> str | None:
+    async def tenant_of(self, experiment_id: str) -> str | None:
         """The tenant an experiment belongs to, which never changes."""
-        tenant = self._tenants.get(experiment)
+        tenant = self._tenants.get(experiment_id)
         if tenant is None:
-            found = await self._connection.command("GET", self._keys.tenant(experiment))
+            found = await self._connection.command("GET", self._keys.tenant(experiment_id))
             if found is None:
                 return None
             if len(self._tenants) >= _CACHED_TENANTS:
                 self._tenants.clear()
-            tenant = self._tenants[experiment] = found.decode()
+            tenant = self._tenants[experiment_id] = found.decode()
         return tenant
 
-    async def _home(self, experiment: str) -> TenantKeys | None:
-        tenant = await self.tenant_of(experiment)
+    async def _home(self, experiment_id: str) -> TenantKeys | None:
+        tenant = await self.tenant_of(experiment_id)
         return None if tenant is None else self._of(tenant)
 
     async def tenants(self) -> AsyncIterator[list[str]]:
@@ -141,15 +141,15 @@ class RedisDecisions:
         if not stored:
             raise DuplicateName(experiment.name)
 
-    async def get_experiment(self, experiment: str) -> Experiment | None:
-        keys = await self._home(experiment)
+    async def get_experiment(self, experiment_id: str) -> Experiment | None:
+        keys = await self._home(experiment_id)
         if keys is None:
             return None
-        return _experiment(await self._fields(keys, experiment))
+        return _experiment(await self._fields(keys, experiment_id))
 
-    async def _fields(self, keys: TenantKeys, experiment: str) -> list[bytes | None]:
+    async def _fields(self, keys: TenantKeys, experiment_id: str) -> list[bytes | None]:
         fields: list[bytes | None] = await self._connection.command(
-            "HMGET", keys.experiment(experiment), "doc", "revision", "modified", "live"
+            "HMGET", keys.experiment(experiment_id), "doc", "revision", "modified", "live"
         )
         return fields
 
@@ -207,17 +207,17 @@ class RedisDecisions:
             [experiment.revision, experiment.name, _encode_experiment(new)],
         )
 
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
-        return await self._change(tenant, experiment, date_ms, [""])
+    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
+        return await self._change(tenant, experiment_id, date_ms, [""])
 
     async def _change(
-        self, tenant: str, experiment: str, date_ms: int, change: list[str | int | bytes]
+        self, tenant: str, experiment_id: str, date_ms: int, change: list[str | int | bytes]
     ) -> Experiment | None:
         keys = self._of(tenant)
         answer = await self._connection.call(
             _UPDATE,
-            [keys.experiment(experiment), keys.live, keys.names, keys.archived],
-            [experiment, uuid4().hex, date_ms, *change],
+            [keys.experiment(experiment_id), keys.live, keys.names, keys.archived],
+            [experiment_id, uuid4().hex, date_ms, *change],
         )
         if answer[0] == 2:
             raise DuplicateName(str(change[1]))
@@ -228,7 +228,7 @@ class RedisDecisions:
     async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         if scope.key is None and scope.value is not None:
             raise ValueError("a scope with a value needs a key")
-        keys = await self._home(scope.experiment)
+        keys = await self._home(scope.experiment_id)
         if keys is None:
             return ThetaRows(0, {})
         if scope.key is None:
@@ -240,7 +240,7 @@ class RedisDecisions:
                 return ThetaRows(0, {})
             return theta_rows(row.partition(b":")[0], {scope.key: [scope.value.encode(), row]})
         version, rows = await self._connection.call(
-            _THETA, [keys.sets(scope.experiment), keys.groups(scope), group], [scope.name, "g", scope.key]
+            _THETA, [keys.sets(scope.experiment_id), keys.groups(scope), group], [scope.name, "g", scope.key]
         )
         return theta_rows(version, {scope.key: rows[0]})
 
@@ -250,7 +250,7 @@ class RedisDecisions:
             version, rows, *other = await self._connection.call(
                 _THETA,
                 [
-                    keys.sets(scope.experiment),
+                    keys.sets(scope.experiment_id),
                     keys.groups(scope),
                     *(keys.group(scope, name) for name in names),
                 ],
@@ -260,12 +260,12 @@ class RedisDecisions:
                 return theta_rows(version, dict(zip(names, rows, strict=True)))
             names = [name.decode() for name in other[0]]
 
-    async def theta_names(self, experiment: str) -> list[str]:
-        keys = await self._home(experiment)
+    async def theta_names(self, experiment_id: str) -> list[str]:
+        keys = await self._home(experiment_id)
         if keys is None:
             return []
         return sorted(
-            name.decode() for name in await self._connection.command("HKEYS", keys.sets(experiment))
+            name.decode() for name in await self._connection.command("HKEYS", keys.sets(experiment_id))
         )
 
     # Transactions.
@@ -297,19 +297,19 @@ class RedisDecisions:
                 )
 
     async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+        self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
     ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
-        keys = await self._home(experiment)
+        keys = await self._home(experiment_id)
         ids, names = list(advices), list(idempotency)
         if keys is None:
             return {}, {}
         known, records = await asyncio.gather(
-            self._get_all(keys.advices(experiment), ids),
-            self._get_all(keys.idempotency(experiment), names),
+            self._get_all(keys.advices(experiment_id), ids),
+            self._get_all(keys.idempotency(experiment_id), names),
         )
-        live = {name: unpack_record(experiment, name, text) for name, text in records.items()}
+        live = {name: unpack_record(experiment_id, name, text) for name, text in records.items()}
         return (
-            {id: unpack_advice(experiment, id, text) for id, text in known.items()},
+            {id: unpack_advice(experiment_id, id, text) for id, text in known.items()},
             {name: record for name, record in live.items() if record.expires_ms > now_ms},
         )
 
@@ -327,12 +327,12 @@ class RedisDecisions:
             overdue = await asyncio.gather(*(self._overdue(tenant, now_ms, limit) for tenant in tenants))
             soonest = heapq.nsmallest(limit, itertools.chain(soonest, *overdue))
         by_experiment: dict[tuple[str, str], list[str]] = {}
-        for _, tenant, experiment, id in soonest:
-            by_experiment.setdefault((tenant, experiment), []).append(id)
+        for _, tenant, experiment_id, id in soonest:
+            by_experiment.setdefault((tenant, experiment_id), []).append(id)
         found: dict[tuple[str, str], Advice] = {}
-        for (tenant, experiment), ids in by_experiment.items():
-            for id, text in (await self._get_all(self._of(tenant).advices(experiment), ids)).items():
-                found[experiment, id] = unpack_advice(experiment, id, text)
+        for (tenant, experiment_id), ids in by_experiment.items():
+            for id, text in (await self._get_all(self._of(tenant).advices(experiment_id), ids)).items():
+                found[experiment_id, id] = unpack_advice(experiment_id, id, text)
         due = [found[one[2:]] for one in soonest if one[2:] in found]
         return [advice for advice in due if advice.redeemed_by is None]
 
@@ -376,21 +376,21 @@ class RedisDecisions:
     async def _forget(self, dates: str, records: Callable[[str], str], date: int, limit: int) -> int:
         by_experiment: dict[str, list[bytes | str]] = {}
         for name in await self._connection.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
-            experiment, field = split_member(name)
-            by_experiment.setdefault(experiment, []).extend((name, field))
+            experiment_id, field = split_member(name)
+            by_experiment.setdefault(experiment_id, []).extend((name, field))
         dropped = 0
-        for experiment, pairs in by_experiment.items():
-            dropped += await self._connection.call(_FORGET, [dates, records(experiment)], [date, *pairs])
+        for experiment_id, pairs in by_experiment.items():
+            dropped += await self._connection.call(_FORGET, [dates, records(experiment_id)], [date, *pairs])
         return dropped
 
-    async def summary(self, experiment: str) -> Summary:
-        keys = await self._home(experiment)
+    async def summary(self, experiment_id: str) -> Summary:
+        keys = await self._home(experiment_id)
         if keys is None:
             return Summary()
         actions, last_action, rewards, last_reward = (
             int(field or 0)
             for field in await self._connection.command(
-                "HMGET", keys.experiment(experiment), "actions", "last_action", "rewards", "last_reward"
+                "HMGET", keys.experiment(experiment_id), "actions", "last_action", "rewards", "last_reward"
             )
         )
         return Summary(actions, last_action if actions else None, rewards, last_reward if rewards else None)

@@ -58,8 +58,8 @@ class SQLiteDecisions:
 
         await self._db.write(work)
 
-    async def get_experiment(self, experiment: str) -> Experiment | None:
-        return await self._db.read(lambda db: _experiment(db, experiment))
+    async def get_experiment(self, experiment_id: str) -> Experiment | None:
+        return await self._db.read(lambda db: _experiment(db, experiment_id))
 
     async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
         sql = (
@@ -99,15 +99,15 @@ class SQLiteDecisions:
 
         return await self._db.write(work)
 
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
+    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
         def work(db: sqlite3.Connection) -> Experiment | None:
             sql = (
                 "UPDATE experiments SET archived = 1, revision = revision + 1, modified_ms = ?"
                 " WHERE id = ? AND tenant = ? AND archived = 0"
             )
-            if not db.execute(sql, (date_ms, experiment, tenant)).rowcount:
+            if not db.execute(sql, (date_ms, experiment_id, tenant)).rowcount:
                 return None
-            return _experiment(db, experiment)
+            return _experiment(db, experiment_id)
 
         return await self._db.write(work)
 
@@ -116,17 +116,17 @@ class SQLiteDecisions:
             raise ValueError("a scope with a value needs a key")
 
         def work(db: sqlite3.Connection) -> ThetaRows:
-            number = _number(db, scope.experiment)
+            number = _number(db, scope.experiment_id)
             return ThetaRows(0, {}) if number is None else sqlite_theta.read_scope(db, number, scope)
 
         return await self._db.read(work)
 
-    async def theta_names(self, experiment: str) -> list[str]:
+    async def theta_names(self, experiment_id: str) -> list[str]:
         sql = (
             "SELECT name FROM scopes WHERE experiment = (SELECT num FROM experiments WHERE id = ?)"
             " AND level = ? ORDER BY name"
         )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment, sqlite_theta.SET)).fetchall())
+        rows = await self._db.read(lambda db: db.execute(sql, (experiment_id, sqlite_theta.SET)).fetchall())
         return [row[0] for row in rows]
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
@@ -134,17 +134,17 @@ class SQLiteDecisions:
         return await self._db.write(lambda db: sqlite_commit.commit(db, transaction))
 
     async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+        self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
     ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
         ids, keys = list(advices), list(idempotency)
 
         def work(db: sqlite3.Connection) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
-            number = _number(db, experiment)
+            number = _number(db, experiment_id)
             if number is None:
                 return {}, {}
             return (
-                sqlite_commit.find_advices(db, experiment, number, ids),
-                sqlite_commit.find_records(db, experiment, number, keys, now_ms),
+                sqlite_commit.find_advices(db, experiment_id, number, ids),
+                sqlite_commit.find_records(db, experiment_id, number, keys, now_ms),
             )
 
         return await self._db.read(work)
@@ -153,12 +153,12 @@ class SQLiteDecisions:
         rows = await self._db.read(lambda db: db.execute(_DUE_ADVICES, (now_ms, limit)).fetchall())
         return [Advice(*row) for row in rows]
 
-    async def summary(self, experiment: str) -> Summary:
+    async def summary(self, experiment_id: str) -> Summary:
         sql = (
             "SELECT action_calls, last_action_ms, reward_calls, last_reward_ms FROM summaries"
             " WHERE experiment = (SELECT num FROM experiments WHERE id = ?)"
         )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment,)).fetchall())
+        rows = await self._db.read(lambda db: db.execute(sql, (experiment_id,)).fetchall())
         return Summary(*rows[0]) if rows else Summary()
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
@@ -188,13 +188,13 @@ class SQLiteDecisions:
         await self._db.write(lambda db: db.execute("DELETE FROM windows WHERE name = ?", (window,)))
 
 
-def _number(db: sqlite3.Connection, experiment: str) -> int | None:
-    found = db.execute("SELECT num FROM experiments WHERE id = ?", (experiment,)).fetchall()
+def _number(db: sqlite3.Connection, experiment_id: str) -> int | None:
+    found = db.execute("SELECT num FROM experiments WHERE id = ?", (experiment_id,)).fetchall()
     return found[0][0] if found else None
 
 
-def _experiment(db: sqlite3.Connection, experiment: str) -> Experiment | None:
-    found = db.execute(f"SELECT {_EXPERIMENT} FROM experiments WHERE id = ?", (experiment,)).fetchall()
+def _experiment(db: sqlite3.Connection, experiment_id: str) -> Experiment | None:
+    found = db.execute(f"SELECT {_EXPERIMENT} FROM experiments WHERE id = ?", (experiment_id,)).fetchall()
     return _to_experiment(found[0]) if found else None
 
 

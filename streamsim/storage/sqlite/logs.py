@@ -12,7 +12,9 @@ class SQLiteLogs:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def read_log(self, experiment: str, kind: LogKind, *, limit: int, before: str = "") -> list[LogRow]:
+    async def read_log(
+        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> list[LogRow]:
         bound = 2**63 - 1
         if before:
             if not (before.isascii() and before.isdecimal() and len(before) <= 18):
@@ -23,7 +25,8 @@ class SQLiteLogs:
             " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = ? AND position < ?"
             " ORDER BY position DESC LIMIT max(?, 0)"
         )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment, kind, bound, limit)).fetchall())
+        rows = await self._db.read(lambda db: db.execute(sql, (experiment_id, kind, bound, limit)).fetchall())
         return [
-            LogRow(experiment, kind, id, date_ms, data, str(position)) for position, id, date_ms, data in rows
+            LogRow(experiment_id, kind, id, date_ms, data, str(position))
+            for position, id, date_ms, data in rows
         ]

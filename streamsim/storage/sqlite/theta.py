@@ -36,20 +36,20 @@ def read_scope(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> Thet
 
 def write_theta(db: sqlite3.Connection, transaction: Transaction, numbers: dict[str, int]) -> dict[str, int]:
     """Apply deletes and writes; the new version of each experiment that they changed."""
-    changed = {scope.experiment for scope in transaction.writes}
+    changed = {scope.experiment_id for scope in transaction.writes}
     lost: set[_Entry] = set()
     for scope in transaction.deletes:
-        number = numbers[scope.experiment]
+        number = numbers[scope.experiment_id]
         if _delete(db, number, scope):
-            changed.add(scope.experiment)
+            changed.add(scope.experiment_id)
             lost.add((number, SET, scope.name, ""))
             if scope.key is not None:
                 lost.add((number, _GROUP, scope.name, scope.key))
     versions = {name: _version(db, (numbers[name], _COUNTER, "", "")) + 1 for name in changed}
     rows, entries = [], {(numbers[name], _COUNTER, "", "") for name in changed}
-    for (experiment, name, key, value), data in transaction.writes.items():
-        number = numbers[experiment]
-        rows.append((number, name, key, value, versions[experiment], data))
+    for (experiment_id, name, key, value), data in transaction.writes.items():
+        number = numbers[experiment_id]
+        rows.append((number, name, key, value, versions[experiment_id], data))
         entries.add((number, SET, name, ""))
         entries.add((number, _GROUP, name, key or ""))
     insert(

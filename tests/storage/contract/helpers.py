@@ -72,33 +72,33 @@ async def committed(store: Store, *experiments: str, **parts: Any) -> dict[str, 
     return answer.versions
 
 
-def row(name: str = "_theta", key: str = "", value: str = "", experiment: str = "e1") -> ThetaAddress:
-    return ThetaAddress(experiment, name, key, value)
+def row(name: str = "_theta", key: str = "", value: str = "", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, key, value)
 
 
-def group(name: str = "_theta", key: str = "", experiment: str = "e1") -> ThetaAddress:
-    return ThetaAddress(experiment, name, key, None)
+def group(name: str = "_theta", key: str = "", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, key, None)
 
 
-def whole(name: str = "_theta", experiment: str = "e1") -> ThetaAddress:
-    return ThetaAddress(experiment, name, None, None)
+def whole(name: str = "_theta", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, None, None)
 
 
 def log(
-    id: str, kind: Any = "action", experiment: str = "e1", date_ms: int = NOW, data: bytes = b"{}"
+    id: str, kind: Any = "action", experiment_id: str = "e1", date_ms: int = NOW, data: bytes = b"{}"
 ) -> LogRow:
-    return LogRow(experiment, kind, id, date_ms, data)
+    return LogRow(experiment_id, kind, id, date_ms, data)
 
 
-def advice(id: str, experiment: str = "e1", expires_ms: int = NOW + HOUR) -> NewAdvice:
-    return NewAdvice(experiment, id, expires_ms, b'{"age": 3}', b'{"arm": "a.$b"}')
+def advice(id: str, experiment_id: str = "e1", expires_ms: int = NOW + HOUR) -> NewAdvice:
+    return NewAdvice(experiment_id, id, expires_ms, b'{"age": 3}', b'{"arm": "a.$b"}')
 
 
-def redeem(id: str, by: Any = "reward", experiment: str = "e1") -> Redemption:
-    return Redemption(experiment, id, by)
+def redeem(id: str, by: Any = "reward", experiment_id: str = "e1") -> Redemption:
+    return Redemption(experiment_id, id, by)
 
 
 def record(
-    key: str, fingerprint: str = "f", expires_ms: int = NOW + HOUR, experiment: str = "e1"
+    key: str, fingerprint: str = "f", expires_ms: int = NOW + HOUR, experiment_id: str = "e1"
 ) -> IdempotencyRecord:
-    return IdempotencyRecord(experiment, key, fingerprint, b'{"status": "success"}', expires_ms)
+    return IdempotencyRecord(experiment_id, key, fingerprint, b'{"status": "success"}', expires_ms)

@@ -29,8 +29,8 @@ from tests.storage.contract.helpers import (
 )
 
 
-async def open_ids(store: Store, *ids: str, experiment: str = "e1") -> set[str]:
-    known, _ = await store.decisions.peek(experiment, ids, [], NOW)
+async def open_ids(store: Store, *ids: str, experiment_id: str = "e1") -> set[str]:
+    known, _ = await store.decisions.peek(experiment_id, ids, [], NOW)
     return {id for id, one in known.items() if one.redeemed_by is None}
 
 
@@ -116,7 +116,7 @@ def test_due_advices_are_open_expired_and_soonest_first(run: Any, store: Store) 
         await committed(store, "b1", tenant="bob", advices=[advice("b2", "b1", NOW + 2)])
         await committed(store, redemptions=[redeem("a4")])
         due = await store.decisions.due_advices(NOW + 4, 10)
-        assert [(one.experiment, one.id) for one in due] == [("e1", "a1"), ("b1", "b2"), ("e1", "a3")]
+        assert [(one.experiment_id, one.id) for one in due] == [("e1", "a1"), ("b1", "b2"), ("e1", "a3")]
         assert due[0] == Advice("e1", "a1", NOW + 1, advice("a1").context, advice("a1").action, None)
         assert [one.id for one in await store.decisions.due_advices(NOW + 4, 2)] == ["a1", "b2"]
         assert [one.id for one in await store.decisions.due_advices(NOW + 5, 10)] == ["a1", "b2", "a3", "a5"]

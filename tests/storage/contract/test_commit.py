@@ -134,7 +134,7 @@ def test_stale_lists_exactly_what_was_out_of_date(run: Any, store: Store) -> Non
                     group(key="old"): first,
                     group(): first,
                     whole(): first,
-                    whole(experiment="e2"): 0,
+                    whole(experiment_id="e2"): 0,
                 },
                 redemptions=[redeem("open"), redeem("taken"), redeem("unknown")],
                 idempotency=[record("used"), record("unused")],
@@ -160,26 +160,28 @@ def test_stale_lists_exactly_what_was_out_of_date(run: Any, store: Store) -> Non
 
 def test_stale_names_experiments_and_tells_nothing_of_another_tenants(run: Any, store: Store) -> None:
     async def body() -> None:
-        own = [row(experiment="b1"), group(experiment="b1"), whole(experiment="b1")]
+        own = [row(experiment_id="b1"), group(experiment_id="b1"), whole(experiment_id="b1")]
         await committed(
             store,
             "b1",
             tenant="bob",
-            writes={row(experiment="b1"): b'{"secret":1}'},
+            writes={row(experiment_id="b1"): b'{"secret":1}'},
             advices=[advice("a", "b1")],
-            idempotency=[record("k", experiment="b1")],
+            idempotency=[record("k", experiment_id="b1")],
         )
         changed = await store.decisions.update_experiment(experiment("e2", name="renamed"))
         assert changed is not None
         attempt = transaction("e1", "e2", "b1", "nowhere", reads=dict.fromkeys(own, 77))
-        attempt.redemptions = [redeem("a", experiment="b1"), redeem("zz", experiment="b1")]
-        attempt.idempotency = [record("k", experiment="b1")]
-        attempt.writes = {row(experiment="b1"): b"{}"}
+        attempt.redemptions = [redeem("a", experiment_id="b1"), redeem("zz", experiment_id="b1")]
+        attempt.idempotency = [record("k", experiment_id="b1")]
+        attempt.writes = {row(experiment_id="b1"): b"{}"}
         answer = await store.decisions.commit(attempt)
         assert isinstance(answer, Stale)
         assert sorted(answer.experiments) == ["b1", "e2", "nowhere"]
         assert answer == Stale(experiments=answer.experiments)
-        assert (await store.decisions.read_theta(whole(experiment="b1"))).rows[("", "")][0] == b'{"secret":1}'
+        assert (await store.decisions.read_theta(whole(experiment_id="b1"))).rows[("", "")][
+            0
+        ] == b'{"secret":1}'
 
     run(body())
 
@@ -198,14 +200,14 @@ def test_an_archived_experiment_refuses_commits(run: Any, store: Store) -> None:
 
 def test_one_commit_spans_experiments_and_gives_versions_where_theta_changed(run: Any, store: Store) -> None:
     async def body() -> None:
-        nested = {row(): b"{}", row(experiment="e2"): b'{"x":1}'}
+        nested = {row(): b"{}", row(experiment_id="e2"): b'{"x":1}'}
         versions = await committed(
-            store, "e1", "e2", writes=nested, logs=[log("1"), log("2", experiment="e2")]
+            store, "e1", "e2", writes=nested, logs=[log("1"), log("2", experiment_id="e2")]
         )
         assert sorted(versions) == ["e1", "e2"]
         assert await committed(store, "e1", "e2", logs=[log("3")]) == {}
         assert await committed(store, "e1", "e2", deletes=[whole("none"), row("no", "such", "row")]) == {}
-        assert sorted(await committed(store, "e1", "e2", deletes=[whole(experiment="e2")])) == ["e2"]
+        assert sorted(await committed(store, "e1", "e2", deletes=[whole(experiment_id="e2")])) == ["e2"]
         assert (await store.decisions.read_theta(row())).version == versions["e1"]
         assert [r.id for r in await store.logs.read_log("e2", "action", limit=9)] == ["2"]
 
@@ -226,13 +228,13 @@ def test_a_commit_with_reads_alone_validates_them(run: Any, store: Store) -> Non
 @pytest.mark.parametrize(
     "parts",
     [
-        {"logs": [log("x", experiment="e2")]},
-        {"writes": {row(experiment="e2"): b"{}"}},
-        {"reads": {row(experiment="e2"): 0}},
-        {"deletes": [whole(experiment="e2")]},
+        {"logs": [log("x", experiment_id="e2")]},
+        {"writes": {row(experiment_id="e2"): b"{}"}},
+        {"reads": {row(experiment_id="e2"): 0}},
+        {"deletes": [whole(experiment_id="e2")]},
         {"advices": [advice("x", "e2")]},
-        {"redemptions": [redeem("x", experiment="e2")]},
-        {"idempotency": [record("x", experiment="e2")]},
+        {"redemptions": [redeem("x", experiment_id="e2")]},
+        {"idempotency": [record("x", experiment_id="e2")]},
         {"writes": {group(): b"{}"}},
         {"deletes": [whole()._replace(value="v")]},
         {"redemptions": [redeem("open"), redeem("open", "timeout")]},
@@ -254,7 +256,7 @@ def test_a_log_row_appended_twice_is_kept_once_and_counted_once(run: Any, store:
     async def body() -> None:
         await committed(store, logs=[log("a", data=b"1"), log("b", "reward")])
         await committed(store, "e1", "e2", logs=[log("a", data=b"2"), log("b", "reward"), log("c"), log("c")])
-        await committed(store, "e2", logs=[log("a", experiment="e2")])
+        await committed(store, "e2", logs=[log("a", experiment_id="e2")])
         rows = await store.logs.read_log("e1", "action", limit=9)
         assert [(r.id, r.data) for r in rows] == [("c", b"{}"), ("a", b"1")]
         assert await store.logs.read_log("e2", "action", limit=9) == []
@@ -286,7 +288,7 @@ def test_two_experiments_may_use_the_same_advice_id_and_idempotency_key(run: Any
             "e1",
             "e2",
             advices=[advice("a"), advice("a", "e2")],
-            idempotency=[record("k", "one"), record("k", "two", experiment="e2")],
+            idempotency=[record("k", "one"), record("k", "two", experiment_id="e2")],
         )
         await committed(store, redemptions=[redeem("a")])
         (open_one, records) = await store.decisions.peek("e2", ["a"], ["k"], NOW)

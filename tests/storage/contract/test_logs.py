@@ -12,8 +12,8 @@ from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 
 
-async def ids(store: Store, kind: Any = "action", experiment: str = "e1", **parts: Any) -> list[str]:
-    return [row.id for row in await store.logs.read_log(experiment, kind, **({"limit": 1000} | parts))]
+async def ids(store: Store, kind: Any = "action", experiment_id: str = "e1", **parts: Any) -> list[str]:
+    return [row.id for row in await store.logs.read_log(experiment_id, kind, **({"limit": 1000} | parts))]
 
 
 def test_rows_come_newest_first_by_commit_order_whatever_their_dates(run: Any, store: Store) -> None:
@@ -35,7 +35,7 @@ def test_every_row_is_on_one_page_also_while_rows_are_added(run: Any, store: Sto
     async def body() -> None:
         for i in range(0, 40, 8):
             await committed(
-                store, "e1", "e2", logs=[log(f"{i + j}", experiment=("e1", "e2")[j % 2]) for j in range(8)]
+                store, "e1", "e2", logs=[log(f"{i + j}", experiment_id=("e1", "e2")[j % 2]) for j in range(8)]
             )
         found: list[str] = []
         before = ""

@@ -132,7 +132,7 @@ async def edit(store: Store, model: Model, what: str, number: int, prefix: str) 
 
 async def compare(store: Store, model: Model) -> None:
     for id in model.tenants:
-        sets = {row.name for row in model.rows if row.experiment == id}
+        sets = {row.name for row in model.rows if row.experiment_id == id}
         assert await store.decisions.theta_names(id) == sorted(sets)
         for name in ("_theta", "n.$"):
             for key in (None, "", "a", "b"):

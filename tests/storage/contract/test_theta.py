@@ -20,9 +20,9 @@ def test_what_was_never_written_has_version_zero_and_no_rows(run: Any, store: St
     async def body() -> None:
         for experiment in ("e1", "unknown"):
             for scope in (
-                row(experiment=experiment),
-                group(experiment=experiment),
-                whole(experiment=experiment),
+                row(experiment_id=experiment),
+                group(experiment_id=experiment),
+                whole(experiment_id=experiment),
             ):
                 assert await store.decisions.read_theta(scope) == ThetaRows(0, {})
             assert await store.decisions.theta_names(experiment) == []
@@ -54,7 +54,7 @@ def test_experiments_and_names_keep_their_rows_apart(run: Any, store: Store) -> 
     async def body() -> None:
         scopes = [row(), row("a"), row("a", "k"), row("a", "k", "v"), row("a", "", "v"), row("ak", "", "v")]
         await committed(store, writes={scope: json.dumps(scope).encode() for scope in scopes})
-        await committed(store, "e2", writes={row(experiment="e2"): b"2"})
+        await committed(store, "e2", writes={row(experiment_id="e2"): b"2"})
         for scope in scopes:
             rows = (await store.decisions.read_theta(scope)).rows
             assert {at: data for at, (data, _) in rows.items()} == {

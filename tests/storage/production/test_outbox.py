@@ -196,7 +196,7 @@ def test_beyond_the_high_water_mark_a_commit_with_rows_is_unavailable(run: Any, 
         assert (await store.decisions.read_theta(row())).version == 0
         await committed(store, logs=[log("5")])
         await committed(store, writes={row(): b"{}"})
-        await committed(store, "b1", tenant="bob", logs=[log("b", experiment="b1")])
+        await committed(store, "b1", tenant="bob", logs=[log("b", experiment_id="b1")])
         assert len(await store.logs.read_log("e1", "action", limit=9)) == 5
         await committed(store, logs=[log(f"again {i}") for i in range(5)])
 

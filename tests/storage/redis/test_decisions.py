@@ -131,7 +131,7 @@ def test_a_commit_is_one_round_trip(run: Any, store: ProductionStore, redis_serv
         parts["deletes"] = parts["deletes"][:2]
         async with watched(redis_server) as seen:
             await committed(store, **parts)
-            await committed(store, "e1", "e2", logs=[log("a"), log("b", experiment="e2")])
+            await committed(store, "e1", "e2", logs=[log("a"), log("b", experiment_id="e2")])
         sent = [words[0].lower() for by_script, words in seen if not by_script]
         assert [command for command in sent if command not in {"hello", "client"}] == ["evalsha", "evalsha"]
 
@@ -365,12 +365,12 @@ def test_what_is_forgotten_or_deleted_leaves_nothing_in_redis(
             before = set(client.keys(f"*{name}*"))
         for id in ("e1", "e2"):
             advices = [advice(f"{n}", id, NOW - HOUR) for n in range(3)]
-            records = [record(f"{n}", expires_ms=NOW - HOUR, experiment=id) for n in range(3)]
-            rows = {row(key=f"{n}", experiment=id): b"{}" for n in range(3)}
+            records = [record(f"{n}", expires_ms=NOW - HOUR, experiment_id=id) for n in range(3)]
+            rows = {row(key=f"{n}", experiment_id=id): b"{}" for n in range(3)}
             rewards = [log(id, "reward", id)]
             await committed(store, id, advices=advices, idempotency=records, writes=rows, logs=rewards)
             await committed(
-                store, id, redemptions=[redeem("0", experiment=id)], deletes=[whole(experiment=id)]
+                store, id, redemptions=[redeem("0", experiment_id=id)], deletes=[whole(experiment_id=id)]
             )
         await store.decisions.commit(transaction(redemptions=[redeem("1"), redeem("2", "timeout")]))
         await store.decisions.archive_experiment("ann", "e2", NOW)
@@ -463,9 +463,9 @@ def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make
         enough = asyncio.Event()
 
         async def work(tenant: str) -> None:
-            seen = row(experiment=tenant)
+            seen = row(experiment_id=tenant)
             for n in range(100):
-                parts = {"writes": {seen: b"%d" % n}, "logs": [log(f"{tenant}-{n}", experiment=tenant)]}
+                parts = {"writes": {seen: b"%d" % n}, "logs": [log(f"{tenant}-{n}", experiment_id=tenant)]}
                 await committed(store, tenant, tenant=tenant, **parts)
                 if n == 30:
                     enough.set()
