@@ -100,7 +100,7 @@ def test_service(nobody: Shown) -> None:
     assert nobody.service.healthy()["status"] == "ok"
     assert nobody.service.ready() == {"status": "ready"}
     assert "streamsim_http_request_seconds" in nobody.service.metrics()
-    assert "/getaction/{experiment}" in nobody.service.openapi()["paths"]
+    assert "/getaction/{exp_id}" in nobody.service.openapi()["paths"]
     assert nobody.service.full_metrics()["instanceCount"] >= 0
 
 

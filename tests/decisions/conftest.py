@@ -12,8 +12,9 @@ import pytest
 
 from streamsim import config
 from streamsim.config import LaneSettings
+from streamsim.dates import now_ms
 from streamsim.decisions.calls import Reward
-from streamsim.decisions.decisions import Decisions, wall_clock_ms
+from streamsim.decisions.decisions import Decisions
 from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment
@@ -28,7 +29,7 @@ class Bench:
     """Experiments and calls on one installation; `more()` is a second server process on it."""
 
     def __init__(self, folder: Path, storage: Storage, run: Callable[..., Any], sandbox: Sandbox) -> None:
-        self.now_ms = wall_clock_ms()
+        self.now_ms = now_ms()
         self.run = run
         self.sandbox = sandbox
         self.settings = config.load(overrides={"storage.data": str(folder)} | storage)

@@ -115,7 +115,7 @@ def test_caches_on_one_store_are_serializable(
 
     def finish(index: int) -> None:
         operations = running.pop(index)
-        while not store.decisions.commit(caches[index]):
+        while not store.commit(caches[index]):
             for operation in operations:
                 act(caches[index], operation)
         for operation in operations:
@@ -140,7 +140,7 @@ def test_caches_on_one_store_are_serializable(
         for key in ("a", "b", "total", None):
             fresh = ThetaCache(store.read, 1000)
             seen = state(cache, key)
-            if store.decisions.commit(cache):
+            if store.commit(cache):
                 assert seen == state(fresh, key)
 
 
