@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import BadRequest, Conflict, NotFound
-from streamsim.client.models import Jobs, Models, Sweeps
-from streamsim.client.scenarios import Scenarios, Sessions
+from streamsim_client import BadRequest, Conflict, NotFound
+from streamsim_client.models import Jobs, Models, Sweeps
+from streamsim_client.scenarios import Scenarios, Sessions
 
 from ..servers import wait_until
 from .conftest import Called, Shown, public_calls

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import ClientError, Retries
+from streamsim_client import ClientError, Retries
 
 from ..support import Server
 from .conftest import Connect, Shown

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
-from streamsim.client import AsyncClient, Client
-from streamsim.client.faces import Group
-from streamsim.client.runs import Project
+from streamsim_client import AsyncClient, Client
+from streamsim_client.faces import Group
+from streamsim_client.runs import Project
 
 from . import test_bandit, test_models, test_runs
 from .conftest import public_calls
@@ -21,9 +21,9 @@ def groups(client: Client | AsyncClient) -> dict[str, Group[Any]]:
 
 def test_importing_the_client_imports_nothing_of_the_server() -> None:
     program = (
-        "import sys, streamsim.client\n"
+        "import sys, streamsim_client\n"
         "own = {name for name in sys.modules if name.split('.')[0] in ('streamsim', 'handlers')}\n"
-        "assert {'.'.join(name.split('.')[:2]) for name in own} == {'streamsim', 'streamsim.client'}, own\n"
+        "assert {'.'.join(name.split('.')[:2]) for name in own} == {'streamsim', 'streamsim_client'}, own\n"
         "assert not {'tornado', 'numpy', 'motor', 'redis', 'bcrypt'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

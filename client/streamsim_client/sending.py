@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from streamsim.client.errors import ClientError, Disconnected, TimedOut, Unreadable, told
-from streamsim.client.retries import Repeat, Retries
+from streamsim_client.errors import ClientError, Disconnected, TimedOut, Unreadable, told
+from streamsim_client.retries import Repeat, Retries
 
 T = TypeVar("T")
 

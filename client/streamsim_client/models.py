@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Unpack
 
-from streamsim.client.answers import JobEvent
-from streamsim.client.faces import Group, S, call, each, path
-from streamsim.client.model_answers import (
+from streamsim_client.answers import JobEvent
+from streamsim_client.faces import Group, S, call, each, path
+from streamsim_client.model_answers import (
     EndedJob,
     Message,
     Model,

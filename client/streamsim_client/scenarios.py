@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal, Unpack
 
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.model_answers import (
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.model_answers import (
     Instance,
     Instances,
     InstanceState,
@@ -15,8 +15,8 @@ from streamsim.client.model_answers import (
     Results,
     Settings,
 )
-from streamsim.client.reading import elements
-from streamsim.client.sending import Request
+from streamsim_client.reading import elements
+from streamsim_client.sending import Request
 
 
 class Scenarios(Group[S]):

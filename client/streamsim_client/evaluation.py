@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
 
-from streamsim.client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
-from streamsim.client.errors import of_element
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.sending import Request
+from streamsim_client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
+from streamsim_client.errors import of_element
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.sending import Request
 
 Start = Literal["empty", "current"]
 """Theta at the beginning of a simulation: none, or a copy of the live one."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from streamsim.client.errors import Unreadable
+from streamsim_client.errors import Unreadable
 
 _decoder = json.JSONDecoder()
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
-from streamsim.client.errors import Unreadable
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.model_answers import Description, Introspection, Recorded, Run, RunFields
-from streamsim.client.sending import Request, content
+from streamsim_client.errors import Unreadable
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.model_answers import Description, Introspection, Recorded, Run, RunFields
+from streamsim_client.sending import Request, content
 
 Operator = Literal["=", "!=", "<", ">", "<=", ">="]
 Filter = tuple[str, Operator, str | int | float | bool]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from streamsim.client.answers import Progress
+from streamsim_client.answers import Progress
 
 Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from streamsim.client.faces import Group, S, call
-from streamsim.client.sending import Request
+from streamsim_client.faces import Group, S, call
+from streamsim_client.sending import Request
 
 
 class Healthy(TypedDict):

@@ -7,18 +7,18 @@ from typing import Generic, Self
 
 import httpx
 
-from streamsim.client.accounts import Accounts
-from streamsim.client.decisions import Decisions
-from streamsim.client.evaluation import Evaluation
-from streamsim.client.experiments import Experiments
-from streamsim.client.faces import S
-from streamsim.client.models import Jobs, Models, Sweeps
-from streamsim.client.retries import Retries
-from streamsim.client.runs import Project, Runs
-from streamsim.client.scenarios import Scenarios, Sessions
-from streamsim.client.sending import Asyncio, Blocking
-from streamsim.client.service import Service
-from streamsim.client.stats import Stats
+from streamsim_client.accounts import Accounts
+from streamsim_client.decisions import Decisions
+from streamsim_client.evaluation import Evaluation
+from streamsim_client.experiments import Experiments
+from streamsim_client.faces import S
+from streamsim_client.models import Jobs, Models, Sweeps
+from streamsim_client.retries import Retries
+from streamsim_client.runs import Project, Runs
+from streamsim_client.scenarios import Scenarios, Sessions
+from streamsim_client.sending import Asyncio, Blocking
+from streamsim_client.service import Service
+from streamsim_client.stats import Stats
 
 TIMEOUT_S = 90.0
 """Longer than the server lets a request simulate (its `evaluation.request_s`)."""

@@ -15,9 +15,9 @@ from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from urllib.parse import quote
 
-from streamsim.client.reading import events
-from streamsim.client.retries import Repeat
-from streamsim.client.sending import Asyncio, Blocking, Parameter, Request, Sender, content
+from streamsim_client.reading import events
+from streamsim_client.retries import Repeat
+from streamsim_client.sending import Asyncio, Blocking, Parameter, Request, Sender, content
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from streamsim.client.errors import ClientError, Disconnected, ServerError, TimedOut
+from streamsim_client.errors import ClientError, Disconnected, ServerError, TimedOut
 
 Repeat = Literal["safe", "unsent", "never"]
 """Whether a request may be sent again.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Unpack
 
-from streamsim.client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.retries import Repeat
+from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.retries import Repeat
 
 
 class Experiments(Group[S]):

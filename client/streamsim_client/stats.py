@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from streamsim.client.answers import (
+from streamsim_client.answers import (
     ActionRow,
     ErrorRow,
     Health,
@@ -14,7 +14,7 @@ from streamsim.client.answers import (
     Summary,
     ThetaRow,
 )
-from streamsim.client.faces import Group, S, T, call, each, path
+from streamsim_client.faces import Group, S, T, call, each, path
 
 
 class Stats(Group[S]):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 from uuid import uuid4
 
-from streamsim.client.answers import Decision, Reward, Rewarded
-from streamsim.client.errors import ServerError, of_element
-from streamsim.client.faces import Group, S, call, given, path
+from streamsim_client.answers import Decision, Reward, Rewarded
+from streamsim_client.errors import ServerError, of_element
+from streamsim_client.faces import Group, S, call, given, path
 
 
 class _Results(TypedDict):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from streamsim.client.answers import Done, LoggedIn, NewToken, Token
-from streamsim.client.faces import Group, S, call, given, path
+from streamsim_client.answers import Done, LoggedIn, NewToken, Token
+from streamsim_client.faces import Group, S, call, given, path
 
 
 class _Tokens(TypedDict):
