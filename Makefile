@@ -62,4 +62,4 @@ lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info client/build client/*.egg-info

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
+
+from streamsim_client.values import Json, Object
 
 
 class Done(TypedDict):
@@ -49,7 +51,7 @@ class Experiment(TypedDict):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: dict[str, Any] | None
+    default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
     revision: int
@@ -66,7 +68,7 @@ class ExperimentFields(TypedDict, total=False):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: dict[str, Any] | None
+    default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
 
@@ -90,26 +92,26 @@ class Policy(TypedDict):
 class Decision(TypedDict):
     """`context` is there if the server's `server.debug` is on."""
 
-    action: dict[str, Any]
+    action: Object
     advice_id: NotRequired[str]
-    context: NotRequired[dict[str, Any]]
+    context: NotRequired[Object]
 
 
 class Rewarded(TypedDict):
     """What was used is there if the server's `server.debug` is on."""
 
     status: str
-    context: NotRequired[dict[str, Any]]
-    action: NotRequired[dict[str, Any]]
-    reward: NotRequired[Any]
+    context: NotRequired[Object]
+    action: NotRequired[Object]
+    reward: NotRequired[Json]
 
 
 class Reward(TypedDict):
     """One of many: with `advice_id`, or with `context` and `action`."""
 
-    reward: Any
-    context: NotRequired[dict[str, Any]]
-    action: NotRequired[dict[str, Any]]
+    reward: Json
+    context: NotRequired[Object]
+    action: NotRequired[Object]
     advice_id: NotRequired[str]
     idempotency_key: NotRequired[str]
 
@@ -128,8 +130,8 @@ class _Row(TypedDict):
 
 
 class ActionRow(_Row):
-    context: dict[str, Any]
-    action: dict[str, Any]
+    context: Object
+    action: Object
     advice_id: NotRequired[str]
     propensity: NotRequired[float]
 
@@ -137,32 +139,32 @@ class ActionRow(_Row):
 class RewardRow(_Row):
     """`timeout`: the default reward of an advice that nobody redeemed in time."""
 
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
+    context: Object
+    action: Object
+    reward: Json
     advice_id: NotRequired[str]
     timeout: NotRequired[bool]
 
 
 class ThetaRow(_Row):
-    theta: dict[str, Any]
-    named: NotRequired[dict[str, Any]]
+    theta: Object
+    named: NotRequired[Object]
 
 
 class ErrorRow(_Row):
     call: str
     code: str
     message: str
-    detail: NotRequired[Any]
+    detail: NotRequired[Json]
 
 
 class SimulationRow(_Row):
     simulation: str
     draw: int
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
-    theta: dict[str, Any]
+    context: Object
+    action: Object
+    reward: Json
+    theta: Object
 
 
 class Check(TypedDict):
@@ -171,7 +173,7 @@ class Check(TypedDict):
     statistic: float | None
     p_value: float | None
     sentence: str
-    detail: dict[str, Any]
+    detail: Object
 
 
 class Health(TypedDict):
@@ -181,10 +183,10 @@ class Health(TypedDict):
 
 
 class Draw(TypedDict):
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
-    theta: dict[str, Any]
+    context: Object
+    action: Object
+    reward: Json
+    theta: Object
 
 
 class Simulated(TypedDict):
@@ -194,7 +196,8 @@ class Simulated(TypedDict):
     experiment: str
     seed: int
     data: NotRequired[dict[str, Draw]]
-    theta: NotRequired[dict[str, Any]]
+    theta: NotRequired[Object]
+    error: NotRequired[Object]
 
 
 class Bands(TypedDict):
@@ -248,8 +251,8 @@ class Job(TypedDict):
     replications: NotRequired[int]
     seed: NotRequired[int]
     theta: NotRequired[str]
-    result: NotRequired[dict[str, Any]]
-    error: NotRequired[dict[str, Any]]
+    result: NotRequired[Object]
+    error: NotRequired[Object]
 
 
 class JobEvent(TypedDict):
@@ -268,14 +271,19 @@ class Ended(TypedDict):
     simulation: str
 
 
+class Interval(TypedDict):
+    low: float
+    high: float
+
+
 class Estimate(TypedDict):
     """What is None could not be computed; `warnings` say why, and where an estimate cannot be trusted."""
 
     estimator: str
     value: float | None
     standard_error: float | None
-    asymptotic: list[float] | None
-    bootstrap: list[float] | None
+    asymptotic: Interval | None
+    bootstrap: Interval | None
     hyperparameter: float | None
     warnings: list[str]
 
@@ -284,7 +292,7 @@ class OffPolicy(TypedDict):
     """Estimates of a candidate's expected reward per decision; see docs/evaluation.md."""
 
     estimates: list[Estimate]
-    overlap: dict[str, Any]
+    overlap: Object
     level: float
-    log: dict[str, Any]
-    candidate: dict[str, Any]
+    log: Object
+    candidate: Object

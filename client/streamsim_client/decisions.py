@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict, cast
+from typing import TypedDict, TypeVar
 from uuid import uuid4
 
 from streamsim_client.answers import Decision, Reward, Rewarded
 from streamsim_client.errors import ServerError, of_element
 from streamsim_client.faces import Group, S, call, given, path
+from streamsim_client.reading import checked
+from streamsim_client.values import Json
+
+T = TypeVar("T")
 
 
 class _Results(TypedDict):
-    results: list[Any]
+    results: list[Json]
 
 
 class Decisions(Group[S]):
@@ -20,7 +24,7 @@ class Decisions(Group[S]):
 
     @call
     async def get_action(
-        self, experiment: str, key: str, context: Mapping[str, Any] | None = None
+        self, experiment: str, key: str, context: Mapping[str, object] | None = None
     ) -> Decision:
         """Decide: `action`, and `advice_id` if the experiment gives them. The decision is logged.
 
@@ -35,7 +39,7 @@ class Decisions(Group[S]):
 
     @call
     async def get_actions(
-        self, experiment: str, key: str, contexts: Iterable[Mapping[str, Any]]
+        self, experiment: str, key: str, contexts: Iterable[Mapping[str, object]]
     ) -> list[Decision | ServerError]:
         """Decide for up to 1,000 contexts in one request: for each, in order, its decision or its error.
 
@@ -43,17 +47,18 @@ class Decisions(Group[S]):
         """
         body = {"key": key, "contexts": list(contexts)}
         where = path("getaction", experiment)
-        return _each((await self._ask(_Results, "POST", where, body=body, repeat="unsent"))["results"])
+        answer = await self._ask(_Results, "POST", where, body=body, repeat="unsent")
+        return _each(answer["results"], Decision)
 
     @call
     async def set_reward(
         self,
         experiment: str,
         key: str,
-        reward: Any,
+        reward: object,
         *,
-        context: Mapping[str, Any] | None = None,
-        action: Mapping[str, Any] | None = None,
+        context: Mapping[str, object] | None = None,
+        action: Mapping[str, object] | None = None,
         advice_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Rewarded:
@@ -87,9 +92,10 @@ class Decisions(Group[S]):
         named = [{"idempotency_key": uuid4().hex, **reward} for reward in rewards]
         where = path("setreward", experiment)
         body = {"key": key, "rewards": named}
-        return _each((await self._ask(_Results, "POST", where, body=body, repeat="safe"))["results"])
+        answer = await self._ask(_Results, "POST", where, body=body, repeat="safe")
+        return _each(answer["results"], Rewarded)
 
 
-def _each(results: list[Any]) -> list[Any]:
+def _each(results: list[Json], kind: type[T]) -> list[T | ServerError]:
     """Results with their errors as exceptions, which are not raised."""
-    return [of_element(cast(Any, one)["error"]) if "error" in one else one for one in results]
+    return [of_element(one["error"]) if "error" in one else checked(one, kind) for one in results]

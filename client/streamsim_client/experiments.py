@@ -30,8 +30,7 @@ class Experiments(Group[S]):
     @each
     async def names(self, *, limit: int | None = None) -> AsyncGenerator[tuple[str, str], None]:
         """(id, name) of each experiment, in order of id. :param limit: how many one request fetches."""
-        page: dict[str, str]
-        async for page in self._pages("/exp", {"limit": limit}):
+        async for page in self._pages(dict[str, str], "/exp", {"limit": limit}):
             for pair in page.items():
                 yield pair
 

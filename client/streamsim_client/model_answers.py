@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from streamsim_client.answers import Progress
+from streamsim_client.values import Json, Object
 
-Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Settings = Mapping[str, Mapping[str, Mapping[str, object]]]
 """By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""
 
-Results = dict[str, dict[str, dict[str, Any]]]
+Results = dict[str, dict[str, Object]]
 """By scenario manager and scenario; see docs/models.md."""
 
 
@@ -23,7 +24,7 @@ class ModelFields(TypedDict, total=False):
 
     engine: str
     main: str
-    scenarios: dict[str, dict[str, Any]]
+    scenarios: dict[str, Object]
     manager: str
 
 
@@ -39,8 +40,8 @@ class Model(TypedDict):
     scenario_managers: dict[str, list[str]]
     equations: dict[str, dict[str, list[str]]]
     agents: dict[str, dict[str, dict[str, list[str]]]]
-    variables: list[dict[str, Any]]
-    operations: list[dict[str, Any]]
+    variables: list[Object]
+    operations: list[Object]
 
 
 class ModelWithFiles(Model):
@@ -77,7 +78,7 @@ class InstanceState(TypedDict):
     time: str
     timeout: dict[str, int]
     step: float | None
-    state: dict[str, Any] | None
+    state: Object | None
 
 
 class SweepFields(TypedDict, total=False):
@@ -97,8 +98,8 @@ class Sweep(TypedDict):
     scenario: str
     runs: int
     seed: int
-    bands: dict[str, dict[str, Any]]
-    every_run: NotRequired[list[dict[str, Any]]]
+    bands: dict[str, Object]
+    every_run: NotRequired[list[Object]]
 
 
 class Work(TypedDict):
@@ -123,8 +124,8 @@ class Work(TypedDict):
     replications: NotRequired[int]
     seed: NotRequired[int]
     theta: NotRequired[str]
-    error: NotRequired[dict[str, Any]]
-    result: NotRequired[Any]
+    error: NotRequired[Object]
+    result: NotRequired[Json]
 
 
 class EndedJob(TypedDict):
@@ -137,8 +138,8 @@ class EndedJob(TypedDict):
 class RunFields(TypedDict, total=False):
     """What can be set when a run is made: objects of your own, and a flag that is kept in its record."""
 
-    scope: dict[str, Any]
-    files: dict[str, Any]
+    scope: Object
+    files: Object
     ephemeral: bool
 
 
@@ -150,8 +151,8 @@ class Run(TypedDict):
     project: str
     model: str
     user: dict[str, str]
-    scope: dict[str, Any]
-    files: dict[str, Any]
+    scope: Object
+    files: Object
     ephemeral: bool
     saved: bool
     trashed: bool
@@ -159,14 +160,14 @@ class Run(TypedDict):
     lastModified: str
     initialized: bool
     active: bool
-    variables: dict[str, Any]
+    variables: Object
 
 
 class Recorded(TypedDict):
     """Recorded variables of one of many runs."""
 
     run: str
-    variables: dict[str, Any]
+    variables: Object
 
 
 class Function(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from streamsim_client.answers import JobEvent
 from streamsim_client.faces import Group, S, call, each, path
@@ -17,6 +17,7 @@ from streamsim_client.model_answers import (
     SweepFields,
     Work,
 )
+from streamsim_client.values import Object
 
 
 class Models(Group[S]):
@@ -71,7 +72,7 @@ class Sweeps(Group[S]):
         manager: str,
         scenario: str,
         equations: Iterable[str],
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         **fields: Unpack[SweepFields],
     ) -> Sweep:
         """Bands of equations over time.
@@ -88,7 +89,7 @@ class Sweeps(Group[S]):
         manager: str,
         scenario: str,
         equations: Iterable[str],
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         **fields: Unpack[SweepFields],
     ) -> Work:
         """The same in the background: a job, see `client.jobs`. :raises: as `run`."""
@@ -127,9 +128,9 @@ def _body(
     manager: str,
     scenario: str,
     equations: Iterable[str],
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
     fields: SweepFields,
-) -> dict[str, Any]:
+) -> Object:
     more = {"everyRun" if name == "every_run" else name: value for name, value in fields.items()}
     return {
         "scenario_manager": manager,

@@ -7,7 +7,6 @@ waits inside of each step, so that its coroutines never suspend and one `send(No
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ class Request:
     method: str
     path: str
     query: Mapping[str, Parameter] = field(default_factory=dict)
-    body: Any = None
+    body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeat: Repeat = "never"
     endless: bool = False
@@ -201,15 +200,6 @@ class Asyncio(Sender):
 
     def iterated(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         return items
-
-
-def content(response: httpx.Response) -> Any:
-    """The JSON value of an answer. :raises Unreadable: it is none."""
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        kind = response.headers.get("Content-Type", "unknown type")
-        raise Unreadable(f"{response.url} answered no JSON but {kind}; is this a streamsim server?") from None
 
 
 def _failure(error: httpx.TransportError, request: Request) -> Disconnected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from streamsim_client.answers import (
     ActionRow,
@@ -15,6 +14,7 @@ from streamsim_client.answers import (
     ThetaRow,
 )
 from streamsim_client.faces import Group, S, T, call, each, path
+from streamsim_client.values import Object
 
 
 class Stats(Group[S]):
@@ -25,10 +25,10 @@ class Stats(Group[S]):
     """
 
     @call
-    async def current_theta(self, experiment: str, *, name: str | None = None) -> dict[str, Any]:
+    async def current_theta(self, experiment: str, *, name: str | None = None) -> Object:
         """Theta as `{"key:value": {...}}`; a keyless dict alone as it is. :param name: of a named set."""
         where = path("stats", experiment, "currenttheta")
-        return await self._ask(dict[str, Any], "GET", where, query={"name": name})
+        return await self._ask(Object, "GET", where, query={"name": name})
 
     @call
     async def summary(self, experiment: str) -> Summary:
@@ -41,9 +41,9 @@ class Stats(Group[S]):
         return await self._ask(Health, "GET", path("stats", experiment, "health"), query={"rows": rows})
 
     @each
-    def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+    def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[Object, None]:
         """What the code logged with `self.log_data`; rows have no id of their own."""
-        return self._rows(dict[str, Any], experiment, "log", limit)
+        return self._rows(Object, experiment, "log", limit)
 
     @each
     def action_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ActionRow, None]:
