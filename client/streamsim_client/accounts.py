@@ -13,7 +13,13 @@ class _Tokens(TypedDict):
 
 
 class Accounts(Group[S]):
-    """`client.accounts`"""
+    """`client.accounts`
+
+    >>> made = client.accounts.add_token("laptop", days=30)
+    >>> with Client(URL, token=made["token"]) as laptop:
+    ...     [token["label"] for token in laptop.accounts.tokens() if token["id"] == made["id"]]
+    ['laptop']
+    """
 
     @call
     async def log_in(self, username: str, password: str) -> LoggedIn:

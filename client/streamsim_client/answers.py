@@ -14,12 +14,16 @@ class Done(TypedDict):
 
 
 class LoggedIn(TypedDict):
+    """Who is logged in. `admin`: may add users."""
+
     status: str
     username: str
     admin: bool
 
 
 class Token(TypedDict):
+    """A bearer token, without its secret. `created`, `expires`: dates."""
+
     id: str
     label: str
     created: str
@@ -42,6 +46,12 @@ class Created(TypedDict):
 
 
 class Experiment(TypedDict):
+    """All fields of an experiment.
+
+    `delta_hours`: hours after which an advice gets its `default_reward`, None for never. `revision`: 1, and
+    one more with each change.
+    """
+
     id: str
     name: str
     key: str
@@ -74,6 +84,8 @@ class ExperimentFields(TypedDict, total=False):
 
 
 class Updated(TypedDict):
+    """`revision`: the one that the change made."""
+
     status: str
     id: str
     revision: int
@@ -117,6 +129,8 @@ class Reward(TypedDict):
 
 
 class Summary(TypedDict):
+    """Numbers of calls, and the dates of the last ones, None before the first."""
+
     get_action_calls: int
     last_added_get_action: str | None
     set_reward_calls: int
@@ -130,6 +144,8 @@ class _Row(TypedDict):
 
 
 class ActionRow(_Row):
+    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known."""
+
     context: Object
     action: Object
     advice_id: NotRequired[str]
@@ -147,11 +163,15 @@ class RewardRow(_Row):
 
 
 class ThetaRow(_Row):
+    """Theta at one hour, as `Stats.current_theta` gives it; `named`: other named sets."""
+
     theta: Object
     named: NotRequired[Object]
 
 
 class ErrorRow(_Row):
+    """A call that the code failed on. `call`: getaction or setreward; `code`, `message`: as of its answer."""
+
     call: str
     code: str
     message: str
@@ -159,6 +179,8 @@ class ErrorRow(_Row):
 
 
 class SimulationRow(_Row):
+    """A draw of a simulation with `log_stats`. `draw`: its number; `theta`: after it."""
+
     simulation: str
     draw: int
     context: Object
@@ -168,6 +190,8 @@ class SimulationRow(_Row):
 
 
 class Check(TypedDict):
+    """One check of an experiment's health. `p_value`: from 0 to 1, None where there is no test."""
+
     name: str
     ok: bool
     statistic: float | None
@@ -177,12 +201,16 @@ class Check(TypedDict):
 
 
 class Health(TypedDict):
+    """`ok`: all checks are. `decisions`: how many were looked at."""
+
     ok: bool
     decisions: int
     checks: list[Check]
 
 
 class Draw(TypedDict):
+    """One draw of a simulation; `theta`: after it."""
+
     context: Object
     action: Object
     reward: Json
@@ -217,12 +245,16 @@ class Curves(TypedDict):
 
 
 class Difference(TypedDict):
+    """Cumulative reward of `first` minus that of `second`, on the same random numbers."""
+
     first: str
     second: str
     reward: Bands
 
 
 class Comparison(TypedDict):
+    """Curves by experiment at the draws `points`. `level`: of the intervals, e.g. 0.95."""
+
     points: list[int]
     replications: int
     seed: int
@@ -232,6 +264,8 @@ class Comparison(TypedDict):
 
 
 class Progress(TypedDict):
+    """Draws, or runs, that are done, and of how many."""
+
     done: int
     total: int
 
@@ -272,6 +306,8 @@ class Ended(TypedDict):
 
 
 class Interval(TypedDict):
+    """A confidence interval, in the unit of the reward."""
+
     low: float
     high: float
 

@@ -41,7 +41,11 @@ class _Faces(Generic[S]):
         self.runs: Runs[S] = Runs(sender)
 
     def project(self, account: str, project: str) -> Project[S]:
-        """Runs of a project. :param account: the user's name. :param project: a name for a group of runs."""
+        """Runs of a project.
+
+        :param account: the user's name.
+        :param project: a name for a group of runs, of your choice.
+        """
         return Project(self._sender, account, project)
 
 
@@ -55,6 +59,11 @@ class Client(_Faces[Blocking]):
     :param timeout_s: longest wait for the next bytes of an answer.
     :param http: an httpx client to use, e.g. with certificates or a proxy of your own; you close it, and
         its timeout counts.
+    :raises ValueError: `url` is no http:// or https:// address.
+
+    >>> with Client(URL, token=TOKEN) as client:
+    ...     client.service.ready()
+    {'status': 'ready'}
     """
 
     def __init__(
@@ -89,6 +98,14 @@ class AsyncClient(_Faces[Asyncio]):
     """As `Client`, with the same calls as coroutines and asynchronous iterators.
 
     :param http: as for `Client`, an `httpx.AsyncClient`.
+    :raises ValueError: `url` is no http:// or https:// address.
+
+    >>> import asyncio
+    >>> async def arms():
+    ...     async with AsyncClient(URL) as client:
+    ...         return await client.decisions.get_actions(ID, KEY, [{"visitor": 1}, {"visitor": 2}])
+    >>> asyncio.run(arms())
+    [{'action': {'arm': 'a'}}, {'action': {'arm': 'a'}}]
     """
 
     def __init__(

@@ -20,7 +20,15 @@ class _Results(TypedDict):
 
 
 class Decisions(Group[S]):
-    """`client.decisions`. All calls raise Unauthorized for a wrong key."""
+    """`client.decisions`. `experiment` is an id, `key` its secret; a wrong one raises Unauthorized.
+
+    Contexts, actions and rewards are whatever JSON the experiment's code takes and gives.
+
+    >>> client.decisions.get_action(ID, KEY, {"visitor": 7})
+    {'action': {'arm': 'a'}}
+    >>> client.decisions.set_rewards(ID, KEY, [{"reward": 1, "action": {"arm": "a"}}])
+    [{'status': 'success'}]
+    """
 
     @call
     async def get_action(
@@ -43,7 +51,7 @@ class Decisions(Group[S]):
     ) -> list[Decision | ServerError]:
         """Decide for up to 1,000 contexts in one request: for each, in order, its decision or its error.
 
-        Sent again as `get_action` is.
+        Sent again as `get_action` is. :raises BadRequest: no context, or one that is no object.
         """
         body = {"key": key, "contexts": list(contexts)}
         where = path("getaction", experiment)

@@ -28,7 +28,14 @@ class Replications(TypedDict, total=False):
 
 
 class Evaluation(Group[S]):
-    """`client.evaluation`. Live theta is never changed."""
+    """`client.evaluation`. Live theta is never changed.
+
+    >>> client.evaluation.simulate(ID, n=100, seed=1, verbose=False)["theta"]
+    {}
+    >>> job = client.evaluation.start(ID, n=10, replications=2)
+    >>> [event["state"] for event in client.evaluation.events(ID, job["id"])][-1]
+    'done'
+    """
 
     @call
     async def simulate(

@@ -11,7 +11,14 @@ from streamsim_client.retries import Repeat
 
 
 class Experiments(Group[S]):
-    """`client.experiments`. Everything raises Unauthorized for an experiment that is not the user's."""
+    """`client.experiments`. Everything raises Unauthorized for an experiment that is not the user's.
+
+    >>> made = client.experiments.create("buttons", get_action="self.action['button'] = 'red'")
+    >>> client.experiments.update(made["id"], name="colours")["revision"]
+    2
+    >>> dict(client.experiments.names())[made["id"]]
+    'colours'
+    """
 
     @call
     async def create(self, name: str, **fields: Unpack[ExperimentFields]) -> Created:

@@ -141,7 +141,11 @@ class each(Generic[P, T]):  # noqa: N801 -- a decorator
 
 
 def path(*parts: str) -> str:
-    """A percent-encoded path. :raises ValueError: a part that would lead elsewhere."""
+    """A percent-encoded path. :raises ValueError: a part that would lead elsewhere.
+
+    >>> path("stats", "4b1e", "a/b")
+    '/stats/4b1e/a%2Fb'
+    """
     for part in parts:
         if part in ("", ".", ".."):
             raise ValueError(f"{part!r} is no id or name")
@@ -149,5 +153,9 @@ def path(*parts: str) -> str:
 
 
 def given(**fields: object) -> Object:
-    """The fields that are not None."""
+    """The fields that are not None.
+
+    >>> given(seed=0, theta=None)
+    {'seed': 0}
+    """
     return {name: value for name, value in fields.items() if value is not None}

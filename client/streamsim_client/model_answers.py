@@ -16,6 +16,8 @@ Results = dict[str, dict[str, Object]]
 
 
 class Message(TypedDict):
+    """What was done, in words."""
+
     msg: str
 
 
@@ -45,6 +47,8 @@ class Model(TypedDict):
 
 
 class ModelWithFiles(Model):
+    """`files`: name -> text."""
+
     files: dict[str, str]
 
 
@@ -62,11 +66,15 @@ class Outputs(TypedDict, total=False):
 
 
 class Instance(TypedDict):
+    """A new instance. `timeout`: how long it may be unused, by unit, e.g. {"hours": 12}."""
+
     instance_uuid: str
     timeout: dict[str, int]
 
 
 class Instances(TypedDict):
+    """New instances, all with the same timeout."""
+
     instance_uuids: list[str]
     timeout: dict[str, int]
 
@@ -171,16 +179,22 @@ class Recorded(TypedDict):
 
 
 class Function(TypedDict):
+    """An operation; `signature`: the names of its arguments."""
+
     name: str
     signature: list[str]
 
 
 class Variable(TypedDict):
+    """A variable, and the name of its type."""
+
     name: str
     type: str
 
 
 class Introspection(TypedDict):
+    """What a model offers to runs."""
+
     functions: list[Function]
     variables: list[Variable]
 

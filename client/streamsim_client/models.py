@@ -21,7 +21,13 @@ from streamsim_client.values import Object
 
 
 class Models(Group[S]):
-    """`client.models`"""
+    """`client.models`
+
+    >>> code = "stock = 10\\ndef buy(n):\\n    global stock\\n    stock += n\\n    return stock\\n"
+    >>> model = client.models.push("shop", {"shop.py": code}, engine="python")
+    >>> model["version"], [one["name"] for one in model["operations"]]
+    (1, ['buy'])
+    """
 
     @call
     async def push(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
@@ -64,7 +70,14 @@ class Models(Group[S]):
 
 
 class Sweeps(Group[S]):
-    """`client.sweeps`: a scenario under many values of its constants."""
+    """`client.sweeps`: a scenario under many values of its constants.
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> rooms = {"Room Temperature": [60.0, 80.0]}
+    >>> sweep = client.sweeps.run("tea", "cup", ["Teacup Temperature"], rooms, seed=1)
+    >>> sweep["runs"], sweep["bands"]["Teacup Temperature"]["max"]["0.0"]
+    (2, 180.0)
+    """
 
     @call
     async def run(
@@ -98,7 +111,13 @@ class Sweeps(Group[S]):
 
 
 class Jobs(Group[S]):
-    """`client.jobs`: sweeps in the background, and simulation jobs."""
+    """`client.jobs`: sweeps in the background, and simulation jobs.
+
+    >>> job = client.evaluation.start(ID, n=10)
+    >>> *_, last = client.jobs.events(job["id"])
+    >>> last["event"], client.jobs.get(job["id"])["kind"]
+    ('end', 'simulation')
+    """
 
     @each
     def all(self, *, limit: int | None = None) -> AsyncGenerator[Work, None]:

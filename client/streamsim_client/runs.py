@@ -88,7 +88,14 @@ class _Runs(Group[S]):
 
 
 class Runs(_Runs[S]):
-    """`client.runs`: runs by their id alone."""
+    """`client.runs`: runs by their id alone.
+
+    >>> code = "stock = 10\\ndef buy(n):\\n    global stock\\n    stock += n\\n    return stock\\n"
+    >>> _ = client.models.push("store", {"store.py": code}, engine="python")
+    >>> run = client.runs.create("admin", "fair", "store")["id"]
+    >>> client.runs.operate(run, "buy", 5), client.runs.variable(run, "stock")
+    (15, 15)
+    """
 
     def _variables(self, runs: str) -> str:
         return f"/v2/model/variable/{runs}"
@@ -137,7 +144,11 @@ class Runs(_Runs[S]):
 
 
 class Project(_Runs[S]):
-    """`client.project(account, project)`: its runs. Calls raise NotFound for a run of another project."""
+    """`client.project(account, project)`: its runs. Calls raise NotFound for a run of another project.
+
+    >>> client.project("admin", "nobody").page().total
+    0
+    """
 
     def __init__(self, sender: S, account: str, project: str) -> None:
         super().__init__(sender)

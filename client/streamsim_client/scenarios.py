@@ -21,7 +21,12 @@ from streamsim_client.values import Object
 
 
 class Scenarios(Group[S]):
-    """`client.scenarios`"""
+    """`client.scenarios`
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> client.scenarios.names()["tea"]
+    ['cup']
+    """
 
     @call
     async def names(self) -> dict[str, list[str]]:
@@ -56,6 +61,13 @@ class Sessions(Group[S]):
     """`client.sessions`. All that take an instance raise NotFound if it is unknown or timed out.
 
     Steps are never sent again: a step whose answer was lost may have been made. `results` tells.
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> instance = client.sessions.start({"minutes": 5})["instance_uuid"]
+    >>> client.sessions.begin(instance, ["tea"], ["cup"], equations=["Teacup Temperature"])
+    {'msg': 'session started'}
+    >>> client.sessions.step(instance, flat=True)
+    {'tea': {'cup': {'Teacup Temperature': 180}}}
     """
 
     @call

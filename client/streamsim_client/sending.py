@@ -154,6 +154,7 @@ class Blocking(Sender):
         time.sleep(seconds)  # noqa: ASYNC251 -- nobody else waits for this coroutine
 
     def finished(self, work: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result."""
         try:
             work.send(None)
         except StopIteration as end:
@@ -162,6 +163,7 @@ class Blocking(Sender):
         raise AssertionError("a blocking client waited for an event loop")
 
     def iterated(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """The generator's items, as an iterator that closes it at its end."""
         try:
             while True:
                 try:
@@ -196,9 +198,11 @@ class Asyncio(Sender):
         await asyncio.sleep(seconds)
 
     def finished(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """The coroutine, for the caller to await."""
         return work
 
     def iterated(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """The generator itself."""
         return items
 
 

@@ -10,16 +10,24 @@ from streamsim_client.values import Object
 
 
 class Healthy(TypedDict):
+    """`version`: of the server."""
+
     status: str
     version: str
 
 
 class Ready(TypedDict):
+    """`{"status": "ready"}`"""
+
     status: str
 
 
 class Service(Group[S]):
-    """`client.service`. Needs no login."""
+    """`client.service`. Needs no login.
+
+    >>> client.service.healthy()["status"]
+    'ok'
+    """
 
     @call
     async def healthy(self) -> Healthy:

@@ -22,6 +22,11 @@ class Stats(Group[S]):
 
     `limit` is how many rows one request fetches, at most 10,000; the server's default is 1,000. Everything
     raises Unauthorized for an experiment that is not the user's.
+
+    >>> _ = client.decisions.set_reward(ID, KEY, 0.5, action={"arm": "a"})
+    >>> newest = next(client.stats.reward_log(ID, limit=1))
+    >>> newest["action"], newest["reward"]
+    ({'arm': 'a'}, 0.5)
     """
 
     @call
