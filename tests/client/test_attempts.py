@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamsim.client import (
+from streamsim_client import (
     Client,
     Disconnected,
     Retries,
