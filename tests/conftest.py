@@ -25,6 +25,7 @@ from tests.application import (
     user,
 )
 from tests.backends import pytest_addoption, pytest_generate_tests, shared_storage, storage
+from tests.folders import tmp_path, use_memory
 from tests.servers import mongo_server, redis_cluster, redis_server
 
 __all__ = [
@@ -48,8 +49,11 @@ __all__ = [
     "settings",
     "shared_storage",
     "storage",
+    "tmp_path",
     "user",
 ]
+
+use_memory()
 
 # Files that take long for the few tests they have. Where files are dealt out to several processes these come
 # first, so that none is begun when the others are done.

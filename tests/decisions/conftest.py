@@ -1,4 +1,4 @@
-"""A decision service on real parts: a sandbox per module, a new installation per test, a clock to turn."""
+"""A decision service on real parts: the shared sandbox, a new installation per test, a clock to turn."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from streamsim import config
 from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.service import Decisions, wall_clock_ms
-from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.decisions import Experiment, LogKind, Store
 from tests.backends import Storage
@@ -104,19 +105,10 @@ class Bench:
         return [json.loads(row.data) for row in reversed(rows)]
 
 
-@pytest.fixture(scope="module")
-def run() -> Iterator[Callable[..., Any]]:
-    """One event loop for all tests of a module: a sandbox belongs to its loop, and starts slowly."""
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-@pytest.fixture(scope="module")
-def sandbox(run: Callable[..., Any]) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=8))
-    run(sandbox.start())
-    yield sandbox
-    run(sandbox.close())
+@pytest.fixture
+def run(io_loop: IOLoop) -> Callable[..., Any]:
+    """Runs a coroutine to its end on the loop of the shared sandbox."""
+    return lambda coroutine: io_loop.run_sync(lambda: coroutine)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bench.load import request
 from tests.backends import Storage
 from tests.support import Client, Server
 
-pytestmark = pytest.mark.every_backend
+pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
 
 COUNT = """
 stored = self.get_theta(key="n", value="all")

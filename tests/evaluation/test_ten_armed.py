@@ -1,9 +1,9 @@
 """The 10-armed testbed of Sutton and Barto (Reinforcement Learning, 2nd ed., section 2.3, figure 2.2), played
 by the catalogue's e-greedy in the program that simulates, beside the same written with arrays.
 
-The arrays play all 2,000 problems. The policies play the first 200 of them, or all in the long form, which takes
-some minutes. In the short form the share of the book is thus that of the arrays, beside which every policy has to
-stay problem by problem.
+The arrays play all 2,000 problems. The policies play the first 200 of them, or all in the long form, which
+takes some minutes. In the short form the book's share is asked of the arrays, and of the policies that they stay
+beside the arrays, problem by problem.
 """
 
 from __future__ import annotations

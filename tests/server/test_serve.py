@@ -94,6 +94,7 @@ def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_
                     assert received.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.durable
 def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         admin = server.admin()

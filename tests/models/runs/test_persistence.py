@@ -14,7 +14,7 @@ from tests.backends import Storage
 from tests.effort import LONG
 from tests.support import Client, Server
 
-pytestmark = pytest.mark.every_backend
+pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
 
 RUNS, CLIENTS, ROOM = (200, 10, 20) if LONG else (40, 8, 4)
 STEPS = 3

@@ -74,6 +74,7 @@ def begin(client: Client) -> str:
     return str(instance)
 
 
+@pytest.mark.durable
 def test_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
     client = server.admin()
     push_customers(client)

@@ -145,6 +145,7 @@ def test_reading_does_not_wait_for_a_drainer_that_holds_rows(
     run(body())
 
 
+@pytest.mark.durable
 def test_decisions_go_on_while_mongodb_is_away_and_rows_follow(
     run: Any,
     make_store: Make,

@@ -293,6 +293,7 @@ def test_a_redis_that_hangs_is_away_and_no_answer_goes_astray(
     run(body())
 
 
+@pytest.mark.durable
 def test_nothing_acknowledged_is_lost_when_redis_is_killed(
     run: Any, make_store: Make, own_redis: RedisServer
 ) -> None:
@@ -333,6 +334,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
     run(body())
 
 
+@pytest.mark.durable
 def test_versions_are_not_used_again_after_redis_lost_its_last_commits(
     run: Any, make_store: Make, own_redis: RedisServer
 ) -> None:
@@ -446,6 +448,7 @@ def test_credentials_stay_out_of_the_description(run: Any, make_store: Make, own
     run(body())
 
 
+@pytest.mark.durable
 def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make, tmp_path: Path) -> None:
     cluster = RedisCluster(tmp_path / "cluster", node_timeout_ms=500)
     cluster.start()
