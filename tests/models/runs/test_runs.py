@@ -418,6 +418,7 @@ async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player
     )
     await push(player, "odd", {"odd.py": code}, engine="python")
     run = await start(player, "odd")
+    body: dict[str, Any]
     for body in (
         {"name": "answer"},
         {"name": "huge"},

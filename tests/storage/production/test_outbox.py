@@ -190,9 +190,9 @@ def test_beyond_the_high_water_mark_a_commit_with_rows_is_unavailable(run: Any, 
         for id, tenant in (("e1", "ann"), ("b1", "bob")):
             await store.create_experiment(experiment(id, tenant=tenant))
         await committed(store, logs=[log(f"{i}") for i in range(4)])
-        for parts in ({"logs": [log("x"), log("y")]}, {"logs": [log("z", data=b"[%s]" % (b" " * 400))]}):
+        for rows in ([log("x"), log("y")], [log("z", data=b"[%s]" % (b" " * 400))]):
             with pytest.raises(StoreUnavailable, match="wait for MongoDB"):
-                await store.commit(transaction(writes={row(): b"{}"}, **parts))
+                await store.commit(transaction(writes={row(): b"{}"}, logs=rows))
         assert (await store.read_theta(row())).version == 0
         await committed(store, logs=[log("5")])
         await committed(store, writes={row(): b"{}"})

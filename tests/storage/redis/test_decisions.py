@@ -208,9 +208,12 @@ def test_calls_whose_answers_are_lost_happen_once(
             changed = await store.update_experiment(experiment("e1", name="new"))
             assert changed is not None
             assert (changed.revision, changed.name) == (2, "new")
-            versions = []
+            versions: list[Any] = []
             for n in range(20):
-                parts = {"writes": {row(): b'{"n":%d}' % n}, "logs": [log(f"{n}"), log(f"r{n}", "reward")]}
+                parts: dict[str, Any] = {
+                    "writes": {row(): b'{"n":%d}' % n},
+                    "logs": [log(f"{n}"), log(f"r{n}", "reward")],
+                }
                 parts |= {"deletes": [group(key="gone")], "reads": {row(): versions[-1] if n else 0}}
                 answer = await store.commit(transaction(revision=2, advices=[advice(f"{n}")], **parts))
                 assert isinstance(answer, Committed)
@@ -309,7 +312,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
                 while True:
                     seen = await store.read_theta(row())
                     count = seen.rows[("", "")][0] if seen.rows else b"0"
-                    parts = {"writes": {row(): b"%d" % (int(count) + 1)}, "logs": [log(id)]}
+                    parts: dict[str, Any] = {"writes": {row(): b"%d" % (int(count) + 1)}, "logs": [log(id)]}
                     answer = await store.commit(transaction(reads={row(): seen.version}, **parts))
                     if isinstance(answer, Committed):
                         done.append(id)
