@@ -19,7 +19,6 @@ EXAMPLES = ROOT / "examples"
 TEA = """
 import BPTK_Py
 from BPTK_Py import Model
-from tests.support import ROOT
 
 def bptk_factory():
     model = Model(starttime=0.0, stoptime=10.0, dt=1.0, name="tea")

@@ -341,7 +341,7 @@ async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
 
 @pytest.mark.gen_test
 async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
-    text = (EXAMPLES.parent / "tests/scenarios/models/teacup.mdl").read_text()
+    text = (EXAMPLES.parent / "tests/models/scenarios/models/teacup.mdl").read_text()
     found = await push(ann, "teacup", {"teacup.mdl": text})
     manager = next(iter(found["scenario_managers"]))
     body = {"scenario_managers": [manager], "scenarios": ["base"], "equations": ["Teacup Temperature"]}
