@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from bench.load import Result, measure, request
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.decisions.wire import PIECES
+from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.service import replicated
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments import catalogue
@@ -118,7 +118,7 @@ def costs(rounds: int) -> None:
 
 async def speed(workers: int, replications: int, draws: int) -> float:
     """Seconds of so many replications on so many workers; the zygote is started before."""
-    batch = BatchWorkers(Evaluation(workers=workers), Limits())
+    batch = BatchWorkers(EvaluationSettings(workers=workers), Limits())
     load = {"x": SimulationLoad("e", ENTRIES["e-greedy"].code, {}, 1)}
     nest: Any = None
     try:

@@ -27,7 +27,8 @@ from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable, User
+from streamsim.storage.contract.accounts import User
+from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger("streamsim.http")
 

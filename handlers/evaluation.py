@@ -17,10 +17,10 @@ from streamsim import values
 from streamsim.errors import BadRequest, StreamsimError
 from streamsim.evaluation import live_health, offline, requests
 from streamsim.evaluation.compare import Comparison, to_csv
+from streamsim.evaluation.evaluations import Evaluations
 from streamsim.evaluation.plots import plot
-from streamsim.evaluation.service import Evaluations
 from streamsim.experiments import fields as experiment_fields
-from streamsim.storage.contract.decisions import LogKind
+from streamsim.storage.contract.logs import LogKind
 
 # An answer that is shorter is sent as a whole, so that an error in it still has its status.
 HELD_BYTES = 1 << 20

@@ -24,21 +24,21 @@ class JobEventsHandler(BaseHandler):
 
     async def follow(self, find: Callable[[], Awaitable[Job]]) -> None:
         """Its state and progress: an event `progress` at every change, at last `end`."""
-        work = self.services.work
+        jobs = self.services.jobs
         found = await find()
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")
         told = b""
         try:
             while not self._gone and not self.services.draining:
-                shown = work.shown(found)
+                shown = jobs.shown(found)
                 event = values.dump({name: shown[name] for name in ("id", "state", "progress")})
                 if event != told:
-                    kind = b"end" if work.finished(found) else b"progress"
+                    kind = b"end" if jobs.finished(found) else b"progress"
                     self.write(b"event: %s\ndata: %s\n\n" % (kind, event))
                     await self.flush()
                     told = event
-                if work.finished(found):
+                if jobs.finished(found):
                     return
                 await asyncio.sleep(EVENT_S)
                 found = await find()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from handlers.base import COOKIE, Access, BaseHandler
 from streamsim.dates import iso
 from streamsim.errors import BadRequest
-from streamsim.storage.contract.decisions import Session
+from streamsim.storage.contract.accounts import LoginSession
 
 
 def required(body: dict[str, Any], *names: str) -> list[Any]:
@@ -106,7 +106,7 @@ class TokenHandler(BaseHandler):
         self.write_json(_shown(await self.services.accounts.revoke_token(self.user, token_id)))
 
 
-def _shown(token: Session) -> dict[str, str]:
+def _shown(token: LoginSession) -> dict[str, str]:
     return {
         "id": token.id,
         "label": token.label,

@@ -71,16 +71,16 @@ class SweepHandler(ScenarioHandler):
         Answers when it is done; with `background` at once with 202 and a job.
         """
         body = self.body()
-        sweeps, work = self.services.sweeps, self.services.work
+        sweeps, jobs = self.services.sweeps, self.services.jobs
         background = requests.flag(body, "background")
         plan = await sweeps.plan(self.tenant, body)
         if not background:
             self.write_json(await sweeps.answer(self.tenant, plan))
             return
-        job = await work.create(self.tenant, SWEEP, plan, len(plan.rows))
+        job = await jobs.create(self.tenant, SWEEP, plan, len(plan.rows))
         self.set_status(202)
         self.set_header("Location", f"/jobs/{job.id}")
-        self.write_json(work.shown(job))
+        self.write_json(jobs.shown(job))
 
 
 class JobsHandler(ScenarioHandler):
@@ -88,12 +88,12 @@ class JobsHandler(ScenarioHandler):
 
     async def get(self) -> None:
         """Query: limit?, before?. All of the user's jobs, sweeps and simulations, newest first."""
-        work = self.services.work
+        jobs = self.services.jobs
         limit = self.integer_argument("limit", MAX_LISTED, 1, MAX_LISTED)
-        found = await work.page(self.tenant, None, limit=limit, before=self.text_argument("before") or "")
+        found = await jobs.page(self.tenant, None, limit=limit, before=self.text_argument("before") or "")
         if len(found) == limit:
             self.link_next(limit=limit, before=found[-1].id)
-        self.write_json([work.shown(job) for job in found])
+        self.write_json([jobs.shown(job) for job in found])
 
 
 class JobHandler(ScenarioHandler):
@@ -101,13 +101,13 @@ class JobHandler(ScenarioHandler):
 
     async def get(self, job: str) -> None:
         """State and progress, and the result once it is done."""
-        work = self.services.work
-        self.write_json(work.shown(await work.get(self.tenant, job)))
+        jobs = self.services.jobs
+        self.write_json(jobs.shown(await jobs.get(self.tenant, job)))
 
     async def delete(self, job: str) -> None:
         """Cancels it or, when it is finished, removes it."""
-        work = self.services.work
-        end = await work.cancel(await work.get(self.tenant, job))
+        jobs = self.services.jobs
+        end = await jobs.cancel(await jobs.get(self.tenant, job))
         self.write_json({"status": "success", "job": end})
 
 
@@ -116,7 +116,7 @@ class JobEventsOfUserHandler(ScenarioHandler, JobEventsHandler):
 
     async def get(self, job: str) -> None:
         """Server-sent events with state and progress: `progress` at every change, at last `end`."""
-        await self.follow(partial(self.services.work.get, self.tenant, job))
+        await self.follow(partial(self.services.jobs.get, self.tenant, job))
 
 
 routes = [

@@ -13,7 +13,7 @@ from handlers.base import Access, BaseHandler, expected
 from streamsim import values
 from streamsim.errors import BadRequest, ModelError, StreamsimError
 from streamsim.models import paths, run_queries
-from streamsim.models.run_service import Interactive, Page
+from streamsim.models.run_service import Page, RunService
 
 MAX_VALUES: Final = 200_000
 HEADERS: Final = "content-type, authorization, x-autorestore, x-request-id"
@@ -38,7 +38,7 @@ class RunApiHandler(BaseHandler):
         self.about: dict[str, Any] = {}
 
     @property
-    def interactive(self) -> Interactive:
+    def interactive(self) -> RunService:
         return self.services.interactive
 
     @property

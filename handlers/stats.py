@@ -7,7 +7,7 @@ from typing import ClassVar
 from handlers.base import Access, BaseHandler
 from streamsim.dates import iso
 from streamsim.experiments.experiments import THETA
-from streamsim.storage.contract.decisions import LogKind
+from streamsim.storage.contract.logs import LogKind
 
 DEFAULT_ROWS = 1_000
 MAX_ROWS = 10_000

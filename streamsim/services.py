@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamsim.accounts.accounts import Accounts
     from streamsim.config import Settings
-    from streamsim.decisions.service import Decisions
+    from streamsim.decisions.decisions import Decisions
+    from streamsim.evaluation.evaluations import Evaluations
     from streamsim.evaluation.offline import Offline
-    from streamsim.evaluation.service import Evaluations
     from streamsim.experiments.catalogue import Catalogue
     from streamsim.experiments.experiments import Experiments
-    from streamsim.jobs.jobs import Work
+    from streamsim.jobs.jobs import Jobs
     from streamsim.metrics import Metrics
-    from streamsim.models.journal import Runs
+    from streamsim.models.journal import RunJournal
     from streamsim.models.library import Models
-    from streamsim.models.run_service import Interactive
+    from streamsim.models.run_service import RunService
     from streamsim.models.scenarios import Scenarios
     from streamsim.models.sweeps import Sweeps
     from streamsim.sandbox.host.pool import Sandbox
-    from streamsim.storage.contract.decisions import Store
+    from streamsim.storage.contract.store import Store
 
 
 @dataclass
@@ -37,11 +37,11 @@ class Services:
     catalogue: Catalogue
     metrics: Metrics
     models: Models
-    runs: Runs
+    runs: RunJournal
     scenarios: Scenarios
     evaluations: Evaluations
     offline: Offline
     sweeps: Sweeps
-    work: Work
-    interactive: Interactive
+    jobs: Jobs
+    interactive: RunService
     draining: bool = False

@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop
 
 from streamsim import config, dates
 from streamsim.config import Settings
-from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
 from streamsim.server.http import Application, Server, make_application, make_server
 from streamsim.services import Services
@@ -120,7 +120,7 @@ def io_loop(http_loop: IOLoop) -> Iterator[IOLoop]:
 
 @pytest.fixture(scope="session")
 def sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=8))
+    sandbox = Sandbox(workers=8)
     http_loop.run_sync(sandbox.start)
     yield sandbox
     asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]
@@ -141,7 +141,7 @@ def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest) -
 
 @pytest.fixture
 def services(io_loop: IOLoop, settings: Settings, sandbox: Sandbox, clock: Clock) -> Iterator[Services]:
-    context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, jobs=False)
+    context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, upkeep=False)
     yield io_loop.run_sync(context.__aenter__)
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
 

@@ -164,3 +164,33 @@ def _names() -> set[str]:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         config.Settings().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("old", config.RENAMED)
+def test_an_old_name_of_a_setting_is_read_and_its_new_name_is_told(
+    old: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    option = OPTIONS[config.RENAMED[old]]
+    section, name = old.split(".")
+    other = another(option)
+    variable = f"STREAMSIM_{section}_{name}".upper()
+    for settings in (
+        config.load(written(tmp_path, yaml.safe_dump({section: {name: other}}))),
+        config.load(environment={variable: str(other)}),
+    ):
+        assert value(settings, option) == other
+    assert [f"{old} is called {option.name} now" in text for text in caplog.messages] == [True, True]
+
+
+def test_a_present_name_goes_before_an_old_one(tmp_path: Path) -> None:
+    file = written(tmp_path, "evaluation:\n  lease_s: 3.0\njobs:\n  lease_s: 4.0\n")
+    assert config.load(file).jobs.lease_s == 4
+    environment = {"STREAMSIM_EVALUATION_LEASE_S": "5"}
+    assert config.load(file, environment=environment).jobs.lease_s == 5
+
+
+def test_a_setting_that_is_no_more_changes_nothing_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert config.load(written(tmp_path, "models:\n  load_ms: 20000\n")) == config.load()
+    assert ["models.load_ms is no longer a setting" in text for text in caplog.messages] == [True]

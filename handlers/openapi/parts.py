@@ -31,7 +31,7 @@ from streamsim.evaluation.health import Check
 from streamsim.evaluation.offpolicy import Evaluation
 from streamsim.experiments import fields
 from streamsim.experiments.catalogue import Description
-from streamsim.models.engines.base import Settings as ScenarioSettings
+from streamsim.models.engines.base import ScenarioSettings as ScenarioSettings
 
 EXPERIMENT: Final = "0f8a1c6e5b7d4c3f9a2b6d8e1f4c7a90"
 KEY: Final = "c1d2e3f4a5b6978812345678abcdef90"

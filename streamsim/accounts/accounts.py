@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from streamsim.accounts.passwords import Passwords
-from streamsim.config import Login
+from streamsim.config import LoginSettings
+from streamsim.dates import DAY_MS, HOUR_MS
 from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
-from streamsim.storage.contract.decisions import DuplicateName, Session, Store, User
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.errors import DuplicateName
+from streamsim.storage.contract.store import Store
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 MAX_LABEL = 100
 FIRST_USER = "admin"
 
@@ -37,7 +38,7 @@ class Accounts:
     def __init__(
         self,
         store: Store,
-        settings: Login,
+        settings: LoginSettings,
         *,
         archive: Callable[[str], Awaitable[None]],
         now_ms: Callable[[], int],
@@ -69,7 +70,7 @@ class Accounts:
             created_ms=self._now_ms(),
         )
         try:
-            await self._store.create_user(user)
+            await self._store.accounts.create_user(user)
         except DuplicateName:
             raise BadRequest(f"there is a user {name} already", field="username") from None
         return user
@@ -80,7 +81,7 @@ class Accounts:
         :param password: its password; None draws one.
         :returns: the password that was drawn; None if none was.
         """
-        if await self._store.list_users(limit=1):
+        if await self._store.accounts.list_users(limit=1):
             return None
         drawn = secrets.token_urlsafe(12)
         try:
@@ -93,12 +94,12 @@ class Accounts:
 
     async def users(self, *, limit: int = 1000, after: str = "") -> list[User]:
         """Users in order of name."""
-        return await self._store.list_users(limit=limit, after=after)
+        return await self._store.accounts.list_users(limit=limit, after=after)
 
     async def set_password(self, name: str, password: object) -> None:
         """Give a user a new password and end its login sessions. :raises BadRequest: :raises NotFound:"""
         accepted = self._passwords.accept(password, "password", new=True)
-        if not await self._store.set_password(name, await self._passwords.hash(accepted)):
+        if not await self._store.accounts.set_password(name, await self._passwords.hash(accepted)):
             raise NotFound(f"there is no user {name}")
 
     async def change_password(self, user: User, old: object, new: object, address: str) -> None:
@@ -111,17 +112,17 @@ class Accounts:
         await self._count_attempt(user.name, address)
         if not await self._passwords.verify(old, user.password_hash):
             raise Unauthorized("old_password is wrong", field="old_password")
-        await self._store.clear_hits(_user_window(user.name))
-        await self._store.set_password(user.name, await self._passwords.hash(new))
+        await self._store.decisions.clear_hits(_user_window(user.name))
+        await self._store.accounts.set_password(user.name, await self._passwords.hash(new))
 
     async def remove_user(self, name: str) -> None:
         """Remove an account with its sessions and tokens, and archive its experiments. :raises NotFound:"""
-        if await self._store.get_user(name) is None:
+        if await self._store.accounts.get_user(name) is None:
             raise NotFound(f"there is no user {name}")
         # Once before, so that a crash in between can be made good by asking again; once after, for what the
         # user created meanwhile.
         await self._archive(name)
-        await self._store.remove_user(name)
+        await self._store.accounts.remove_user(name)
         await self._archive(name)
 
     # ---- sessions and tokens
@@ -136,10 +137,10 @@ class Accounts:
             raise BadRequest("username must be given as text", field="username")
         accepted = self._passwords.accept(password, "password", new=False)
         await self._count_attempt(name, address)
-        user = await self._store.get_user(name) if _NAME.fullmatch(name) else None
+        user = await self._store.accounts.get_user(name) if _NAME.fullmatch(name) else None
         if not await self._passwords.verify(accepted, user.password_hash if user else None) or user is None:
             raise Unauthorized("wrong username or password")
-        await self._store.clear_hits(_user_window(name))
+        await self._store.decisions.clear_hits(_user_window(name))
         lifetime_ms = self._settings.session_hours * HOUR_MS
         secret, _ = await self._add_session(user, "cookie", "", lifetime_ms)
         return secret, user
@@ -148,17 +149,17 @@ class Accounts:
         """End the session, or revoke the token. Nothing happens if it is not live."""
         user = await self.authenticated(credential)
         if user is not None and credential is not None:
-            await self._store.remove_session(user.name, session_id(credential[1]))
+            await self._store.accounts.remove_session(user.name, session_id(credential[1]))
 
     async def authenticated(self, credential: Credential | None) -> User | None:
         """The user of a live session or token; None for anything else."""
         if credential is None:
             return None
         kind, secret = credential
-        found = await self._store.get_session(session_id(secret), self._now_ms())
+        found = await self._store.accounts.get_session(session_id(secret), self._now_ms())
         return found[1] if found is not None and found[0].kind == kind else None
 
-    async def add_token(self, user: User, label: object, days: object) -> tuple[str, Session]:
+    async def add_token(self, user: User, label: object, days: object) -> tuple[str, LoginSession]:
         """A new bearer token: its secret, shown this once, and its record. :raises BadRequest:"""
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadRequest(f"label must be text of at most {MAX_LABEL} characters", field="label")
@@ -168,14 +169,14 @@ class Accounts:
             raise BadRequest(f"days must be an integer from 1 to {longest}", field="days")
         return await self._add_session(user, "token", label, days * DAY_MS)
 
-    async def tokens(self, user: User) -> list[Session]:
+    async def tokens(self, user: User) -> list[LoginSession]:
         """The user's live tokens, oldest first."""
-        return await self._store.list_sessions(user.name, "token", self._now_ms())
+        return await self._store.accounts.list_sessions(user.name, "token", self._now_ms())
 
-    async def revoke_token(self, user: User, token_id: str) -> Session:
+    async def revoke_token(self, user: User, token_id: str) -> LoginSession:
         """End a token. :raises NotFound: if the user has none of this id."""
         for token in await self.tokens(user):
-            if token.id == token_id and await self._store.remove_session(user.name, token_id):
+            if token.id == token_id and await self._store.accounts.remove_session(user.name, token_id):
                 return token
         raise NotFound("you have no token of this id")
 
@@ -183,10 +184,10 @@ class Accounts:
 
     async def _add_session(
         self, user: User, kind: Literal["cookie", "token"], label: str, lifetime_ms: int
-    ) -> tuple[str, Session]:
+    ) -> tuple[str, LoginSession]:
         secret = secrets.token_urlsafe(32)
         now_ms = self._now_ms()
-        session = Session(
+        session = LoginSession(
             id=session_id(secret),
             user=user.name,
             kind=kind,
@@ -195,7 +196,7 @@ class Accounts:
             created_ms=now_ms,
             expires_ms=now_ms + lifetime_ms,
         )
-        await self._store.add_session(session)
+        await self._store.accounts.add_session(session)
         return secret, session
 
     async def _count_attempt(self, name: str, address: str) -> None:
@@ -206,7 +207,7 @@ class Accounts:
             (_user_window(name), settings.attempts),
         )
         for window, most in windows:
-            count, left_ms = await self._store.hit(window, self._now_ms(), settings.window_s * 1000)
+            count, left_ms = await self._store.decisions.hit(window, self._now_ms(), settings.window_s * 1000)
             if count > most:
                 raise TooManyRequests(
                     "too many login attempts; wait and try again", retry_after_s=max(1, -(-left_ms // 1000))

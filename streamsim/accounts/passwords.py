@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import bcrypt
 
-from streamsim.config import Login
+from streamsim.config import LoginSettings
 from streamsim.errors import BadRequest, TooManyRequests
 
 R = TypeVar("R")
@@ -20,7 +20,7 @@ MAX_BYTES = 72  # bcrypt reads no further
 class Passwords:
     """Hashes and checks passwords off the event loop; `Login` says how costly, and how many at once."""
 
-    def __init__(self, settings: Login) -> None:
+    def __init__(self, settings: LoginSettings) -> None:
         self._settings = settings
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="password")
         self._waiting = 0

@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 
 from streamsim.config import Settings
-from streamsim.sandbox.host.pool import Sandbox, SandboxSettings, SandboxUnavailable
+from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable
 from streamsim.server.compose import make_store
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 PACKAGES = ("streamsim", "tornado", "numpy", "scipy", "msgspec", "bcrypt", "redis", "motor", "uvloop")
 
@@ -33,7 +33,7 @@ async def examine(settings: Settings) -> int:
     finally:
         await store.close()
 
-    sandbox = Sandbox(SandboxSettings(workers=1, allow_degraded=True, preload=settings.sandbox.preload))
+    sandbox = Sandbox(workers=1, allow_degraded=True, preload=settings.sandbox.preload)
     try:
         await sandbox.start()
         layers = msgspec.to_builtins(sandbox.report())

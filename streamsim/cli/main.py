@@ -26,7 +26,7 @@ from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.sandbox.zygote.namespaces import exposed
 from streamsim.server.compose import make_store, running
 from streamsim.server.serve import EXIT_REFUSED, CannotServe, serve
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 CONFIG_FILE = Path("config.yml")
 
@@ -129,7 +129,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 async def _simulate(settings: Settings, options: argparse.Namespace) -> int:
     try:
-        async with running(settings, jobs=False) as services:
+        async with running(settings, upkeep=False) as services:
             await terminal.simulate(services.evaluations, settings, options)
     except SandboxUnavailable as error:
         raise Unavailable(str(error)) from None
@@ -145,7 +145,7 @@ class _NotServing:
     async def check_code(self, code: dict[str, str]) -> None:
         raise Unavailable("code cannot be checked here")
 
-    def forget(self, experiment: str) -> None:
+    def forget(self, experiment_id: str) -> None:
         """Nothing is cached here."""
 
 

@@ -44,7 +44,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if not sides[0].storage.redis and not Path(_place(sides[0])).is_file():
         raise ConfigError(f"--from: there is no file {_place(sides[0])}")
     for kind, number in sorted(asyncio.run(_copy(sides)).items()):
-        print(f"{kind.removesuffix('Record').lower()}: {number}")
+        print(f"{kind.removesuffix('Record').removesuffix('Row').lower()}: {number}")
     return 0
 
 
@@ -55,7 +55,7 @@ async def _copy(sides: list[Settings]) -> dict[str, int]:
             store = make_store(side)
             await store.open()
             stack.push_async_callback(store.close)
-            stores.append(store.migration)  # type: ignore[attr-defined]
+            stores.append(store.migration)
         try:
             return await migrate(stores[0], stores[1], lambda text: print(text, flush=True))
         except MigrationFailed as error:

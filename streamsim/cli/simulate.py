@@ -15,8 +15,8 @@ from streamsim.config import Settings
 from streamsim.errors import StreamsimError
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Summary, summary
+from streamsim.evaluation.evaluations import Evaluations, replicated
 from streamsim.evaluation.pools import Nest
-from streamsim.evaluation.service import Evaluations, replicated
 from streamsim.evaluation.simulation import points_of
 
 
@@ -37,9 +37,9 @@ async def simulate(evaluations: Evaluations, settings: Settings, options: argpar
 
     :raises StreamsimError: no such experiment, bad numbers, or code that fails.
     """
-    experiment = await evaluations.store.get_experiment(options.experiment)
+    experiment = await evaluations.store.decisions.get_experiment(options.experiment_id)
     if experiment is None or experiment.archived:
-        raise StreamsimError(f"there is no experiment {options.experiment}")
+        raise StreamsimError(f"there is no experiment {options.experiment_id}")
     body = {
         "N": options.n,
         "replications": options.replications,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from streamsim import values
+from streamsim.config import LaneSettings
+from streamsim.dates import HOUR_MS
 from streamsim.decisions import records
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
@@ -16,21 +18,10 @@ from streamsim.errors import PolicyError, StreamsimError
 from streamsim.storage.contract.decisions import (
     Experiment,
     IdempotencyRecord,
-    LogRow,
     Redemption,
     Transaction,
 )
-
-HOUR_MS = 3_600_000
-
-
-class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of a lane. `batch`: calls in one frame; `queue`: calls that may wait, beyond which 429."""
-
-    batch: int = 64
-    queue: int = 2_000
-    idempotency_ms: int = 24 * HOUR_MS
-    debug: bool = False
+from streamsim.storage.contract.logs import LogRow
 
 
 class Prepared(msgspec.Struct):
@@ -55,6 +46,8 @@ def prepare(
     opened: dict[str, int],
     settings: LaneSettings,
     now_ms: int,
+    *,
+    debug: bool = False,
 ) -> Prepared:
     """Check everything that the worker answered, and put together what the batch does to the store.
 
@@ -73,7 +66,6 @@ def prepare(
         logs,
         now_ms=now_ms,
     )
-    debug = settings.debug
     expires_ms = advice_expiry(experiment, now_ms)
     ends: list[tuple[Pending, bytes | StreamsimError]] = []
     for call, outcome in zip(calls, done.outcomes, strict=True):
@@ -101,7 +93,7 @@ def prepare(
                         call.idempotency_key,
                         call.fingerprint(),
                         answer,
-                        now_ms + settings.idempotency_ms,
+                        now_ms + settings.idempotency_hours * HOUR_MS,
                     )
                 )
         ends.append((call, answer))

@@ -13,11 +13,11 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
-from streamsim.decisions.batch import LaneSettings
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.decisions.transaction import Untrustworthy
-from streamsim.decisions.worker import Attendant, BatchFailed
+from streamsim.decisions.worker import BatchFailed, PolicyWorker
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -26,7 +26,8 @@ from streamsim.errors import (
     Unauthorized,
     Unavailable,
 )
-from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale, StoreUnavailable
+from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale
+from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +40,23 @@ class Lane:
 
     def __init__(
         self,
-        experiment: str,
+        experiment_id: str,
         store: DecisionStore,
-        attendant: Attendant,
+        worker: PolicyWorker,
         settings: LaneSettings,
         *,
+        debug: bool = False,
         find: Callable[[str], Awaitable[Experiment | None]],
         forget: Callable[[str], None],
         now_ms: Callable[[], int],
         observe: Callable[[int, bool], None],
     ) -> None:
-        self.experiment = experiment
+        self.experiment_id = experiment_id
         self.used_ms = now_ms()
         self._store = store
-        self._attendant = attendant
+        self._worker = worker
         self._settings = settings
+        self._debug = debug
         self._find = find
         self._forget = forget
         self._now_ms = now_ms
@@ -85,7 +88,7 @@ class Lane:
 
     def close(self) -> None:
         """End the worker. Only when idle."""
-        self._attendant.dismiss()
+        self._worker.dismiss()
 
     async def _drain(self) -> None:
         try:
@@ -96,7 +99,7 @@ class Lane:
                 except StoreUnavailable as error:
                     self._fail(calls, Unavailable(f"the store is not available: {error}"))
                 except Exception as error:
-                    log.exception("a batch of experiment %s failed", self.experiment)
+                    log.exception("a batch of experiment %s failed", self.experiment_id)
                     self._fail(calls, error)
         finally:
             self.used_ms = self._now_ms()
@@ -127,64 +130,65 @@ class Lane:
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""
-        left = await preconditions.admit(self._store, self.experiment, calls, self._now_ms())
+        left = await preconditions.admit(self._store, self.experiment_id, calls, self._now_ms())
         while left:
-            experiment = await self._find(self.experiment)
+            experiment = await self._find(self.experiment_id)
             if experiment is None:
                 self._fail(left, Unauthorized("key or experiment id is not valid"))
                 return
             try:
                 prepared = await self._run(experiment, left)
             except BatchFailed as failure:
-                await self._part(left, failure)
+                await self._run_one_by_one(experiment, left, failure)
                 return
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
                 for changed in result.experiments:
                     self._forget(changed)
-                self._attendant.stale(result)
+                self._worker.stale(result)
                 left = preconditions.refuse(left, result.advices, result.idempotency, self._now_ms())
                 continue
-            self._attendant.committed(result)
+            self._worker.committed(result)
             errors = False
             for call, end in prepared.ends:
                 if isinstance(end, bytes):
                     call.resolve(end)
                 else:
                     errors = True
-                    await self._lost(call, end)
+                    await self._fail_call(experiment, call, end)
             if errors:
-                self._attendant.recycle()
+                self._worker.recycle()
             return
 
-    async def _part(self, calls: list[Pending], failure: BatchFailed) -> None:
-        """A batch without any result: one by one, so that only the guilty call fails."""
-        if failure.everybody or len(calls) == 1:
-            experiment = await self._find(self.experiment)
-            if experiment is not None and isinstance(failure.error, PolicyError):
-                await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
+    async def _run_one_by_one(
+        self, experiment: Experiment, calls: list[Pending], failure: BatchFailed
+    ) -> None:
+        """A batch without any result: each call in a batch of its own, so that only the guilty one fails."""
+        if not failure.of_all and len(calls) > 1:
             for call in calls:
-                await self._lost(call, failure.error)
+                await self._serve([call])
             return
+        if isinstance(failure.error, PolicyError):
+            await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
         for call in calls:
-            await self._serve([call])
+            await self._fail_call(experiment, call, failure.error)
 
-    async def _lost(self, call: Pending, error: StreamsimError) -> None:
-        """The end of a call that failed. A default reward that the code cannot take would come due for ever:
+    async def _fail_call(self, experiment: Experiment, call: Pending, error: StreamsimError) -> None:
+        """Answer a call with its error. A default reward that the code cannot take would come due for ever:
         its advice is redeemed without effect."""
-        if isinstance(call, Reward) and call.by == "timeout" and isinstance(error, PolicyError):
-            experiment = await self._find(self.experiment)
-            if experiment is not None and call.advice_id is not None:
-                await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
+        if isinstance(error, PolicyError) and isinstance(call, Reward) and call.by == "timeout":
+            await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
         call.fail(error)
 
     async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
         """Run a batch in the sandbox. :raises BatchFailed:"""
-        attendant = self._attendant
-        done = await attendant.run(experiment, [batch.frame(call) for call in calls])
+        worker = self._worker
+        done = await worker.run(experiment, [batch.frame(call) for call in calls])
         try:
-            return batch.prepare(experiment, calls, done, attendant.opened, self._settings, self._now_ms())
+            return batch.prepare(
+                experiment, calls, done, worker.opened, self._settings, self._now_ms(), debug=self._debug
+            )
         except Untrustworthy as error:
-            attendant.dismiss()
+            worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

@@ -11,7 +11,7 @@ from streamsim.storage.contract.decisions import Advice, DecisionStore, Idempote
 
 
 async def admit(
-    store: DecisionStore, experiment: str, calls: Sequence[Pending], now_ms: int
+    store: DecisionStore, experiment_id: str, calls: Sequence[Pending], now_ms: int
 ) -> list[Pending]:
     """The calls that may run now; the others have their answer or error."""
     advices = [call.advice_id for call in calls if isinstance(call, Reward) and call.advice_id is not None]
@@ -22,7 +22,7 @@ async def admit(
     ]
     if not advices and not keys:
         return list(calls)
-    known_advices, known_keys = await store.peek(experiment, advices, keys, now_ms)
+    known_advices, known_keys = await store.peek(experiment_id, advices, keys, now_ms)
     return [call for call in calls if _admitted(call, known_advices, known_keys, now_ms)]
 
 

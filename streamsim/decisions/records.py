@@ -43,11 +43,11 @@ def decision(
         answer += (b',"context":', context_json)
     issued = None
     if advice is not None:
-        experiment, advice_id, expires_ms = advice
+        experiment_id, advice_id, expires_ms = advice
         part = b',"advice_id":"' + advice_id.encode() + b'"'
         answer.append(part)
         row.append(part)
-        issued = NewAdvice(experiment, advice_id, expires_ms, context_json, action_json)
+        issued = NewAdvice(experiment_id, advice_id, expires_ms, context_json, action_json)
     answer.append(b"}")
     row.append(b"}")
     return b"".join(answer), b"".join(row), issued

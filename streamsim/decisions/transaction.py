@@ -15,7 +15,7 @@ from streamsim.errors import (
     PolicyTimeout,
 )
 from streamsim.sandbox.wire import Failure, cleaned
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 
 MAX_EFFECTS = 10_000
 
@@ -81,23 +81,23 @@ def check_outcome(outcome: Outcome, *, action: bool) -> PolicyError | None:
 
 def theta_effects(
     done: Done, opened: dict[str, int]
-) -> tuple[dict[Scope, int], list[Scope], dict[Scope, bytes]]:
+) -> tuple[dict[ThetaAddress, int], list[ThetaAddress], dict[ThetaAddress, bytes]]:
     """Reads, deletes and writes of a batch.
 
     :param opened: revision of each experiment that this worker was given.
     :raises Untrustworthy: an experiment it was not given, or a malformed address, version or dict.
     """
-    reads: dict[Scope, int] = {}
-    deletes: list[Scope] = []
-    writes: dict[Scope, bytes] = {}
-    for experiment, name, key, value, version in done.reads:
-        if experiment not in opened or version < 0 or (key is None and value is not None):
+    reads: dict[ThetaAddress, int] = {}
+    deletes: list[ThetaAddress] = []
+    writes: dict[ThetaAddress, bytes] = {}
+    for experiment_id, name, key, value, version in done.reads:
+        if experiment_id not in opened or version < 0 or (key is None and value is not None):
             raise Untrustworthy("a read of something it was not given")
-        reads[_scope(experiment, name, key, value)] = version
-    for experiment, name, key, value, data in done.writes:
-        if experiment not in opened:
+        reads[_scope(experiment_id, name, key, value)] = version
+    for experiment_id, name, key, value, data in done.writes:
+        if experiment_id not in opened:
             raise Untrustworthy("a write to an experiment it was not given")
-        scope = _scope(experiment, name, key, value)
+        scope = _scope(experiment_id, name, key, value)
         if data is None:
             deletes.append(scope)
         else:
@@ -109,8 +109,8 @@ def theta_effects(
     return reads, deletes, writes
 
 
-def _scope(experiment: str, name: str, key: str | None, value: str | None) -> Scope:
+def _scope(experiment_id: str, name: str, key: str | None, value: str | None) -> ThetaAddress:
     for part in (name, key, value):
         if part is not None and (len(part) > MAX_ADDRESS or "\0" in part):
             raise Untrustworthy("a malformed theta address")
-    return Scope(experiment, name, key, value)
+    return ThetaAddress(experiment_id, name, key, value)

@@ -33,7 +33,14 @@ from streamsim.sandbox.host.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
-from streamsim.storage.contract.decisions import Committed, DecisionStore, Experiment, Scope, Stale, ThetaRows
+from streamsim.storage.contract.decisions import (
+    Committed,
+    DecisionStore,
+    Experiment,
+    Stale,
+    ThetaAddress,
+    ThetaRows,
+)
 
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | None])
@@ -41,15 +48,15 @@ _questions = msgspec.msgpack.Decoder(list[str | None])
 
 class BatchFailed(Exception):
     """No call of the batch has a result. `error` is what a call that is alone in its batch is answered;
-    `everybody`: no call is guilty, so it is the answer of all."""
+    `of_all`: no call is guilty, so it is the answer of all."""
 
-    def __init__(self, error: StreamsimError, *, everybody: bool = False) -> None:
+    def __init__(self, error: StreamsimError, *, of_all: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
-        self.everybody = everybody
+        self.of_all = of_all
 
 
-class Attendant:
+class PolicyWorker:
     """One experiment's worker over time: there is at most one, and a new one when it is needed.
 
     :param find: a live experiment by id, or None.
@@ -92,7 +99,7 @@ class Attendant:
         try:
             return await self._attempt(experiment, calls)
         except SandboxLost as error:
-            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+            raise BatchFailed(Unavailable(str(error)), of_all=True) from None
 
     async def _attempt(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         worker = await self._ready(experiment)
@@ -128,9 +135,11 @@ class Attendant:
     def stale(self, result: Stale) -> None:
         """The store refused: the worker drops what was out of date before its next batch."""
         self._settle(None)
-        self._changed = [experiment for experiment in result.experiments if experiment in self.opened]
-        for experiment in self._changed:
-            del self.opened[experiment]
+        self._changed = [
+            experiment_id for experiment_id in result.experiments if experiment_id in self.opened
+        ]
+        for experiment_id in self._changed:
+            del self.opened[experiment_id]
         self._fresh = [(scope, *_answer(rows)) for scope, rows in result.theta.items()]
 
     def recycle(self) -> None:
@@ -167,13 +176,13 @@ class Attendant:
         try:
             worker = await self._sandbox.spawn("policy", load, self._limits, identity=identity)
         except ProgramFailed as error:
-            raise BatchFailed(policy_error(error.failure), everybody=True) from None
+            raise BatchFailed(policy_error(error.failure), of_all=True) from None
         except SandboxUnavailable as error:
-            raise BatchFailed(Unavailable(str(error)), everybody=True) from None
+            raise BatchFailed(Unavailable(str(error)), of_all=True) from None
         except SandboxLost:
             raise
         except WorkerDied as error:
-            raise BatchFailed(death(error), everybody=True) from None
+            raise BatchFailed(death(error), of_all=True) from None
         self._worker = worker
         self.opened = {experiment.id: experiment.revision}
         return worker
@@ -184,12 +193,12 @@ class Attendant:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Untrustworthy("a question of another form") from None
         match question:
-            case ["open", str(experiment)]:
-                return await self._open(experiment)
-            case ["theta", str(experiment), str(name), key, value] if experiment in self.opened:
+            case ["open", str(experiment_id)]:
+                return await self._open(experiment_id)
+            case ["theta", str(experiment_id), str(name), key, value] if experiment_id in self.opened:
                 if key is None and value is not None:
                     raise Untrustworthy("a malformed theta address")
-                return _answer(await self._store.read_theta(Scope(experiment, name, key, value)))
+                return _answer(await self._store.read_theta(ThetaAddress(experiment_id, name, key, value)))
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:

@@ -14,7 +14,7 @@ from streamsim import values
 from streamsim.decisions.transaction import policy_error
 from streamsim.errors import BadRequest, PolicyCrashed
 from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.logs import MAX_ARMS, LoggedData
+from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, nested_answer
 from streamsim.evaluation.wire import Propensities, PropensityLoad
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
 
 
 async def candidate(
-    workers: BatchWorkers, load: PropensityLoad, nest: Nest, data: LoggedData, *, identity: str
+    workers: BatchWorkers, load: PropensityLoad, nest: Nest, data: DecisionLog, *, identity: str
 ) -> Candidate:
     """Probabilities of the arms that the log or the candidate has, on the theta of the load.
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from streamsim.config import Evaluation
-from streamsim.config import Sandbox as Box
+from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Curve, Nested, Player, replicate
@@ -30,7 +29,7 @@ class Task(msgspec.Struct, array_like=True):
     identity: str
     limits: Limits
     nice: int
-    box: Box
+    box: SandboxSettings
 
 
 class End(msgspec.Struct, array_like=True):
@@ -44,21 +43,26 @@ class End(msgspec.Struct, array_like=True):
 class Missing(Exception):
     """The task was not given this experiment."""
 
-    def __init__(self, experiment: str) -> None:
-        super().__init__(experiment)
-        self.experiment = experiment
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__(experiment_id)
+        self.experiment_id = experiment_id
 
 
 class DaskPool:
     """A `Pool` on a cluster."""
 
     def __init__(
-        self, cluster: Cluster, settings: Evaluation, limits: Limits, *, box: Box | None = None
+        self,
+        cluster: Cluster,
+        settings: EvaluationSettings,
+        limits: Limits,
+        *,
+        box: SandboxSettings | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._limits = limits
-        self._box = box or Box()
+        self._box = box or SandboxSettings()
 
     @property
     def at_once(self) -> int:
@@ -108,10 +112,10 @@ def work(task: bytes) -> bytes:
 
 
 async def _replicated(task: Task) -> End:
-    async def find(experiment: str) -> Nested:
-        found = task.known.get(experiment)
+    async def find(experiment_id: str) -> Nested:
+        found = task.known.get(experiment_id)
         if found is None:
-            raise Missing(experiment)
+            raise Missing(experiment_id)
         return found
 
     workers = _site.of(task).workers
@@ -119,7 +123,7 @@ async def _replicated(task: Task) -> End:
         async with workers.one("simulate", task.load, identity=task.identity) as worker:
             return End(curve=await replicate(Player(worker, find), task.points))
     except Missing as missing:
-        return End(missing=missing.experiment)
+        return End(missing=missing.experiment_id)
     except StreamsimError as error:
         return End(error=RemoteError.of(error))
 
@@ -130,7 +134,7 @@ class Site(Thread):
     def __init__(self, task: Task) -> None:
         super().__init__()
         # The cluster bounds how many tasks run at once.
-        self._settings = Evaluation(workers=256, requests=1, nice=task.nice)
+        self._settings = EvaluationSettings(workers=256, requests=1, nice=task.nice)
         self.workers = self.run(self._make(task))
 
     async def _make(self, task: Task) -> BatchWorkers:

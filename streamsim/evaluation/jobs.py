@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.evaluation.compare import summary
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
 from streamsim.evaluation.wire import SimulationLoad
-from streamsim.jobs.jobs import Desk, together
-from streamsim.storage.contract.decisions import Store
+from streamsim.jobs.jobs import JobDesk, together
 from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.store import Store
 
 SIMULATION: Final = "simulation"
 _curve = msgspec.msgpack.Decoder(Curve)
@@ -43,7 +43,7 @@ class Simulations:
 
     name: Final = SIMULATION
 
-    def __init__(self, store: Store, pool: Pool, settings: Evaluation) -> None:
+    def __init__(self, store: Store, pool: Pool, settings: EvaluationSettings) -> None:
         self._store = store
         self._pool = pool
         self.at_once: Final = settings.workers
@@ -58,7 +58,7 @@ class Simulations:
             "theta": request.theta,
         }
 
-    async def work(self, job: Job, desk: Desk) -> bytes:
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
         """As `Kind.work`: a part is the curve of one replication."""
         spec = _spec.decode(job.spec)
         request = spec.request
@@ -72,7 +72,7 @@ class Simulations:
             for number in missing:
                 load = with_seed(spec.load, replication_seed(request.seed, number))
                 curve = await self._pool.replicate(
-                    load, nest, points, identity=f"{job.tenant}/{job.experiment}", progress=desk.add
+                    load, nest, points, identity=f"{job.tenant}/{job.experiment_id}", progress=desk.add
                 )
                 await desk.keep(number, msgspec.msgpack.encode(curve))
                 curves[number] = curve

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from streamsim import values
+from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import arm_of
 from streamsim.evaluation import health
 from streamsim.evaluation.health import Check
@@ -18,7 +19,6 @@ from streamsim.evaluation.logs import MAX_ARMS
 
 DEFAULT_ROWS: Final = 10_000
 MAX_ROWS: Final = 100_000
-HOUR_MS: Final = 3_600_000
 
 Row = Mapping[str, Any]
 

@@ -34,7 +34,7 @@ _Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True)
-class LoggedData:
+class DecisionLog:
     """n logged decisions.
 
     `contexts`: n dicts; `actions`: n arm labels; `rewards`: n finite numbers; `propensities`: n numbers in
@@ -73,9 +73,9 @@ class LoggedData:
         places = {arm: place for place, arm in enumerate(arms)}
         return np.array([places[action] for action in self.actions], dtype=np.int64)
 
-    def take(self, rows: Sequence[int] | Ints) -> LoggedData:
+    def take(self, rows: Sequence[int] | Ints) -> DecisionLog:
         """Some of the rows."""
-        return LoggedData(
+        return DecisionLog(
             [self.contexts[i] for i in rows],
             [self.actions[i] for i in rows],
             self.rewards[rows],
@@ -121,9 +121,9 @@ class _Rows:
         self.rewards.append(figure)
         self.propensities.append(chance)
 
-    def data(self, *, unrewarded: int = 0, unusable: int = 0, ignored: tuple[str, ...] = ()) -> LoggedData:
+    def data(self, *, unrewarded: int = 0, unusable: int = 0, ignored: tuple[str, ...] = ()) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
-        return LoggedData(self.contexts, self.actions, *figures, unrewarded, unusable, ignored)
+        return DecisionLog(self.contexts, self.actions, *figures, unrewarded, unusable, ignored)
 
 
 def _own(action: object) -> object:
@@ -137,7 +137,7 @@ def from_logs(
     *,
     action_field: str | None = None,
     reward_field: str | None = None,
-) -> LoggedData:
+) -> DecisionLog:
     """The rows of an experiment's reward log, with propensities from its action log by advice id.
 
     Without advice id a reward row's own propensity counts, or the one in its action. What is not a
@@ -167,7 +167,7 @@ def parse_json_lines(
     action_field: str | None = None,
     reward_field: str | None = None,
     max_rows: int = MAX_ROWS,
-) -> LoggedData:
+) -> DecisionLog:
     """Rows uploaded as JSON lines: objects with action, reward and, optionally, context and propensity.
 
     An action may carry its propensity as a field of that name. Empty lines are skipped.
@@ -203,7 +203,7 @@ def parse_csv(
     action_field: str | None = None,
     reward_field: str | None = None,
     max_rows: int = MAX_ROWS,
-) -> LoggedData:
+) -> DecisionLog:
     """Rows uploaded as comma-separated values with a header line.
 
     `action`: an arm's name or a JSON value. `reward`: a number, true, false or a JSON object. `propensity`: a

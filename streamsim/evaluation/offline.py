@@ -7,22 +7,23 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.decisions.service import Decisions
+from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
-from streamsim.evaluation.logs import LoggedData, from_logs, parse_csv, parse_json_lines
+from streamsim.evaluation.evaluations import Evaluations
+from streamsim.evaluation.logs import DecisionLog, from_logs, parse_csv, parse_json_lines
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
 from streamsim.evaluation.offpolicy import evaluate
 from streamsim.evaluation.pools import Nest, properties_of, theta_rows
 from streamsim.evaluation.sample import prepare
-from streamsim.evaluation.service import Evaluations
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 from streamsim.evaluation.wire import PropensityLoad
 from streamsim.experiments.fields import MAX_CODE_BYTES
-from streamsim.storage.contract.decisions import Experiment, LogKind
+from streamsim.storage.contract.decisions import Experiment
+from streamsim.storage.contract.logs import LogKind
 
 FIELDS: Final = (
     "candidate",
@@ -51,12 +52,12 @@ class Offline:
         self._store = evaluations.store
         self._settings = evaluations.settings
 
-    async def evaluate(self, tenant: str, experiment: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def evaluate(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Estimates of what a candidate would have earned on the experiment's log, or on an uploaded one.
 
         :raises BadRequest: naming the field. :raises Unauthorized: :raises PolicyError: the candidate fails.
         """
-        found = await self._evaluations.experiments.get(tenant, experiment)
+        found = await self._evaluations.experiments.get(tenant, experiment_id)
         names = _estimators(body.get("estimators"))
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)
         action_field = requests.text(body.get("action_field"), "action_field")
@@ -104,32 +105,32 @@ class Offline:
 
     async def _logged(
         self, experiment: Experiment, limit: int, action_field: str | None, reward_field: str | None
-    ) -> LoggedData:
+    ) -> DecisionLog:
         rewards = await self.rows(experiment.id, "reward", limit)
         with_advice = any("advice_id" in row for row in rewards)
         decisions = await self.rows(experiment.id, "action", limit) if with_advice else []
         return from_logs(decisions, rewards, action_field=action_field, reward_field=reward_field)
 
-    async def health(self, tenant: str, experiment: str, limit: int) -> dict[str, Any]:
+    async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
         """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
 
         :raises Unauthorized:
         """
-        found = await self._evaluations.experiments.get(tenant, experiment)
-        decisions = await self.rows(experiment, "action", limit)
-        rewards = await self.rows(experiment, "reward", limit)
-        errors = await self.rows(experiment, "error", limit)
+        found = await self._evaluations.experiments.get(tenant, experiment_id)
+        decisions = await self.rows(experiment_id, "action", limit)
+        rewards = await self.rows(experiment_id, "reward", limit)
+        errors = await self.rows(experiment_id, "error", limit)
         return await asyncio.to_thread(
             live_health.examine, decisions, rewards, errors, found.properties, self._evaluations.now_ms()
         )
 
-    async def rows(self, experiment: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
+    async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""
         found: list[dict[str, Any]] = []
         before = ""
         while len(found) < limit:
             size = min(_PAGE, limit - len(found))
-            page = await self._store.read_log(experiment, kind, limit=size, before=before)
+            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
             if len(page) < size:
                 break
@@ -166,7 +167,7 @@ def _code(value: object) -> dict[str, str]:
 
 def _uploaded(
     body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: Any
-) -> LoggedData:
+) -> DecisionLog:
     text, form = body["log"], body.get("format", "jsonl")
     if not isinstance(text, str):
         raise BadRequest("log must be text: CSV with a header, or one JSON object per line", field="log")
@@ -178,13 +179,13 @@ def _uploaded(
 
 
 def _estimates(
-    data: LoggedData, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
+    data: DecisionLog, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
 ) -> Estimates:
     sample = prepare(data, tried.arms, tried.target, runs=runs, seed=seed)
     return evaluate(sample, names, resamples=RESAMPLES, seed=seed)
 
 
-def _shown(data: LoggedData, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
+def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(estimates),
         "log": {

@@ -10,7 +10,8 @@ from streamsim.decisions.wire import Opened
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
-from streamsim.storage.contract.decisions import Experiment, Scope, Store
+from streamsim.storage.contract.decisions import Experiment, ThetaAddress
+from streamsim.storage.contract.store import Store
 
 MAX_NAMED: Final = 100
 """So many ids in code are looked up."""
@@ -36,16 +37,16 @@ class Nest:
         self._current = current
         self.known: dict[str, Nested] = dict(known or {})
 
-    async def __call__(self, experiment: str) -> Nested:
-        found = self.known.get(experiment)
+    async def __call__(self, experiment_id: str) -> Nested:
+        found = self.known.get(experiment_id)
         if found is None:
-            one = await self._store.get_experiment(experiment)
+            one = await self._store.decisions.get_experiment(experiment_id)
             if one is None or one.archived or one.tenant != self._tenant:
-                found = Opened(f"there is no experiment {experiment[:64]!r}"), []
+                found = Opened(f"there is no experiment {experiment_id[:64]!r}"), []
             else:
                 rows = await theta_rows(self._store, one.id) if self._current else []
                 found = Opened("", one.code, properties_of(one)), rows
-            self.known[experiment] = found
+            self.known[experiment_id] = found
         return found
 
     async def named(self, code: dict[str, str]) -> dict[str, Nested]:
@@ -56,13 +57,13 @@ class Nest:
         found: dict[str, Nested] = {}
         ahead, seen = _ids(code), set[str]()
         while ahead and len(seen) < MAX_NAMED:
-            experiment = ahead.pop()
-            seen.add(experiment)
-            nested = await self(experiment)
+            experiment_id = ahead.pop()
+            seen.add(experiment_id)
+            nested = await self(experiment_id)
             if nested[0].error:
-                del self.known[experiment]  # it may be one later, or just a word
+                del self.known[experiment_id]  # it may be one later, or just a word
             else:
-                found[experiment] = nested
+                found[experiment_id] = nested
                 ahead |= _ids(nested[0].code) - seen
         return found
 
@@ -76,12 +77,12 @@ def properties_of(experiment: Experiment) -> dict[str, Any]:
     return experiment.properties | {"name": experiment.name}
 
 
-async def theta_rows(store: Store, experiment: str) -> list[tuple[str, str, str, str, bytes]]:
+async def theta_rows(store: Store, experiment_id: str) -> list[tuple[str, str, str, str, bytes]]:
     """A copy of all live theta of an experiment, each named set as of one moment."""
     rows = []
-    for name in await store.theta_names(experiment):
-        found = await store.read_theta(Scope(experiment, name, None, None))
-        rows += [(experiment, name, key, value, data) for (key, value), (data, _) in found.rows.items()]
+    for name in await store.decisions.theta_names(experiment_id):
+        found = await store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
+        rows += [(experiment_id, name, key, value, data) for (key, value), (data, _) in found.rows.items()]
     return rows
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.errors import BadRequest
 from streamsim.evaluation.simulation import MAX_POINTS, MAX_SEED, Start
 
@@ -55,7 +55,7 @@ def replications(body: dict[str, Any], most: int, option: str, *, policies: int 
     return request
 
 
-def draws(value: object, settings: Evaluation) -> int:
+def draws(value: object, settings: EvaluationSettings) -> int:
     """N of a simulate request. :raises BadRequest:"""
     number = integer(value, "N", min(DEFAULT_DRAWS, settings.draws), 1, MAX_SEED)
     if number > settings.draws:

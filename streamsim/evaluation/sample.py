@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsim.errors import BadRequest, TooLarge
 from streamsim.evaluation.intervals import Floats, Ints
-from streamsim.evaluation.logs import LoggedData
+from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.reward_model import RewardModel
 
 MAX_CELLS = 50_000_000
@@ -111,7 +111,7 @@ class Sample:
 
 
 def prepare(
-    data: LoggedData,
+    data: DecisionLog,
     arms: Sequence[str],
     target: Floats,
     *,

@@ -35,7 +35,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Find(Protocol):
     """Where nested experiments come from."""
 
-    async def __call__(self, experiment: str) -> Nested:
+    async def __call__(self, experiment_id: str) -> Nested:
         """An experiment of the same tenant, or the error that says there is none, and its first theta."""
 
 
@@ -99,12 +99,12 @@ def nested_answer(find: Find) -> Callable[[msgspec.Raw], Awaitable[object]]:
 
     async def answer(body: msgspec.Raw) -> object:
         try:
-            word, experiment = _question.decode(body)
+            word, experiment_id = _question.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise _untrustworthy() from None
-        if word != "open" or len(experiment) > MAX_ADDRESS:
+        if word != "open" or len(experiment_id) > MAX_ADDRESS:
             raise _untrustworthy()
-        return await find(experiment)
+        return await find(experiment_id)
 
     return answer
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from streamsim.evaluation.intervals import Floats, Ints
-from streamsim.evaluation.logs import LoggedData
+from streamsim.evaluation.logs import DecisionLog
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Environment:
             return mean + rng.standard_normal(mean.shape)
         return (rng.random(mean.shape) < mean).astype(np.float64)
 
-    def log(self, policy: Floats | Sequence[float], n: int, seed: int) -> tuple[Ints, LoggedData]:
+    def log(self, policy: Floats | Sequence[float], n: int, seed: int) -> tuple[Ints, DecisionLog]:
         """n decisions of a logging policy: the place of each one's context, and the log."""
         rng = np.random.default_rng(seed)
         context = rng.integers(len(self.contexts), size=n)
@@ -62,7 +62,7 @@ class Environment:
         action = (rng.random((n, 1)) * edges[:, -1:] >= edges).sum(axis=1)
         rewards = self.rewards(context, action, rng)
         labels = self.arms
-        return context, LoggedData(
+        return context, DecisionLog(
             [self.contexts[place] for place in context],
             [labels[place] for place in action],
             rewards,

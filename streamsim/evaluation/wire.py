@@ -19,7 +19,7 @@ class SimulationLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     `action_field`, `reward_field`: what names the arm and the number of a reward, where that is not plain.
     """
 
-    experiment: str
+    experiment_id: str
     code: dict[str, str]
     properties: dict[str, Any]
     seed: int
@@ -60,7 +60,7 @@ class Draws(msgspec.Struct, array_like=True, gc=False):
 class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A policy and the theta that it decides on; `runs` of it estimate what its code does not tell."""
 
-    experiment: str
+    experiment_id: str
     code: dict[str, str]
     properties: dict[str, Any]
     seed: int

@@ -9,16 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from streamsim.config import Evaluation
-from streamsim.config import Sandbox as Box
+from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
 from streamsim.errors import TooManyRequests, Unavailable
+from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
     Sandbox,
-    SandboxSettings,
     SandboxUnavailable,
     Worker,
     WorkerDied,
@@ -42,21 +41,21 @@ class BatchWorkers:
 
     def __init__(
         self,
-        settings: Evaluation,
+        settings: EvaluationSettings,
         limits: Limits,
         *,
-        box: Box | None = None,
+        box: SandboxSettings | None = None,
         sandbox: Sandbox | None = None,
     ) -> None:
         self.settings = settings
         self.limits = limits
-        self.box = box or Box()
-        self._borrowed = sandbox is not None
-        most = settings.workers + settings.requests
-        self._sandbox = sandbox or Sandbox(
-            SandboxSettings(workers=most, allow_degraded=self.box.allow_degraded, preload=self.box.preload)
+        self.box = box or SandboxSettings()
+        self._sandbox = LazySandbox(
+            sandbox,
+            workers=settings.workers + settings.requests,
+            allow_degraded=self.box.allow_degraded,
+            preload=self.box.preload,
         )
-        self._started: asyncio.Task[None] | None = None
         self._turns = {
             "request": asyncio.Semaphore(settings.requests),
             "batch": asyncio.Semaphore(settings.workers),
@@ -65,10 +64,7 @@ class BatchWorkers:
 
     async def close(self) -> None:
         """End all processes."""
-        if self._started is not None:
-            self._started.cancel()
-            await asyncio.wait([self._started])
-            await self._sandbox.close()
+        await self._sandbox.close()
 
     @asynccontextmanager
     async def one(
@@ -88,9 +84,8 @@ class BatchWorkers:
             self._waiting -= lane == "request"
         worker: Worker | None = None
         try:
-            await self._start()
             worker = await self._sandbox.spawn(program, load, self.limits, identity=identity)
-            stand_back(worker, self.settings.nice)
+            lower_priority(worker, self.settings.nice)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
@@ -103,15 +98,8 @@ class BatchWorkers:
                 worker.kill()
             self._turns[lane].release()
 
-    async def _start(self) -> None:
-        if self._borrowed:
-            return
-        if self._started is None or (self._started.done() and self._started.exception() is not None):
-            self._started = asyncio.get_running_loop().create_task(self._sandbox.start())
-        await asyncio.shield(self._started)
 
-
-def stand_back(worker: Worker, nice: int) -> None:
+def lower_priority(worker: Worker, nice: int) -> None:
     """Lower a worker's priority, where the machine lets this process do so."""
     if not worker.pid:
         return

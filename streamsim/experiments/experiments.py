@@ -16,16 +16,15 @@ from streamsim.errors import BadRequest, Conflict, Unauthorized
 from streamsim.experiments import fields
 from streamsim.storage.contract.decisions import (
     Committed,
-    DuplicateName,
     Experiment,
-    LogKind,
-    Scope,
-    Store,
-    StoredLogRow,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.errors import DuplicateName
+from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.contract.store import Store
 
 THETA = "_theta"
 MAX_ID = 128
@@ -42,7 +41,7 @@ class CodeChecker(Protocol):
     async def check_code(self, code: dict[str, str]) -> None:
         """:raises BadRequest: for a piece that does not compile."""
 
-    def forget(self, experiment: str) -> None:
+    def forget(self, experiment_id: str) -> None:
         """Drop what is cached of an experiment."""
 
 
@@ -82,32 +81,36 @@ class Experiments:
             modified_ms=now_ms,
         )
         try:
-            await self._store.create_experiment(experiment)
+            await self._store.decisions.create_experiment(experiment)
         except DuplicateName:
             raise _taken(name) from None
         return experiment
 
-    async def get(self, tenant: str, experiment: str) -> Experiment:
+    async def get(self, tenant: str, experiment_id: str) -> Experiment:
         """A live experiment of the tenant. :raises Unauthorized:"""
-        found = await self._store.get_experiment(experiment) if len(experiment) <= MAX_ID else None
+        found = (
+            await self._store.decisions.get_experiment(experiment_id)
+            if len(experiment_id) <= MAX_ID
+            else None
+        )
         if found is None or found.archived or found.tenant != tenant:
             raise Unauthorized("you have no experiment of this id")
         return found
 
     async def names(self, tenant: str, *, limit: int, after: str = "") -> tuple[dict[str, str], str | None]:
         """Id -> name of live experiments in order of id; and the last id, if there are more."""
-        found = await self._store.list_experiments(tenant, limit=limit + 1, after=after)
+        found = await self._store.decisions.list_experiments(tenant, limit=limit + 1, after=after)
         page = found[:limit]
         return {one.id: one.name for one in page}, page[-1].id if len(found) > limit else None
 
-    async def edit(self, tenant: str, experiment: str, body: dict[str, Any]) -> Experiment:
+    async def edit(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> Experiment:
         """Change the fields that a request has; the others stay.
 
         :raises BadRequest: :raises Unauthorized: :raises Conflict: name taken, or a `revision` that is old.
         """
         checked: dict[str, str] = {}
         for _ in range(_ATTEMPTS):
-            current = await self.get(tenant, experiment)
+            current = await self.get(tenant, experiment_id)
             name, code, properties = fields.read(body, fields.shown(current, iso))
             complete = fields.complete(current.properties | properties)
             new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
@@ -122,32 +125,32 @@ class Experiments:
                 modified_ms=self._now_ms(),
             )
             try:
-                stored = await self._store.update_experiment(changed)
+                stored = await self._store.decisions.update_experiment(changed)
             except DuplicateName:
                 raise _taken(changed.name) from None
             if stored is not None:
-                self._decisions.forget(experiment)
+                self._decisions.forget(experiment_id)
                 return stored
         raise Conflict("the experiment is being edited by others; try again")
 
-    async def archive(self, tenant: str, experiment: str) -> Experiment:
+    async def archive(self, tenant: str, experiment_id: str) -> Experiment:
         """Delete: nobody can use it any more, what it logged stays stored. :raises Unauthorized:"""
-        await self.get(tenant, experiment)
-        archived = await self._store.archive_experiment(tenant, experiment, self._now_ms())
-        self._decisions.forget(experiment)
+        await self.get(tenant, experiment_id)
+        archived = await self._store.decisions.archive_experiment(tenant, experiment_id, self._now_ms())
+        self._decisions.forget(experiment_id)
         if archived is None:
             raise Unauthorized("you have no experiment of this id")
         return archived
 
     async def archive_all(self, tenant: str) -> None:
         """Archive every experiment of a tenant."""
-        while found := await self._store.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
+        while found := await self._store.decisions.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
             for experiment in found:
-                await self._store.archive_experiment(tenant, experiment.id, self._now_ms())
+                await self._store.decisions.archive_experiment(tenant, experiment.id, self._now_ms())
                 self._decisions.forget(experiment.id)
 
     async def reset(
-        self, tenant: str, experiment: str, key: str, theta_key: str | None, theta_value: str | None
+        self, tenant: str, experiment_id: str, key: str, theta_key: str | None, theta_value: str | None
     ) -> None:
         """Delete theta: all of it, that of a key, or that of a key and value; in every named set.
 
@@ -155,56 +158,58 @@ class Experiments:
 
         :raises Unauthorized: wrong key; no theta is stored under the theta key and value.
         """
-        found = await self.get(tenant, experiment)
+        found = await self.get(tenant, experiment_id)
         if not hmac.compare_digest(found.key.encode(), key.encode()):
             raise Unauthorized("key is not that of this experiment", field="key")
         if theta_value is not None and theta_key is None:
             raise Unauthorized("theta_value needs theta_key", field="theta_value")
         for _ in range(_ATTEMPTS):
-            names = await self._store.theta_names(experiment)
-            scopes = [Scope(experiment, name, theta_key, theta_value) for name in names]
-            scopes = [scope for scope in scopes if (await self._store.read_theta(scope)).rows]
+            names = await self._store.decisions.theta_names(experiment_id)
+            scopes = [ThetaAddress(experiment_id, name, theta_key, theta_value) for name in names]
+            scopes = [scope for scope in scopes if (await self._store.decisions.read_theta(scope)).rows]
             if not scopes:
                 if theta_key is None:
                     return
                 raise Unauthorized(
                     "no theta is stored under this theta_key and theta_value", field="theta_key"
                 )
-            transaction = Transaction(tenant, {experiment: found.revision}, deletes=scopes)
-            result = await self._store.commit(transaction)
+            transaction = Transaction(tenant, {experiment_id: found.revision}, deletes=scopes)
+            result = await self._store.decisions.commit(transaction)
             if isinstance(result, Committed):
-                version = result.versions.get(experiment)
+                version = result.versions.get(experiment_id)
                 if version is not None:
                     await self._delete_older(found, version, set(names), theta_key, theta_value)
                 return
-            found = await self.get(tenant, experiment)
+            found = await self.get(tenant, experiment_id)
         raise Conflict("the experiment is being edited by others; try again")
 
     # ---- reading
 
-    async def theta(self, tenant: str, experiment: str, name: str = THETA) -> dict[str, Any]:
+    async def theta(self, tenant: str, experiment_id: str, name: str = THETA) -> dict[str, Any]:
         """The current theta, in the form in which policy code gets it without a key."""
-        await self.get(tenant, experiment)
-        return theta_view(await self._store.read_theta(Scope(experiment, name, None, None)))
+        await self.get(tenant, experiment_id)
+        return theta_view(
+            await self._store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
+        )
 
     async def log(
-        self, tenant: str, experiment: str, kind: LogKind, *, limit: int, before: str = ""
+        self, tenant: str, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
     ) -> tuple[bytes, str | None]:
         """A page of a log, newest first, as a JSON array; and the position to go on `before`, if full.
 
         :raises BadRequest: for a `before` that is no position. :raises Unauthorized:
         """
-        await self.get(tenant, experiment)
+        await self.get(tenant, experiment_id)
         rows: list[bytes] = []
         size, at_once = 0, 20
         while len(rows) < limit and size < _LOG_BYTES:
             wanted = min(limit - len(rows), at_once)
             try:
-                page = await self._store.read_log(experiment, kind, limit=wanted, before=before)
+                page = await self._store.logs.read_log(experiment_id, kind, limit=wanted, before=before)
             except ValueError:
                 raise BadRequest("before is not a position in this log", field="before") from None
             for row in page:
-                rows.append(log_row(experiment, kind, row))
+                rows.append(log_row(experiment_id, kind, row))
                 size += len(rows[-1])
             if len(page) < wanted:
                 return b"[" + b",".join(rows) + b"]", None
@@ -212,10 +217,10 @@ class Experiments:
             at_once = min(_LOG_ROWS_AT_ONCE, max(1, (_LOG_BYTES - size) * len(rows) // size))
         return b"[" + b",".join(rows) + b"]", before
 
-    async def summary(self, tenant: str, experiment: str) -> Summary:
+    async def summary(self, tenant: str, experiment_id: str) -> Summary:
         """Numbers of calls and dates of the last ones. :raises Unauthorized:"""
-        await self.get(tenant, experiment)
-        return await self._store.summary(experiment)
+        await self.get(tenant, experiment_id)
+        return await self._store.decisions.summary(experiment_id)
 
     # ---- inside
 
@@ -223,14 +228,16 @@ class Experiments:
         self, experiment: Experiment, version: int, names: set[str], key: str | None, value: str | None
     ) -> None:
         """Finish a reset: rows of sets that came up while it ran, and were written before it committed."""
-        for name in set(await self._store.theta_names(experiment.id)) - names:
-            rows = (await self._store.read_theta(Scope(experiment.id, name, key, value))).rows
+        for name in set(await self._store.decisions.theta_names(experiment.id)) - names:
+            rows = (
+                await self._store.decisions.read_theta(ThetaAddress(experiment.id, name, key, value))
+            ).rows
             for address, (_, written) in rows.items():
                 if written < version:
-                    row = Scope(experiment.id, name, *address)
+                    row = ThetaAddress(experiment.id, name, *address)
                     revisions = {experiment.id: experiment.revision}
                     # Refused if the row was written since, which makes it newer than the reset.
-                    await self._store.commit(
+                    await self._store.decisions.commit(
                         Transaction(experiment.tenant, revisions, reads={row: written}, deletes=[row])
                     )
 
@@ -245,13 +252,13 @@ def theta_view(theta: ThetaRows) -> dict[str, Any]:
     }
 
 
-def log_row(experiment: str, kind: LogKind, row: StoredLogRow) -> bytes:
+def log_row(experiment_id: str, kind: LogKind, row: LogRow) -> bytes:
     """A row of a log as JSON text: what was logged, with `date`, `exp_id` and, unless manual, `id`."""
     if kind == "manual":
         # The code chose these names; where they clash, what it logged is what its author wants to see.
-        own = {"date": iso(row.date_ms), "exp_id": experiment}
+        own = {"date": iso(row.date_ms), "exp_id": experiment_id}
         return values.dump(own | msgspec.json.decode(row.data))
-    own = {"date": iso(row.date_ms), "exp_id": experiment, "id": row.id}
+    own = {"date": iso(row.date_ms), "exp_id": experiment_id, "id": row.id}
     return values.dump(own)[:-1] + b"," + row.data[1:]
 
 

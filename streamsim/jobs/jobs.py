@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from streamsim import values
-from streamsim.config import Evaluation
+from streamsim.config import JobSettings
 from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.jobs import UNFINISHED, Job, JobStore
 from streamsim.waiting import until
 
@@ -30,7 +30,7 @@ RESULT_BYTES: Final = 12_000_000
 """A result is one record of the store, which in MongoDB has at most 16 MiB."""
 
 
-class Desk:
+class JobDesk:
     """What a kind of job works with: the parts that are stored, and how much of the total is `done`."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Desk:
             await self._jobs.put_part(self._job, number, data)
 
 
-class Kind(Protocol):
+class JobKind(Protocol):
     """One kind of job: what is done for it, and what clients see of what they asked for."""
 
     @property
@@ -63,26 +63,30 @@ class Kind(Protocol):
     def at_once(self) -> int:
         """How many jobs of the kind a process works on."""
 
-    async def work(self, job: Job, desk: Desk) -> bytes:
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
         """The result as JSON text. :raises StreamsimError: the job has failed."""
 
     def asked(self, spec: bytes) -> dict[str, Any]:
         """Fields of the request that clients see."""
 
 
-class Work:
+class Jobs:
     """The jobs of all tenants, and this process's share of the work on them.
 
     :param kinds: every kind that the installation has.
     """
 
     def __init__(
-        self, jobs: JobStore, settings: Evaluation, now_ms: Callable[[], int], kinds: Iterable[Kind] = ()
+        self,
+        jobs: JobStore,
+        settings: JobSettings,
+        now_ms: Callable[[], int],
+        kinds: Iterable[JobKind] = (),
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._now_ms = now_ms
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, JobKind] = {}
         for kind in kinds:
             self.add(kind)
         self._owner = secrets.token_hex(8)
@@ -90,17 +94,19 @@ class Work:
         self._loop: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], str] = {}
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: JobKind) -> None:
         """A kind that this process can work on."""
         self.kinds[kind.name] = kind
 
     # ---- what clients do
 
-    async def create(self, tenant: str, kind: str, spec: object, total: int, *, experiment: str = "") -> Job:
+    async def create(
+        self, tenant: str, kind: str, spec: object, total: int, *, experiment_id: str = ""
+    ) -> Job:
         """A new job, which waits for a free process. :raises TooManyRequests: the user has too many."""
-        if await self._jobs.count_jobs(tenant) >= self._settings.jobs:
+        if await self._jobs.count_jobs(tenant) >= self._settings.per_user:
             raise TooManyRequests(
-                f"you have {self._settings.jobs} unfinished jobs (evaluation.jobs): wait, or cancel one",
+                f"you have {self._settings.per_user} unfinished jobs (jobs.per_user): wait, or cancel one",
                 retry_after_s=10,
             )
         now_ms = self._now_ms()
@@ -108,7 +114,7 @@ class Work:
             id=secrets.token_hex(16),
             kind=kind,
             tenant=tenant,
-            experiment=experiment,
+            experiment_id=experiment_id,
             total=total,
             created_ms=now_ms,
             modified_ms=now_ms,
@@ -118,16 +124,16 @@ class Work:
         self.wake()
         return job
 
-    async def get(self, tenant: str, job: str, experiment: str | None = None) -> Job:
+    async def get(self, tenant: str, job: str, experiment_id: str | None = None) -> Job:
         """A job; of this experiment, if one is given. :raises NotFound:"""
         found = await self._jobs.get_job(job)
-        if found is None or found.tenant != tenant or experiment not in (None, found.experiment):
+        if found is None or found.tenant != tenant or experiment_id not in (None, found.experiment_id):
             raise NotFound("there is no such job")
         return found
 
-    async def page(self, tenant: str, experiment: str | None, *, limit: int, before: str) -> list[Job]:
+    async def page(self, tenant: str, experiment_id: str | None, *, limit: int, before: str) -> list[Job]:
         """Jobs of an experiment, or all of a tenant; newest first."""
-        return await self._jobs.list_jobs(tenant, experiment, limit=limit, before=before)
+        return await self._jobs.list_jobs(tenant, experiment_id, limit=limit, before=before)
 
     async def cancel(self, job: Job) -> str:
         """End an unfinished job, or remove a finished one; which of the two happened."""
@@ -149,8 +155,8 @@ class Work:
             "created": iso(job.created_ms),
             "modified": iso(job.modified_ms),
         }
-        if job.experiment:
-            answer["experiment"] = job.experiment
+        if job.experiment_id:
+            answer["experiment"] = job.experiment_id
         if job.spec:
             answer |= self.kinds[job.kind].asked(job.spec)
         if job.result is not None:
@@ -201,7 +207,7 @@ class Work:
                 log.exception("bug in the work on jobs")
             await until(self._woken, pause_s)
 
-    async def _claim(self, kind: Kind) -> None:
+    async def _claim(self, kind: JobKind) -> None:
         while list(self._tasks.values()).count(kind.name) < kind.at_once:
             now_ms = self._now_ms()
             job = await self._jobs.claim_job(self._owner, now_ms, now_ms + self._lease_ms, kind=kind.name)
@@ -219,7 +225,7 @@ class Work:
     def _lease_ms(self) -> int:
         return int(self._settings.lease_s * 1000)
 
-    async def _run(self, kind: Kind, job: Job) -> None:
+    async def _run(self, kind: JobKind, job: Job) -> None:
         """Work on a job that is ours until it is finished, or taken from us."""
         try:
             await self._finish(kind, job)
@@ -232,14 +238,14 @@ class Work:
             log.exception("bug in job %s of kind %s", job.id, job.kind)
             await self._fail(job, "internal", "an error of the server")
 
-    async def _finish(self, kind: Kind, job: Job) -> None:
+    async def _finish(self, kind: JobKind, job: Job) -> None:
         if job.attempts > ATTEMPTS:
             await self._fail(job, "interrupted", f"{ATTEMPTS} server processes ended while they worked on it")
             return
-        desk = Desk(self._jobs, job.id, await self._jobs.parts(job.id))
+        desk = JobDesk(self._jobs, job.id, await self._jobs.parts(job.id))
         working = asyncio.create_task(kind.work(job, desk))
         try:
-            async with asyncio.timeout(self._settings.job_s):
+            async with asyncio.timeout(self._settings.longest_s):
                 while not working.done():
                     await asyncio.wait([working], timeout=min(0.5, self._settings.lease_s / 3))
                     now_ms = self._now_ms()
@@ -249,7 +255,7 @@ class Work:
                         return
             result = await working
         except TimeoutError:
-            await self._fail(job, "too_long", f"longer than {self._settings.job_s:g} s (evaluation.job_s)")
+            await self._fail(job, "too_long", f"longer than {self._settings.longest_s:g} s (jobs.longest_s)")
             return
         except StoreUnavailable:
             raise

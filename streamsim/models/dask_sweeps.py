@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from streamsim.config import Models as Settings
-from streamsim.config import Sandbox as Box
+from streamsim.config import ModelSettings, SandboxSettings
 from streamsim.errors import StreamsimError
 from streamsim.jobs.cluster import Cluster, Once, RemoteError, Thread
 from streamsim.models.runners import Runners
@@ -26,7 +25,7 @@ class Task(msgspec.Struct, array_like=True):
     entry: dict[str, Any]
     calls: int
     limits: tuple[int, int, int, int]
-    box: Box
+    box: SandboxSettings
 
 
 class End(msgspec.Struct, array_like=True):
@@ -39,10 +38,12 @@ class End(msgspec.Struct, array_like=True):
 class DaskSweeps:
     """A `SweepPool` on a cluster."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, *, box: Box | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, settings: ModelSettings, *, box: SandboxSettings | None = None
+    ) -> None:
         self._cluster = cluster
         self._limits = (settings.cpu_ms, settings.wall_ms, settings.memory_bytes, settings.frame_bytes)
-        self._box = box or Box()
+        self._box = box or SandboxSettings()
 
     async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
         """As `SweepPool.run`. :raises Unavailable: the cluster is away."""
@@ -88,7 +89,7 @@ class Site(Thread):
     async def _make(self, task: Task) -> LocalSweeps:
         cpu_ms, wall_ms, memory_bytes, frame_bytes = task.limits
         # The cluster bounds how many tasks run at once.
-        settings = Settings(
+        settings = ModelSettings(
             live=1,
             runners=_MOST,
             cpu_ms=cpu_ms,

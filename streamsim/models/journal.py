@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Literal
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooManyRequests
 from streamsim.models.live import Alone, Live
 from streamsim.models.workers import ModelWorkers, Refusal, ask
 from streamsim.sandbox.host.pool import Worker
 from streamsim.storage.contract.runs import Append, Model, Run, RunStore
+from streamsim.waiting import Turns
 
 ATTEMPTS: Final = 20
 AT_ONCE: Final = 100
@@ -52,11 +53,11 @@ class Outcome(msgspec.Struct, frozen=True):
     """What replaces the run's, or what makes it of the run's own."""
 
 
-class Runs:
+class RunJournal:
     """All runs of all tenants as one server process sees them."""
 
     def __init__(
-        self, store: RunStore, workers: ModelWorkers, settings: Settings, now_ms: Callable[[], int]
+        self, store: RunStore, workers: ModelWorkers, settings: ModelSettings, now_ms: Callable[[], int]
     ) -> None:
         self.store = store
         self._workers = workers
@@ -66,7 +67,7 @@ class Runs:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # Runs that are being brought into memory, and those that wait for room there.
         self._coming = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turns = Turns()
 
     def close(self) -> None:
         """End the processes; the runs are in the store."""
@@ -429,7 +430,7 @@ class Runs:
             return await self._workers.spawn(models)
         finally:
             self._coming -= 1
-            self._wake()
+            self._turns.give()
 
     async def _make_room(self) -> None:
         """Let go of the least recently used run that nobody uses now; if all are in use, wait for one."""
@@ -438,20 +439,10 @@ class Runs:
             if idle is not None:
                 self._drop(idle)
                 continue
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
-
-    def _wake(self) -> None:
-        """One that waits for room looks again: a run is no longer in use, or left."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+            await self._turns.wait()
 
     def _alone(self, run: str) -> Alone:
-        return Alone(self._lock(run), self._wake)
+        return Alone(self._lock(run), self._turns.give)
 
     def _drop(self, run: str) -> bool:
         live = self._live.pop(run, None)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from streamsim import values
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooLarge
 from streamsim.models.engines.base import Found, ScenarioFound
@@ -38,7 +38,7 @@ class Models:
     """What tenants do with models; every method takes the tenant that asks."""
 
     def __init__(
-        self, store: RunStore, workers: ModelWorkers, settings: Settings, now_ms: Callable[[], int]
+        self, store: RunStore, workers: ModelWorkers, settings: ModelSettings, now_ms: Callable[[], int]
     ) -> None:
         self._store = store
         self._workers = workers

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from streamsim.errors import BadRequest
-from streamsim.models.engines.base import Outputs, ScenarioFound, Settings
+from streamsim.models.engines.base import Outputs, ScenarioFound, ScenarioSettings
 from streamsim.models.session import Begin, SettingsBy
 
 UNITS_US: Final = {
@@ -83,9 +83,9 @@ def settings(given: Any, known: Scenarios) -> SettingsBy:
             where = f"settings.{manager}.{scenario}"
             if scenario not in known[manager]:
                 raise BadRequest(f"settings: unknown scenario {scenario} of {manager}", field="settings")
-            for name in _object(parts, where).keys() - set(Settings.__struct_fields__):
+            for name in _object(parts, where).keys() - set(ScenarioSettings.__struct_fields__):
                 raise BadRequest(
-                    f"{where} has no part {name}: expecting {', '.join(Settings.__struct_fields__)}",
+                    f"{where} has no part {name}: expecting {', '.join(ScenarioSettings.__struct_fields__)}",
                     field="settings",
                 )
             result.setdefault(manager, {})[scenario] = _settings(parts, where, known[manager][scenario])
@@ -210,7 +210,7 @@ def _outputs(lists: dict[str, list[str]], individual: dict[str, list[str]], foun
     )
 
 
-def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> Settings:
+def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> ScenarioSettings:
     constants = _object(parts.get("constants", {}), f"{where}.constants")
     for name, value in constants.items():
         if not found.agents and not has_equation(found, name):
@@ -235,7 +235,7 @@ def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> Settin
     if agents is not None and not (isinstance(agents, list) and all(isinstance(a, dict) for a in agents)):
         raise BadRequest(f"{where}.agents must be a list of objects with name and count", field="settings")
     properties = _object(parts.get("properties", {}), f"{where}.properties")
-    return Settings(constants, pairs, specs, properties, agents)
+    return ScenarioSettings(constants, pairs, specs, properties, agents)
 
 
 def _individual(given: Any) -> dict[str, list[str]]:

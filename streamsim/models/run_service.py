@@ -14,7 +14,7 @@ from streamsim.errors import BadRequest, ModelError, NotFound
 from streamsim.models import library, paths
 from streamsim.models.engines.base import Found
 from streamsim.models.engines.variables import described
-from streamsim.models.journal import Entry, Outcome, Runs
+from streamsim.models.journal import Entry, Outcome, RunJournal
 from streamsim.models.library import Models
 from streamsim.storage.contract.runs import Filter, Model, Run, RunQuery
 
@@ -53,10 +53,10 @@ class Page(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
-class Interactive:
+class RunService:
     """Every method takes the tenant that asks, and raises NotFound for what is not the tenant's."""
 
-    def __init__(self, runs: Runs, models: Models) -> None:
+    def __init__(self, runs: RunJournal, models: Models) -> None:
         self._runs = runs
         self._models = models
 

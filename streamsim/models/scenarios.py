@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from streamsim import values
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
 from streamsim.models import requests
 from streamsim.models.engines.base import KINDS, Found, ScenarioFound
-from streamsim.models.journal import LOCKED, NO_SESSION, UNKNOWN, Outcome, Runs
+from streamsim.models.journal import LOCKED, NO_SESSION, UNKNOWN, Outcome, RunJournal
 from streamsim.models.library import found
 from streamsim.models.runners import Runners
 from streamsim.models.session import STOPPED, Begin
@@ -52,7 +52,7 @@ _results = msgspec.msgpack.Decoder(dict[str, dict[str, dict[str, Any]]])
 _versions = msgspec.json.Decoder(dict[str, Any])
 
 
-class _Known(msgspec.Struct):
+class StreamLock(msgspec.Struct):
     """What an instance's metadata say of a stream: its token, and until when it locks the instance."""
 
     stream: tuple[str, int] = ("", 0)
@@ -66,14 +66,14 @@ class _Known(msgspec.Struct):
         return self.stream[1]
 
 
-_known = msgspec.json.Decoder(_Known).decode
+_known = msgspec.json.Decoder(StreamLock).decode
 
 
 class _Replaced(Exception):
     """The session that was streamed is no longer, or somebody stepped it meanwhile."""
 
 
-class Known:
+class KnownModels:
     """A tenant's models at one moment, and the scenarios in them."""
 
     def __init__(self, models: list[Model], loaded: dict[tuple[str, int], Found]) -> None:
@@ -92,9 +92,9 @@ class Scenarios:
     def __init__(
         self,
         store: RunStore,
-        runs: Runs,
+        runs: RunJournal,
         runners: Runners,
-        settings: Settings,
+        settings: ModelSettings,
         now_ms: Callable[[], int],
     ) -> None:
         self._store = store
@@ -108,7 +108,7 @@ class Scenarios:
 
     # ---- models
 
-    async def known(self, tenant: str, versions: dict[str, int] | None = None) -> Known:
+    async def known(self, tenant: str, versions: dict[str, int] | None = None) -> KnownModels:
         """The tenant's models as they are; or as an instance has them, with those that came later."""
         models = await self._store.list_models(tenant)
         if versions is not None:
@@ -121,7 +121,7 @@ class Scenarios:
             # In case of clash the instance's own versions win.
             models = sorted(newest.values(), key=lambda model: model.name in versions)
         loaded = {(model.name, model.version): self._decoded(model) for model in models}
-        return Known(models, loaded)
+        return KnownModels(models, loaded)
 
     async def names(self, tenant: str) -> dict[str, list[str]]:
         """Scenarios by scenario manager, in the order of registration. :raises NotFound: there are none."""
@@ -407,7 +407,7 @@ class Scenarios:
         return one
 
 
-def by_model(begin: Begin, known: Known) -> list[tuple[Model, Begin]]:
+def by_model(begin: Begin, known: KnownModels) -> list[tuple[Model, Begin]]:
     """A request in parts, each for one model."""
     parts: dict[str, list[Any]] = {}
     for one in begin.scenarios:

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from streamsim.models.engines.base import Outputs, Refused, Settings, Simulation, time_text
+from streamsim.models.engines.base import Outputs, Refused, ScenarioSettings, Simulation, time_text
 
 STOPPED = {"msg": "Stoptime reached"}
 MAX_STEPS = 1_000_000
 
 Start = Callable[[str, str, Outputs], Simulation]
-SettingsBy = dict[str, dict[str, Settings]]
+SettingsBy = dict[str, dict[str, ScenarioSettings]]
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Begin(msgspec.Struct, frozen=True):
     step_size: float = 1.0
 
 
-class Session:
+class StepSession:
     """Scenarios that advance together, step by step, and what they answered so far."""
 
     def __init__(self, begin: Begin, start: Start) -> None:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsim import values
-from streamsim.config import Models as Settings
+from streamsim.config import ModelSettings
 from streamsim.errors import BadRequest, NotFound, TooLarge, TooManyRequests
-from streamsim.jobs.jobs import Desk, together
+from streamsim.jobs.jobs import JobDesk, together
 from streamsim.models import requests
 from streamsim.models.engines.base import Outputs, time_text
 from streamsim.models.scenarios import Scenarios, decoded
@@ -96,7 +96,9 @@ class Sweeps:
 
     name: Final = SWEEP
 
-    def __init__(self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: Settings) -> None:
+    def __init__(
+        self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: ModelSettings
+    ) -> None:
         self._store = store
         self._scenarios = scenarios
         self._pool = pool
@@ -156,13 +158,13 @@ class Sweeps:
             raise TooManyRequests(f"at most {REQUESTS} sweeps at a time; with background they wait as jobs")
         self._answering[tenant] += 1
         try:
-            return await self._run(tenant, plan, Desk())
+            return await self._run(tenant, plan, JobDesk())
         finally:
             self._answering[tenant] -= 1
             if not self._answering[tenant]:
                 del self._answering[tenant]
 
-    async def work(self, job: Job, desk: Desk) -> bytes:
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
         """As `Kind.work`."""
         return values.dump(await self._run(job.tenant, _plan.decode(job.spec), desk))
 
@@ -176,7 +178,7 @@ class Sweeps:
             "seed": plan.seed,
         }
 
-    async def _run(self, tenant: str, plan: Plan, desk: Desk) -> dict[str, Any]:
+    async def _run(self, tenant: str, plan: Plan, desk: JobDesk) -> dict[str, Any]:
         model = await self._store.get_model(tenant, plan.model, plan.version)
         if model is None:
             raise NotFound(f"you have no model {plan.model}")

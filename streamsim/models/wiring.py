@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from streamsim.config import Settings
 from streamsim.metrics import Metrics
-from streamsim.models.journal import Runs
+from streamsim.models.journal import RunJournal
 from streamsim.models.library import Models
-from streamsim.models.run_service import Interactive
+from streamsim.models.run_service import RunService
 from streamsim.models.runners import Runners
 from streamsim.models.scenarios import Scenarios
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
 from streamsim.sandbox.host.pool import Sandbox
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.runs import RunStore
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ModelServices:
         own = settings.models
         self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
         self.runners = Runners(self.workers, own.runners)
-        self.runs = Runs(store, self.workers, own, now_ms)
+        self.runs = RunJournal(store, self.workers, own, now_ms)
         self.models = Models(store, self.workers, own, now_ms)
         self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
         pool: SweepPool = LocalSweeps(self.runners)
@@ -53,7 +53,7 @@ class ModelServices:
 
             pool = DaskSweeps(cluster, own, box=settings.sandbox)
         self.sweeps = Sweeps(store, self.scenarios, pool, own)
-        self.interactive = Interactive(self.runs, self.models)
+        self.interactive = RunService(self.runs, self.models)
         metrics.gauge(
             "bptk_instance_count",
             "Live instances of the scenario endpoints, in all server processes.",
@@ -89,17 +89,17 @@ async def serving(
     metrics: Metrics,
     now_ms: Callable[[], int],
     *,
-    jobs: bool,
+    upkeep: bool,
     sandbox: Sandbox | None = None,
     cluster: Cluster | None = None,
 ) -> AsyncIterator[ModelServices]:
     """The services, closed when the context ends.
 
-    :param jobs: whether runs are tended. :param sandbox: one that is started already, and stays the caller's.
+    :param upkeep: whether runs are tended. :param sandbox: one that is started already, stays the caller's.
     :param cluster: where sweeps run, if not here.
     """
     services = ModelServices(settings, store, metrics, now_ms, sandbox, cluster)
-    tending = asyncio.create_task(services.tend(settings.jobs.interval_ms / 1000)) if jobs else None
+    tending = asyncio.create_task(services.tend(settings.upkeep.interval_ms / 1000)) if upkeep else None
     try:
         yield services
     finally:

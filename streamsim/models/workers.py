@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from streamsim.config import Models as Settings
-from streamsim.config import Sandbox as Box
+from streamsim.config import ModelSettings, SandboxSettings
 from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
 from streamsim.models.engines.base import REFUSED
+from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
     Sandbox,
-    SandboxSettings,
     SandboxUnavailable,
     Worker,
     WorkerDied,
@@ -42,19 +40,18 @@ class Refusal(BadRequest):
 class ModelWorkers:
     """The processes of one server process. The first use starts a zygote with the modelling libraries."""
 
-    def __init__(self, settings: Settings, *, box: Box | None = None, sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self, settings: ModelSettings, *, box: SandboxSettings | None = None, sandbox: Sandbox | None = None
+    ) -> None:
         """:param sandbox: one that is started already, and stays the caller's."""
-        box = box or Box()
+        box = box or SandboxSettings()
         self._settings = settings
-        self._borrowed = sandbox is not None
-        self._sandbox = sandbox or Sandbox(
-            SandboxSettings(
-                workers=settings.live + settings.runners + HEAD_ROOM,
-                allow_degraded=box.allow_degraded,
-                preload=(*PRELOAD, *box.preload),
-            )
+        self._sandbox = LazySandbox(
+            sandbox,
+            workers=settings.live + settings.runners + HEAD_ROOM,
+            allow_degraded=box.allow_degraded,
+            preload=(*PRELOAD, *box.preload),
         )
-        self._started: asyncio.Task[None] | None = None
         self._limits = Limits(
             cpu_ms=settings.cpu_ms,
             wall_ms=settings.wall_ms,
@@ -64,10 +61,7 @@ class ModelWorkers:
 
     async def close(self) -> None:
         """End all processes."""
-        if self._started is not None:
-            self._started.cancel()
-            await asyncio.wait([self._started])
-            await self._sandbox.close()
+        await self._sandbox.close()
 
     @property
     def count(self) -> int:
@@ -79,8 +73,6 @@ class ModelWorkers:
 
         :raises ModelError: one does not load. :raises Refusal: one lacks what its engine needs.
         """
-        if not self._borrowed:
-            await self._start()
         load = {
             "models": [
                 {
@@ -99,12 +91,6 @@ class ModelWorkers:
             return await self._sandbox.spawn(PROGRAM, load, self._limits, identity=identity)
         except FAILURES as error:
             raise expected(error) from None
-
-    async def _start(self) -> None:
-        if self._started is None or (self._started.done() and self._started.exception() is not None):
-            self._started = asyncio.get_running_loop().create_task(self._sandbox.start())
-        try:
-            await asyncio.shield(self._started)
         except SandboxUnavailable as error:
             raise Unavailable(f"models cannot run here: {error}") from None
 

@@ -21,36 +21,36 @@ MAX_NESTING: Final = 8
 class Pieces:
     """The four compiled pieces of one experiment's code."""
 
-    def __init__(self, experiment: str, code: dict[str, str], properties: dict[str, Any]) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment_id: str, code: dict[str, str], properties: dict[str, Any]) -> None:
+        self.experiment_id = experiment_id
         self.properties = properties
         self.compiled: dict[str, CodeType] = {
             piece: compile(code.get(piece, ""), f"<{piece}>", "exec", dont_inherit=True) for piece in PIECES
         }
 
 
-class Session:
+class PolicyBatch:
     """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
 
     def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
         self.theta = theta
-        self.opened = {root.experiment: root}
+        self.opened = {root.experiment_id: root}
         self.root = root
-        self.used: set[str] = {root.experiment}
+        self.used: set[str] = {root.experiment_id}
         self.logs: list[tuple[int, str, dict[str, Any]]] = []
         self.call = 0
         self.depth = 0
         self._open = open_experiment
         self.namespace: dict[str, Any] = {}
 
-    def pieces(self, experiment: str) -> Pieces:
-        found = self.opened.get(experiment)
+    def pieces(self, experiment_id: str) -> Pieces:
+        found = self.opened.get(experiment_id)
         if found is None:
-            opened = self._open(experiment)
+            opened = self._open(experiment_id)
             if opened.error:
                 raise LookupError(opened.error)
-            found = self.opened[experiment] = Pieces(experiment, opened.code, opened.properties)
-        self.used.add(experiment)
+            found = self.opened[experiment_id] = Pieces(experiment_id, opened.code, opened.properties)
+        self.used.add(experiment_id)
         return found
 
 
@@ -61,7 +61,7 @@ class Experiment:
     absent parts are told apart from every given one, and what is given is used as its text.
     """
 
-    _session: Session
+    _session: PolicyBatch
 
     def __init__(self, exp_id: object, key: object = None) -> None:
         """Open another experiment of the same tenant, inside the same transaction.
@@ -71,7 +71,7 @@ class Experiment:
         self._set_up(self._session.pieces(str(exp_id)))
 
     def _set_up(self, pieces: Pieces) -> None:
-        self.exp_id = pieces.experiment
+        self.exp_id = pieces.experiment_id
         self.properties = pieces.properties
         self.context: Any = {}
         self.action: Any = {}
@@ -239,7 +239,7 @@ def _roomy(names: dict[str, Any]) -> dict[str, Any]:
     return roomy
 
 
-def bound(session: Session, base: type[Experiment] = Experiment) -> type[Experiment]:
+def bound(session: PolicyBatch, base: type[Experiment] = Experiment) -> type[Experiment]:
     """The `Experiment` class of one session: what code constructs shares that session."""
     kind = type("Experiment", (base,), {"_session": session, "__doc__": Experiment.__doc__})
     session.namespace = namespace(kind)

@@ -32,20 +32,20 @@ class MemoryTheta:
     def __init__(self) -> None:
         self._named: dict[tuple[str, str], dict[str, Group]] = {}
 
-    def groups(self, experiment: str, name: str) -> dict[str, Group]:
+    def groups(self, experiment_id: str, name: str) -> dict[str, Group]:
         """By key, none empty; the dict stays the same one as rows come and go."""
-        return self._named.setdefault((experiment, name), {})
+        return self._named.setdefault((experiment_id, name), {})
 
     def row(self, row: Row) -> dict[str, Any] | None:
         """As `Theta.row`."""
         group = self.groups(*row[:2]).get(row[2])
         return None if group is None else group.rows.get(row[3])
 
-    def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
         """As `Theta.group`."""
         return {
-            (experiment, name, k, value): data
-            for k, group in self.groups(experiment, name).items()
+            (experiment_id, name, k, value): data
+            for k, group in self.groups(experiment_id, name).items()
             if key in (None, k)
             for value, data in group.rows.items()
         }
@@ -63,12 +63,12 @@ class MemoryTheta:
             if not group.rows:
                 del groups[row[2]]
 
-    def snapshot(self, experiment: str) -> dict[Row, dict[str, Any]]:
+    def snapshot(self, experiment_id: str) -> dict[Row, dict[str, Any]]:
         """All rows of an experiment now; the dicts are shared and never changed in place."""
         return {
             (*address, key, value): data
             for address, groups in self._named.items()
-            if address[0] == experiment
+            if address[0] == experiment_id
             for key, group in groups.items()
             for value, data in group.rows.items()
         }

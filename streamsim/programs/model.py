@@ -25,13 +25,13 @@ from streamsim.models.engines.base import (
     Found,
     Outputs,
     Refused,
-    Settings,
+    ScenarioSettings,
     Simulation,
     Source,
     Variables,
 )
 from streamsim.models.engines.variables import ScenarioVariables
-from streamsim.models.session import Begin, Session, SettingsBy, change, started, times, whole
+from streamsim.models.session import Begin, SettingsBy, StepSession, change, started, times, whole
 from streamsim.sandbox.wire import Failure, clean
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -56,7 +56,7 @@ class Program:
         self._channel = channel
         self._engines: dict[str, Engine] = {}
         self._pieces: dict[str, str] = {}
-        self._session: Session | None = None
+        self._session: StepSession | None = None
         self._run: Variables | None = None
         sources = msgspec.convert(load, Load).models
         for source in sources:
@@ -98,7 +98,7 @@ class Program:
         for index, row in enumerate(rows, 1):
             self._channel.clock.start()
             self._seed(begin.seed + index)
-            varied = {manager: {scenario: Settings(constants=dict(zip(names, row, strict=True)))}}
+            varied = {manager: {scenario: ScenarioSettings(constants=dict(zip(names, row, strict=True)))}}
             simulation = started(begin, self._start)[manager, scenario]
             change({(manager, scenario): simulation}, varied, None)
             when = list(times(simulation))
@@ -111,7 +111,7 @@ class Program:
         """Start a session in place of an earlier one."""
         begin = msgspec.convert(begin, Begin)
         self._seed(begin.seed)
-        self._session = Session(begin, self._start)
+        self._session = StepSession(begin, self._start)
         return {"step": self._session.next}
 
     def op_steps(self, count: int, settings: Any = None, flat: bool = False) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from streamsim import values
 from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -40,7 +40,7 @@ class Program:
             root = Pieces(load["experiment"], load["code"], load["properties"])
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
 
@@ -48,7 +48,7 @@ class Program:
         request = Request(*request)
         self._settle(request)
         session = self._session
-        session.used = {session.root.experiment}
+        session.used = {session.root.experiment_id}
         session.logs = []
         results = []
         for index, call in enumerate(request.calls):
@@ -66,13 +66,13 @@ class Program:
             theta.refused()
         else:
             theta.committed(request.committed)
-        for experiment in request.changed:
-            self._session.opened.pop(experiment, None)
+        for experiment_id in request.changed:
+            self._session.opened.pop(experiment_id, None)
         for address, version, rows in request.fresh:
-            experiment, name, key, value = address
-            theta.refresh((experiment, name, key, value), (version, rows))
+            experiment_id, name, key, value = address
+            theta.refresh((experiment_id, name, key, value), (version, rows))
         root = self._session.root
-        self._session.opened.setdefault(root.experiment, root)
+        self._session.opened.setdefault(root.experiment_id, root)
 
     def _call(self, index: int, call: Call) -> Outcome:
         session, theta = self._session, self._theta
@@ -144,8 +144,8 @@ class Program:
         version, rows = self._channel.ask(("theta", *address))
         return version, rows
 
-    def _open(self, experiment: str) -> Opened:
-        return Opened(*self._channel.ask(("open", experiment)))
+    def _open(self, experiment_id: str) -> Opened:
+        return Opened(*self._channel.ask(("open", experiment_id)))
 
 
 def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:

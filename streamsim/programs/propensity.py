@@ -20,7 +20,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import PIECES, Answer, Opened, ThetaRow
 from streamsim.evaluation.wire import Propensities, PropensityLoad
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.policy import checked_probabilities
 from streamsim.programs.theta import ThetaCache
 from streamsim.sandbox.worker import failures as errors
@@ -40,10 +40,10 @@ class Program:
         self._rows: list[ThetaRow] = list(load.theta)
         self._theta = ThetaCache(self._fetch, 2**62)
         try:
-            root = Pieces(load.experiment, load.code, load.properties)
+            root = Pieces(load.experiment_id, load.code, load.properties)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         self._kind: Any = bound(self._session)
 
     def handle(self, request: Any) -> Propensities:
@@ -89,15 +89,15 @@ class Program:
         experiment.run_action_code(dict(context))
         return experiment
 
-    def _fetch(self, experiment: str, name: str, key: str | None, value: str | None) -> Answer:
+    def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Answer:
         found = [
             (k, v, data, 1)
             for e, n, k, v, data in self._rows
-            if (e, n) == (experiment, name) and key in (None, k) and value in (None, v)
+            if (e, n) == (experiment_id, name) and key in (None, k) and value in (None, v)
         ]
         return (1 if found else 0), found
 
-    def _open(self, experiment: str) -> Opened:
-        opened, rows = self._channel.ask(("open", experiment))
+    def _open(self, experiment_id: str) -> Opened:
+        opened, rows = self._channel.ask(("open", experiment_id))
         self._rows += rows
         return Opened(*opened)

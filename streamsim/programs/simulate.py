@@ -26,7 +26,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of, reward_of
 from streamsim.decisions.wire import PIECES, Opened, ThetaRow
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.memory_theta import Group, MemoryTheta
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -52,7 +52,7 @@ class Simulated(Experiment):
     def _set_up(self, pieces: Pieces) -> None:
         super()._set_up(pieces)
         theta: Any = self._session.theta
-        self._groups = theta.groups(pieces.experiment, "_theta")
+        self._groups = theta.groups(pieces.experiment_id, "_theta")
 
     def get_theta(
         self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
@@ -130,11 +130,11 @@ class Program:
         self._theta = MemoryTheta()
         self._keep(load.theta)
         try:
-            root = Pieces(load.experiment, load.code, load.properties)
+            root = Pieces(load.experiment_id, load.code, load.properties)
             self._environment = None if load.environment is None else Pieces(*load.environment)
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = Session(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open)
         kind: Any = bound(self._session, Simulated)
         self._kind = kind
         self._seeds = Seeds(load.seed) if load.common else None
@@ -176,7 +176,7 @@ class Program:
         result.draws = done
         result.reward, result.regret = self._reward, self._regret
         if request.theta:
-            rows = self._theta.snapshot(self._session.root.experiment)
+            rows = self._theta.snapshot(self._session.root.experiment_id)
             result.theta = [(*row, values.dump(data)) for row, data in rows.items()]
         return result
 
@@ -236,7 +236,7 @@ class Program:
             yield environment, context, action, reward
 
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
-        root = self._session.root.experiment
+        root = self._session.root.experiment_id
         rows = self._theta.group(root, "_theta", None)
         theta = {f"{row[2]}:{row[3]}" if row[3] else row[2]: data for row, data in rows.items()}
         if list(theta) == [""]:
@@ -266,8 +266,8 @@ class Program:
         for experiment, name, key, value, data in rows:
             self._theta.write((experiment, name, key, value), _parse(data))
 
-    def _open(self, experiment: str) -> Opened:
-        opened, rows = self._channel.ask(("open", experiment))
+    def _open(self, experiment_id: str) -> Opened:
+        opened, rows = self._channel.ask(("open", experiment_id))
         self._keep(rows)
         return Opened(*opened)
 

@@ -36,7 +36,7 @@ class Theta(Protocol):
     def row(self, row: Row) -> dict[str, Any] | None:
         """The stored dict of a row, not to be changed; None if there is none."""
 
-    def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
         """All rows of (experiment, name, key), or of (experiment, name) for `key=None`."""
 
     def write(self, row: Row, data: dict[str, Any] | None) -> None:
@@ -69,9 +69,9 @@ class ThetaCache:
             self.reads.setdefault(row, version)
         return data
 
-    def group(self, experiment: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
         """As `Theta.group`."""
-        address = (experiment, name, key, None)
+        address = (experiment_id, name, key, None)
         rows = self._rows
         found = {}
         for row in self._whole_scope(address):
@@ -84,8 +84,8 @@ class ThetaCache:
         """As `Theta.write`; the row must have been read in this batch."""
         before = self._rows[row]
         self._journal.append((row, before, row in self.writes))
-        experiment, name, key, _ = row
-        for address in ((experiment, name, key, None), (experiment, name, None, None)):
+        experiment_id, name, key, _ = row
+        for address in ((experiment_id, name, key, None), (experiment_id, name, None, None)):
             known = self._whole.get(address)
             if known is not None:
                 # Its version moves with this write, so what is known of it must have been current.
@@ -134,20 +134,20 @@ class ThetaCache:
 
     def refresh(self, address: Address, answer: Answer) -> None:
         """Learn the present rows of a scope that was stale. Only between batches."""
-        experiment, name, key, _ = address
-        self._whole.pop((experiment, name, None, None), None)
+        experiment_id, name, key, _ = address
+        self._whole.pop((experiment_id, name, None, None), None)
         if key is not None:
-            self._whole.pop((experiment, name, key, None), None)
+            self._whole.pop((experiment_id, name, key, None), None)
         else:
-            for known in [a for a in self._whole if a[0] == experiment and a[1] == name]:
+            for known in [a for a in self._whole if a[0] == experiment_id and a[1] == name]:
                 del self._whole[known]
         self._learn(address, answer)
 
-    def forget(self, experiment: str) -> None:
+    def forget(self, experiment_id: str) -> None:
         """Drop everything known of an experiment. Only between batches."""
-        for row in [row for row in self._rows if row[0] == experiment]:
+        for row in [row for row in self._rows if row[0] == experiment_id]:
             del self._rows[row]
-        for address in [address for address in self._whole if address[0] == experiment]:
+        for address in [address for address in self._whole if address[0] == experiment_id]:
             del self._whole[address]
 
     # ---- inside
@@ -164,31 +164,31 @@ class ThetaCache:
         known = self._rows.get(row)
         if known is not None:
             return known
-        experiment, name, key, value = row
+        experiment_id, name, key, value = row
         whole = self._whole
-        if (experiment, name, key, None) in whole or (experiment, name, None, None) in whole:
+        if (experiment_id, name, key, None) in whole or (experiment_id, name, None, None) in whole:
             known = _ABSENT
             self._rows[row] = known
         else:
-            self._learn(row, self._fetch(experiment, name, key, value))
+            self._learn(row, self._fetch(experiment_id, name, key, value))
             known = self._rows[row]
         return known
 
     def _whole_scope(self, address: Address) -> dict[Row, None]:
         known = self._whole.get(address)
         if known is None:
-            experiment, name, key, _ = address
-            self._learn(address, self._fetch(experiment, name, key, None))
+            experiment_id, name, key, _ = address
+            self._learn(address, self._fetch(experiment_id, name, key, None))
             known = self._whole[address]
         self.reads.setdefault(address, known[0])
         return known[1]
 
     def _learn(self, address: Address, answer: Answer) -> None:
-        experiment, name, key, value = address
+        experiment_id, name, key, value = address
         version, rows = answer
         written = self.writes
         if value is not None:
-            row: Row = (experiment, name, key or "", value)
+            row: Row = (experiment_id, name, key or "", value)
             if rows:
                 _, _, text, row_version = rows[0]
                 self._rows[row] = (_parse(text), row_version)
@@ -197,13 +197,13 @@ class ThetaCache:
             return
         members: dict[Row, None] = {}
         for row_key, row_value, text, row_version in rows:
-            row = (experiment, name, row_key, row_value)
+            row = (experiment_id, name, row_key, row_value)
             members[row] = None
             if row not in written:
                 self._rows[row] = (_parse(text), row_version)
         for row in written:
             # What this batch wrote is newer than what the store knows.
-            if row[0] == experiment and row[1] == name and (key is None or row[2] == key):
+            if row[0] == experiment_id and row[1] == name and (key is None or row[2] == key):
                 members[row] = None
         self._whole[address] = (version, members)
 

@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING, cast
 from streamsim import dates
 from streamsim.accounts.accounts import Accounts
 from streamsim.config import ConfigError, Settings
-from streamsim.decisions.batch import HOUR_MS, LaneSettings
-from streamsim.decisions.service import Decisions
+from streamsim.decisions.decisions import Decisions
+from streamsim.evaluation.evaluations import local
 from streamsim.evaluation.offline import Offline
-from streamsim.evaluation.service import local
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.catalogue import Catalogue, entries
 from streamsim.experiments.experiments import Experiments
-from streamsim.jobs.jobs import Work
+from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.wiring import serving
-from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.sandbox.zygote.namespaces import exposed
-from streamsim.server.upkeep import Jobs
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import Store
-from streamsim.storage.contract.jobs import JobStore
-from streamsim.storage.contract.runs import RunStore
+from streamsim.storage.contract.store import Store
 from streamsim.storage.sqlite.schema import Synchronous
 from streamsim.storage.sqlite.store import SQLiteStore
 
@@ -55,18 +52,6 @@ def make_store(settings: Settings) -> Store:
     return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
 
 
-def run_store(store: Store) -> RunStore:
-    """The part of a backend that keeps models and runs."""
-    runs: RunStore = store.runs  # type: ignore[attr-defined]
-    return runs
-
-
-def job_store(store: Store) -> JobStore:
-    """The part of a backend that keeps jobs."""
-    jobs: JobStore = store.jobs  # type: ignore[attr-defined]
-    return jobs
-
-
 @asynccontextmanager
 async def running(
     settings: Settings,
@@ -75,13 +60,13 @@ async def running(
     sandbox: Sandbox | None = None,
     model_sandbox: Sandbox | None = None,
     batch_sandbox: Sandbox | None = None,
-    jobs: bool = True,
+    upkeep: bool = True,
 ) -> AsyncIterator[Services]:
     """All services of one server process, opened; closed in reverse order when the context ends.
 
     :param sandbox: one that is started already, and stays the caller's; likewise those for models
         and for simulations.
-    :param jobs: whether the background jobs run.
+    :param upkeep: whether the periodic work and the work on jobs run.
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
     async with AsyncExitStack() as stack:
@@ -90,9 +75,7 @@ async def running(
         stack.push_async_callback(store.close)
         box = settings.sandbox
         if sandbox is None:
-            sandbox = Sandbox(
-                SandboxSettings(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
-            )
+            sandbox = Sandbox(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
             await sandbox.start()
             stack.push_async_callback(sandbox.close)
         metrics = Metrics()
@@ -104,16 +87,11 @@ async def running(
             frame_bytes=box.frame_bytes,
         )
         decisions = Decisions(
-            store,
+            store.decisions,
             sandbox,
-            lane=LaneSettings(
-                batch=settings.lane.batch,
-                queue=settings.lane.queue,
-                idempotency_ms=settings.lane.idempotency_hours * HOUR_MS,
-                debug=settings.server.debug,
-            ),
+            lane=settings.lane,
             limits=limits,
-            cached_rows=settings.lane.theta_rows,
+            debug=settings.server.debug,
             now_ms=now_ms,
             observe=metrics.commit,
         )
@@ -122,29 +100,35 @@ async def running(
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
-        work = Work(job_store(store), settings.evaluation, now_ms)
+        jobs = Jobs(store.jobs, settings.jobs, now_ms)
         cluster = _cluster(settings)
         if cluster is not None:
             stack.push_async_callback(cluster.close)
         models = await stack.enter_async_context(
             serving(
-                settings, run_store(store), metrics, now_ms, jobs=jobs, sandbox=model_sandbox, cluster=cluster
+                settings,
+                store.runs,
+                metrics,
+                now_ms,
+                upkeep=upkeep,
+                sandbox=model_sandbox,
+                cluster=cluster,
             )
         )
-        work.add(models.sweeps)
+        jobs.add(models.sweeps)
         evaluations = local(
             settings.evaluation,
             store,
-            work,
+            jobs,
             experiments,
             BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox),
             now_ms,
             cluster,
         )
         stack.push_async_callback(evaluations.close)
-        stack.push_async_callback(work.close)
-        if jobs:
-            work.start(settings.jobs.interval_ms / 1000)
+        stack.push_async_callback(jobs.close)
+        if upkeep:
+            jobs.start(settings.upkeep.interval_ms / 1000)
         services = Services(
             settings=settings,
             store=store,
@@ -160,11 +144,11 @@ async def running(
             evaluations=evaluations,
             offline=Offline(evaluations, decisions),
             sweeps=models.sweeps,
-            work=work,
+            jobs=jobs,
             interactive=models.interactive,
         )
-        if jobs:
-            background = Jobs(services, now_ms)
+        if upkeep:
+            background = Upkeep(services, now_ms)
             background.start()
             stack.push_async_callback(background.close)
         yield services
@@ -172,13 +156,13 @@ async def running(
 
 def _cluster(settings: Settings) -> Cluster | None:
     """The Dask cluster for replications and sweeps, if one is configured."""
-    if not settings.evaluation.scheduler:
+    if not settings.jobs.scheduler:
         return None
     try:
         from streamsim.jobs.cluster import Cluster
     except ImportError:
-        raise ConfigError("evaluation.scheduler needs Dask: pip install 'streamsim[dask]'") from None
-    return Cluster(settings.evaluation.scheduler)
+        raise ConfigError("jobs.scheduler needs Dask: pip install 'streamsim[dask]'") from None
+    return Cluster(settings.jobs.scheduler)
 
 
 def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:

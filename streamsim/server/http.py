@@ -36,7 +36,7 @@ IDLE_GRACE_S = 0.3
 
 async def make_application(services: Services) -> Application:
     """The Tornado application; the secret that signs cookies is drawn once per installation and stored."""
-    return Application(services, await services.store.secret("cookie", secrets.token_bytes(32)))
+    return Application(services, await services.store.accounts.secret("cookie", secrets.token_bytes(32)))
 
 
 class Application(tornado.web.Application):

@@ -24,7 +24,7 @@ from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.server.compose import running
 from streamsim.server.http import make_application, make_server
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.waiting import until
 
 log = logging.getLogger("streamsim")

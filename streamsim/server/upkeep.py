@@ -13,28 +13,28 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from streamsim import values
+from streamsim.dates import HOUR_MS
 from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
     Experiment,
-    LogRow,
-    Scope,
     Stale,
-    StoreUnavailable,
+    ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogRow
 from streamsim.waiting import until
 
 log = logging.getLogger(__name__)
 
-HOUR_MS = 3_600_000
 _AT_ONCE = 200
 _FORGET_AT_ONCE = 1000
 # How long a process may take for one snapshot before another one may make it.
 _SNAPSHOT_CLAIM_MS = 60_000
 
 
-class Jobs:
+class Upkeep:
     """The background tasks of one server process.
 
     :param now_ms: the wall clock, in ms since 1970 UTC.
@@ -51,11 +51,11 @@ class Jobs:
 
     def start(self) -> None:
         """Run every job again and again until `close`."""
-        jobs = self._services.settings.jobs
+        settings = self._services.settings.upkeep
         plan: list[tuple[Callable[[], Awaitable[Any]], float]] = [
-            (self.advices, jobs.interval_ms / 1000),
-            (self.snapshots, jobs.snapshot_interval_s),
-            (self.clean_up, jobs.cleanup_interval_s),
+            (self.advices, settings.interval_ms / 1000),
+            (self.snapshots, settings.snapshot_interval_s),
+            (self.clean_up, settings.cleanup_interval_s),
             (self.sample, 1.0),
             (self.backlog, 10.0),
         ]
@@ -78,7 +78,7 @@ class Jobs:
         if self._snapped[0] != hour:
             self._snapped = (hour, set())
         made, after = 0, ""
-        while found := await self._store.hourly_experiments(limit=_AT_ONCE, after=after):
+        while found := await self._store.decisions.hourly_experiments(limit=_AT_ONCE, after=after):
             for experiment in found:
                 if experiment.id not in self._snapped[1]:
                     made += await self._snapshot(experiment, hour)
@@ -90,14 +90,14 @@ class Jobs:
     async def clean_up(self) -> int:
         """Remove records that expired, and idle lanes; the number of records."""
         self._services.decisions.tidy()
-        jobs = self._services.settings.jobs
+        settings = self._services.settings.upkeep
         now_ms = self._now_ms()
-        claim_ms = jobs.cleanup_interval_s * 500
-        if not await self._store.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
+        claim_ms = settings.cleanup_interval_s * 500
+        if not await self._store.decisions.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
             return 0
         removed = 0
         while not self._stopping.is_set():
-            kept_ms = jobs.advice_kept_hours * HOUR_MS
+            kept_ms = settings.advice_kept_hours * HOUR_MS
             count = await self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE)
             removed += count
             if count < _FORGET_AT_ONCE:
@@ -115,21 +115,25 @@ class Jobs:
     async def _snapshot(self, experiment: Experiment, hour: int) -> bool:
         work = f"theta:{experiment.id}:{hour}"
         now_ms = self._now_ms()
-        if not await self._store.claim(work, self._owner, now_ms, now_ms + _SNAPSHOT_CLAIM_MS):
+        if not await self._store.decisions.claim(work, self._owner, now_ms, now_ms + _SNAPSHOT_CLAIM_MS):
             return False
         named = {}
-        for name in await self._store.theta_names(experiment.id):
-            named[name] = theta_view(await self._store.read_theta(Scope(experiment.id, name, None, None)))
+        for name in await self._store.decisions.theta_names(experiment.id):
+            named[name] = theta_view(
+                await self._store.decisions.read_theta(ThetaAddress(experiment.id, name, None, None))
+            )
         data: dict[str, Any] = {"theta": named.pop(THETA, {})}
         if named:
             data["named"] = named
         # The id makes it one row per hour, whatever becomes of claims.
         row = LogRow(experiment.id, "theta", f"{experiment.id}-{hour}", now_ms, values.dump(data))
         revisions = {experiment.id: experiment.revision}
-        if isinstance(await self._store.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale):
+        if isinstance(
+            await self._store.decisions.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale
+        ):
             return False  # edited meanwhile; the next round finds it
         self._snapped[1].add(experiment.id)
-        await self._store.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
+        await self._store.decisions.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
         return True
 
     async def _repeat(self, job: Callable[[], Awaitable[Any]], pause_s: float) -> None:

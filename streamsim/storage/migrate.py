@@ -30,7 +30,8 @@ class _Note(msgspec.Struct):
     """How far a migration came: whether all that belongs to no experiment is there; the last experiment."""
 
     shared: bool = False
-    experiment: str = ""
+    # By this name in notes that migrations have left.
+    experiment_id: str = msgspec.field(default="", name="experiment")
 
 
 async def migrate(source: Migratable, target: Migratable, say: Callable[[str], None]) -> dict[str, int]:
@@ -49,12 +50,12 @@ async def migrate(source: Migratable, target: Migratable, say: Callable[[str], N
         note.shared = True
         await target.note(msgspec.json.encode(note).decode())
         say(f"copied {_SHARED}")
-    for number, experiment in enumerate(experiments, 1):
-        if experiment > note.experiment:
-            await _copy(source.export_experiment(experiment), target)
-            note.experiment = experiment
+    for number, experiment_id in enumerate(experiments, 1):
+        if experiment_id > note.experiment_id:
+            await _copy(source.export_experiment(experiment_id), target)
+            note.experiment_id = experiment_id
             await target.note(msgspec.json.encode(note).decode())
-            say(f"copied experiment {number} of {len(experiments)}: {experiment}")
+            say(f"copied experiment {number} of {len(experiments)}: {experiment_id}")
     counts = await _compare(source, target, experiments, say)
     await target.note("")
     return dict(counts)
@@ -64,7 +65,7 @@ async def _begin(target: Migratable, say: Callable[[str], None]) -> _Note:
     text = await target.note()
     if text:
         note = msgspec.json.decode(text, type=_Note)
-        say(f"going on after {note.experiment or (_SHARED if note.shared else 'the start')}")
+        say(f"going on after {note.experiment_id or (_SHARED if note.shared else 'the start')}")
         return note
     if await target.experiments():
         raise MigrationFailed("the target has experiments; a migration needs an empty installation")
@@ -98,11 +99,11 @@ async def _compare(
         differing = sorted(set(found) ^ set(experiments))
         raise MigrationFailed(f"these experiments are on one side only: {', '.join(differing[:10])}")
     counts = await _same(_SHARED, source.export(), target.export())
-    for experiment in experiments:
+    for experiment_id in experiments:
         counts += await _same(
-            f"experiment {experiment}",
-            source.export_experiment(experiment),
-            target.export_experiment(experiment),
+            f"experiment {experiment_id}",
+            source.export_experiment(experiment_id),
+            target.export_experiment(experiment_id),
         )
     say(f"compared {counts.total()} records")
     return counts

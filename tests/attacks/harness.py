@@ -297,11 +297,11 @@ class Campaign:
             if response.code != 200:
                 self._result.wrong.append(f"one of many large contexts was answered {response.code}")
 
-    async def _decide(self, experiment: str, facts: dict[str, Any]) -> None:
+    async def _decide(self, experiment_id: str, facts: dict[str, Any]) -> None:
         """Decides without a pause; every answer has to be right, and in time."""
         while not self._over:
             began = time.monotonic()
-            response = await self._client.call("POST", f"/getaction/{experiment}", {"key": facts["key"]})
+            response = await self._client.call("POST", f"/getaction/{experiment_id}", {"key": facts["key"]})
             self._result.waits.append(time.monotonic() - began)
             if response.code != 200 or json.loads(response.body)["action"] != facts["right"]:
                 self._result.wrong.append(f"a bystander was answered {response.code} {response.body[:300]!r}")
@@ -340,9 +340,9 @@ class Campaign:
             outcome.traces += response.body.decode()
         await self._client.good("DELETE", f"/exp/{experiment}", **session)
 
-    async def _timed(self, experiment: str, request: object) -> tuple[HTTPResponse, float]:
+    async def _timed(self, experiment_id: str, request: object) -> tuple[HTTPResponse, float]:
         began = time.monotonic()
-        response = await self._client.call("POST", f"/getaction/{experiment}", request)
+        response = await self._client.call("POST", f"/getaction/{experiment_id}", request)
         return response, time.monotonic() - began
 
     def _context(self) -> dict[str, Any]:

@@ -118,9 +118,9 @@ class ModelCampaign(Campaign):
     async def _prepare(self, bystander: tuple[str, dict[str, Any]]) -> None:
         """Nothing: what a bystander needs is there."""
 
-    async def _decide(self, experiment: str, facts: dict[str, Any]) -> None:
+    async def _decide(self, experiment_id: str, facts: dict[str, Any]) -> None:
         """Steps without a pause: every step has to be the next one, right, and in time."""
-        path, session, steps = f"/{experiment}/run-step", self._sessions[facts["tenant"]], 0
+        path, session, steps = f"/{experiment_id}/run-step", self._sessions[facts["tenant"]], 0
         while not self._over:
             began = time.monotonic()
             response = await self._client.call("POST", path, {"settings": {}}, **session)

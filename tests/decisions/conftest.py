@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamsim import config
-from streamsim.decisions.batch import LaneSettings
+from streamsim import config, dates
+from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Reward
-from streamsim.decisions.service import Decisions, wall_clock_ms
+from streamsim.decisions.decisions import Decisions
 from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.server.compose import make_store
-from streamsim.storage.contract.decisions import Experiment, LogKind, Store
+from streamsim.storage.contract.decisions import Experiment
+from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.store import Store
 from tests.backends import Storage
 
 LIMITS = Limits(cpu_ms=300, wall_ms=2000, grace_ms=1000, memory_bytes=64 << 20)
@@ -27,7 +29,7 @@ class Bench:
     """Experiments and calls on one installation; `more()` is a second server process on it."""
 
     def __init__(self, folder: Path, storage: Storage, run: Callable[..., Any], sandbox: Sandbox) -> None:
-        self.now_ms = wall_clock_ms()
+        self.now_ms = dates.now_ms()
         self.run = run
         self.sandbox = sandbox
         self.settings = config.load(overrides={"storage.data": str(folder)} | storage)
@@ -42,7 +44,7 @@ class Bench:
         store = make_store(self.settings)
         self.run(store.open())
         decisions = Decisions(
-            store,
+            store.decisions,
             self.sandbox,
             lane=LaneSettings(**lane),
             limits=LIMITS,
@@ -72,7 +74,7 @@ class Bench:
     ) -> str:
         code = {"get_context": "", "get_action": get_action, "get_reward": "", "set_reward": set_reward}
         self.run(
-            self.store.create_experiment(
+            self.store.decisions.create_experiment(
                 Experiment(
                     id=id,
                     key="k",
@@ -101,7 +103,7 @@ class Bench:
 
     def log(self, kind: LogKind, id: str = "e1") -> list[dict[str, Any]]:
         """All rows of a log, oldest first."""
-        rows = self.run(self.store.read_log(id, kind, limit=100_000))
+        rows = self.run(self.store.logs.read_log(id, kind, limit=100_000))
         return [json.loads(row.data) for row in reversed(rows)]
 
 

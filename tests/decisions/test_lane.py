@@ -24,7 +24,7 @@ from streamsim.errors import (
     Unauthorized,
     Unprocessable,
 )
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 from tests.decisions.conftest import Bench
 
 pytestmark = pytest.mark.every_backend
@@ -37,7 +37,7 @@ SHOW = 'self.action["n"] = self.get_theta(key="n", value="all").get("n", 0)'
 
 
 def count(bench: Bench, id: str = "e1") -> int:
-    rows = bench.run(bench.store.read_theta(Scope(id, "_theta", "n", "all"))).rows
+    rows = bench.run(bench.store.decisions.read_theta(ThetaAddress(id, "_theta", "n", "all"))).rows
     return sum(json.loads(data)["n"] for data, _ in rows.values())
 
 
@@ -165,12 +165,12 @@ def test_edits_and_archiving_in_another_process_are_seen_at_once(bench: Bench) -
     bench.experiment('self.action["v"] = 1')
     other = bench.more()
     assert json.loads(bench.run(other.get_action("e1", "k", {}))) == {"action": {"v": 1}}
-    stored = bench.run(bench.store.get_experiment("e1"))
+    stored = bench.run(bench.store.decisions.get_experiment("e1"))
     code = stored.code | {"get_action": 'self.action["v"] = 2'}
     fields = {f: getattr(stored, f) for f in stored.__struct_fields__} | {"code": code}
-    bench.run(bench.store.update_experiment(type(stored)(**fields)))
+    bench.run(bench.store.decisions.update_experiment(type(stored)(**fields)))
     assert json.loads(bench.run(other.get_action("e1", "k", {}))) == {"action": {"v": 2}}
-    bench.run(bench.store.archive_experiment("ann", "e1", bench.now_ms))
+    bench.run(bench.store.decisions.archive_experiment("ann", "e1", bench.now_ms))
     with pytest.raises(Unauthorized):
         bench.run(other.get_action("e1", "k", {}))
     assert len(bench.log("action")) == 2
@@ -339,10 +339,10 @@ def test_an_edit_of_a_nested_experiment_is_seen(bench: Bench) -> None:
     bench.experiment('self.action["v"] = 1', id="inner")
     bench.experiment('self.action = Experiment("inner").run_action_code({})')
     assert bench.decide() == {"action": {"v": 1}}
-    stored = bench.run(bench.store.get_experiment("inner"))
+    stored = bench.run(bench.store.decisions.get_experiment("inner"))
     fields = {f: getattr(stored, f) for f in stored.__struct_fields__}
     fields["code"] = stored.code | {"get_action": 'self.action["v"] = 2'}
-    bench.run(bench.store.update_experiment(type(stored)(**fields)))
+    bench.run(bench.store.decisions.update_experiment(type(stored)(**fields)))
     assert bench.decide() == {"action": {"v": 2}}
 
 

@@ -63,15 +63,15 @@ def create(admin: Client, **fields: Any) -> tuple[str, str]:
     return body["id"], body["key"]
 
 
-def count(admin: Client, experiment: str) -> int:
-    theta = admin.get(f"/stats/{experiment}/currenttheta").body
+def count(admin: Client, experiment_id: str) -> int:
+    theta = admin.get(f"/stats/{experiment_id}/currenttheta").body
     return theta["n:all"]["n"] if theta else 0
 
 
-def rows(admin: Client, experiment: str) -> list[dict[str, Any]]:
+def rows(admin: Client, experiment_id: str) -> list[dict[str, Any]]:
     """The whole reward log."""
     found: list[dict[str, Any]] = []
-    path: str | None = f"/stats/{experiment}/rewardlog?limit=5000"
+    path: str | None = f"/stats/{experiment_id}/rewardlog?limit=5000"
     while path is not None:
         page = admin.get(path)
         found += page.body
@@ -80,9 +80,9 @@ def rows(admin: Client, experiment: str) -> list[dict[str, Any]]:
     return found
 
 
-def reward(experiment: str, key: str, **fields: object) -> bytes:
+def reward(experiment_id: str, key: str, **fields: object) -> bytes:
     body = json.dumps({"key": key, "reward": 1, **fields}).encode()
-    return request("POST", f"/setreward/{experiment}", body)
+    return request("POST", f"/setreward/{experiment_id}", body)
 
 
 def test_ten_thousand_rewards_of_64_clients_through_two_processes_lose_no_update(
@@ -163,7 +163,7 @@ def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path
 def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
     tmp_path: Path, storage: Storage
 ) -> None:
-    settings = {"jobs.interval_ms": 50, **storage}
+    settings = {"upkeep.interval_ms": 50, **storage}
     with Server(tmp_path, settings=settings) as one, Server(tmp_path, settings=settings) as other:
         admin = one.admin()
         experiment, key = create(admin, advice_id=True, delta_hours=0, default_reward={"v": 0})

@@ -36,7 +36,7 @@ def until(client: Client, path: str, *states: str) -> dict[str, Any]:
 def test_a_job_survives_the_kill_of_its_server_and_two_servers_agree(
     tmp_path: Path, storage: Storage
 ) -> None:
-    settings = {"evaluation.lease_s": 1.0, "jobs.interval_ms": 100, **storage}
+    settings = {"jobs.lease_s": 1.0, "upkeep.interval_ms": 100, **storage}
     with Server(tmp_path, settings=settings) as server:
         client = server.admin()
         experiment = client.post("/exp", {"name": "noise", **CODE}).body

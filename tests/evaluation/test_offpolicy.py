@@ -13,7 +13,7 @@ from scipy import stats
 from streamsim.errors import BadRequest, TooLarge
 from streamsim.evaluation import sample as sample_module
 from streamsim.evaluation import testbed
-from streamsim.evaluation.logs import LoggedData
+from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.offpolicy import Estimate, Evaluation, evaluate
 from streamsim.evaluation.sample import Sample, overlap, prepare
 from streamsim.evaluation.value_estimators import ESTIMATORS
@@ -219,7 +219,7 @@ def test_estimators_say_what_they_lack() -> None:
 
 
 def test_a_single_decision_gives_a_value_and_no_interval() -> None:
-    data = LoggedData([{}], ["a"], np.array([2.0]), np.array([0.5]))
+    data = DecisionLog([{}], ["a"], np.array([2.0]), np.array([0.5]))
     evaluation = evaluate(prepare(data, ("a", "b"), np.array([[0.25, 0.75]])))
     found = {estimate.estimator: estimate for estimate in evaluation.estimates}
     assert (found["ips"].value, found["ips"].asymptotic) == (1.0, None)
@@ -228,7 +228,7 @@ def test_a_single_decision_gives_a_value_and_no_interval() -> None:
 
 def test_rows_without_propensity_are_left_out_if_others_have_one() -> None:
     propensities = np.array([0.5, np.nan, 0.5, 0.5])
-    data = LoggedData([{}] * 4, ["a", "b", "a", "b"], np.arange(4.0), propensities)
+    data = DecisionLog([{}] * 4, ["a", "b", "a", "b"], np.arange(4.0), propensities)
     target = np.array([[1.0, 0], [0.5, 0.5], [0, 1], [0.5, 0.5]])
     s = prepare(data, ("a", "b"), target)
     assert s.reward.tolist() == [0.0, 2.0, 3.0]
@@ -270,6 +270,6 @@ def test_an_unknown_estimator_is_named_with_the_known_ones() -> None:
 
 def test_more_probabilities_than_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_module, "MAX_CELLS", 7)
-    data = LoggedData([{}] * 4, ["a"] * 4, np.zeros(4), np.ones(4))
+    data = DecisionLog([{}] * 4, ["a"] * 4, np.zeros(4), np.ones(4))
     with pytest.raises(TooLarge, match="4 decisions over 2 arms"):
         prepare(data, ("a", "b"), np.full((4, 2), 0.5))

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from streamsim.cli.main import main
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.errors import StreamsimError
+from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.service import replicated
 from streamsim.evaluation.simulation import Curve, replication_seed
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
@@ -50,15 +50,15 @@ def store(tmp_path: Path, run: Any) -> Iterator[SQLiteStore]:
     (tmp_path / "data").mkdir()
     run(store.open())
     nesting = ENTRIES["nested-policies"]
-    run(store.create_experiment(experiment("greedy", ENTRIES["e-greedy"].code)))
+    run(store.decisions.create_experiment(experiment("greedy", ENTRIES["e-greedy"].code)))
     names = {need.parameter: "greedy" for need in nesting.description.needs}
-    run(store.create_experiment(experiment("nested", nesting.edited(names))))
+    run(store.decisions.create_experiment(experiment("nested", nesting.edited(names))))
     yield store
     run(store.close())
 
 
 async def curves(pool: Pool, store: SQLiteStore, id: str) -> list[Curve]:
-    found = await store.get_experiment(id)
+    found = await store.decisions.get_experiment(id)
     assert found is not None
     load = SimulationLoad(found.id, found.code, {}, 0, action_field="treatment")
     nest = Nest(store, "ann", current=False)
@@ -70,7 +70,7 @@ async def curves(pool: Pool, store: SQLiteStore, id: str) -> list[Curve]:
 
 
 async def local(store: SQLiteStore, workers: int, id: str) -> list[Curve]:
-    batch = BatchWorkers(Evaluation(workers=workers), Limits())
+    batch = BatchWorkers(EvaluationSettings(workers=workers), Limits())
     try:
         return await curves(LocalPool(batch), store, id)
     finally:
@@ -98,7 +98,7 @@ def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, 
 
     async def remote(scheduler: str) -> None:
         joined = Cluster(scheduler)
-        with_cluster = DaskPool(joined, Evaluation(), Limits())
+        with_cluster = DaskPool(joined, EvaluationSettings(), Limits())
         try:
             for id in ("greedy", "nested"):
                 assert await curves(with_cluster, store, id) == await local(store, 2, id)

@@ -2,8 +2,8 @@
 by the catalogue's e-greedy in the program that simulates, beside the same written with arrays.
 
 The arrays play all 2,000 problems. The policies play the first 200 of them, or all in the long form, which
-takes some minutes. In the short form the book's share is asked of the arrays, and of the policies that they
-stay beside the arrays, problem by problem.
+takes some minutes. In the short form the share of the book is thus that of the arrays, beside which every
+policy has to stay problem by problem.
 """
 
 from __future__ import annotations

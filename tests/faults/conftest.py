@@ -59,37 +59,37 @@ class Installation:
             groups = client.xinfo_groups(self._outbox) if client.exists(self._outbox) else []
             return sum(group["pending"] for group in groups)
 
-    def rows(self, kind: str, experiment: str) -> list[dict[str, Any]]:
+    def rows(self, kind: str, experiment_id: str) -> list[dict[str, Any]]:
         """All rows of a log as they are in MongoDB."""
         with self.mongo.client() as client:
-            found = client[self._database][f"log_{kind}"].find({"experiment": experiment})
+            found = client[self._database][f"log_{kind}"].find({"experiment": experiment_id})
             return [json.loads(row["data"]) for row in found]
 
-    def theta(self, experiment: str) -> dict[str, int]:
+    def theta(self, experiment_id: str) -> dict[str, int]:
         """The counts of the policy by "key:value"."""
-        answer = self.admin.get(f"/stats/{experiment}/currenttheta")
+        answer = self.admin.get(f"/stats/{experiment_id}/currenttheta")
         assert answer.status == 200, answer
         return {name: row["n"] for name, row in answer.body.items()}
 
-    def check(self, load: Load, experiment: str) -> None:
+    def check(self, load: Load, experiment_id: str) -> None:
         """I1, I2, I5 and I9: what was acknowledged is there once, what was refused is not, logs, theta and
         counters agree."""
         # Reading a log first moves what a dead drainer left.
-        assert self.admin.get(f"/stats/{experiment}/actionlog?limit=1").status == 200
+        assert self.admin.get(f"/stats/{experiment_id}/actionlog?limit=1").status == 200
         tags: dict[str, set[str]] = {}
         for kind, part in (("action", "context"), ("reward", "reward")):
-            listed = [row[part]["tag"] for row in self.rows(kind, experiment)]
+            listed = [row[part]["tag"] for row in self.rows(kind, experiment_id)]
             tags[kind] = set(listed)
             assert len(listed) == len(tags[kind]), "a call is in the log twice"
             assert load.acknowledged[kind] <= tags[kind], "an acknowledged call is missing"
             assert tags[kind] <= load.acknowledged[kind] | load.unknown[kind], "a refused call is in the log"
-        theta = self.theta(experiment)
+        theta = self.theta(experiment_id)
         total = theta.pop("n:all")
         assert theta == {f"seen:{tag}": 1 for tag in tags["reward"]}
         assert total == len(tags["reward"])
         for one, other in load.races:
             assert not {one, other} <= tags["reward"], "an advice id was redeemed twice"
-        summary = self.admin.get(f"/stats/{experiment}/summary").body
+        summary = self.admin.get(f"/stats/{experiment_id}/summary").body
         assert summary["get_action_calls"] == len(tags["action"])
         assert summary["set_reward_calls"] == len(tags["reward"])
 

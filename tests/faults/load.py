@@ -43,9 +43,9 @@ class Load:
     :param ports: of the server processes; a client whose server is gone turns to the next.
     """
 
-    def __init__(self, ports: Sequence[int], experiment: str, key: str, seed: int = 1) -> None:
+    def __init__(self, ports: Sequence[int], experiment_id: str, key: str, seed: int = 1) -> None:
         self._ports = ports
-        self._path, self._key = experiment, key
+        self._path, self._key = experiment_id, key
         self._random = random.Random(seed)
         self._numbers = 0
         self._stopped = asyncio.Event()

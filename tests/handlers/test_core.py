@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from streamsim.server.upkeep import Jobs
+from streamsim.dates import HOUR_MS
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 from tests.application import Caller, Clock
 
-HOUR_MS = 3_600_000
 CODE = {
     "get_action": "self.action['seen'] = self.context",
     "set_reward": """
@@ -233,7 +233,7 @@ async def test_advice_past_delta_hours_gets_the_default_reward_once(
     one = await experiment(ann, advice_id="True", delta_hours="2", default_reward='{"value": -1}')
     late, early = [(await one.get("getaction", context={"n": n})).body["advice_id"] for n in range(2)]
     assert (await one.get("setreward", advice_id=early, reward={"value": 5})).status == 200
-    jobs, another_process = Jobs(services, clock), Jobs(services, clock)
+    jobs, another_process = Upkeep(services, clock), Upkeep(services, clock)
     clock.ahead_ms = 2 * HOUR_MS - 60_000
     await jobs.advices()
     assert (await one.theta())["n"] == 1

@@ -14,7 +14,7 @@ from handlers.routes import ROUTES
 from handlers.runs import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller
 from tests.patience import PATIENCE_S
 from tests.support import Answer

@@ -14,7 +14,7 @@ from streamsim.experiments import catalogue
 from streamsim.programs.simulate import Program
 from streamsim.sandbox.worker.clock import Clock
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 from tests.application import Caller
 from tests.support import request_headers
 
@@ -58,9 +58,9 @@ async def stored_theta(services: Services, experiments: Iterable[str]) -> dict[A
     """Bytes and version of every row of these experiments, as the store has them."""
     found = {}
     for id in experiments:
-        for name in await services.store.theta_names(id):
-            scope = Scope(id, name, None, None)
-            answer = await services.store.read_theta(scope)
+        for name in await services.store.decisions.theta_names(id):
+            scope = ThetaAddress(id, name, None, None)
+            answer = await services.store.decisions.read_theta(scope)
             found[id, name] = (answer.version, answer.rows)
     return found
 

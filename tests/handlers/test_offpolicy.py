@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsim.evaluation.logs import LoggedData
+from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.offpolicy import evaluate
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.testbed import contextual_logistic, softmax, uniform
@@ -27,18 +27,18 @@ self.action_probabilities = dict(zip('0123', p))
 SILENT = TELLING.replace("self.action_probabilities =", "unused =") + "self.set_theta({'n': 1})\n"
 
 
-def logged(n: int, seed: int = 1) -> tuple[np.ndarray, LoggedData]:
+def logged(n: int, seed: int = 1) -> tuple[np.ndarray, DecisionLog]:
     return WORLD.log(uniform(WORLD), n, seed)
 
 
-def lines(data: LoggedData) -> str:
+def lines(data: DecisionLog) -> str:
     rows = zip(data.contexts, data.actions, data.rewards, data.propensities, strict=True)
     return "".join(
         json.dumps({"context": c, "action": a, "reward": r, "propensity": p}) + "\n" for c, a, r, p in rows
     )
 
 
-def table(data: LoggedData) -> str:
+def table(data: DecisionLog) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("context", "action", "reward", "propensity"))

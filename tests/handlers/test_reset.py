@@ -161,7 +161,7 @@ async def test_reset_reaches_sets_that_come_up_while_it_runs_and_spares_what_is_
     ann: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = await filled(ann)
-    theta_names = services.store.theta_names
+    theta_names = services.store.decisions.theta_names
     looks = 0
 
     async def names_then_a_reward(id: str) -> list[str]:

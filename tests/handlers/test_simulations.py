@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim.jobs.jobs import Work
-from streamsim.server.compose import job_store
+from streamsim.jobs.jobs import Jobs
 from streamsim.services import Services
 from tests.application import Caller, Clock
 from tests.patience import PATIENCE_S
@@ -27,14 +26,14 @@ COIN = {
 SLOW = COIN | {"set_reward": "t = __import__('time'); t.sleep(0.05)"}
 
 
-def another(services: Services, clock: Clock) -> Work:
+def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
-    settings, kinds = services.settings.evaluation, services.work.kinds.values()
-    return Work(job_store(services.store), settings, clock, kinds)
+    settings, kinds = services.settings.jobs, services.jobs.kinds.values()
+    return Jobs(services.store.jobs, settings, clock, kinds)
 
 
 @asynccontextmanager
-async def working(services: Services, clock: Clock) -> AsyncIterator[Work]:
+async def working(services: Services, clock: Clock) -> AsyncIterator[Jobs]:
     """A process that takes on jobs, beside the one that answers."""
     jobs = another(services, clock)
     jobs.start(0.02)
@@ -88,7 +87,7 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
     async with working(services, clock):
         expected = (await until(ann, whole, "done"))["result"]
     parted = (await ann.post(path, request)).headers["location"]
-    store = job_store(services.store)
+    store = services.store.jobs
     id = parted.rpartition("/")[2]
     async with working(services, clock):
         while not await store.parts(id):  # noqa: ASYNC110
@@ -137,7 +136,7 @@ async def test_a_job_whose_process_died_is_interrupted_until_another_takes_it(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     # A process that claims and is never heard of again.
-    await job_store(services.store).claim_job("dead", clock(), clock() + 10_000, kind="simulation")
+    await services.store.jobs.claim_job("dead", clock(), clock() + 10_000, kind="simulation")
     assert (await ann.get(made)).body["state"] == "running"
     clock.ahead_ms += 10_001
     assert (await ann.get(made)).body["state"] == "interrupted"
@@ -153,7 +152,7 @@ async def test_a_job_that_kills_its_processes_again_and_again_is_given_up(
     experiment = await ann.experiment("coin", **COIN)
     made = (await ann.post(f"/eval/{experiment['id']}/simulations", {"N": 50})).headers["location"]
     for _ in range(3):
-        await job_store(services.store).claim_job("dead", clock(), clock(), kind="simulation")
+        await services.store.jobs.claim_job("dead", clock(), clock(), kind="simulation")
     async with working(services, clock):
         job = await until(ann, made, "failed")
     assert job["error"]["code"] == "interrupted"
@@ -246,7 +245,7 @@ async def test_jobs_are_listed_newest_first_and_are_their_owners(ann: Caller, bo
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"evaluation.job_draws": 1000, "evaluation.jobs": 2}], indirect=True)
+@pytest.mark.parametrize("settings", [{"evaluation.job_draws": 1000, "jobs.per_user": 2}], indirect=True)
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -270,7 +269,7 @@ async def test_bad_fields_of_a_job_are_named(ann: Caller, body: dict[str, Any], 
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"evaluation.jobs": 2}], indirect=True)
+@pytest.mark.parametrize("settings", [{"jobs.per_user": 2}], indirect=True)
 async def test_unfinished_jobs_of_a_user_are_bounded(ann: Caller) -> None:
     experiment = await ann.experiment("coin", **COIN)
     path = f"/eval/{experiment['id']}/simulations"

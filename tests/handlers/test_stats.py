@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from streamsim.server.upkeep import Jobs
+from streamsim.dates import HOUR_MS
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
 from tests.application import Caller, Clock
 
-HOUR_MS = 3_600_000
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 CODE = {
     "get_action": "self.action['arm'] = self.context.get('n', 0) % 2",
@@ -208,7 +208,7 @@ async def test_hourly_theta_has_one_snapshot_per_hour(ann: Caller, services: Ser
     clock.ahead_ms = HOUR_MS - clock() % HOUR_MS  # the beginning of an hour
     experiment = await used(ann, 1)
     other = await used_other(ann)
-    jobs, another_process = Jobs(services, clock), Jobs(services, clock)
+    jobs, another_process = Upkeep(services, clock), Upkeep(services, clock)
     assert await jobs.snapshots() == 0
     for one in (experiment, other):
         await ann.put(f"/exp/{one['id']}", {"hourly_theta": True})
@@ -237,8 +237,8 @@ async def test_snapshot_of_a_process_that_died_over_it_is_made_by_another(
     experiment = await ann.experiment(hourly_theta=True)
     hour = clock() // HOUR_MS
     work = f"theta:{experiment['id']}:{hour}"
-    assert await services.store.claim(work, "a process that died", clock(), clock() + 60_000)
-    jobs = Jobs(services, clock)
+    assert await services.store.decisions.claim(work, "a process that died", clock(), clock() + 60_000)
+    jobs = Upkeep(services, clock)
     assert await jobs.snapshots() == 0
     clock.ahead_ms += 60_001
     assert await jobs.snapshots() == 1

@@ -11,7 +11,7 @@ from tornado.ioloop import IOLoop
 
 from streamsim.config import Settings
 from streamsim.models.workers import PRELOAD
-from streamsim.sandbox.host.pool import Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
 from streamsim.services import Services
 from tests.application import Caller, Clock
@@ -28,7 +28,7 @@ INTERACTIVE = {
 
 @pytest.fixture(scope="session")
 def model_sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=40, preload=PRELOAD))
+    sandbox = Sandbox(workers=40, preload=PRELOAD)
     asyncio.set_event_loop(http_loop.asyncio_loop)  # type: ignore[attr-defined]
     http_loop.run_sync(sandbox.start)
     yield sandbox
@@ -40,7 +40,7 @@ def model_sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
 def services(
     io_loop: IOLoop, settings: Settings, sandbox: Sandbox, model_sandbox: Sandbox, clock: Clock
 ) -> Iterator[Services]:
-    context = running(settings, now_ms=clock, sandbox=sandbox, model_sandbox=model_sandbox, jobs=False)
+    context = running(settings, now_ms=clock, sandbox=sandbox, model_sandbox=model_sandbox, upkeep=False)
     yield io_loop.run_sync(context.__aenter__)
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
 

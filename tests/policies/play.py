@@ -14,7 +14,7 @@ from streamsim import values
 from streamsim.experiments.catalogue import CatalogueEntry
 from streamsim.programs.theta import ThetaCache
 from streamsim.decisions.wire import Opened
-from streamsim.programs.experiment import Experiment, Pieces, Session, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 
 Rows = dict[tuple[str, str, str, str], bytes]
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
@@ -52,7 +52,7 @@ class Player:
         self._versions = 0
         code = entry.edited({**needs, **(parameters or {})})
         theta = ThetaCache(self._fetch, 10_000)
-        self._session = Session(Pieces(entry.slug, code, {}), theta, self._open)
+        self._session = PolicyBatch(Pieces(entry.slug, code, {}), theta, self._open)
         self._kind = bound(self._session)
 
     def context(self) -> Any:
@@ -98,18 +98,18 @@ class Player:
             for experiment in {row[0] for row in self.rows}:
                 theta.forget(experiment)
 
-    def _fetch(self, experiment: str, name: str, key: str | None, value: str | None) -> Any:
+    def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Any:
         found = [
             (row[2], row[3], text, 1)
             for row, text in self.rows.items()
-            if row[:2] == (experiment, name) and key in (None, row[2]) and value in (None, row[3])
+            if row[:2] == (experiment_id, name) and key in (None, row[2]) and value in (None, row[3])
         ]
         return (1 if found else 0), found
 
-    def _open(self, experiment: str) -> Opened:
-        if experiment in self._nested:
-            return Opened("", self._nested[experiment])
-        return Opened(f"no experiment {experiment}")
+    def _open(self, experiment_id: str) -> Opened:
+        if experiment_id in self._nested:
+            return Opened("", self._nested[experiment_id])
+        return Opened(f"no experiment {experiment_id}")
 
 
 def seed(number: int) -> None:

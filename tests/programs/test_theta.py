@@ -33,8 +33,8 @@ class Model:
     def members(self, scope: Address) -> list[Row]:
         return [row for row in self.rows if all(s is None or s == r for s, r in zip(scope, row, strict=True))]
 
-    def read(self, experiment: str, name: str, key: str | None, value: str | None) -> Answer:
-        scope = (experiment, name, key, value)
+    def read(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Answer:
+        scope = (experiment_id, name, key, value)
         return self.version(scope), [(row[2], row[3], *self.rows[row]) for row in self.members(scope)]
 
     def commit(self, cache: ThetaCache) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.config import Sandbox as Box
+from streamsim.config import SandboxSettings
 from streamsim.sandbox import wire
 from streamsim.sandbox.limits import MIB, Limits
 from streamsim.sandbox.report import Report
@@ -269,7 +269,7 @@ def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         secret.write(CANARY.encode())
         secret.flush()
         os.set_inheritable(secret.fileno(), True)
-        machine = Machine(request.param, boot="", preload=list(Box().preload))
+        machine = Machine(request.param, boot="", preload=list(SandboxSettings().preload))
     yield machine
     printed = machine.printed()
     machine.close()

@@ -7,16 +7,16 @@ import logging
 
 import pytest
 
-from streamsim.server.upkeep import Jobs
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller, Clock
 
 DAY_MS = 86_400_000
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"jobs.interval_ms": 10}], indirect=True)
+@pytest.mark.parametrize("settings", [{"upkeep.interval_ms": 10}], indirect=True)
 async def test_jobs_go_on_after_an_outage_and_after_a_bug(
     services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -30,7 +30,7 @@ async def test_jobs_go_on_after_an_outage_and_after_a_bug(
         return 0
 
     monkeypatch.setattr(services.decisions, "time_out_advices", time_out_advices)
-    jobs = Jobs(services, clock)
+    jobs = Upkeep(services, clock)
     with caplog.at_level(logging.WARNING):
         jobs.start()
         await went_on.wait()
@@ -45,7 +45,7 @@ async def test_expired_sessions_are_removed_by_one_of_the_processes(
     ann: Caller, services: Services, clock: Clock
 ) -> None:
     await ann.post("/user/token", {"days": 1})
-    jobs, another_process = Jobs(services, clock), Jobs(services, clock)
+    jobs, another_process = Upkeep(services, clock), Upkeep(services, clock)
     assert await jobs.clean_up() == 0
     clock.ahead_ms = 2 * DAY_MS
     removed = await jobs.clean_up()
@@ -56,6 +56,6 @@ async def test_expired_sessions_are_removed_by_one_of_the_processes(
 
 @pytest.mark.gen_test
 async def test_jobs_end_at_once_when_told_to(services: Services, clock: Clock) -> None:
-    jobs = Jobs(services, clock)
+    jobs = Upkeep(services, clock)
     jobs.start()
     await asyncio.wait_for(jobs.close(), 30)  # the pauses between rounds are longer

@@ -45,7 +45,7 @@ def store(make_store: Make, run: Any) -> ProductionStore:
     """A store in which tenant `ann` has the experiments e1 and e2."""
     store: ProductionStore = run(make_store())
     for one in (experiment("e1"), experiment("e2")):
-        run(store.create_experiment(one))
+        run(store.decisions.create_experiment(one))
     return store
 
 

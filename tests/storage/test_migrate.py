@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamsim.storage.contract.decisions import Session, Store, User
+from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.jobs import Job
-from streamsim.storage.contract.migration import LogRecord, Migratable, Record, ThetaRecord
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.migration import Migratable, Record, ThetaRecord
 from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
+from streamsim.storage.contract.store import Store
 from streamsim.storage.migrate import MigrationFailed, migrate
 from streamsim.storage.sqlite.store import SQLiteStore
 from tests.servers import MongoServer, RedisCluster, production_store
@@ -67,17 +69,17 @@ def open_store(
 
 async def fill(store: Any) -> None:
     """One or more of everything, with what is easily lost: odd names, large integers, closed and archived."""
-    assert await store.secret("cookie", b"\x00\xff secret") == b"\x00\xff secret"
+    assert await store.accounts.secret("cookie", b"\x00\xff secret") == b"\x00\xff secret"
     for name in ("ann", "bob", "Ünal"):
-        await store.create_user(
+        await store.accounts.create_user(
             User(name=name, password_hash=f"hash of {name}", admin=name == "ann", created_ms=5)
         )
-    await store.set_password("bob", "newer")
-    await store.add_session(session("s1", "ann"))
-    await store.add_session(session("t1", "bob", kind="token", label="é", epoch=2))
+    await store.accounts.set_password("bob", "newer")
+    await store.accounts.add_session(session("s1", "ann"))
+    await store.accounts.add_session(session("t1", "bob", kind="token", label="é", epoch=2))
     for id, tenant in (("e1", "ann"), ("e2", "ann"), ("b1", "bob"), ("gone", "bob")):
-        await store.create_experiment(experiment(id, tenant=tenant))
-    await store.update_experiment(
+        await store.decisions.create_experiment(experiment(id, tenant=tenant))
+    await store.decisions.update_experiment(
         experiment("e2", name="renamed", properties={"hourly_theta": True, "default_reward": {"v": 1.0}})
     )
     rows = {
@@ -94,9 +96,9 @@ async def fill(store: Any) -> None:
     )
     await committed(store, redemptions=[redeem("rewarded"), redeem("timed out", "timeout")])
     await committed(store, idempotency=[record("k1"), record("k2", "g", NOW - HOUR)])
-    gone = {"writes": {row(experiment="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
-    await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment="gone")], **gone)
-    await store.archive_experiment("bob", "gone", NOW + 7)
+    gone = {"writes": {row(experiment_id="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
+    await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment_id="gone")], **gone)
+    await store.decisions.archive_experiment("bob", "gone", NOW + 7)
     await fill_models(store)
 
 
@@ -118,9 +120,9 @@ async def fill_models(store: Any) -> None:
     await store.jobs.finish_job("j2", None, "failed", NOW, error=b'"why"')
 
 
-def session(id: str, user: str, **changes: Any) -> Session:
+def session(id: str, user: str, **changes: Any) -> LoginSession:
     fields: dict[str, Any] = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
-    return Session(**({"id": id, "user": user} | fields | changes))
+    return LoginSession(**({"id": id, "user": user} | fields | changes))
 
 
 def model(name: str, managers: tuple[str, ...]) -> Model:
@@ -153,27 +155,27 @@ async def look(store: Any) -> tuple[Any, ...]:
     """What users of a store see, without versions and positions, which are a backend's own."""
     theta = {}
     for id in ("e1", "gone"):
-        for name in await store.theta_names(id):
-            found = await store.read_theta(whole(name, id))
+        for name in await store.decisions.theta_names(id):
+            found = await store.decisions.read_theta(whole(name, id))
             theta[id, name] = {address: data for address, (data, _) in found.rows.items()}
     kinds = ("action", "reward", "manual", "theta", "simulation")
     return (
-        [await store.get_experiment(id) for id in ("e1", "e2", "b1", "gone", "none")],
-        [one.id for one in await store.list_experiments("ann", limit=9)],
-        [one.id for one in await store.list_experiments("bob", limit=9)],
-        [one.id for one in await store.hourly_experiments(limit=9)],
+        [await store.decisions.get_experiment(id) for id in ("e1", "e2", "b1", "gone", "none")],
+        [one.id for one in await store.decisions.list_experiments("ann", limit=9)],
+        [one.id for one in await store.decisions.list_experiments("bob", limit=9)],
+        [one.id for one in await store.decisions.hourly_experiments(limit=9)],
         theta,
         [
-            [(one.id, one.date_ms, one.data) for one in await store.read_log(id, kind, limit=99)]
+            [(one.id, one.date_ms, one.data) for one in await store.logs.read_log(id, kind, limit=99)]
             for id in ("e1", "gone")
             for kind in kinds
         ],
-        [await store.summary(id) for id in ("e1", "e2", "gone")],
-        await store.peek("e1", ["open", "rewarded", "timed out"], ["k1", "k2"], 0),
-        await store.due_advices(NOW + 2 * HOUR, 9),
-        await store.list_users(limit=9),
-        [await store.get_session(id, NOW) for id in ("s1", "t1")],
-        await store.secret("cookie", b"another"),
+        [await store.decisions.summary(id) for id in ("e1", "e2", "gone")],
+        await store.decisions.peek("e1", ["open", "rewarded", "timed out"], ["k1", "k2"], 0),
+        await store.decisions.due_advices(NOW + 2 * HOUR, 9),
+        await store.accounts.list_users(limit=9),
+        [await store.accounts.get_session(id, NOW) for id in ("s1", "t1")],
+        await store.accounts.secret("cookie", b"another"),
         await store.runs.list_models("ann"),
         [await store.runs.get_model("ann", name, version) for name in ("m1", "old") for version in (0, 1, 2)],
         await store.runs.list_runs(run_query()),
@@ -204,7 +206,7 @@ def test_there_and_back_gives_the_same_installation(run: Any, open_store: Open) 
             assert await everything(target) == before
             assert await look(target) == seen
         assert counts["ThetaRecord"] == 4 * len(ODD_NAMES) + 2
-        assert counts["LogRecord"] == 17
+        assert counts["LogRow"] == 17
         assert counts["RunRecord"] == 3
         assert said[-1] == f"compared {len(before)} records"
 
@@ -217,8 +219,8 @@ def test_a_migrated_installation_goes_on(run: Any, open_store: Open, kind: str) 
         source, target = await open_store("sqlite 1"), await open_store(kind)
         await fill(source)
         await migrate(source.migration, target.migration, lambda _: None)
-        version = (await target.read_theta(row())).version
-        stored = await target.commit(
+        version = (await target.decisions.read_theta(row())).version
+        stored = await target.decisions.commit(
             transaction(
                 reads={row(): version, group(key="new"): 0},
                 writes={row(): b'{"n":2}'},
@@ -227,14 +229,14 @@ def test_a_migrated_installation_goes_on(run: Any, open_store: Open, kind: str) 
             )
         )
         assert stored.versions["e1"] > version
-        assert [one.id for one in await target.read_log("e1", "action", limit=2)] == ["later", "3-0"]
-        assert (await target.summary("e1")).action_calls == 5
-        assert await target.due_advices(NOW + 2 * HOUR, 9) == []
+        assert [one.id for one in await target.logs.read_log("e1", "action", limit=2)] == ["later", "3-0"]
+        assert (await target.decisions.summary("e1")).action_calls == 5
+        assert await target.decisions.due_advices(NOW + 2 * HOUR, 9) == []
         assert await target.forget(NOW, 0, 99) == 3
         change = Append(run="r1", expected=450, now_ms=NOW, entries=[b"1"])
         assert (await target.runs.append(change)).length == 451
         assert (await target.runs.put_model(model("old", ("z",)), new=True)).version == 2
-        await target.create_experiment(experiment("fresh", tenant="bob", name="name of gone"))
+        await target.decisions.create_experiment(experiment("fresh", tenant="bob", name="name of gone"))
 
     run(body())
 
@@ -305,17 +307,19 @@ def other_data(one: Record) -> Record:
 
 
 def swapped(one: Record) -> Record:
-    if isinstance(one, LogRecord) and one.kind == "action" and one.number < 3:
-        return msgspec.structs.replace(one, id=f"{2 - one.number}-0", date_ms=NOW + 2 - one.number)
+    if isinstance(one, LogRow) and one.kind == "action" and int(one.position) < 3:
+        return msgspec.structs.replace(
+            one, id=f"{2 - int(one.position)}-0", date_ms=NOW + 2 - int(one.position)
+        )
     return one
 
 
 FORGERIES: dict[str, tuple[Callable[[Record], Record | None], str]] = {
     "theta": (other_data, "experiment e1: the ThetaRecord"),
-    "order of a log": (swapped, "experiment e1: the LogRecord"),
+    "order of a log": (swapped, "experiment e1: the LogRow"),
     "lost row": (
-        lambda one: None if isinstance(one, LogRecord) and one.experiment == "gone" else one,
-        r"experiment gone: the LogRecord records differ \(1 in the source, 0 in the target\)",
+        lambda one: None if isinstance(one, LogRow) and one.experiment_id == "gone" else one,
+        r"experiment gone: the LogRow records differ \(1 in the source, 0 in the target\)",
     ),
     "user": (
         lambda one: msgspec.structs.replace(one, admin=True) if isinstance(one, User) else one,
@@ -342,12 +346,12 @@ def test_a_target_in_use_is_refused_and_left_alone(run: Any, open_store: Open, k
     async def body() -> None:
         source, target = await open_store("sqlite 1"), await open_store(kind)
         await fill(source)
-        await target.create_user(User(name="admin", password_hash="x", created_ms=1))
+        await target.accounts.create_user(User(name="admin", password_hash="x", created_ms=1))
         before = await everything(target)
         with pytest.raises(MigrationFailed, match="has a user"):
             await migrate(source.migration, target.migration, lambda _: None)
-        await target.remove_user("admin")
-        await target.create_experiment(experiment("other"))
+        await target.accounts.remove_user("admin")
+        await target.decisions.create_experiment(experiment("other"))
         with pytest.raises(MigrationFailed, match="has experiments"):
             await migrate(source.migration, target.migration, lambda _: None)
         assert len(before) == 1

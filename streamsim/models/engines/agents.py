@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamsim.models.engines.base import Outputs, Refused, Settings, named, number, time_text
+from streamsim.models.engines.base import Outputs, Refused, ScenarioSettings, named, number, time_text
 
 PROPERTY_TYPES = ("max", "mean", "min", "total")
 
@@ -26,7 +26,7 @@ class AgentSimulation:
             model.data_collector.reset()
         model.scheduler.progress = 0
 
-    def change(self, settings: Settings, time: float | None) -> None:
+    def change(self, settings: ScenarioSettings, time: float | None) -> None:
         model = self._model
         for name in settings.constants:
             if name not in model.equations and name not in model.properties:
@@ -54,7 +54,7 @@ class AgentSimulation:
             model.next_agent_id = 0
             model.configure_agents(settings.agents)
 
-    def _change_specs(self, settings: Settings, time: float | None) -> None:
+    def _change_specs(self, settings: ScenarioSettings, time: float | None) -> None:
         if time is not None:
             raise Refused("runspecs can be set when a simulation begins, not at a step")
         specs = settings.runspecs

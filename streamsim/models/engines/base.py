@@ -43,7 +43,7 @@ class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     individual_agent_properties: dict[str, list[str]] = {}
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ScenarioSettings(msgspec.Struct, frozen=True):
     """Overrides of one scenario. Constants: numbers, or text that is an expression of `t`."""
 
     constants: dict[str, float | int | str] = {}
@@ -82,7 +82,7 @@ class Simulation(Protocol):
     stop: float
     dt: float
 
-    def change(self, settings: Settings, time: float | None) -> None:
+    def change(self, settings: ScenarioSettings, time: float | None) -> None:
         """Apply overrides from a time on, or from the beginning. :raises Refused: before anything changed."""
 
     def step(self, time: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from streamsim.models.engines.base import (
     Outputs,
     Refused,
     ScenarioFound,
-    Settings,
+    ScenarioSettings,
     Source,
     library,
     named,
@@ -180,7 +180,7 @@ class EquationSimulation:
         self._model.starttime, self._model.stoptime, self._model.dt = self.start, self.stop, self.dt
         self._evaluate, self.normalize = evaluator(self._model)
 
-    def change(self, settings: Settings, time: float | None) -> None:
+    def change(self, settings: ScenarioSettings, time: float | None) -> None:
         for values, known, what in (
             (settings.constants, self._equations, "constant"),
             (settings.points, self._model.points, "points"),
@@ -201,7 +201,7 @@ class EquationSimulation:
             else:
                 self._set_from(name, equation, self.normalize(time))
 
-    def _change_specs(self, settings: Settings, time: float | None) -> None:
+    def _change_specs(self, settings: ScenarioSettings, time: float | None) -> None:
         if not settings.runspecs:
             return
         if time is not None:

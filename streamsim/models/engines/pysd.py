@@ -18,7 +18,7 @@ from streamsim.models.engines.base import (
     Outputs,
     Refused,
     ScenarioFound,
-    Settings,
+    ScenarioSettings,
     Source,
     library,
     named,
@@ -104,10 +104,11 @@ class PysdSimulation:
             float(time.time_step()),
         )
         self.change(
-            Settings(given.get("constants", {}), given.get("points", {}), given.get("runspecs", {})), None
+            ScenarioSettings(given.get("constants", {}), given.get("points", {}), given.get("runspecs", {})),
+            None,
         )
 
-    def change(self, settings: Settings, time: float | None) -> None:
+    def change(self, settings: ScenarioSettings, time: float | None) -> None:
         named(list(settings.constants), self._known, "constant", self._where)
         named(list(settings.points), self._known, "points", self._where)
         if settings.properties or settings.agents is not None:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from streamsim.models import paths
-from streamsim.models.engines.base import Engine, Outputs, Refused, ScenarioFound, Settings
+from streamsim.models.engines.base import Engine, Outputs, Refused, ScenarioFound, ScenarioSettings
 from streamsim.models.session import times
 
 OPERATIONS: Final = {
@@ -37,7 +37,7 @@ class ScenarioVariables:
         self._seed = seed
         self._all: dict[str, Any] = {}
         self._new: dict[str, Any] = {}
-        self._changes: list[Settings] = []
+        self._changes: list[ScenarioSettings] = []
         manager = next(iter(engine.found.managers), None)
         if manager is None:
             raise Refused("the model has neither variables nor scenarios")
@@ -63,7 +63,7 @@ class ScenarioVariables:
                 raise Refused(f"{text} must be a number")
             else:
                 constants[name] = value
-        settings = Settings(constants=constants, points=points)
+        settings = ScenarioSettings(constants=constants, points=points)
         if self._step == 0:
             self._again([*self._changes, settings])
         else:
@@ -146,7 +146,7 @@ class ScenarioVariables:
         self._outputs = Outputs(equations=self._equations, agents=list(found.agents))
         self._again([])
 
-    def _again(self, changes: list[Settings]) -> None:
+    def _again(self, changes: list[ScenarioSettings]) -> None:
         """Begin with these changes. :raises Refused: what was before goes on."""
         random.seed(self._seed)
         np.random.seed(self._seed % 2**32)
@@ -161,7 +161,7 @@ class ScenarioVariables:
         self._changes = changes
         self._record_all()
 
-    def _start(self, changes: list[Settings]) -> None:
+    def _start(self, changes: list[ScenarioSettings]) -> None:
         simulation = self._engine.start(self._manager, self._scenario, self._outputs)
         for change in changes:
             simulation.change(change, None)

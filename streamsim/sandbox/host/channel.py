@@ -65,7 +65,7 @@ class AskRefused(Exception):
     """Raised by an `ask` callback: the question gets no answer, but this text, and the worker goes on."""
 
 
-class Link(asyncio.BufferedProtocol):
+class WorkerChannel(asyncio.BufferedProtocol):
     """Exchanges with one worker.
 
     :param on_death: called once, when a limit or the protocol was broken; has to end the process.

@@ -1,24 +1,17 @@
-"""Workers: spawned by the zygote, at most so many, each with one program and one exchange at a time."""
+"""All workers of a server process: spawned by the zygote, and at most so many."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import logging
-import os
 import signal
-import socket
-from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
-from streamsim.sandbox import table
 from streamsim.sandbox.host import vitals
 from streamsim.sandbox.host.channel import (
-    Ask,
     AskRefused,
-    Link,
     ProgramFailed,
     ProtocolViolation,
     RequestTooLarge,
@@ -28,11 +21,11 @@ from streamsim.sandbox.host.channel import (
     WorkerMemory,
     WorkerTimeout,
 )
-from streamsim.sandbox.host.launcher import SandboxUnavailable, Zygote
+from streamsim.sandbox.host.worker import Worker
+from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
 from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.report import Report
-from streamsim.sandbox.wire import OUT_OF_MEMORY
-from streamsim.sandbox.zygote.main import host_pid
+from streamsim.waiting import Turns
 
 __all__ = [
     "AskRefused",
@@ -42,7 +35,6 @@ __all__ = [
     "RequestTooLarge",
     "Sandbox",
     "SandboxLost",
-    "SandboxSettings",
     "SandboxUnavailable",
     "Worker",
     "WorkerCrashed",
@@ -52,182 +44,34 @@ __all__ = [
 ]
 
 SAMPLE_S: Final = 1.0
-EXIT_S: Final = 0.5
-"""How long after its channel closed a process may take to end by itself, so that its exit status is known."""
-RETIRE_CPU_S: Final = 0.9 * table.CPU_SECONDS
 BACK_OFF_S: Final = (0.05, 5.0)
 
 _log = logging.getLogger(__name__)
 
 
-class SandboxSettings(msgspec.Struct, frozen=True):
-    """`workers`: most that live at once. `allow_degraded`: start although a layer is missing.
-
-    `start_s`, `spawn_s`: longest wait for the zygote and for a worker. `preload`: modules that workers share
-    beside the common ones.
-    """
-
-    workers: int = 32
-    allow_degraded: bool = False
-    preload: tuple[str, ...] = ()
-    start_s: float = 60.0
-    spawn_s: float = 10.0
-
-
-class Worker:
-    """One sandboxed process with one program. Made by `Sandbox.spawn`.
-
-    `pid`: in the host's own namespace. `loaded`: what the program answered to its load.
-    """
-
-    def __init__(self, pool: Sandbox, number: int, uid: int, limits: Limits, identity: str) -> None:
-        self.identity = identity
-        self.pid = 0
-        self.loaded = msgspec.Raw()
-        self.number, self.uid = number, uid
-        self._pool, self._limits = pool, limits
-        self._loop = asyncio.get_running_loop()
-        self._pidfd = -1
-        self._base_bytes = 0
-        self._sampled = 0.0
-        self._started: asyncio.Future[None] = self._loop.create_future()
-        self._status: int | None = None
-        self._closed = False
-        self._link = Link(limits, self._end, self._lost)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can take another exchange."""
-        return self._link.death is None
-
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange, or its start, is under way."""
-        return self._link.busy or not self.loaded
-
-    @property
-    def used(self) -> float:
-        """When it was last given something to do, in the event loop's time."""
-        return self._link.used
-
-    async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
-        """Send a request to the program; the body of its answer. See `Link.exchange`.
-
-        :raises WorkerDied: the worker is gone, by its subclass.
-        :raises ProgramFailed: the program failed as a whole; the worker lives.
-        :raises RequestTooLarge: nothing was sent; the worker lives.
-        """
-        try:
-            return await self._link.exchange(request, calls=calls, ask=ask)
-        finally:
-            if self._pool.waiting:
-                self._pool.release(self)
-
-    def kill(self) -> None:
-        """End the process now, and the exchange under way with `WorkerCrashed`."""
-        self._link.fail(WorkerCrashed("policy process was ended by the host"))
-
-    def memory_bytes(self) -> int:
-        """What it holds above its start; 0 if that cannot be told."""
-        return max((vitals.memory_bytes(self.pid) or 0) - self._base_bytes, 0) if self.pid else 0
-
-    # What the pool does with it.
-
-    async def start(self, zygote: Zygote, program: str, load: object, seconds: float) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            await self._loop.create_unix_connection(lambda: self._link, sock=ours)
-            zygote.spawn(self.number, program, self.uid, self._limits, theirs)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._started
-        except TimeoutError:
-            raise SandboxUnavailable(f"a sandboxed process did not start within {seconds:g} s") from None
-        self.loaded = await self._link.exchange(load)
-
-    def spawned(self, pidfd: int) -> None:
-        self._pidfd = pidfd
-        self.pid = max(host_pid(pidfd), 0)
-        self._base_bytes = vitals.memory_bytes(self.pid) or 0
-        if not self.alive:
-            self._end()
-        if not self._started.done():
-            self._started.set_result(None)
-
-    def refused(self, text: str) -> None:
-        if not self._started.done():
-            self._started.set_exception(SandboxUnavailable(f"no sandboxed process: {text}"))
-        self.kill()
-
-    def exited(self, status: int) -> None:
-        self._status = status
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if self._closed:
-            self._gone()
-        else:
-            # What it wrote before is still read; the end of its channel follows.
-            self._loop.call_later(EXIT_S, self._gone)
-
-    def fail(self, death: WorkerDied) -> None:
-        self._link.fail(death)
-
-    def sample(self) -> None:
-        """End it if it holds too much memory, or, idle, before its life's CPU time is used up."""
-        if not self.pid or not self.alive or (self._sampled == self.used and not self.busy):
-            return
-        self._sampled = self.used
-        if self.memory_bytes() > self._limits.memory_bytes:
-            self.fail(WorkerMemory(f"used more than {self._limits.memory_bytes >> 20} MiB of memory"))
-        elif not self.busy and vitals.cpu_s(self.pid) > RETIRE_CPU_S:
-            self.kill()
-
-    def _end(self) -> None:
-        if self._pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # ended already
-        if not self._started.done():
-            self._started.set_exception(self._link.death or WorkerCrashed("ended"))
-            self._started.exception()
-        self._pool.ended(self)
-
-    def _lost(self) -> None:
-        self._closed = True
-        if self._status is not None:
-            self._gone()
-        else:
-            self._loop.call_later(EXIT_S, self._gone)
-
-    def _gone(self) -> None:
-        if self.alive:
-            self.fail(_death(self._status, self._pool))
-
-
-def _death(status: int | None, pool: Sandbox) -> WorkerDied:
-    """Why a process ended that the host did not end, from its wait status."""
-    if status is None:
-        return WorkerCrashed("policy process closed its channel")
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number == signal.SIGKILL and pool.out_of_memory():
-            return WorkerMemory("policy process was killed because the machine ran out of memory")
-        return WorkerCrashed(f"policy process ended unexpectedly (signal {number})")
-    code = os.WEXITSTATUS(status)
-    if code == OUT_OF_MEMORY:
-        return WorkerMemory("policy process ran out of memory")
-    return WorkerCrashed(f"policy process ended unexpectedly (exit code {code})")
-
-
 class Sandbox:
     """All workers of this server process, and the zygote that they come from."""
 
-    def __init__(self, settings: SandboxSettings) -> None:
-        self.waiting: deque[asyncio.Future[None]] = deque()
+    def __init__(
+        self,
+        *,
+        workers: int = 32,
+        allow_degraded: bool = False,
+        preload: Iterable[str] = (),
+        start_s: float = 60.0,
+        spawn_s: float = 10.0,
+    ) -> None:
+        """:param workers: most that live at once.
+        :param allow_degraded: start although a layer is missing.
+        :param preload: modules that workers share beside the common ones.
+        :param start_s: the longest wait for the zygote, and :param spawn_s: for a worker.
+        """
+        self.turns = Turns()
         self.started = 0  # workers, in all
-        self._settings = settings
+        self._most = workers
+        self._allow_degraded = allow_degraded
+        self._preload = tuple(preload)
+        self._start_s, self._spawn_s = start_s, spawn_s
         self._zygote: Zygote | None = None
         self._report: Report | None = None
         self._numbers = itertools.count(1)
@@ -297,7 +141,7 @@ class Sandbox:
         """
         while True:
             zygote = await self._live_zygote()
-            if len(self._alive) < self._settings.workers:
+            if len(self._alive) < self._most:
                 break
             await self._make_room()
         taken = {worker.uid for worker in self._workers.values()}
@@ -307,7 +151,7 @@ class Sandbox:
         self._workers[worker.number] = worker
         self._alive.add(worker)
         try:
-            await worker.start(zygote, program, load, self._settings.spawn_s)
+            await worker.start(zygote, program, load, self._spawn_s)
         except BaseException:
             worker.kill()
             raise
@@ -318,13 +162,7 @@ class Sandbox:
         if idle:
             min(idle, key=lambda worker: worker.used).kill()
             return
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        finally:
-            if turn in self.waiting:
-                self.waiting.remove(turn)
+        await self.turns.wait()
 
     def release(self, worker: Worker) -> None:
         """A worker became idle while somebody waits for room."""
@@ -334,11 +172,7 @@ class Sandbox:
     def ended(self, worker: Worker) -> None:
         """A worker takes nothing more, and leaves its room."""
         self._alive.discard(worker)
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                break
+        self.turns.give()
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed a process for want of memory since this was last asked."""
@@ -383,11 +217,9 @@ class Sandbox:
     async def _launch(self) -> None:
         if self._zygote is not None:
             await self._zygote.stop()
-        self._zygote = zygote = Zygote(
-            self, degraded=self._settings.allow_degraded, preload=self._settings.preload
-        )
-        report = await zygote.ready(self._settings.start_s)
-        if report.missing and not self._settings.allow_degraded:
+        self._zygote = zygote = Zygote(self, degraded=self._allow_degraded, preload=self._preload)
+        report = await zygote.ready(self._start_s)
+        if report.missing and not self._allow_degraded:
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in report.missing.items())
             raise SandboxUnavailable(f"this machine lacks layers of the sandbox: {reasons}")
         self._report = report
@@ -396,7 +228,7 @@ class Sandbox:
         if self._closed or self._zygote is None:
             raise SandboxUnavailable("the sandbox is closed")
         if self._restarting is not None:
-            await asyncio.wait([self._restarting], timeout=self._settings.spawn_s)
+            await asyncio.wait([self._restarting], timeout=self._spawn_s)
         if not self._zygote.alive:
             raise SandboxUnavailable("the sandbox is starting again")
         return self._zygote

@@ -1,8 +1,8 @@
-"""The storage contract: what every backend offers, and nothing about how.
+"""The storage contract of decisions: experiments, theta, advices, idempotency, and the commit.
 
-Its heart is `Store.commit`: one optimistic transaction over theta, logs, advices, idempotency records and
-counters, applied as a whole or refused with what was out of date. All other writes are single atomic
-operations; nothing here asks a caller to read and then write.
+The heart is `DecisionStore.commit`: one optimistic transaction over theta, logs, advices, idempotency
+records and counters, applied as a whole or refused with what was out of date. All other writes are single
+atomic operations; nothing here asks a caller to read and then write.
 
 Dates are integers: milliseconds since 1970-01-01 UTC. Payloads (`data`, `answer`, `context`, `action`) are
 JSON text as bytes that the caller has validated; a backend keeps them to the byte.
@@ -15,8 +15,10 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from streamsim.storage.contract.logs import LogRow
 
-class Scope(NamedTuple):
+
+class ThetaAddress(NamedTuple):
     """An address in theta: one row, one key's group of rows, or a whole named parameter set.
 
     A row has all four parts; "" stands for an absent key or value, as in `set_theta(thetas)`.
@@ -24,32 +26,10 @@ class Scope(NamedTuple):
     rows of (experiment, name).
     """
 
-    experiment: str
+    experiment_id: str
     name: str
     key: str | None
     value: str | None
-
-
-LogKind = Literal["action", "reward", "manual", "theta", "simulation", "error"]
-
-
-class LogRow(msgspec.Struct, frozen=True, gc=False):
-    """One row to append to an experiment's log. `id` is unique among all rows; the first one stays."""
-
-    experiment: str
-    kind: LogKind
-    id: str
-    date_ms: int
-    data: bytes
-
-
-class StoredLogRow(msgspec.Struct, frozen=True, gc=False):
-    """A row as read back. `position` rises in commit order per experiment and kind; `before` pages by it."""
-
-    position: str
-    id: str
-    date_ms: int
-    data: bytes
 
 
 class NewAdvice(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +38,7 @@ class NewAdvice(msgspec.Struct, frozen=True, gc=False):
     `id` is unique in its experiment; issued twice, the first stays as it is.
     """
 
-    experiment: str
+    experiment_id: str
     id: str
     expires_ms: int
     context: bytes
@@ -68,7 +48,7 @@ class NewAdvice(msgspec.Struct, frozen=True, gc=False):
 class Advice(msgspec.Struct, frozen=True, gc=False):
     """State of an issued advice. `redeemed_by` is None while it is open."""
 
-    experiment: str
+    experiment_id: str
     id: str
     expires_ms: int
     context: bytes
@@ -79,7 +59,7 @@ class Advice(msgspec.Struct, frozen=True, gc=False):
 class Redemption(msgspec.Struct, frozen=True, gc=False):
     """A precondition and an effect: the advice must be open, and is closed by this commit."""
 
-    experiment: str
+    experiment_id: str
     id: str
     by: Literal["reward", "timeout"]
 
@@ -91,7 +71,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, gc=False):
     `expires_ms` and may be forgotten then.
     """
 
-    experiment: str
+    experiment_id: str
     key: str
     fingerprint: str
     answer: bytes
@@ -110,9 +90,9 @@ class Transaction(msgspec.Struct, gc=False):
 
     tenant: str
     revisions: dict[str, int]
-    reads: dict[Scope, int] = {}
-    deletes: list[Scope] = []
-    writes: dict[Scope, bytes] = {}
+    reads: dict[ThetaAddress, int] = {}
+    deletes: list[ThetaAddress] = []
+    writes: dict[ThetaAddress, bytes] = {}
     logs: list[LogRow] = []
     advices: list[NewAdvice] = []
     redemptions: list[Redemption] = []
@@ -125,19 +105,19 @@ class Transaction(msgspec.Struct, gc=False):
         :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
             is not to a row; an advice is redeemed, or an idempotency key recorded, twice.
         """
-        named = {scope.experiment for part in (self.reads, self.deletes, self.writes) for scope in part}
-        named.update(row.experiment for row in self.logs)
+        named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
+        named.update(row.experiment_id for row in self.logs)
         for part in (self.advices, self.redemptions, self.idempotency):
-            named.update(item.experiment for item in part)
+            named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
             raise ValueError(f"no expected revision for {sorted(named - self.revisions.keys())}")
         if any(scope.key is None or scope.value is None for scope in self.writes):
             raise ValueError("a write needs a row scope")
         if any(scope.key is None and scope.value is not None for scope in (*self.reads, *self.deletes)):
             raise ValueError("a scope with a value needs a key")
-        if len({(item.experiment, item.id) for item in self.redemptions}) < len(self.redemptions):
+        if len({(item.experiment_id, item.id) for item in self.redemptions}) < len(self.redemptions):
             raise ValueError("an advice is redeemed twice")
-        if len({(item.experiment, item.key) for item in self.idempotency}) < len(self.idempotency):
+        if len({(item.experiment_id, item.key) for item in self.idempotency}) < len(self.idempotency):
             raise ValueError("an idempotency key is recorded twice")
 
 
@@ -171,7 +151,7 @@ class Stale(msgspec.Struct, frozen=True, gc=False):
     """
 
     experiments: tuple[str, ...] = ()
-    theta: dict[Scope, ThetaRows] = {}
+    theta: dict[ThetaAddress, ThetaRows] = {}
     advices: dict[str, Advice | None] = {}
     idempotency: dict[str, IdempotencyRecord] = {}
 
@@ -200,47 +180,13 @@ class Summary(msgspec.Struct, frozen=True):
     last_reward_ms: int | None = None
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. `session_epoch` rises when its sessions end (logout everywhere, a changed password)."""
-
-    name: str
-    password_hash: str
-    admin: bool = False
-    session_epoch: int = 1
-    created_ms: int
-
-
-class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A login session or a bearer token; `id` is the SHA-256 hex of the secret that the client holds."""
-
-    id: str
-    user: str
-    kind: Literal["cookie", "token"]
-    label: str = ""
-    epoch: int
-    created_ms: int
-    expires_ms: int
-
-
-class DuplicateName(Exception):
-    """The tenant has an experiment, or the installation a user, of this name."""
-
-
-class StoreUnavailable(Exception):
-    """The backend cannot be reached, or is over its high-water mark; nothing was applied."""
-
-
-class OutcomeUnknown(StoreUnavailable):
-    """The backend went away before it answered, for too long: all was applied, or nothing."""
-
-
 class DecisionStore(Protocol):
     """What serving decisions needs: experiments, theta, advices, idempotency, logs as they are written."""
 
     async def create_experiment(self, experiment: Experiment) -> None:
         """Store a new experiment. :raises DuplicateName: for a live experiment of this tenant and name."""
 
-    async def get_experiment(self, experiment: str) -> Experiment | None:
+    async def get_experiment(self, experiment_id: str) -> Experiment | None:
         """The experiment, archived or not; None for an unknown id."""
 
     async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
@@ -256,15 +202,15 @@ class DecisionStore(Protocol):
         :raises DuplicateName:
         """
 
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
+    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
         """Mark as archived: revision rises, open advices never time out. None if not live or not theirs.
 
         `date_ms` becomes its `modified_ms`; its name is free again."""
 
-    async def read_theta(self, scope: Scope) -> ThetaRows:
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         """Rows and version of a scope, as one consistent reading."""
 
-    async def theta_names(self, experiment: str) -> list[str]:
+    async def theta_names(self, experiment_id: str) -> list[str]:
         """Names of the parameter sets that have rows, sorted."""
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
@@ -274,21 +220,14 @@ class DecisionStore(Protocol):
         :raises StoreUnavailable: nothing was applied."""
 
     async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+        self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
     ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
         """Known advices and live idempotency records among those asked for."""
 
     async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
         """Open advices of live experiments with `expires_ms <= now_ms`, soonest first."""
 
-    async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        """Drop up to `limit` expired idempotency records, sessions, claims and rate windows, and advices
-        redeemed or archived that expired over `advice_kept_ms` ago; the number dropped.
-
-        A backend may drop what has expired by itself, and move the theta of archived experiments to where
-        only a migration finds it; neither counts."""
-
-    async def summary(self, experiment: str) -> Summary:
+    async def summary(self, experiment_id: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
@@ -303,62 +242,3 @@ class DecisionStore(Protocol):
 
     async def clear_hits(self, window: str) -> None:
         """Forget a window."""
-
-
-class ArchiveStore(Protocol):
-    """What may be slower: accounts, sessions, and logs as they are read."""
-
-    async def secret(self, name: str, proposal: bytes) -> bytes:
-        """The installation's secret of this name; `proposal` becomes it if there is none yet, atomically."""
-
-    async def create_user(self, user: User) -> None:
-        """:raises DuplicateName:"""
-
-    async def get_user(self, name: str) -> User | None: ...
-
-    async def list_users(self, *, limit: int, after: str = "") -> list[User]:
-        """In order of name, those greater than `after`."""
-
-    async def set_password(self, name: str, password_hash: str) -> bool:
-        """Store it and end all cookie sessions: `session_epoch` rises. False for an unknown user."""
-
-    async def remove_user(self, name: str) -> bool:
-        """Remove the account and its sessions and tokens; its experiments stay stored, unreachable."""
-
-    async def add_session(self, session: Session) -> None:
-        """A session of an unknown user is never live, not even if an account of this name comes later."""
-
-    async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
-        """A live session with its user: not expired, user exists and, for a cookie, the epoch matches."""
-
-    async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
-        """Live ones, oldest first."""
-
-    async def remove_session(self, user: str, session_id: str) -> bool: ...
-
-    async def read_log(
-        self, experiment: str, kind: LogKind, *, limit: int, before: str = ""
-    ) -> list[StoredLogRow]:
-        """Newest first, at most `limit`, only rows whose position is lower than `before` if it is given.
-
-        Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`
-        that no row of this log could have."""
-
-
-class Store(DecisionStore, ArchiveStore, Protocol):
-    """A complete backend."""
-
-    async def open(self) -> None:
-        """Connect, create or upgrade the schema. :raises StoreUnavailable:"""
-
-    async def close(self) -> None:
-        """Finish what was accepted, then let go."""
-
-    async def backlog(self) -> int:
-        """Acknowledged log rows that are still on their way to where they are read."""
-
-    async def ping(self) -> None:
-        """:raises StoreUnavailable: when a decision could not be committed now."""
-
-    def describe(self) -> dict[str, str]:
-        """Kind, versions and place for `streamsim doctor`, without credentials."""

@@ -25,7 +25,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     tenant: str
-    experiment: str = ""
+    experiment_id: str = ""
     state: State = "waiting"
     done: int = 0
     total: int
@@ -49,7 +49,7 @@ class JobStore(Protocol):
         """The job, or None."""
 
     async def list_jobs(
-        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+        self, tenant: str, experiment_id: str | None, *, limit: int, before: str = ""
     ) -> list[Job]:
         """Newest first, without specs, results and errors; those made before the job `before`.
 

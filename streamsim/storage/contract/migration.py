@@ -11,16 +11,15 @@ from typing import Protocol
 
 import msgspec
 
+from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
-    LogKind,
-    Session,
     Summary,
-    User,
 )
 from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.contract.runs import Model, Run
 
 
@@ -57,28 +56,18 @@ class ExperimentRecord(msgspec.Struct, frozen=True):
 
 
 class ThetaRecord(msgspec.Struct, frozen=True):
-    experiment: str
+    experiment_id: str
     name: str
     key: str
     value: str
     data: bytes
 
 
-class LogRecord(msgspec.Struct, frozen=True):
-    """A log row; `number` counts the rows of its experiment and kind from 1, in commit order."""
-
-    experiment: str
-    kind: LogKind
-    number: int
-    id: str
-    date_ms: int
-    data: bytes
-
-
-Shared = SecretRecord | User | Session | ModelRecord | RunRecord | JobRecord
+Shared = SecretRecord | User | LoginSession | ModelRecord | RunRecord | JobRecord
 """What belongs to no experiment."""
-Owned = ExperimentRecord | ThetaRecord | Advice | IdempotencyRecord | LogRecord
-"""What belongs to one; its own record comes first, log rows come in order."""
+Owned = ExperimentRecord | ThetaRecord | Advice | IdempotencyRecord | LogRow
+"""What belongs to one; its own record comes first. Log rows come in order, with positions that count from 1
+each kind of an experiment's."""
 Record = Shared | Owned
 
 
@@ -91,7 +80,7 @@ class Migratable(Protocol):
     def export(self) -> AsyncGenerator[Shared, None]:
         """Records that belong to no experiment; users before their sessions, models and jobs in order."""
 
-    def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
+    def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
         """Records of one experiment."""
 
     async def restore(self, records: Sequence[Record]) -> None:

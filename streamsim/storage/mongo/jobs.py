@@ -6,77 +6,70 @@ job_parts   _id: "job/number", job, number, data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from bson import Binary
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.contract.jobs import UNFINISHED, Job, State
+from streamsim.storage.mongo.connection import MongoConnection, reaching
 from streamsim.storage.mongo.values import plain
 
-INDEXES: Final = {
-    "jobs": [
-        IndexModel([("tenant", ASCENDING), ("experiment", ASCENDING), ("number", DESCENDING)]),
-        IndexModel([("tenant", ASCENDING), ("number", DESCENDING)]),
-        IndexModel([("state", ASCENDING), ("number", ASCENDING)]),
-    ],
-    "job_parts": [IndexModel([("job", ASCENDING)])],
-}
 _UNFINISHED: Final = {"$in": list(UNFINISHED)}
 _LARGE: Final = ("spec", "result", "error")
 
 
 class MongoJobs:
-    """A complete `JobStore`.
+    """A `JobStore` on a connection."""
 
-    :param database: gives the open database; :param reaching: a context that turns outages into
-        StoreUnavailable.
-    """
+    def __init__(self, connection: MongoConnection) -> None:
+        self._connection = connection
 
-    def __init__(self, database: Callable[[], Any], reaching: Callable[[], Any]) -> None:
-        self._database = database
-        self._reaching = reaching
+    @property
+    def _db(self) -> Any:
+        return self._connection.database
 
     async def create_job(self, job: Job) -> None:
         document = msgspec.structs.asdict(job)
         document["_id"] = document.pop("id")
+        document["experiment"] = document.pop("experiment_id")
         for name in _LARGE:
             document[name] = None if document[name] is None else Binary(document[name])
-        async with self._reaching():
-            counter = await self._database().counters.find_one_and_update(
+        async with reaching():
+            counter = await self._db.counters.find_one_and_update(
                 {"_id": "jobs"}, {"$inc": {"value": 1}}, upsert=True, return_document=ReturnDocument.AFTER
             )
-            await self._database().jobs.insert_one({**document, "number": counter["value"]})
+            await self._db.jobs.insert_one({**document, "number": counter["value"]})
 
     async def get_job(self, job: str) -> Job | None:
-        async with self._reaching():
-            document = await self._database().jobs.find_one({"_id": job})
+        async with reaching():
+            document = await self._db.jobs.find_one({"_id": job})
         return None if document is None else _job(document)
 
     async def list_jobs(
-        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+        self, tenant: str, experiment_id: str | None, *, limit: int, before: str = ""
     ) -> list[Job]:
         if limit <= 0:
             return []
         query: dict[str, Any] = {"tenant": tenant}
-        if experiment is not None:
-            query["experiment"] = experiment
-        async with self._reaching():
+        if experiment_id is not None:
+            query["experiment"] = experiment_id
+        async with reaching():
             if before:
-                last = await self._database().jobs.find_one({"_id": before}, {"number": 1})
+                last = await self._db.jobs.find_one({"_id": before}, {"number": 1})
                 if last is None:
                     return []
                 query["number"] = {"$lt": last["number"]}
             hidden = dict.fromkeys(_LARGE, 0)
-            found = self._database().jobs.find(query, hidden).sort("number", DESCENDING).limit(limit)
+            found = self._db.jobs.find(query, hidden).sort("number", DESCENDING).limit(limit)
             return [_job(document) async for document in found]
 
     async def count_jobs(self, tenant: str) -> int:
-        async with self._reaching():
-            return int(await self._database().jobs.count_documents({"tenant": tenant, "state": _UNFINISHED}))
+        async with reaching():
+            return int(await self._db.jobs.count_documents({"tenant": tenant, "state": _UNFINISHED}))
 
     async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
         # The kind in both, as servers that speak MongoDB's protocol may overlook it beside an `$or`.
@@ -88,8 +81,8 @@ class MongoJobs:
             "$set": {"state": "running", "owner": owner, "lease_ms": lease_ms, "modified_ms": now_ms},
             "$inc": {"attempts": 1},
         }
-        async with self._reaching():
-            document = await self._database().jobs.find_one_and_update(
+        async with reaching():
+            document = await self._db.jobs.find_one_and_update(
                 {"$or": free},
                 change,
                 sort=[("number", ASCENDING)],
@@ -129,8 +122,8 @@ class MongoJobs:
             change["done"] = 0 if found is None else found.total
         if not await self._set(query, change):
             return False
-        async with self._reaching():
-            await self._database().job_parts.delete_many({"job": job})
+        async with reaching():
+            await self._db.job_parts.delete_many({"job": job})
         return True
 
     async def release_job(self, job: str, owner: str, now_ms: int) -> bool:
@@ -141,37 +134,39 @@ class MongoJobs:
 
     async def put_part(self, job: str, number: int, data: bytes) -> None:
         document = {"_id": f"{job}/{number}", "job": job, "number": number, "data": Binary(data)}
-        async with self._reaching():
-            if await self._database().jobs.find_one({"_id": job, "state": _UNFINISHED}, {"_id": 1}) is None:
+        async with reaching():
+            if await self._db.jobs.find_one({"_id": job, "state": _UNFINISHED}, {"_id": 1}) is None:
                 return
             try:
-                await self._database().job_parts.insert_one(document)
+                await self._db.job_parts.insert_one(document)
             except DuplicateKeyError:
                 return
 
     async def parts(self, job: str) -> dict[int, bytes]:
-        async with self._reaching():
-            found = self._database().job_parts.find({"job": job})
+        async with reaching():
+            found = self._db.job_parts.find({"job": job})
             return {document["number"]: bytes(document["data"]) async for document in found}
 
     async def delete_job(self, tenant: str, job: str) -> bool:
-        async with self._reaching():
-            removed = await self._database().jobs.delete_one({"_id": job, "tenant": tenant})
+        async with reaching():
+            removed = await self._db.jobs.delete_one({"_id": job, "tenant": tenant})
             if removed.deleted_count:
-                await self._database().job_parts.delete_many({"job": job})
+                await self._db.job_parts.delete_many({"job": job})
         return bool(removed.deleted_count)
 
     async def _set(self, query: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
-        async with self._reaching():
-            result = await self._database().jobs.update_one(query, {"$set": change})
+        async with reaching():
+            result = await self._db.jobs.update_one(query, {"$set": change})
         return bool(result.matched_count)
 
 
 def _job(document: Mapping[str, Any]) -> Job:
     fields: dict[str, Any] = {
-        name: plain(document.get(name)) for name in Job.__struct_fields__ if name != "id"
+        name: plain(document.get(name))
+        for name in Job.__struct_fields__
+        if name not in ("id", "experiment_id")
     }
     for name in _LARGE:
         fields[name] = None if fields[name] is None else bytes(fields[name])
     fields["spec"] = fields["spec"] or b""
-    return Job(id=document["_id"], **fields)
+    return Job(id=document["_id"], experiment_id=plain(document["experiment"]), **fields)

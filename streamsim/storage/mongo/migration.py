@@ -1,48 +1,46 @@
-"""What MongoDB holds of an installation as records, and back: see `migrate_contract`."""
+"""What MongoDB holds of an installation as records, and back: see `contract.migration`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final
 
+import msgspec
 from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.contract.decisions import LogKind, Session, User
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     JobRecord,
-    LogRecord,
     ModelRecord,
     RunRecord,
     SecretRecord,
     Shared,
 )
-from streamsim.storage.mongo.accounts_and_logs import (
-    ArchivedRow,
-    MongoArchive,
-    log_collection,
-    log_row,
-    reaching,
-    session_document,
-    to_session,
-    to_user,
-    user_document,
-)
-from streamsim.storage.mongo.runs import model_documents, run_documents, to_model
+from streamsim.storage.mongo.accounts import session_document, to_session, to_user, user_document
+from streamsim.storage.mongo.connection import MongoConnection, reaching
+from streamsim.storage.mongo.jobs import MongoJobs
+from streamsim.storage.mongo.logs import MongoLogs, log_row
+from streamsim.storage.mongo.runs import MongoRuns, model_documents, run_documents, to_model
+from streamsim.storage.mongo.schema import log_collection
 
 _PAGE: Final = 1000
 
 
 class MongoMigration:
-    """Part of a `Migratable`, on an open `MongoArchive`."""
+    """Part of a `Migratable`, on an open connection."""
 
-    def __init__(self, archive: MongoArchive) -> None:
-        self._archive = archive
+    def __init__(
+        self, connection: MongoConnection, logs: MongoLogs, runs: MongoRuns, jobs: MongoJobs
+    ) -> None:
+        self._connection = connection
+        self._logs, self._runs, self._jobs = logs, runs, jobs
 
     @property
     def _db(self) -> Any:
-        return self._archive.database
+        return self._connection.database
 
     async def note(self, text: str | None) -> str:
         async with reaching():
@@ -67,26 +65,25 @@ class MongoMigration:
             versions = await self._all("model_versions", query, "version")
             yield ModelRecord(tuple(map(to_model, versions)), bool(head["deleted"]))
         for document in await self._all("runs", {}, "_id", fields={"_id": 1}):
-            run = await self._archive.runs.get_run(document["_id"], 0)
+            run = await self._runs.get_run(document["_id"], 0)
             assert run is not None
-            entries = await self._archive.runs.entries(run.id, 0)
-            yield RunRecord(run, tuple(entries), (await self._archive.runs.variables([run.id]))[run.id])
+            entries = await self._runs.entries(run.id, 0)
+            yield RunRecord(run, tuple(entries), (await self._runs.variables([run.id]))[run.id])
         for document in await self._all("jobs", {}, "number", fields={"_id": 1}):
-            job = await self._archive.jobs.get_job(document["_id"])
+            job = await self._jobs.get_job(document["_id"])
             assert job is not None
-            parts = await self._archive.jobs.parts(job.id)
+            parts = await self._jobs.parts(job.id)
             yield JobRecord(job, tuple(sorted(parts.items())))
 
-    async def log(self, experiment: str, kind: LogKind) -> AsyncIterator[LogRecord]:
+    async def log(self, experiment_id: str, kind: LogKind) -> AsyncIterator[LogRow]:
         """An experiment's log of one kind, oldest first."""
         number, last = 0, 0
         while True:
-            query = {"experiment": experiment, "position": {"$gt": last}}
+            query = {"experiment": experiment_id, "position": {"$gt": last}}
             page = await self._all(log_collection(kind), query, "position", limit=_PAGE)
             for document in page:
                 number += 1
-                row = log_row(document)
-                yield LogRecord(experiment, kind, number, row.id, row.date_ms, row.data)
+                yield msgspec.structs.replace(log_row(kind, document), position=str(number))
             if len(page) < _PAGE:
                 return
             last = page[-1]["position"]
@@ -109,7 +106,7 @@ class MongoMigration:
                 await self._insert("secrets", {"_id": record.name, "value": Binary(record.value)})
             elif isinstance(record, User):
                 await self._insert("users", user_document(record))
-            elif isinstance(record, Session):
+            elif isinstance(record, LoginSession):
                 user = await self._db.users.find_one({"_id": record.user})
                 await self._insert("sessions", session_document(record, user["uid"]))
             elif isinstance(record, ModelRecord):
@@ -119,12 +116,9 @@ class MongoMigration:
             else:
                 await self._restore_job(record)
 
-    async def restore_log(self, records: Sequence[LogRecord]) -> None:
+    async def restore_log(self, records: Sequence[LogRow]) -> None:
         """Positions of restored rows count from 1, and so are below those of any commit."""
-        await self._archive.append(
-            ArchivedRow(one.experiment, one.kind, one.id, one.number, one.date_ms, one.data)
-            for one in records
-        )
+        await self._logs.append(records)
 
     async def _insert(self, collection: str, document: dict[str, Any]) -> None:
         """Unless it is there."""
@@ -151,7 +145,7 @@ class MongoMigration:
         await self._insert("runs", document)
 
     async def _restore_job(self, record: JobRecord) -> None:
-        if await self._archive.jobs.get_job(record.job.id) is None:
-            await self._archive.jobs.create_job(record.job)
+        if await self._jobs.get_job(record.job.id) is None:
+            await self._jobs.create_job(record.job)
         for number, data in record.parts:
-            await self._archive.jobs.put_part(record.job.id, number, data)
+            await self._jobs.put_part(record.job.id, number, data)

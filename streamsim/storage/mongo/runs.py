@@ -13,59 +13,41 @@ Names inside documents are hexadecimal, so that dots and dollars mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 from bson import Binary
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.contract.runs import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
+from streamsim.storage.mongo.connection import MongoConnection, reaching
 from streamsim.storage.mongo.values import plain
 
 TAIL: Final = 200
 """Entries that stay in the run's document; beyond it they move into a chunk."""
-INDEXES: Final = {
-    "runs": [
-        IndexModel(
-            [("tenant", ASCENDING), ("kind", ASCENDING), ("project", ASCENDING), ("created_ms", ASCENDING)]
-        ),
-        IndexModel([("expires_ms", ASCENDING)]),
-        IndexModel([("tenant", ASCENDING), ("index.name", ASCENDING), ("index.number", ASCENDING)]),
-    ],
-    "run_chunks": [IndexModel([("run", ASCENDING), ("at", ASCENDING)])],
-    "models": [IndexModel([("tenant", ASCENDING), ("order", ASCENDING)])],
-    "model_versions": [IndexModel([("tenant", ASCENDING), ("name", ASCENDING), ("version", ASCENDING)])],
-}
 CLAIM_MS: Final = 60_000
 """A claim on a manager's name is left alone for so long: its model may be about to be stored."""
 FOREVER: Final = 2**62
 _WITHOUT: Final = {"tail": 0, "v": 0, "index": 0}
 _OPERATORS: Final = {"=": "$eq", "!=": "$ne", "<": "$lt", ">": "$gt", "<=": "$lte", ">=": "$gte"}
 
-Reaching = Callable[[], AbstractAsyncContextManager[None]]
-
 
 class MongoRuns:
-    """A complete `RunStore`.
+    """A `RunStore` on a connection."""
 
-    :param db: gives the database, once it is open. :param reaching: turns the driver's errors into ours.
-    """
-
-    def __init__(self, db: Callable[[], Any], reaching: Reaching) -> None:
-        self._database = db
-        self._reaching = reaching
+    def __init__(self, connection: MongoConnection) -> None:
+        self._connection = connection
 
     @property
     def _db(self) -> Any:
-        return self._database()
+        return self._connection.database
 
     # ---- models
 
     async def put_model(self, model: Model, *, new: bool) -> Model:
-        async with self._reaching():
+        async with reaching():
             key = f"{model.tenant}/{model.name}"
             found = await self._db.models.find_one({"_id": key})
             live = found is not None and not found["deleted"]
@@ -132,7 +114,7 @@ class MongoRuns:
             await self._db.model_managers.delete_one({"_id": f"{tenant}/{manager}"})
 
     async def get_model(self, tenant: str, name: str, version: int = 0) -> Model | None:
-        async with self._reaching():
+        async with reaching():
             if not version:
                 head = await self._db.models.find_one({"_id": f"{tenant}/{name}", "deleted": False})
                 if head is None:
@@ -142,7 +124,7 @@ class MongoRuns:
             return None if found is None else to_model(found)
 
     async def list_models(self, tenant: str) -> list[Model]:
-        async with self._reaching():
+        async with reaching():
             heads = self._db.models.find({"tenant": tenant, "deleted": False})
             keys = [
                 f"{head['_id']}/{head['version']}"
@@ -153,7 +135,7 @@ class MongoRuns:
             return [found[key] for key in keys]
 
     async def delete_model(self, tenant: str, name: str) -> bool:
-        async with self._reaching():
+        async with reaching():
             change = await self._db.models.update_one(
                 {"_id": f"{tenant}/{name}", "deleted": False}, {"$set": {"deleted": True}}
             )
@@ -164,15 +146,15 @@ class MongoRuns:
     # ---- runs
 
     async def create_runs(self, runs: list[Run]) -> None:
-        async with self._reaching():
+        async with reaching():
             await self._db.runs.insert_many([_run_document(run) for run in runs])
 
     async def get_run(self, run: str, now_ms: int) -> Run | None:
-        async with self._reaching():
+        async with reaching():
             return _to_run(await self._db.runs.find_one({"_id": run, **_live(now_ms)}, _WITHOUT))
 
     async def entries(self, run: str, first: int, limit: int = -1) -> list[bytes]:
-        async with self._reaching():
+        async with reaching():
             found = await self._db.runs.find_one({"_id": run}, {"tail": 1, "tail_at": 1, "base": 1})
             if found is None:
                 return []
@@ -190,7 +172,7 @@ class MongoRuns:
             return result if limit < 0 else result[:limit]
 
     async def append(self, change: Append) -> Run | None:
-        async with self._reaching():
+        async with reaching():
             condition = {"_id": change.run, "length": change.expected, **_live(change.now_ms)}
             before = await self._db.runs.find_one(condition, {"v": 0})
             if before is None:
@@ -247,7 +229,7 @@ class MongoRuns:
         )
 
     async def touch(self, run: str, now_ms: int) -> Run | None:
-        async with self._reaching():
+        async with reaching():
             condition = {"_id": run, **_live(now_ms)}
             found = await self._db.runs.find_one(condition, _WITHOUT)
             if found is None or not found["idle_ms"]:
@@ -258,13 +240,13 @@ class MongoRuns:
             return _to_run({**found, **moved})
 
     async def delete_runs(self, runs: Sequence[str]) -> int:
-        async with self._reaching():
+        async with reaching():
             removed = await self._db.runs.delete_many({"_id": {"$in": list(runs)}})
             await self._db.run_chunks.delete_many({"run": {"$in": list(runs)}})
             return int(removed.deleted_count)
 
     async def expired_runs(self, now_ms: int, limit: int) -> list[str]:
-        async with self._reaching():
+        async with reaching():
             condition = {"expires_ms": {"$gt": 0, "$lte": now_ms}}
             found = self._db.runs.find(condition, {"_id": 1}).sort("expires_ms", ASCENDING).limit(limit)
             return [document["_id"] async for document in found]
@@ -273,7 +255,7 @@ class MongoRuns:
         condition: dict[str, Any] = {"kind": kind, **_live(now_ms)}
         if tenant is not None:
             condition["tenant"] = tenant
-        async with self._reaching():
+        async with reaching():
             return int(await self._db.runs.count_documents(condition))
 
     async def find_variables(
@@ -281,7 +263,7 @@ class MongoRuns:
     ) -> tuple[list[tuple[Run, dict[str, bytes]]], int]:
         conditions, order = _query(query)
         fields = {"tail": 0, "index": 0}
-        async with self._reaching():
+        async with reaching():
             documents = self._db.runs.find(conditions, fields).sort(order)
             found = []
             async for document in documents.skip(query.first).limit(max(query.limit, 0)):
@@ -294,7 +276,7 @@ class MongoRuns:
 
     async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
         conditions, order = _query(query)
-        async with self._reaching():
+        async with reaching():
             total = await self._db.runs.count_documents(conditions)
             found = self._db.runs.find(conditions, _WITHOUT).sort(order)
             runs = [
@@ -305,14 +287,14 @@ class MongoRuns:
     async def variables(
         self, runs: Sequence[str], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, bytes]]:
-        async with self._reaching():
+        async with reaching():
             result: dict[str, dict[str, bytes]] = {run: {} for run in runs}
             async for document in self._db.runs.find({"_id": {"$in": list(runs)}}, {"v": 1}):
                 result[document["_id"]] = _recorded(document, names)
             return result
 
     async def copy_run(self, run: Run, source: str, entries: Sequence[bytes]) -> None:
-        async with self._reaching():
+        async with reaching():
             document = _run_document(run) | {"tail": [entry.decode() for entry in entries]}
             found = await self._db.runs.find_one({"_id": source}, {"v": 1, "index": 1})
             document |= {} if found is None else {"v": found["v"], "index": found["index"]}
@@ -473,4 +455,4 @@ def to_model(document: dict[str, Any]) -> Model:
     return Model(**fields)
 
 
-__all__ = ["INDEXES", "MongoRuns", "model_documents", "run_documents", "to_model"]
+__all__ = ["MongoRuns", "model_documents", "run_documents", "to_model"]

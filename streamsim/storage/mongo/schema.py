@@ -6,14 +6,51 @@ schema    _id: "indexes", version
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from pymongo import IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
+
+from streamsim.storage.contract.logs import LogKind
 
 SCHEMA_VERSION: Final = 1
 """Raise it with every change of an index: a database with a lower one gets those that it lacks."""
 _KEY: Final = {"_id": "indexes"}
+
+
+def log_collection(kind: LogKind) -> str:
+    """Where the rows of one kind of log are."""
+    return f"log_{kind}"
+
+
+INDEXES: Final[dict[str, list[IndexModel]]] = {
+    "sessions": [
+        IndexModel([("uid", ASCENDING), ("kind", ASCENDING), ("created_ms", ASCENDING)]),
+        IndexModel([("expires_ms", ASCENDING)]),
+    ],
+    **{
+        log_collection(kind): [IndexModel([("experiment", ASCENDING), ("position", DESCENDING)])]
+        for kind in get_args(LogKind)
+    },
+    "archived_theta": [IndexModel([("experiment", ASCENDING)])],
+    "jobs": [
+        IndexModel([("tenant", ASCENDING), ("experiment", ASCENDING), ("number", DESCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("number", DESCENDING)]),
+        IndexModel([("state", ASCENDING), ("number", ASCENDING)]),
+    ],
+    "job_parts": [IndexModel([("job", ASCENDING)])],
+    "runs": [
+        IndexModel(
+            [("tenant", ASCENDING), ("kind", ASCENDING), ("project", ASCENDING), ("created_ms", ASCENDING)]
+        ),
+        IndexModel([("expires_ms", ASCENDING)]),
+        IndexModel([("tenant", ASCENDING), ("index.name", ASCENDING), ("index.number", ASCENDING)]),
+    ],
+    "run_chunks": [IndexModel([("run", ASCENDING), ("at", ASCENDING)])],
+    "models": [IndexModel([("tenant", ASCENDING), ("order", ASCENDING)])],
+    "model_versions": [IndexModel([("tenant", ASCENDING), ("name", ASCENDING), ("version", ASCENDING)])],
+}
+"""Collection -> its indexes."""
 
 
 async def ensure_indexes(db: Any, indexes: Mapping[str, Sequence[IndexModel]]) -> bool:

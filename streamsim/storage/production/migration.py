@@ -1,23 +1,23 @@
-"""Everything in Redis and MongoDB as records, and back: see `migrate_contract`."""
+"""Everything in Redis and MongoDB as records, and back: see `contract.migration`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, get_args
 
-from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, LogKind, Scope
+from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, ThetaAddress
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
-    LogRecord,
     Owned,
     Record,
     Shared,
     ThetaRecord,
 )
 from streamsim.storage.mongo.migration import MongoMigration
-from streamsim.storage.production.archived_theta import Archived
+from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.outbox import Outbox
-from streamsim.storage.redis.connection import Arg, Link, Script
+from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.decisions import RedisDecisions
 from streamsim.storage.redis.keys import Keys, TenantKeys, member, split_member
 from streamsim.storage.redis.records import pack_advice, pack_record
@@ -31,64 +31,64 @@ class ProductionMigration:
 
     def __init__(
         self,
-        link: Link,
+        connection: RedisConnection,
         keys: Keys,
         decisions: RedisDecisions,
-        archive: MongoMigration,
-        archived: Archived,
+        cold: MongoMigration,
+        cold_theta: ColdTheta,
         outbox: Outbox,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._keys = keys
         self._decisions = decisions
-        self._archive = archive
-        self._archived = archived
+        self._cold = cold
+        self._cold_theta = cold_theta
         self._outbox = outbox
 
     async def note(self, text: str | None = None) -> str:
-        return await self._archive.note(text)
+        return await self._cold.note(text)
 
     async def experiments(self) -> list[str]:
         ids: list[str] = []
         async for tenants in self._decisions.tenants():
             for keys in map(self._keys.of, tenants):
                 for which in (keys.live, keys.archived):
-                    ids += [id.decode() for id in await self._link.command("ZRANGE", which, 0, -1)]
+                    ids += [id.decode() for id in await self._connection.command("ZRANGE", which, 0, -1)]
         return sorted(ids)
 
     # Reading.
 
     def export(self) -> AsyncGenerator[Shared, None]:
-        return self._archive.export()
+        return self._cold.export()
 
-    async def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
-        found = await self._decisions.get_experiment(experiment)
+    async def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
+        found = await self._decisions.get_experiment(experiment_id)
         if found is None:
-            raise KeyError(experiment)
+            raise KeyError(experiment_id)
         keys = self._keys.of(found.tenant)
-        yield ExperimentRecord(found, await self._decisions.summary(experiment))
-        async for row in self._archived.theta(found):
+        yield ExperimentRecord(found, await self._decisions.summary(experiment_id))
+        async for row in self._cold_theta.theta(found):
             yield row
-        async for ids in self._members(experiment, keys.due, keys.closed):
-            advices, _ = await self._decisions.peek(experiment, ids, [], 0)
+        async for ids in self._members(experiment_id, keys.due, keys.closed):
+            advices, _ = await self._decisions.peek(experiment_id, ids, [], 0)
             for advice in advices.values():
                 yield advice
-        async for names in self._members(experiment, keys.idle):
-            _, records = await self._decisions.peek(experiment, [], names, -1)
+        async for names in self._members(experiment_id, keys.idle):
+            _, records = await self._decisions.peek(experiment_id, [], names, -1)
             for record in records.values():
                 yield record
         await self._outbox.flush(found.tenant)
         for kind in get_args(LogKind):
-            async for logged in self._archive.log(experiment, kind):
+            async for logged in self._cold.log(experiment_id, kind):
                 yield logged
 
-    async def _members(self, experiment: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
+    async def _members(self, experiment_id: str, *sorted_sets: str) -> AsyncIterator[list[str]]:
         """What sorted sets of a tenant name of one experiment, some at a time."""
         for which in sorted_sets:
             first = 0
-            while page := await self._link.command("ZRANGE", which, first, first + _PAGE - 1):
+            while page := await self._connection.command("ZRANGE", which, first, first + _PAGE - 1):
                 pairs = [split_member(name) for name in page]
-                names = [name for owner, name in pairs if owner == experiment]
+                names = [name for owner, name in pairs if owner == experiment_id]
                 if names:
                     yield names
                 first += _PAGE
@@ -96,13 +96,13 @@ class ProductionMigration:
     # Restoring.
 
     async def restore(self, records: Sequence[Record]) -> None:
-        theta: dict[Scope, list[Arg]] = {}
-        logs: list[LogRecord] = []
+        theta: dict[ThetaAddress, list[Arg]] = {}
+        logs: list[LogRow] = []
         for record in records:
             if isinstance(record, ThetaRecord):
-                group = Scope(record.experiment, record.name, record.key, None)
+                group = ThetaAddress(record.experiment_id, record.name, record.key, None)
                 theta.setdefault(group, []).extend((record.value, record.data))
-            elif isinstance(record, LogRecord):
+            elif isinstance(record, LogRow):
                 logs.append(record)
             elif isinstance(record, ExperimentRecord):
                 await self._restore_experiment(record)
@@ -111,15 +111,15 @@ class ProductionMigration:
             elif isinstance(record, IdempotencyRecord):
                 await self._restore_idempotency(record)
             else:
-                await self._archive.restore(record)
+                await self._cold.restore(record)
         for scope, pairs in theta.items():
             await self._restore_theta(scope, pairs)
-        await self._archive.restore_log(logs)
+        await self._cold.restore_log(logs)
 
-    async def _home(self, experiment: str) -> TenantKeys:
-        tenant = await self._decisions.tenant_of(experiment)
+    async def _home(self, experiment_id: str) -> TenantKeys:
+        tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is None:
-            raise KeyError(experiment)
+            raise KeyError(experiment_id)
         return self._keys.of(tenant)
 
     async def _restore_experiment(self, record: ExperimentRecord) -> None:
@@ -133,23 +133,27 @@ class ProductionMigration:
             if date_ms is not None:
                 fields += (f"{name}s", count, f"last_{name}", date_ms)
         if fields:
-            await self._link.command("HSET", self._keys.of(one.tenant).experiment(one.id), *fields)
+            await self._connection.command("HSET", self._keys.of(one.tenant).experiment(one.id), *fields)
 
-    async def _restore_theta(self, scope: Scope, pairs: list[Arg]) -> None:
+    async def _restore_theta(self, scope: ThetaAddress, pairs: list[Arg]) -> None:
         assert scope.key is not None
-        keys = await self._home(scope.experiment)
-        names = [keys.meta, keys.sets(scope.experiment), keys.groups(scope), keys.group(scope, scope.key)]
-        await self._link.call(_RESTORE, names, [scope.name, scope.key, *pairs])
+        keys = await self._home(scope.experiment_id)
+        names = [keys.meta, keys.sets(scope.experiment_id), keys.groups(scope), keys.group(scope, scope.key)]
+        await self._connection.call(_RESTORE, names, [scope.name, scope.key, *pairs])
 
     async def _restore_advice(self, advice: Advice) -> None:
-        keys = await self._home(advice.experiment)
+        keys = await self._home(advice.experiment_id)
         dates = keys.due if advice.redeemed_by is None else keys.closed
-        name = member(advice.experiment, advice.id)
-        await self._link.command("HSET", keys.advices(advice.experiment), advice.id, pack_advice(advice))
-        await self._link.command("ZADD", dates, advice.expires_ms, name)
+        name = member(advice.experiment_id, advice.id)
+        await self._connection.command(
+            "HSET", keys.advices(advice.experiment_id), advice.id, pack_advice(advice)
+        )
+        await self._connection.command("ZADD", dates, advice.expires_ms, name)
 
     async def _restore_idempotency(self, record: IdempotencyRecord) -> None:
-        keys = await self._home(record.experiment)
-        name = member(record.experiment, record.key)
-        await self._link.command("HSET", keys.idempotency(record.experiment), record.key, pack_record(record))
-        await self._link.command("ZADD", keys.idle, record.expires_ms, name)
+        keys = await self._home(record.experiment_id)
+        name = member(record.experiment_id, record.key)
+        await self._connection.command(
+            "HSET", keys.idempotency(record.experiment_id), record.key, pack_record(record)
+        )
+        await self._connection.command("ZADD", keys.idle, record.expires_ms, name)

@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from streamsim.storage.contract.decisions import StoreUnavailable
-from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
-from streamsim.storage.redis.connection import Arg, Link, Script
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.mongo.logs import MongoLogs
+from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys
 from streamsim.storage.redis.records import unpack_log
 
@@ -30,10 +31,12 @@ _COUNTERS = {"action": "actions", "reward": "rewards"}
 _PLACE_BITS = 16
 
 
-class _Entry(NamedTuple):
+class OutboxEntry(NamedTuple):
+    """The log rows of one commit, as its entry in the stream holds them."""
+
     version: int
     bytes: int
-    rows: list[ArchivedRow]
+    rows: list[LogRow]
 
 
 class Outbox:
@@ -48,9 +51,9 @@ class Outbox:
 
     def __init__(
         self,
-        link: Link,
+        connection: RedisConnection,
         keys: Keys,
-        archive: MongoArchive,
+        logs: MongoLogs,
         tenants: Callable[[], AsyncIterator[list[str]]],
         *,
         entries: int = 64,
@@ -58,9 +61,9 @@ class Outbox:
         linger_s: float = 0.1,
         sweep_s: float = 10.0,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._keys = keys
-        self._archive = archive
+        self._logs = logs
         self._all_tenants = tenants
         self._entries = entries
         self._held_ms = held_ms
@@ -72,7 +75,7 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
         # What was fetched and could not be moved; the group hands it to nobody else for a while.
-        self._held: tuple[str, list[_Entry]] | None = None
+        self._held: tuple[str, list[OutboxEntry]] | None = None
 
     def start(self) -> None:
         """Drain in the background from now on."""
@@ -103,7 +106,9 @@ class Outbox:
         """Log rows of all tenants that are not in MongoDB yet."""
         total = 0
         async for tenants in self._all_tenants():
-            rows = (self._link.command("HGET", self._keys.of(tenant).meta, "rows") for tenant in tenants)
+            rows = (
+                self._connection.command("HGET", self._keys.of(tenant).meta, "rows") for tenant in tenants
+            )
             total += sum(int(some or 0) for some in await asyncio.gather(*rows))
         return total
 
@@ -114,12 +119,12 @@ class Outbox:
         """
         outbox, meta = self._keys.of(tenant).outbox, self._keys.of(tenant).meta
         async with self._locks.setdefault(tenant, asyncio.Lock()):
-            if not await self._link.command("EXISTS", outbox):
+            if not await self._connection.command("EXISTS", outbox):
                 return
-            last = (await self._link.command("HGET", meta, "seq")).decode()
+            last = (await self._connection.command("HGET", meta, "seq")).decode()
             while True:
-                found = await self._link.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
-                await self._move(tenant, [_entry(id, fields[b"rows"]) for id, fields in found])
+                found = await self._connection.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
+                await self._move(tenant, [_decoded(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
 
@@ -170,7 +175,7 @@ class Outbox:
     async def _sweep(self) -> None:
         async for tenants in self._all_tenants():
             keys = (self._keys.of(tenant).outbox for tenant in tenants)
-            sizes = await asyncio.gather(*(self._link.command("XLEN", key) for key in keys))
+            sizes = await asyncio.gather(*(self._connection.command("XLEN", key) for key in keys))
             self._dirty.update({tenant: None for tenant, size in zip(tenants, sizes, strict=True) if size})
 
     async def _drain(self, tenant: str) -> None:
@@ -179,8 +184,8 @@ class Outbox:
         try:
             while True:
                 args: list[Arg] = [_GROUP, self._entries, self._held_ms]
-                found = await self._link.call(_FETCH, [self._keys.of(tenant).outbox], args)
-                self._held = (tenant, [_entry(id, fields[1]) for id, fields in found])
+                found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
+                self._held = (tenant, [_decoded(id, fields[1]) for id, fields in found])
                 await self._move(*self._held)
                 self._held = None
                 if len(found) < self._entries:
@@ -189,14 +194,14 @@ class Outbox:
             self._dirty[tenant] = None
             raise
 
-    async def _move(self, tenant: str, entries: list[_Entry]) -> None:
+    async def _move(self, tenant: str, entries: list[OutboxEntry]) -> None:
         if not entries:
             return
-        repeated = await self._archive.append(row for entry in entries for row in entry.rows)
-        again: dict[int, list[ArchivedRow]] = {}
+        repeated = await self._logs.append(row for entry in entries for row in entry.rows)
+        again: dict[int, list[LogRow]] = {}
         for row in repeated:
             if row.kind in _COUNTERS:
-                again.setdefault(row.position >> _PLACE_BITS, []).append(row)
+                again.setdefault(int(row.position) >> _PLACE_BITS, []).append(row)
         keys = self._keys.of(tenant)
         places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
         args: list[Arg] = [_GROUP]
@@ -204,15 +209,15 @@ class Outbox:
             uncount = again.get(entry.version, [])
             args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
             for row in uncount:
-                hash_key = keys.experiment(row.experiment)
+                hash_key = keys.experiment(row.experiment_id)
                 args += (places.setdefault(hash_key, len(places) + 1), _COUNTERS[row.kind])
-        await self._link.call(_ACK, list(places), args)
+        await self._connection.call(_ACK, list(places), args)
 
 
-def _entry(id: bytes, blob: bytes) -> _Entry:
+def _decoded(id: bytes, blob: bytes) -> OutboxEntry:
     version = int(id.partition(b"-")[0])
     rows = [
-        ArchivedRow(experiment, kind, row_id, version << _PLACE_BITS | place, date_ms, data)
+        LogRow(experiment, kind, row_id, date_ms, data, str(version << _PLACE_BITS | place))
         for place, (experiment, kind, row_id, date_ms, data) in enumerate(unpack_log(blob))
     ]
-    return _Entry(version, len(blob), rows)
+    return OutboxEntry(version, len(blob), rows)

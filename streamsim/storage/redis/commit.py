@@ -6,7 +6,14 @@ from collections.abc import Sized
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from streamsim.storage.contract.decisions import Committed, LogRow, Scope, Stale, ThetaRows, Transaction
+from streamsim.storage.contract.decisions import (
+    Committed,
+    Stale,
+    ThetaAddress,
+    ThetaRows,
+    Transaction,
+)
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.redis.connection import Arg
 from streamsim.storage.redis.keys import TenantKeys, member
 from streamsim.storage.redis.records import (
@@ -34,7 +41,7 @@ DEFAULT_HIGH_WATER = HighWater()
 
 
 def encode(
-    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[Scope, list[str]]
+    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[ThetaAddress, list[str]]
 ) -> tuple[list[str], list[Arg]]:
     """KEYS and ARGV of commit.lua. Encoded once, a commit may be sent any number of times and happens once.
 
@@ -60,14 +67,14 @@ def encode(
     args: list[Arg] = [_numbers(*head, len(groups_written), len(transaction.advices)), blob]
 
     order: dict[str, int] = {}
-    for experiment, revision in transaction.revisions.items():
-        order[experiment] = len(order) + 1
-        args.append(_numbers(at(tenant.experiment(experiment)), revision, *_counts(logs, experiment)))
+    for experiment_id, revision in transaction.revisions.items():
+        order[experiment_id] = len(order) + 1
+        args.append(_numbers(at(tenant.experiment(experiment_id)), revision, *_counts(logs, experiment_id)))
 
     for scope, version in transaction.reads.items():
-        place = order[scope.experiment]
+        place = order[scope.experiment_id]
         if scope.key is None:
-            args += (_numbers(place, "s", at(tenant.sets(scope.experiment)), version), scope.name)
+            args += (_numbers(place, "s", at(tenant.sets(scope.experiment_id)), version), scope.name)
         elif scope.value is None:
             group = at(tenant.group(scope, scope.key))
             args += (_numbers(place, "g", at(tenant.groups(scope)), version, group), scope.key)
@@ -75,21 +82,21 @@ def encode(
             args += (_numbers(place, "r", at(tenant.group(scope, scope.key)), version), scope.value)
 
     for redemption in transaction.redemptions:
-        place, state = order[redemption.experiment], STATE[redemption.by].decode()
-        args.append(_numbers(place, at(tenant.advices(redemption.experiment)), state))
-        args += (redemption.id, member(redemption.experiment, redemption.id))
+        place, state = order[redemption.experiment_id], STATE[redemption.by].decode()
+        args.append(_numbers(place, at(tenant.advices(redemption.experiment_id)), state))
+        args += (redemption.id, member(redemption.experiment_id, redemption.id))
 
     for record in transaction.idempotency:
-        hash_place = at(tenant.idempotency(record.experiment))
-        args.append(_numbers(order[record.experiment], hash_place, record.expires_ms))
-        args += (record.key, pack_record(record), member(record.experiment, record.key))
+        hash_place = at(tenant.idempotency(record.experiment_id))
+        args.append(_numbers(order[record.experiment_id], hash_place, record.expires_ms))
+        args += (record.key, pack_record(record), member(record.experiment_id, record.key))
 
     for scope in transaction.deletes:
         level = "s" if scope.key is None else "g" if scope.value is None else "r"
         keys = groups[scope] if scope.key is None else [scope.key]
         places_of_groups = [at(tenant.group(scope, name)) for name in keys]
         args.append(
-            _numbers(level, at(tenant.sets(scope.experiment)), at(tenant.groups(scope)), *places_of_groups)
+            _numbers(level, at(tenant.sets(scope.experiment_id)), at(tenant.groups(scope)), *places_of_groups)
         )
         args += (scope.name, *keys)
         if scope.value is not None:
@@ -98,12 +105,12 @@ def encode(
     for scope, pairs in groups_written.items():
         key = scope.key or ""
         group, all_groups = at(tenant.group(scope, key)), at(tenant.groups(scope))
-        args.append(_numbers(at(tenant.sets(scope.experiment)), all_groups, group, len(pairs) // 2))
+        args.append(_numbers(at(tenant.sets(scope.experiment_id)), all_groups, group, len(pairs) // 2))
         args += (scope.name, key, *pairs)
 
     for advice in transaction.advices:
-        args.append(_numbers(at(tenant.advices(advice.experiment)), advice.expires_ms))
-        args += (advice.id, pack_advice(advice), member(advice.experiment, advice.id))
+        args.append(_numbers(at(tenant.advices(advice.experiment_id)), advice.expires_ms))
+        args += (advice.id, pack_advice(advice), member(advice.experiment_id, advice.id))
     return list(places), args
 
 
@@ -112,9 +119,9 @@ def _numbers(*numbers: int | str) -> str:
     return " ".join(map(str, numbers))
 
 
-def _by_group(transaction: Transaction) -> dict[Scope, list[Arg]]:
+def _by_group(transaction: Transaction) -> dict[ThetaAddress, list[Arg]]:
     """For each group that is written, values and JSON texts in turn."""
-    groups: dict[Scope, list[Arg]] = {}
+    groups: dict[ThetaAddress, list[Arg]] = {}
     for scope, data in transaction.writes.items():
         groups.setdefault(scope._replace(value=None), []).extend((scope.value or "", data))
     return groups
@@ -128,24 +135,24 @@ def _distinct(logs: list[LogRow]) -> list[LogRow]:
     return list(rows.values())
 
 
-def _counts(logs: list[LogRow], experiment: str) -> tuple[int, int, int, int]:
+def _counts(logs: list[LogRow], experiment_id: str) -> tuple[int, int, int, int]:
     """Number of rows and latest date of the action and of the reward log."""
-    actions = [row.date_ms for row in logs if row.kind == "action" and row.experiment == experiment]
-    rewards = [row.date_ms for row in logs if row.kind == "reward" and row.experiment == experiment]
+    actions = [row.date_ms for row in logs if row.kind == "action" and row.experiment_id == experiment_id]
+    rewards = [row.date_ms for row in logs if row.kind == "reward" and row.experiment_id == experiment_id]
     return len(actions), max(actions, default=0), len(rewards), max(rewards, default=0)
 
 
 def decode_committed(transaction: Transaction, outcome: bytes) -> Committed:
     """From "<version> <a 0 or 1 for each delete>"."""
     version, _, found = outcome.partition(b" ")
-    changed = {scope.experiment for scope in transaction.writes}
+    changed = {scope.experiment_id for scope in transaction.writes}
     for scope, flag in zip(transaction.deletes, found, strict=True):
         if flag == ord("1"):
-            changed.add(scope.experiment)
+            changed.add(scope.experiment_id)
     return Committed(dict.fromkeys(changed, int(version)))
 
 
-def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[Scope, ThetaRows]) -> Stale:
+def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAddress, ThetaRows]) -> Stale:
     """From what commit.lua says.
 
     :param sets: fresh rows of the stale sets, which the script leaves to the caller.
@@ -162,15 +169,17 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[Scope, 
     for place, *found in advices:
         redemption = transaction.redemptions[place - 1]
         record = found[0] if found else None
-        known[redemption.id] = unpack_advice(redemption.experiment, redemption.id, record) if record else None
+        known[redemption.id] = (
+            unpack_advice(redemption.experiment_id, redemption.id, record) if record else None
+        )
     used = {}
     for place, record in records:
         wanted = transaction.idempotency[place - 1]
-        used[wanted.key] = unpack_record(wanted.experiment, wanted.key, record)
+        used[wanted.key] = unpack_record(wanted.experiment_id, wanted.key, record)
     return Stale(tuple(ids[place - 1] for place in experiments), theta, known, used)
 
 
-def stale_sets(transaction: Transaction, answer: list[Any]) -> list[Scope]:
+def stale_sets(transaction: Transaction, answer: list[Any]) -> list[ThetaAddress]:
     """The sets among the stale reads."""
     scopes = list(transaction.reads)
     return [scopes[place - 1] for place, *_ in answer[2] if scopes[place - 1].key is None]

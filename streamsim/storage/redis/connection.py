@@ -31,7 +31,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from streamsim.storage.contract.decisions import OutcomeUnknown, StoreUnavailable
+from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
 
 Arg = str | bytes | int
 
@@ -51,7 +51,7 @@ class Script:
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
 
-class Link:
+class RedisConnection:
     """A client of one Redis installation.
 
     :param url: `redis://`, `rediss://` or `unix://`, as redis-py reads it; any node of a cluster will do.

@@ -18,16 +18,15 @@ import msgspec
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
-    DuplicateName,
     Experiment,
     IdempotencyRecord,
-    Scope,
     Stale,
-    StoreUnavailable,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
 from streamsim.storage.redis.commit import (
     HighWater,
     decode_committed,
@@ -36,7 +35,7 @@ from streamsim.storage.redis.commit import (
     stale_sets,
     theta_rows,
 )
-from streamsim.storage.redis.connection import Link, Script
+from streamsim.storage.redis.connection import RedisConnection, Script
 from streamsim.storage.redis.keys import Keys, TenantKeys, split_member
 from streamsim.storage.redis.records import unpack_advice, unpack_record
 
@@ -65,9 +64,9 @@ class RedisDecisions:
     """
 
     def __init__(
-        self, link: Link, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
+        self, connection: RedisConnection, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._keys = keys
         self._high_water = high_water
         self._committed = committed
@@ -84,27 +83,29 @@ class RedisDecisions:
             keys = self._tenant_keys[tenant] = self._keys.of(tenant)
         return keys
 
-    async def tenant_of(self, experiment: str) -> str | None:
+    async def tenant_of(self, experiment_id: str) -> str | None:
         """The tenant an experiment belongs to, which never changes."""
-        tenant = self._tenants.get(experiment)
+        tenant = self._tenants.get(experiment_id)
         if tenant is None:
-            found = await self._link.command("GET", self._keys.tenant(experiment))
+            found = await self._connection.command("GET", self._keys.tenant(experiment_id))
             if found is None:
                 return None
             if len(self._tenants) >= _CACHED_TENANTS:
                 self._tenants.clear()
-            tenant = self._tenants[experiment] = found.decode()
+            tenant = self._tenants[experiment_id] = found.decode()
         return tenant
 
-    async def _home(self, experiment: str) -> TenantKeys | None:
-        tenant = await self.tenant_of(experiment)
+    async def _home(self, experiment_id: str) -> TenantKeys | None:
+        tenant = await self.tenant_of(experiment_id)
         return None if tenant is None else self._of(tenant)
 
     async def tenants(self) -> AsyncIterator[list[str]]:
         """All tenants that have, or had, experiments, some at a time."""
         start = "-"
         while True:
-            page = await self._link.command("ZRANGEBYLEX", self._keys.tenants, start, "+", "LIMIT", 0, _PAGE)
+            page = await self._connection.command(
+                "ZRANGEBYLEX", self._keys.tenants, start, "+", "LIMIT", 0, _PAGE
+            )
             names = [name.decode() for name in page]
             for first in range(0, len(names), _TENANTS_AT_ONCE):
                 yield names[first : first + _TENANTS_AT_ONCE]
@@ -119,12 +120,12 @@ class RedisDecisions:
         keys = self._of(experiment.tenant)
         # The index first: an entry that leads nowhere does no harm, an experiment that nobody finds would.
         index = self._keys.tenant(experiment.id)
-        await self._link.command("ZADD", self._keys.tenants, 0, experiment.tenant)
-        await self._link.command("SET", index, experiment.tenant, "NX")
-        if await self._link.command("GET", index) != experiment.tenant.encode():
+        await self._connection.command("ZADD", self._keys.tenants, 0, experiment.tenant)
+        await self._connection.command("SET", index, experiment.tenant, "NX")
+        if await self._connection.command("GET", index) != experiment.tenant.encode():
             raise DuplicateName(experiment.id)
         await self._index_hourly(experiment)
-        stored = await self._link.call(
+        stored = await self._connection.call(
             _CREATE,
             [keys.experiment(experiment.id), keys.live, keys.names, keys.archived],
             [
@@ -140,15 +141,15 @@ class RedisDecisions:
         if not stored:
             raise DuplicateName(experiment.name)
 
-    async def get_experiment(self, experiment: str) -> Experiment | None:
-        keys = await self._home(experiment)
+    async def get_experiment(self, experiment_id: str) -> Experiment | None:
+        keys = await self._home(experiment_id)
         if keys is None:
             return None
-        return _experiment(await self._fields(keys, experiment))
+        return _experiment(await self._fields(keys, experiment_id))
 
-    async def _fields(self, keys: TenantKeys, experiment: str) -> list[bytes | None]:
-        fields: list[bytes | None] = await self._link.command(
-            "HMGET", keys.experiment(experiment), "doc", "revision", "modified", "live"
+    async def _fields(self, keys: TenantKeys, experiment_id: str) -> list[bytes | None]:
+        fields: list[bytes | None] = await self._connection.command(
+            "HMGET", keys.experiment(experiment_id), "doc", "revision", "modified", "live"
         )
         return fields
 
@@ -157,7 +158,7 @@ class RedisDecisions:
         found: list[Experiment] = []
         while len(found) < limit:
             wanted = limit - len(found)
-            ids = await self._link.command(
+            ids = await self._connection.command(
                 "ZRANGEBYLEX", keys.live, f"({after}" if after else "-", "+", "LIMIT", 0, wanted
             )
             for first in range(0, len(ids), _TENANTS_AT_ONCE):
@@ -172,18 +173,18 @@ class RedisDecisions:
     async def _index_hourly(self, experiment: Experiment) -> None:
         """Before it is stored; the index may name too many, never too few."""
         if experiment.properties.get("hourly_theta"):
-            await self._link.command("ZADD", self._keys.hourly, 0, experiment.id)
+            await self._connection.command("ZADD", self._keys.hourly, 0, experiment.id)
 
     async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
         found: list[Experiment] = []
         while len(found) < limit:
-            ids = await self._link.command(
+            ids = await self._connection.command(
                 "ZRANGEBYLEX", self._keys.hourly, f"({after}" if after else "-", "+", "LIMIT", 0, _PAGE
             )
             for id in (name.decode() for name in ids):
                 experiment = await self.get_experiment(id)
                 if experiment is not None and experiment.archived:
-                    await self._link.command("ZREM", self._keys.hourly, id)
+                    await self._connection.command("ZREM", self._keys.hourly, id)
                 elif experiment is not None and experiment.properties.get("hourly_theta"):
                     found.append(experiment)
                 if len(found) == limit:
@@ -206,17 +207,17 @@ class RedisDecisions:
             [experiment.revision, experiment.name, _encode_experiment(new)],
         )
 
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
-        return await self._change(tenant, experiment, date_ms, [""])
+    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
+        return await self._change(tenant, experiment_id, date_ms, [""])
 
     async def _change(
-        self, tenant: str, experiment: str, date_ms: int, change: list[str | int | bytes]
+        self, tenant: str, experiment_id: str, date_ms: int, change: list[str | int | bytes]
     ) -> Experiment | None:
         keys = self._of(tenant)
-        answer = await self._link.call(
+        answer = await self._connection.call(
             _UPDATE,
-            [keys.experiment(experiment), keys.live, keys.names, keys.archived],
-            [experiment, uuid4().hex, date_ms, *change],
+            [keys.experiment(experiment_id), keys.live, keys.names, keys.archived],
+            [experiment_id, uuid4().hex, date_ms, *change],
         )
         if answer[0] == 2:
             raise DuplicateName(str(change[1]))
@@ -224,32 +225,32 @@ class RedisDecisions:
 
     # Theta.
 
-    async def read_theta(self, scope: Scope) -> ThetaRows:
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         if scope.key is None and scope.value is not None:
             raise ValueError("a scope with a value needs a key")
-        keys = await self._home(scope.experiment)
+        keys = await self._home(scope.experiment_id)
         if keys is None:
             return ThetaRows(0, {})
         if scope.key is None:
             return await self._read_set(keys, scope)
         group = keys.group(scope, scope.key)
         if scope.value is not None:
-            row = await self._link.command("HGET", group, scope.value)
+            row = await self._connection.command("HGET", group, scope.value)
             if row is None:
                 return ThetaRows(0, {})
             return theta_rows(row.partition(b":")[0], {scope.key: [scope.value.encode(), row]})
-        version, rows = await self._link.call(
-            _THETA, [keys.sets(scope.experiment), keys.groups(scope), group], [scope.name, "g", scope.key]
+        version, rows = await self._connection.call(
+            _THETA, [keys.sets(scope.experiment_id), keys.groups(scope), group], [scope.name, "g", scope.key]
         )
         return theta_rows(version, {scope.key: rows[0]})
 
-    async def _read_set(self, keys: TenantKeys, scope: Scope) -> ThetaRows:
+    async def _read_set(self, keys: TenantKeys, scope: ThetaAddress) -> ThetaRows:
         names: list[str] = []
         while True:
-            version, rows, *other = await self._link.call(
+            version, rows, *other = await self._connection.call(
                 _THETA,
                 [
-                    keys.sets(scope.experiment),
+                    keys.sets(scope.experiment_id),
                     keys.groups(scope),
                     *(keys.group(scope, name) for name in names),
                 ],
@@ -259,11 +260,13 @@ class RedisDecisions:
                 return theta_rows(version, dict(zip(names, rows, strict=True)))
             names = [name.decode() for name in other[0]]
 
-    async def theta_names(self, experiment: str) -> list[str]:
-        keys = await self._home(experiment)
+    async def theta_names(self, experiment_id: str) -> list[str]:
+        keys = await self._home(experiment_id)
         if keys is None:
             return []
-        return sorted(name.decode() for name in await self._link.command("HKEYS", keys.sets(experiment)))
+        return sorted(
+            name.decode() for name in await self._connection.command("HKEYS", keys.sets(experiment_id))
+        )
 
     # Transactions.
 
@@ -272,11 +275,13 @@ class RedisDecisions:
         keys = self._of(transaction.tenant)
         while True:
             groups = {
-                scope: [key.decode() for key in await self._link.command("HKEYS", keys.groups(scope))]
+                scope: [key.decode() for key in await self._connection.command("HKEYS", keys.groups(scope))]
                 for scope in transaction.deletes
                 if scope.key is None
             }
-            answer = await self._link.call(_COMMIT, *encode(transaction, keys, self._high_water, groups))
+            answer = await self._connection.call(
+                _COMMIT, *encode(transaction, keys, self._high_water, groups)
+            )
             kind = answer[0]
             if kind == 1:
                 if transaction.logs:
@@ -292,26 +297,26 @@ class RedisDecisions:
                 )
 
     async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
+        self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
     ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
-        keys = await self._home(experiment)
+        keys = await self._home(experiment_id)
         ids, names = list(advices), list(idempotency)
         if keys is None:
             return {}, {}
         known, records = await asyncio.gather(
-            self._get_all(keys.advices(experiment), ids),
-            self._get_all(keys.idempotency(experiment), names),
+            self._get_all(keys.advices(experiment_id), ids),
+            self._get_all(keys.idempotency(experiment_id), names),
         )
-        live = {name: unpack_record(experiment, name, text) for name, text in records.items()}
+        live = {name: unpack_record(experiment_id, name, text) for name, text in records.items()}
         return (
-            {id: unpack_advice(experiment, id, text) for id, text in known.items()},
+            {id: unpack_advice(experiment_id, id, text) for id, text in known.items()},
             {name: record for name, record in live.items() if record.expires_ms > now_ms},
         )
 
     async def _get_all(self, hash_key: str, fields: list[str]) -> dict[str, bytes]:
         if not fields:
             return {}
-        values = await self._link.command("HMGET", hash_key, *fields)
+        values = await self._connection.command("HMGET", hash_key, *fields)
         return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
 
     # What jobs do.
@@ -322,12 +327,12 @@ class RedisDecisions:
             overdue = await asyncio.gather(*(self._overdue(tenant, now_ms, limit) for tenant in tenants))
             soonest = heapq.nsmallest(limit, itertools.chain(soonest, *overdue))
         by_experiment: dict[tuple[str, str], list[str]] = {}
-        for _, tenant, experiment, id in soonest:
-            by_experiment.setdefault((tenant, experiment), []).append(id)
+        for _, tenant, experiment_id, id in soonest:
+            by_experiment.setdefault((tenant, experiment_id), []).append(id)
         found: dict[tuple[str, str], Advice] = {}
-        for (tenant, experiment), ids in by_experiment.items():
-            for id, text in (await self._get_all(self._of(tenant).advices(experiment), ids)).items():
-                found[experiment, id] = unpack_advice(experiment, id, text)
+        for (tenant, experiment_id), ids in by_experiment.items():
+            for id, text in (await self._get_all(self._of(tenant).advices(experiment_id), ids)).items():
+                found[experiment_id, id] = unpack_advice(experiment_id, id, text)
         due = [found[one[2:]] for one in soonest if one[2:] in found]
         return [advice for advice in due if advice.redeemed_by is None]
 
@@ -340,20 +345,20 @@ class RedisDecisions:
         """Retires advices of archived experiments as it meets them."""
         while True:
             flat = iter(
-                await self._link.command(
+                await self._connection.command(
                     "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit
                 )
             )
             found = [(name, float(date)) for name, date in zip(flat, flat, strict=True)]
             owners = {name: split_member(name)[0] for name, _ in found}
             live = {
-                id: await self._link.command("HGET", keys.experiment(id), "live")
+                id: await self._connection.command("HGET", keys.experiment(id), "live")
                 for id in sorted(set(owners.values()))
             }
             archived = [name for name, id in owners.items() if live[id] != b"1"]
             if not archived:
                 return found
-            await self._link.call(_RETIRE, [keys.due, keys.closed], archived)
+            await self._connection.call(_RETIRE, [keys.due, keys.closed], archived)
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
         """What is stored here; claims and rate windows expire by themselves."""
@@ -370,42 +375,42 @@ class RedisDecisions:
 
     async def _forget(self, dates: str, records: Callable[[str], str], date: int, limit: int) -> int:
         by_experiment: dict[str, list[bytes | str]] = {}
-        for name in await self._link.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
-            experiment, field = split_member(name)
-            by_experiment.setdefault(experiment, []).extend((name, field))
+        for name in await self._connection.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
+            experiment_id, field = split_member(name)
+            by_experiment.setdefault(experiment_id, []).extend((name, field))
         dropped = 0
-        for experiment, pairs in by_experiment.items():
-            dropped += await self._link.call(_FORGET, [dates, records(experiment)], [date, *pairs])
+        for experiment_id, pairs in by_experiment.items():
+            dropped += await self._connection.call(_FORGET, [dates, records(experiment_id)], [date, *pairs])
         return dropped
 
-    async def summary(self, experiment: str) -> Summary:
-        keys = await self._home(experiment)
+    async def summary(self, experiment_id: str) -> Summary:
+        keys = await self._home(experiment_id)
         if keys is None:
             return Summary()
         actions, last_action, rewards, last_reward = (
             int(field or 0)
-            for field in await self._link.command(
-                "HMGET", keys.experiment(experiment), "actions", "last_action", "rewards", "last_reward"
+            for field in await self._connection.command(
+                "HMGET", keys.experiment(experiment_id), "actions", "last_action", "rewards", "last_reward"
             )
         )
         return Summary(actions, last_action if actions else None, rewards, last_reward if rewards else None)
 
     async def ping(self) -> None:
         """A write, since a server may read and yet refuse those."""
-        await self._link.command("SET", self._keys.pulse, "")
+        await self._connection.command("SET", self._keys.pulse, "")
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         kept_ms = max(until_ms - now_ms, 0) + 60_000
         keys = [self._keys.claim(work)]
-        return bool(await self._link.call(_CLAIM, keys, [owner, now_ms, until_ms, kept_ms]))
+        return bool(await self._connection.call(_CLAIM, keys, [owner, now_ms, until_ms, kept_ms]))
 
     async def hit(self, window: str, now_ms: int, length_ms: int) -> tuple[int, int]:
         keys = [self._keys.window(window)]
-        events, left = await self._link.call(_HIT, keys, [now_ms, length_ms, length_ms + 60_000])
+        events, left = await self._connection.call(_HIT, keys, [now_ms, length_ms, length_ms + 60_000])
         return events, left
 
     async def clear_hits(self, window: str) -> None:
-        await self._link.command("DEL", self._keys.window(window))
+        await self._connection.command("DEL", self._keys.window(window))
 
 
 def _experiment(fields: list[bytes | None]) -> Experiment | None:

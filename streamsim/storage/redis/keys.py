@@ -33,7 +33,7 @@ from __future__ import annotations
 from functools import cached_property
 from urllib.parse import quote
 
-from streamsim.storage.contract.decisions import Scope
+from streamsim.storage.contract.decisions import ThetaAddress
 
 
 def counted(text: str) -> str:
@@ -41,9 +41,9 @@ def counted(text: str) -> str:
     return f"{len(text.encode())}:{text}"
 
 
-def member(experiment: str, name: str) -> str:
+def member(experiment_id: str, name: str) -> str:
     """A sorted-set member that names something of an experiment."""
-    return counted(experiment) + name
+    return counted(experiment_id) + name
 
 
 def split_member(text: bytes) -> tuple[str, str]:
@@ -95,23 +95,23 @@ class TenantKeys:
     def done(self, token: str) -> str:
         return f"{self._base}done:{token}"
 
-    def experiment(self, experiment: str) -> str:
-        return f"{self._base}x:{experiment}"
+    def experiment(self, experiment_id: str) -> str:
+        return f"{self._base}x:{experiment_id}"
 
-    def advices(self, experiment: str) -> str:
-        return f"{self._base}a:{experiment}"
+    def advices(self, experiment_id: str) -> str:
+        return f"{self._base}a:{experiment_id}"
 
-    def idempotency(self, experiment: str) -> str:
-        return f"{self._base}i:{experiment}"
+    def idempotency(self, experiment_id: str) -> str:
+        return f"{self._base}i:{experiment_id}"
 
-    def sets(self, experiment: str) -> str:
-        return f"{self._base}n:{experiment}"
+    def sets(self, experiment_id: str) -> str:
+        return f"{self._base}n:{experiment_id}"
 
-    def groups(self, scope: Scope) -> str:
-        return f"{self._base}k:{counted(scope.experiment)}{scope.name}"
+    def groups(self, scope: ThetaAddress) -> str:
+        return f"{self._base}k:{counted(scope.experiment_id)}{scope.name}"
 
-    def group(self, scope: Scope, key: str) -> str:
-        return f"{self._base}g:{counted(scope.experiment)}{counted(scope.name)}{key}"
+    def group(self, scope: ThetaAddress, key: str) -> str:
+        return f"{self._base}g:{counted(scope.experiment_id)}{counted(scope.name)}{key}"
 
 
 class Keys:
@@ -126,8 +126,8 @@ class Keys:
     def of(self, tenant: str) -> TenantKeys:
         return TenantKeys(self._prefix, tenant)
 
-    def tenant(self, experiment: str) -> str:
-        return f"{self._prefix}:tenant:{experiment}"
+    def tenant(self, experiment_id: str) -> str:
+        return f"{self._prefix}:tenant:{experiment_id}"
 
     def claim(self, work: str) -> str:
         return f"{self._prefix}:claim:{work}"

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, LogKind, LogRow, NewAdvice
+from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, NewAdvice
+from streamsim.storage.contract.logs import LogKind, LogRow
 
 Redeemer = Literal["reward", "timeout"]
 STATE: Final[dict[Redeemer | None, bytes]] = {None: b"o", "reward": b"r", "timeout": b"t"}
@@ -31,10 +32,10 @@ def pack_advice(advice: NewAdvice | Advice) -> bytes:
     )
 
 
-def unpack_advice(experiment: str, id: str, record: bytes) -> Advice:
+def unpack_advice(experiment_id: str, id: str, record: bytes) -> Advice:
     state, expires, size, rest = record.split(b":", 3)
     cut = int(size)
-    return Advice(experiment, id, int(expires), rest[:cut], rest[cut:], _REDEEMED_BY[state])
+    return Advice(experiment_id, id, int(expires), rest[:cut], rest[cut:], _REDEEMED_BY[state])
 
 
 def pack_record(record: IdempotencyRecord) -> bytes:
@@ -43,10 +44,10 @@ def pack_record(record: IdempotencyRecord) -> bytes:
     return b"%d:%d:%b%b" % (record.expires_ms, len(fingerprint), fingerprint, record.answer)
 
 
-def unpack_record(experiment: str, key: str, record: bytes) -> IdempotencyRecord:
+def unpack_record(experiment_id: str, key: str, record: bytes) -> IdempotencyRecord:
     expires, size, rest = record.split(b":", 2)
     cut = int(size)
-    return IdempotencyRecord(experiment, key, rest[:cut].decode(), rest[cut:], int(expires))
+    return IdempotencyRecord(experiment_id, key, rest[:cut].decode(), rest[cut:], int(expires))
 
 
 def unpack_row(row: bytes) -> tuple[bytes, int]:
@@ -56,7 +57,7 @@ def unpack_row(row: bytes) -> tuple[bytes, int]:
 
 
 def pack_log(rows: Iterable[LogRow]) -> bytes:
-    return _encode_rows([(row.experiment, row.kind, row.id, row.date_ms, row.data) for row in rows])
+    return _encode_rows([(row.experiment_id, row.kind, row.id, row.date_ms, row.data) for row in rows])
 
 
 def unpack_log(blob: bytes) -> list[OutboxRow]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Literal
 
-from streamsim.storage.contract.decisions import DuplicateName, Session, User
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.sqlite.database import Database
 
 _USER = "name, password_hash, admin, session_epoch, created_ms"
@@ -19,13 +20,13 @@ _LIVE_SESSION = (
 )
 
 
-class Accounts:
-    """The methods of `Store` on users, sessions and secrets."""
+class SQLiteAccounts:
+    """An `AccountStore` on the file."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         # Sessions that were found live while so many logins had been ended.
-        self._found: dict[str, tuple[Session, User]] = {}
+        self._found: dict[str, tuple[LoginSession, User]] = {}
         self._found_at = 0
 
     async def secret(self, name: str, proposal: bytes) -> bytes:
@@ -67,7 +68,7 @@ class Accounts:
             lambda db: db.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0, revokes=True
         )
 
-    async def add_session(self, session: Session) -> None:
+    async def add_session(self, session: LoginSession) -> None:
         sql = (
             "INSERT INTO sessions (id, user, kind, label, epoch, created_ms, expires_ms)"
             " SELECT ?, name, ?, ?, ?, ?, ? FROM users WHERE name = ?"
@@ -83,7 +84,7 @@ class Accounts:
         )
         await self._db.write(lambda db: db.execute(sql, row))
 
-    async def get_session(self, session_id: str, now_ms: int) -> tuple[Session, User] | None:
+    async def get_session(self, session_id: str, now_ms: int) -> tuple[LoginSession, User] | None:
         count = self._db.revocations
         if count != self._found_at or len(self._found) >= MAX_FOUND:
             self._found.clear()
@@ -100,7 +101,9 @@ class Accounts:
             self._found[session_id] = found
         return found
 
-    async def list_sessions(self, user: str, kind: Literal["cookie", "token"], now_ms: int) -> list[Session]:
+    async def list_sessions(
+        self, user: str, kind: Literal["cookie", "token"], now_ms: int
+    ) -> list[LoginSession]:
         sql = f"{_LIVE_SESSION} AND s.user = ? AND s.kind = ? ORDER BY s.created_ms, s.rowid"
         rows = await self._db.read(lambda db: db.execute(sql, (now_ms, user, kind)).fetchall())
         return [_to_session(row) for row in rows]
@@ -117,8 +120,8 @@ def _to_user(row: tuple[Any, ...]) -> User:
     )
 
 
-def _to_session(row: tuple[Any, ...]) -> Session:
+def _to_session(row: tuple[Any, ...]) -> LoginSession:
     id, user, kind, label, epoch, created_ms, expires_ms = row[:7]
-    return Session(
+    return LoginSession(
         id=id, user=user, kind=kind, label=label, epoch=epoch, created_ms=created_ms, expires_ms=expires_ms
     )

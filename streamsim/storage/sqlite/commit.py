@@ -9,11 +9,11 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,
-    LogRow,
     Redemption,
     Stale,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.sqlite.rows import each_in, insert
 from streamsim.storage.sqlite.theta import read_scope, scope_version, write_theta
 
@@ -23,15 +23,19 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
     numbers, refused = _experiments(db, transaction)
     theta = {}
     for scope, version in transaction.reads.items():
-        number = numbers.get(scope.experiment)
+        number = numbers.get(scope.experiment_id)
         if number is not None and scope_version(db, number, scope) != version:
             theta[scope] = read_scope(db, number, scope)
     advices: dict[str, Advice | None] = {}
-    for experiment, ids in _known(numbers, ((r.experiment, r.id) for r in transaction.redemptions)).items():
-        advices |= _not_open(db, experiment, numbers[experiment], ids)
+    for experiment_id, ids in _known(
+        numbers, ((r.experiment_id, r.id) for r in transaction.redemptions)
+    ).items():
+        advices |= _not_open(db, experiment_id, numbers[experiment_id], ids)
     records: dict[str, IdempotencyRecord] = {}
-    for experiment, keys in _known(numbers, ((r.experiment, r.key) for r in transaction.idempotency)).items():
-        records |= find_records(db, experiment, numbers[experiment], keys, transaction.now_ms)
+    for experiment_id, keys in _known(
+        numbers, ((r.experiment_id, r.key) for r in transaction.idempotency)
+    ).items():
+        records |= find_records(db, experiment_id, numbers[experiment_id], keys, transaction.now_ms)
     if refused or theta or advices or records:
         return Stale(refused, theta, advices, records)
     versions = write_theta(db, transaction, numbers) if transaction.writes or transaction.deletes else {}
@@ -42,14 +46,14 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
     insert(
         db,
         "advices (experiment, id, expires_ms, context, action)",
-        [(numbers[a.experiment], a.id, a.expires_ms, a.context, a.action) for a in transaction.advices],
+        [(numbers[a.experiment_id], a.id, a.expires_ms, a.context, a.action) for a in transaction.advices],
         "ON CONFLICT (experiment, id) DO NOTHING",
     )
     insert(
         db,
         "idempotency (experiment, key, fingerprint, answer, expires_ms)",
         [
-            (numbers[r.experiment], r.key, r.fingerprint, r.answer, r.expires_ms)
+            (numbers[r.experiment_id], r.key, r.fingerprint, r.answer, r.expires_ms)
             for r in transaction.idempotency
         ],
         "ON CONFLICT (experiment, key) DO UPDATE SET fingerprint = excluded.fingerprint,"
@@ -59,15 +63,15 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
 
 
 def find_advices(
-    db: sqlite3.Connection, experiment: str, number: int, ids: Iterable[str]
+    db: sqlite3.Connection, experiment_id: str, number: int, ids: Iterable[str]
 ) -> dict[str, Advice]:
     """The known ones among the advices of an experiment."""
     sql = "SELECT id, expires_ms, context, action, redeemed_by FROM advices WHERE experiment = ? AND id IN"
-    return {row[0]: Advice(experiment, *row) for row in each_in(db, sql, [number], list(ids))}
+    return {row[0]: Advice(experiment_id, *row) for row in each_in(db, sql, [number], list(ids))}
 
 
 def find_records(
-    db: sqlite3.Connection, experiment: str, number: int, keys: Iterable[str], now_ms: int
+    db: sqlite3.Connection, experiment_id: str, number: int, keys: Iterable[str], now_ms: int
 ) -> dict[str, IdempotencyRecord]:
     """The live ones among the idempotency records of an experiment."""
     sql = (
@@ -75,49 +79,49 @@ def find_records(
         " WHERE experiment = ? AND expires_ms > ? AND key IN"
     )
     rows = each_in(db, sql, [number, now_ms], list(keys))
-    return {row[0]: IdempotencyRecord(experiment, *row) for row in rows}
+    return {row[0]: IdempotencyRecord(experiment_id, *row) for row in rows}
 
 
 def _experiments(db: sqlite3.Connection, transaction: Transaction) -> tuple[dict[str, int], tuple[str, ...]]:
     """Numbers of the experiments that are as expected, and ids of the others."""
     sql = "SELECT num, revision FROM experiments WHERE id = ? AND tenant = ? AND archived = 0"
     numbers, refused = {}, []
-    for experiment, revision in transaction.revisions.items():
-        found = db.execute(sql, (experiment, transaction.tenant)).fetchall()
+    for experiment_id, revision in transaction.revisions.items():
+        found = db.execute(sql, (experiment_id, transaction.tenant)).fetchall()
         if found and found[0][1] == revision:
-            numbers[experiment] = found[0][0]
+            numbers[experiment_id] = found[0][0]
         else:
-            refused.append(experiment)
+            refused.append(experiment_id)
     return numbers, tuple(refused)
 
 
 def _known(numbers: dict[str, int], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """(experiment, item) pairs as items by experiment, without those of refused experiments."""
     grouped: dict[str, list[str]] = {}
-    for experiment, item in pairs:
-        if experiment in numbers:
-            grouped.setdefault(experiment, []).append(item)
+    for experiment_id, item in pairs:
+        if experiment_id in numbers:
+            grouped.setdefault(experiment_id, []).append(item)
     return grouped
 
 
 def _not_open(
-    db: sqlite3.Connection, experiment: str, number: int, ids: list[str]
+    db: sqlite3.Connection, experiment_id: str, number: int, ids: list[str]
 ) -> dict[str, Advice | None]:
     sql = "SELECT id FROM advices WHERE experiment = ? AND redeemed_by IS NULL AND id IN"
     closed = set(ids) - {row[0] for row in each_in(db, sql, [number], ids)}
-    return dict.fromkeys(closed) | find_advices(db, experiment, number, closed) if closed else {}
+    return dict.fromkeys(closed) | find_advices(db, experiment_id, number, closed) if closed else {}
 
 
 def _redeem(db: sqlite3.Connection, redemptions: list[Redemption], numbers: dict[str, int]) -> None:
     for by in {redemption.by for redemption in redemptions}:
-        pairs = ((r.experiment, r.id) for r in redemptions if r.by == by)
-        for experiment, ids in _known(numbers, pairs).items():
-            sql = "UPDATE advices SET redeemed_by = ? WHERE experiment = ? AND id IN"
-            list(each_in(db, sql, [by, numbers[experiment]], ids))
+        pairs = ((r.experiment_id, r.id) for r in redemptions if r.by == by)
+        for experiment_id, ids in _known(numbers, pairs).items():
+            sql = "UPDATE advices SET redeemed_by = ? WHERE experiment_id = ? AND id IN"
+            list(each_in(db, sql, [by, numbers[experiment_id]], ids))
 
 
 def _append(db: sqlite3.Connection, logs: list[LogRow], numbers: dict[str, int]) -> None:
-    rows = [(numbers[row.experiment], row.kind, row.id, row.date_ms, row.data) for row in logs]
+    rows = [(numbers[row.experiment_id], row.kind, row.id, row.date_ms, row.data) for row in logs]
     added = insert(db, "logs (experiment, kind, id, date_ms, data)", rows, "ON CONFLICT (id) DO NOTHING")
     # The rows added are the last of the table; those that were there already are not counted again.
     db.execute(

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.revocations import Revocations
 from streamsim.storage.sqlite.writer import Turn, Writer, is_outage

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from streamsim.storage.contract.jobs import Job, State
 from streamsim.storage.sqlite.database import Database
@@ -24,18 +26,18 @@ class SQLiteJobs:
         self._db = db
 
     async def create_job(self, job: Job) -> None:
-        names = [name.strip() for name in _JOB.split(",")]
-        sql = f"INSERT INTO jobs ({_JOB}) VALUES ({', '.join('?' * len(names))})"
-        await self._write(sql, tuple(getattr(job, name) for name in names))
+        columns = job_columns(job)
+        sql = f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        await self._write(sql, tuple(columns.values()))
 
     async def get_job(self, job: str) -> Job | None:
         rows = await self._read(f"SELECT {_JOB} FROM jobs WHERE id = ?", (job,))
         return _job(rows[0]) if rows else None
 
     async def list_jobs(
-        self, tenant: str, experiment: str | None, *, limit: int, before: str = ""
+        self, tenant: str, experiment_id: str | None, *, limit: int, before: str = ""
     ) -> list[Job]:
-        of = [] if experiment is None else [experiment]
+        of = [] if experiment_id is None else [experiment_id]
         sql = (
             f"SELECT {_LISTED}, x'', NULL, NULL FROM jobs WHERE tenant = ?{' AND experiment = ?' * len(of)}"
             " AND (? = '' OR num < (SELECT num FROM jobs WHERE id = ?)) ORDER BY num DESC LIMIT max(?, 0)"
@@ -116,5 +118,17 @@ class SQLiteJobs:
         return await self._db.write(lambda db: db.execute(sql, parameters).rowcount)
 
 
+def job_columns(job: Job) -> dict[str, Any]:
+    """The columns of a job's row, by name."""
+    fields = msgspec.structs.asdict(job)
+    return {"experiment": fields.pop("experiment_id"), **fields}
+
+
+def to_job(columns: Mapping[str, Any]) -> Job:
+    """The job of a row's columns."""
+    fields = dict(columns)
+    return Job(experiment_id=fields.pop("experiment"), **fields)
+
+
 def _job(row: Sequence[Any]) -> Job:
-    return Job(**dict(zip((name.strip() for name in _JOB.split(",")), row, strict=True)))
+    return to_job(dict(zip((name.strip() for name in _JOB.split(",")), row, strict=True)))

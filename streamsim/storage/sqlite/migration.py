@@ -8,22 +8,19 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.decisions import (
     Advice,
     Experiment,
     IdempotencyRecord,
-    LogKind,
-    Scope,
-    Session,
     Summary,
+    ThetaAddress,
     Transaction,
-    User,
 )
-from streamsim.storage.contract.jobs import Job
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
     JobRecord,
-    LogRecord,
     ModelRecord,
     Owned,
     Record,
@@ -35,6 +32,7 @@ from streamsim.storage.contract.migration import (
 from streamsim.storage.contract.runs import Model, Run, scalar
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.jobs import job_columns, to_job
 
 _PAGE: Final = 500
 _USER: Final = "name, password_hash, admin, session_epoch, created_ms"
@@ -83,7 +81,7 @@ class SQLiteMigration:
         for row in await self._rows(f"SELECT {_USER} FROM users"):
             yield _to_user(row)
         for row in await self._rows(f"SELECT {_SESSION} FROM sessions"):
-            yield Session(**_named(_SESSION, row))
+            yield LoginSession(**_named(_SESSION, row))
         for number, tenant, name, deleted in await self._rows(
             "SELECT num, tenant, name, deleted FROM models ORDER BY num"
         ):
@@ -97,29 +95,30 @@ class SQLiteMigration:
             variables = await self._rows("SELECT name, value FROM run_variables WHERE run = ?", number)
             yield RunRecord(_to_run(run), tuple(entry for (entry,) in entries), dict(variables))
         async for _, *fields in self._pages("jobs", _JOB):
-            job = Job(**_named(_JOB, fields))
+            job = to_job(_named(_JOB, fields))
             parts = await self._rows(
                 "SELECT number, data FROM job_parts WHERE job = ? ORDER BY number", job.id
             )
             yield JobRecord(job, tuple((number, data) for number, data in parts))
 
-    async def export_experiment(self, experiment: str) -> AsyncGenerator[Owned, None]:
+    async def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
         ((number, *row),) = await self._rows(
-            f"SELECT num, {_EXPERIMENT} FROM experiments WHERE id = ?", experiment
+            f"SELECT num, {_EXPERIMENT} FROM experiments WHERE id = ?", experiment_id
         )
         summaries = await self._rows(f"SELECT {_SUMMARY} FROM summaries WHERE experiment = ?", number)
         yield ExperimentRecord(_to_experiment(row), Summary(*summaries[0]) if summaries else Summary())
         async for _, *row in self._pages("theta", "name, key, value, data", number):
-            yield ThetaRecord(experiment, *row)
+            yield ThetaRecord(experiment_id, *row)
         async for _, *row in self._pages("advices", "id, expires_ms, context, action, redeemed_by", number):
-            yield Advice(experiment, *row)
+            yield Advice(experiment_id, *row)
         async for _, *row in self._pages("idempotency", "key, fingerprint, answer, expires_ms", number):
-            yield IdempotencyRecord(experiment, *row)
+            yield IdempotencyRecord(experiment_id, *row)
         for kind in get_args(LogKind):
             count = 0
             async for _, *row in self._pages("logs", "id, date_ms, data", number, kind):
                 count += 1
-                yield LogRecord(experiment, kind, count, *row)
+                id, date_ms, data = row
+                yield LogRow(experiment_id, kind, id, date_ms, data, str(count))
 
     async def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return await self._db.read(lambda db: db.execute(sql, parameters).fetchall())
@@ -160,7 +159,7 @@ def _restore_user(db: sqlite3.Connection, record: User) -> None:
     _insert(db, "users", msgspec.structs.asdict(record))
 
 
-def _restore_session(db: sqlite3.Connection, record: Session) -> None:
+def _restore_session(db: sqlite3.Connection, record: LoginSession) -> None:
     _insert(db, "sessions", msgspec.structs.asdict(record))
 
 
@@ -196,7 +195,7 @@ def _restore_run(db: sqlite3.Connection, record: RunRecord) -> None:
 
 
 def _restore_job(db: sqlite3.Connection, record: JobRecord) -> None:
-    _insert(db, "jobs", msgspec.structs.asdict(record.job))
+    _insert(db, "jobs", job_columns(record.job))
     for number, data in record.parts:
         _insert(db, "job_parts", {"job": record.job.id, "number": number, "data": data})
 
@@ -210,22 +209,23 @@ def _restore_experiment(db: sqlite3.Connection, record: ExperimentRecord) -> Non
 
 
 def _restore_theta(db: sqlite3.Connection, record: ThetaRecord) -> None:
-    scope = Scope(record.experiment, record.name, record.key, record.value)
+    scope = ThetaAddress(record.experiment_id, record.name, record.key, record.value)
     written = Transaction(tenant="", revisions={}, writes={scope: record.data})
-    sqlite_theta.write_theta(db, written, {record.experiment: _number(db, record.experiment)})
+    sqlite_theta.write_theta(db, written, {record.experiment_id: _number(db, record.experiment_id)})
 
 
-def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | LogRecord) -> None:
-    table = {Advice: "advices", IdempotencyRecord: "idempotency", LogRecord: "logs"}[type(record)]
+def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | LogRow) -> None:
+    table = {Advice: "advices", IdempotencyRecord: "idempotency", LogRow: "logs"}[type(record)]
     fields = msgspec.structs.asdict(record)
-    fields.pop("number", None)
-    _insert(db, table, fields | {"experiment": _number(db, record.experiment)})
+    del fields["experiment_id"]
+    fields.pop("position", None)
+    _insert(db, table, fields | {"experiment": _number(db, record.experiment_id)})
 
 
 _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     SecretRecord: _restore_secret,
     User: _restore_user,
-    Session: _restore_session,
+    LoginSession: _restore_session,
     ModelRecord: _restore_model,
     RunRecord: _restore_run,
     JobRecord: _restore_job,
@@ -233,7 +233,7 @@ _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ThetaRecord: _restore_theta,
     Advice: _restore_owned,
     IdempotencyRecord: _restore_owned,
-    LogRecord: _restore_owned,
+    LogRow: _restore_owned,
 }
 
 
@@ -245,8 +245,8 @@ def _insert(db: sqlite3.Connection, table: str, fields: dict[str, Any]) -> None:
     )
 
 
-def _number(db: sqlite3.Connection, experiment: str) -> int:
-    (number,) = db.execute("SELECT num FROM experiments WHERE id = ?", (experiment,)).fetchone()
+def _number(db: sqlite3.Connection, experiment_id: str) -> int:
+    (number,) = db.execute("SELECT num FROM experiments WHERE id = ?", (experiment_id,)).fetchone()
     return int(number)
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 
 Synchronous = Literal["FULL", "NORMAL"]
 

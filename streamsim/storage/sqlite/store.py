@@ -1,47 +1,19 @@
-"""The embedded store: one SQLite file, opened by any number of processes of one machine.
-
-Here are experiments, theta, logs and rate windows; accounts are in `sqlite_accounts`, what `commit` does in
-`sqlite_commit`.
-"""
+"""The embedded store: one SQLite file, opened by any number of processes of one machine."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from streamsim.storage.contract.decisions import (
-    Advice,
-    Committed,
-    DuplicateName,
-    Experiment,
-    IdempotencyRecord,
-    LogKind,
-    Scope,
-    Stale,
-    StoredLogRow,
-    Summary,
-    ThetaRows,
-    Transaction,
-)
-from streamsim.storage.sqlite import commit as sqlite_commit
 from streamsim.storage.sqlite import schema as sqlite_schema
-from streamsim.storage.sqlite import theta as sqlite_theta
-from streamsim.storage.sqlite.accounts import Accounts
+from streamsim.storage.sqlite.accounts import SQLiteAccounts
 from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.decisions import SQLiteDecisions
 from streamsim.storage.sqlite.jobs import SQLiteJobs
+from streamsim.storage.sqlite.logs import SQLiteLogs
 from streamsim.storage.sqlite.migration import SQLiteMigration
 from streamsim.storage.sqlite.runs import SQLiteRuns
 
-_EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
-_DUE_ADVICES = (
-    "SELECT e.id, a.id, a.expires_ms, a.context, a.action FROM advices a INDEXED BY advices_open"
-    " CROSS JOIN experiments e ON e.num = a.experiment AND e.archived = 0"
-    " WHERE a.redeemed_by IS NULL AND a.expires_ms <= ? ORDER BY a.expires_ms LIMIT max(?, 0)"
-)
 # What `forget` drops: parameters are :now, :cutoff (for advices) and :limit.
 _FORGET = (
     *(
@@ -57,7 +29,7 @@ _FORGET = (
 )
 
 
-class SQLiteStore(Accounts):
+class SQLiteStore:
     """A complete `Store` on the file `path`, to be opened after any fork of the process.
 
     :param synchronous: "FULL": what was acknowledged survives a power cut; "NORMAL": only a killed process.
@@ -69,7 +41,10 @@ class SQLiteStore(Accounts):
     ) -> None:
         self._path = path
         self._synchronous = synchronous
-        super().__init__(Database(path, synchronous, busy_ms))
+        self._db = Database(path, synchronous, busy_ms)
+        self.decisions = SQLiteDecisions(self._db)
+        self.accounts = SQLiteAccounts(self._db)
+        self.logs = SQLiteLogs(self._db)
         self.runs = SQLiteRuns(self._db)
         self.jobs = SQLiteJobs(self._db)
         self.migration = SQLiteMigration(self._db)
@@ -95,121 +70,6 @@ class SQLiteStore(Accounts):
             "synchronous": self._synchronous,
         }
 
-    async def create_experiment(self, experiment: Experiment) -> None:
-        def work(db: sqlite3.Connection) -> None:
-            _refuse_taken_name(db, experiment)
-            marks = ", ".join("?" * (_EXPERIMENT.count(",") + 1))
-            row = (
-                experiment.id,
-                experiment.key,
-                experiment.tenant,
-                experiment.name,
-                msgspec.json.encode(experiment.code),
-                msgspec.json.encode(experiment.properties),
-                experiment.revision,
-                experiment.created_ms,
-                experiment.modified_ms,
-                experiment.archived,
-            )
-            db.execute(f"INSERT INTO experiments ({_EXPERIMENT}) VALUES ({marks})", row)
-
-        await self._db.write(work)
-
-    async def get_experiment(self, experiment: str) -> Experiment | None:
-        return await self._db.read(lambda db: _experiment(db, experiment))
-
-    async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
-        sql = (
-            f"SELECT {_EXPERIMENT} FROM experiments WHERE tenant = ? AND archived = 0 AND id > ?"
-            " ORDER BY id LIMIT max(?, 0)"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (tenant, after, limit)).fetchall())
-        return [_to_experiment(row) for row in rows]
-
-    async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
-        sql = (
-            f"SELECT {_EXPERIMENT} FROM experiments WHERE archived = 0 AND id > ?"
-            " AND json_extract(CAST(properties AS TEXT), '$.hourly_theta') = 1 ORDER BY id LIMIT max(?, 0)"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
-        return [_to_experiment(row) for row in rows]
-
-    async def update_experiment(self, experiment: Experiment) -> Experiment | None:
-        def work(db: sqlite3.Connection) -> Experiment | None:
-            found = _experiment(db, experiment.id)
-            if found is None or found.archived or found.tenant != experiment.tenant:
-                return None
-            if found.revision != experiment.revision:
-                return None
-            _refuse_taken_name(db, experiment)
-            sql = (
-                "UPDATE experiments SET key = ?, name = ?, code = ?, properties = ?, modified_ms = ?,"
-                " revision = revision + 1 WHERE id = ?"
-            )
-            code, properties = (
-                msgspec.json.encode(experiment.code),
-                msgspec.json.encode(experiment.properties),
-            )
-            row = (experiment.key, experiment.name, code, properties, experiment.modified_ms, experiment.id)
-            db.execute(sql, row)
-            return _experiment(db, experiment.id)
-
-        return await self._db.write(work)
-
-    async def archive_experiment(self, tenant: str, experiment: str, date_ms: int) -> Experiment | None:
-        def work(db: sqlite3.Connection) -> Experiment | None:
-            sql = (
-                "UPDATE experiments SET archived = 1, revision = revision + 1, modified_ms = ?"
-                " WHERE id = ? AND tenant = ? AND archived = 0"
-            )
-            if not db.execute(sql, (date_ms, experiment, tenant)).rowcount:
-                return None
-            return _experiment(db, experiment)
-
-        return await self._db.write(work)
-
-    async def read_theta(self, scope: Scope) -> ThetaRows:
-        if scope.key is None and scope.value is not None:
-            raise ValueError("a scope with a value needs a key")
-
-        def work(db: sqlite3.Connection) -> ThetaRows:
-            number = _number(db, scope.experiment)
-            return ThetaRows(0, {}) if number is None else sqlite_theta.read_scope(db, number, scope)
-
-        return await self._db.read(work)
-
-    async def theta_names(self, experiment: str) -> list[str]:
-        sql = (
-            "SELECT name FROM scopes WHERE experiment = (SELECT num FROM experiments WHERE id = ?)"
-            " AND level = ? ORDER BY name"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment, sqlite_theta.SET)).fetchall())
-        return [row[0] for row in rows]
-
-    async def commit(self, transaction: Transaction) -> Committed | Stale:
-        transaction.check()
-        return await self._db.write(lambda db: sqlite_commit.commit(db, transaction))
-
-    async def peek(
-        self, experiment: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
-    ) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
-        ids, keys = list(advices), list(idempotency)
-
-        def work(db: sqlite3.Connection) -> tuple[dict[str, Advice], dict[str, IdempotencyRecord]]:
-            number = _number(db, experiment)
-            if number is None:
-                return {}, {}
-            return (
-                sqlite_commit.find_advices(db, experiment, number, ids),
-                sqlite_commit.find_records(db, experiment, number, keys, now_ms),
-            )
-
-        return await self._db.read(work)
-
-    async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
-        rows = await self._db.read(lambda db: db.execute(_DUE_ADVICES, (now_ms, limit)).fetchall())
-        return [Advice(*row) for row in rows]
-
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
         def work(db: sqlite3.Connection) -> int:
             dropped = 0
@@ -219,85 +79,3 @@ class SQLiteStore(Accounts):
             return dropped
 
         return await self._db.write(work)
-
-    async def summary(self, experiment: str) -> Summary:
-        sql = (
-            "SELECT action_calls, last_action_ms, reward_calls, last_reward_ms FROM summaries"
-            " WHERE experiment = (SELECT num FROM experiments WHERE id = ?)"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment,)).fetchall())
-        return Summary(*rows[0]) if rows else Summary()
-
-    async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
-        sql = (
-            "INSERT INTO claims (work, owner, expires_ms) VALUES (:work, :owner, :until)"
-            " ON CONFLICT (work) DO UPDATE SET owner = :owner, expires_ms = :until"
-            " WHERE owner = :owner OR expires_ms <= :now"
-        )
-        row = {"work": work, "owner": owner, "until": until_ms, "now": now_ms}
-        return await self._db.write(lambda db: db.execute(sql, row).rowcount > 0)
-
-    async def hit(self, window: str, now_ms: int, length_ms: int) -> tuple[int, int]:
-        sql = (
-            "INSERT INTO windows (name, hits, expires_ms) VALUES (:name, 1, :until)"
-            " ON CONFLICT (name) DO UPDATE SET hits = CASE WHEN expires_ms > :now THEN hits + 1 ELSE 1 END,"
-            " expires_ms = CASE WHEN expires_ms > :now THEN expires_ms ELSE :until END"
-        )
-
-        def work(db: sqlite3.Connection) -> tuple[int, int]:
-            db.execute(sql, {"name": window, "now": now_ms, "until": now_ms + length_ms})
-            found = db.execute("SELECT hits, expires_ms FROM windows WHERE name = ?", (window,)).fetchall()
-            return found[0][0], found[0][1] - now_ms
-
-        return await self._db.write(work)
-
-    async def clear_hits(self, window: str) -> None:
-        await self._db.write(lambda db: db.execute("DELETE FROM windows WHERE name = ?", (window,)))
-
-    async def read_log(
-        self, experiment: str, kind: LogKind, *, limit: int, before: str = ""
-    ) -> list[StoredLogRow]:
-        bound = 2**63 - 1
-        if before:
-            if not (before.isascii() and before.isdecimal() and len(before) <= 18):
-                raise ValueError("before is not a position of this log")
-            bound = int(before)
-        sql = (
-            "SELECT position, id, date_ms, data FROM logs"
-            " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = ? AND position < ?"
-            " ORDER BY position DESC LIMIT max(?, 0)"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment, kind, bound, limit)).fetchall())
-        return [StoredLogRow(str(position), *rest) for position, *rest in rows]
-
-
-def _number(db: sqlite3.Connection, experiment: str) -> int | None:
-    found = db.execute("SELECT num FROM experiments WHERE id = ?", (experiment,)).fetchall()
-    return found[0][0] if found else None
-
-
-def _experiment(db: sqlite3.Connection, experiment: str) -> Experiment | None:
-    found = db.execute(f"SELECT {_EXPERIMENT} FROM experiments WHERE id = ?", (experiment,)).fetchall()
-    return _to_experiment(found[0]) if found else None
-
-
-def _refuse_taken_name(db: sqlite3.Connection, experiment: Experiment) -> None:
-    sql = "SELECT 1 FROM experiments WHERE tenant = ? AND name = ? AND archived = 0 AND id <> ?"
-    if db.execute(sql, (experiment.tenant, experiment.name, experiment.id)).fetchall():
-        raise DuplicateName(experiment.name)
-
-
-def _to_experiment(row: tuple[Any, ...]) -> Experiment:
-    id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived = row
-    return Experiment(
-        id=id,
-        key=key,
-        tenant=tenant,
-        name=name,
-        code=msgspec.json.decode(code),
-        properties=msgspec.json.decode(properties),
-        revision=revision,
-        created_ms=created_ms,
-        modified_ms=modified_ms,
-        archived=bool(archived),
-    )

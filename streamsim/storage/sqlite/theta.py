@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from streamsim.storage.contract.decisions import Scope, ThetaRows, Transaction
+from streamsim.storage.contract.decisions import ThetaAddress, ThetaRows, Transaction
 from streamsim.storage.sqlite.rows import insert
 
 # Levels of the table `scopes`: an experiment's version counter, its named sets, and their groups.
@@ -15,7 +15,7 @@ _COUNTER, SET, _GROUP = 0, 1, 2
 _Entry = tuple[int, int, str, str]
 
 
-def scope_version(db: sqlite3.Connection, number: int, scope: Scope) -> int:
+def scope_version(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> int:
     """Version of a scope of experiment `number`; 0 if it has no rows."""
     if scope.key is None:
         return _version(db, (number, SET, scope.name, ""))
@@ -26,7 +26,7 @@ def scope_version(db: sqlite3.Connection, number: int, scope: Scope) -> int:
     return found[0][0] if found else 0
 
 
-def read_scope(db: sqlite3.Connection, number: int, scope: Scope) -> ThetaRows:
+def read_scope(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> ThetaRows:
     """Rows of a scope and its version."""
     where, parameters = _where(number, scope)
     found = db.execute(f"SELECT key, value, data, version FROM theta WHERE {where}", parameters).fetchall()
@@ -36,20 +36,20 @@ def read_scope(db: sqlite3.Connection, number: int, scope: Scope) -> ThetaRows:
 
 def write_theta(db: sqlite3.Connection, transaction: Transaction, numbers: dict[str, int]) -> dict[str, int]:
     """Apply deletes and writes; the new version of each experiment that they changed."""
-    changed = {scope.experiment for scope in transaction.writes}
+    changed = {scope.experiment_id for scope in transaction.writes}
     lost: set[_Entry] = set()
     for scope in transaction.deletes:
-        number = numbers[scope.experiment]
+        number = numbers[scope.experiment_id]
         if _delete(db, number, scope):
-            changed.add(scope.experiment)
+            changed.add(scope.experiment_id)
             lost.add((number, SET, scope.name, ""))
             if scope.key is not None:
                 lost.add((number, _GROUP, scope.name, scope.key))
     versions = {name: _version(db, (numbers[name], _COUNTER, "", "")) + 1 for name in changed}
     rows, entries = [], {(numbers[name], _COUNTER, "", "") for name in changed}
-    for (experiment, name, key, value), data in transaction.writes.items():
-        number = numbers[experiment]
-        rows.append((number, name, key, value, versions[experiment], data))
+    for (experiment_id, name, key, value), data in transaction.writes.items():
+        number = numbers[experiment_id]
+        rows.append((number, name, key, value, versions[experiment_id], data))
         entries.add((number, SET, name, ""))
         entries.add((number, _GROUP, name, key or ""))
     insert(
@@ -75,7 +75,7 @@ def write_theta(db: sqlite3.Connection, transaction: Transaction, numbers: dict[
     return versions
 
 
-def _delete(db: sqlite3.Connection, number: int, scope: Scope) -> bool:
+def _delete(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> bool:
     where, parameters = _where(number, scope)
     found = db.execute(f"DELETE FROM theta WHERE {where}", parameters).rowcount > 0
     if found and scope.key is None:
@@ -92,11 +92,11 @@ def _version(db: sqlite3.Connection, entry: _Entry) -> int:
 
 def _has_rows(db: sqlite3.Connection, entry: _Entry) -> bool:
     number, level, name, key = entry
-    where, parameters = _where(number, Scope("", name, None if level == SET else key, None))
+    where, parameters = _where(number, ThetaAddress("", name, None if level == SET else key, None))
     return bool(db.execute(f"SELECT 1 FROM theta WHERE {where} LIMIT 1", parameters).fetchall())
 
 
-def _where(number: int, scope: Scope) -> tuple[str, tuple[Any, ...]]:
+def _where(number: int, scope: ThetaAddress) -> tuple[str, tuple[Any, ...]]:
     if scope.key is None:
         return "experiment = ? AND name = ?", (number, scope.name)
     if scope.value is None:

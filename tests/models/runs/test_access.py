@@ -10,7 +10,7 @@ import pytest
 from handlers.routes import ROUTES
 from handlers.runs import RunApiHandler
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller
 from tests.models.runs.conftest import start
 

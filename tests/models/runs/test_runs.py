@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller
 from tests.models.conftest import EXAMPLES, push
 from tests.models.runs.conftest import files, start

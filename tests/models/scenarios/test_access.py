@@ -12,7 +12,7 @@ from handlers.routes import ROUTES
 from handlers.scenarios import ScenarioHandler
 from streamsim.models.journal import UNKNOWN
 from streamsim.services import Services
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller
 from tests.models.conftest import INTERACTIVE, MANAGER, example, session
 
@@ -123,7 +123,7 @@ async def test_another_user_and_nobody_change_and_see_nothing_of_anns(
     first = (await customers.post(f"/{instance}/run-step", None)).body
     background = {**BODIES["/sweep"], "background": True}
     job = (await customers.post("/sweep", background)).body["id"]
-    services.work.start(0.02)
+    services.jobs.start(0.02)
     while (await customers.get(f"/jobs/{job}")).body["state"] != "done":  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     before = await state(customers, instance, job)

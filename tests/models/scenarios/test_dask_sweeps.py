@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.config import Models
+from streamsim.config import ModelSettings
 from streamsim.errors import StreamsimError
 from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
@@ -55,7 +55,7 @@ def test_a_dask_cluster_sweeps_with_the_numbers_of_the_local_pool(run: Any) -> N
     from streamsim.models.dask_sweeps import DaskSweeps
 
     async def local() -> bytes:
-        workers = ModelWorkers(Models())
+        workers = ModelWorkers(ModelSettings())
         runners = Runners(workers, 1)
         try:
             return await computed(LocalSweeps(runners))
@@ -65,7 +65,7 @@ def test_a_dask_cluster_sweeps_with_the_numbers_of_the_local_pool(run: Any) -> N
 
     async def remote(scheduler: str) -> bytes:
         cluster = Cluster(scheduler)
-        pool = DaskSweeps(cluster, Models())
+        pool = DaskSweeps(cluster, ModelSettings())
         try:
             answer = await computed(pool)
             # What the model's code is refused here it is refused there.

@@ -32,7 +32,7 @@ def value(client: int, step: int) -> float | None:
 def undisturbed(client: int) -> list[float]:
     """The customers of a session that nothing happened to, computed by the library's own functions."""
     pytest.importorskip("BPTK_Py")
-    from streamsim.models.engines.base import Settings
+    from streamsim.models.engines.base import ScenarioSettings
     from streamsim.models.engines.bptk import BptkEngine
 
     file = "customer_acquisition.py"
@@ -42,7 +42,7 @@ def undisturbed(client: int) -> list[float]:
     for step in range(STEPS):
         sent = value(client, step)
         if sent is not None:
-            simulation.change(Settings(constants={"word_of_mouth_success": sent}), step + 1.0)
+            simulation.change(ScenarioSettings(constants={"word_of_mouth_success": sent}), step + 1.0)
         series.append(simulation.step(step + 1.0)["customers"])
     return series
 

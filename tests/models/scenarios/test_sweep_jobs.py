@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from streamsim.jobs.jobs import Work
-from streamsim.server.compose import job_store
+from streamsim.jobs.jobs import Jobs
 from streamsim.services import Services
 from tests.application import Caller, Clock
 from tests.effort import LONG
@@ -26,10 +25,10 @@ DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}
 BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": True, "background": True}
 
 
-def another(services: Services, clock: Clock) -> Work:
+def another(services: Services, clock: Clock) -> Jobs:
     """The jobs as another process has them."""
-    kinds = services.work.kinds.values()
-    return Work(job_store(services.store), services.settings.evaluation, clock, kinds)
+    kinds = services.jobs.kinds.values()
+    return Jobs(services.store.jobs, services.settings.jobs, clock, kinds)
 
 
 async def started(ann: Caller) -> str:
@@ -53,7 +52,7 @@ async def test_a_sweep_in_the_background_is_a_job_with_events(
 ) -> None:
     path = await started(customers)
     assert (await bob.get(path)).status == (await bob.get(f"{path}/events")).status == 404
-    services.work.start(0.02)
+    services.jobs.start(0.02)
     answer = await AsyncHTTPClient().fetch(
         f"{customers.url}{path}/events",
         headers=request_headers(customers.cookies, None),
@@ -92,7 +91,7 @@ async def test_another_process_goes_on_with_the_parts_that_are_missing(
     computed: list[int] = []
     closed = False
     stopped = asyncio.Event()
-    pool, jobs = services.sweeps._pool, job_store(services.store)
+    pool, jobs = services.sweeps._pool, services.store.jobs
     compute = pool.run
 
     async def counted(model: Any, entry: Any, calls: int) -> Any:
@@ -150,7 +149,7 @@ async def test_a_cancelled_sweep_stops_on_the_process_that_works_on_it(
 
 @pytest.mark.durable
 def test_a_sweep_is_seen_by_every_process_and_outlives_them(tmp_path: Path) -> None:
-    with Server(tmp_path, processes=2, settings={"evaluation.lease_s": 1, "models.runners": 1}) as server:
+    with Server(tmp_path, processes=2, settings={"jobs.lease_s": 1, "models.runners": 1}) as server:
         client = server.admin()
         files = example("customer_acquisition.py")
         assert client.post("/models", {"name": "customers", "files": files}).status == 201

@@ -15,9 +15,9 @@ import pytest
 
 from streamsim.sandbox import wire
 from streamsim.sandbox.host.channel import (
-    Link,
     ProgramFailed,
     ProtocolViolation,
+    WorkerChannel,
     WorkerCrashed,
     WorkerDied,
     WorkerTimeout,
@@ -46,27 +46,27 @@ class Wire:
         self.aborted = True
 
 
-def link_on(transport: Wire, limits: Limits = LIMITS) -> Link:
+def link_on(transport: Wire, limits: Limits = LIMITS) -> WorkerChannel:
     deaths: list[None] = []
 
     def died() -> None:
         deaths.append(None)
         assert len(deaths) == 1
 
-    link = Link(limits, died, lambda: link.fail(WorkerCrashed("the other end closed")))
-    link.connection_made(cast(asyncio.Transport, transport))
-    return link
+    channel = WorkerChannel(limits, died, lambda: channel.fail(WorkerCrashed("the other end closed")))
+    channel.connection_made(cast(asyncio.Transport, transport))
+    return channel
 
 
-def feed(link: Link, data: bytes, pieces: random.Random) -> None:
+def feed(channel: WorkerChannel, data: bytes, pieces: random.Random) -> None:
     """Hand over bytes as a socket would, in reads of any size."""
-    while data and link.death is None:
-        buffer = link.get_buffer(-1)
+    while data and channel.death is None:
+        buffer = channel.get_buffer(-1)
         assert 0 < len(buffer) <= LIMITS.frame_bytes + 16 * 1024 + wire.HEADER.size
         count = min(len(buffer), len(data), pieces.choice((1, 3, 17, 5000)))
         buffer[:count] = data[:count]
         data = data[count:]
-        link.buffer_updated(count)
+        channel.buffer_updated(count)
 
 
 def body(draw: random.Random) -> object:
@@ -127,25 +127,25 @@ def mutated(draw: random.Random, nonce: bytes) -> bytes:
 
 async def one_case(draw: random.Random) -> str:
     transport = Wire()
-    link = link_on(transport)
+    channel = link_on(transport)
 
     async def answer(_question: msgspec.Raw) -> object:
         return 1
 
-    task = asyncio.ensure_future(link.exchange("request", calls=2, ask=answer))
+    task = asyncio.ensure_future(channel.exchange("request", calls=2, ask=answer))
     await asyncio.sleep(0)
     nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
     sent = b""
     for _ in range(draw.choice((1, 2, 4))):
         more = mutated(draw, nonce)
         sent += more
-        feed(link, more, draw)
+        feed(channel, more, draw)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        if link.death is not None or task.done():
+        if channel.death is not None or task.done():
             break
-    if link.death is None and not task.done():
-        link.connection_lost(None)
+    if channel.death is None and not task.done():
+        channel.connection_lost(None)
     await asyncio.wait([task])
     error = task.exception()
     if isinstance(error, WorkerDied):
@@ -211,9 +211,9 @@ def test_a_flood_is_cut_off_at_once(run: Run, stream: bytes, busy: bool) -> None
 
     async def scenario() -> None:
         ours, theirs = socket.socketpair()
-        link = Link(LIMITS, lambda: None, lambda: link.fail(WorkerCrashed("closed")))
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
-        task = asyncio.ensure_future(link.exchange("request")) if busy else None
+        channel = WorkerChannel(LIMITS, lambda: None, lambda: channel.fail(WorkerCrashed("closed")))
+        await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
+        task = asyncio.ensure_future(channel.exchange("request")) if busy else None
         await asyncio.sleep(0)
         sent = 0
 
@@ -233,7 +233,7 @@ def test_a_flood_is_cut_off_at_once(run: Run, stream: bytes, busy: bool) -> None
         finally:
             theirs.close()
         assert sent < 4 << 20  # what the kernel's socket buffers hold, and not more
-        assert isinstance(link.death, ProtocolViolation)
+        assert isinstance(channel.death, ProtocolViolation)
         if task is not None:
             with pytest.raises(ProtocolViolation):
                 await task
@@ -244,7 +244,7 @@ def test_a_flood_is_cut_off_at_once(run: Run, stream: bytes, busy: bool) -> None
 def test_a_flood_of_right_questions_is_bounded(run: Run) -> None:
     async def scenario() -> None:
         transport = Wire()
-        link = link_on(transport)
+        channel = link_on(transport)
         asked = 0
 
         async def answer(_question: msgspec.Raw) -> object:
@@ -252,11 +252,11 @@ def test_a_flood_of_right_questions_is_bounded(run: Run) -> None:
             asked += 1
             return None
 
-        task = asyncio.ensure_future(link.exchange(None, ask=answer))
+        task = asyncio.ensure_future(channel.exchange(None, ask=answer))
         await asyncio.sleep(0)
         nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
         for number in range(1, 100):
-            feed(link, wire.encode("ask", nonce, number), random.Random(1))
+            feed(channel, wire.encode("ask", nonce, number), random.Random(1))
             for _ in range(3):
                 await asyncio.sleep(0)
         with pytest.raises(ProtocolViolation, match="a question"):
@@ -288,13 +288,13 @@ def test_what_is_nearly_right_is_wrong(run: Run, sent: Callable[[bytes], bytes],
 
     async def scenario() -> None:
         transport = Wire()
-        link = link_on(transport)
-        task = asyncio.ensure_future(link.exchange(None, calls=2, ask=answer))
+        channel = link_on(transport)
+        task = asyncio.ensure_future(channel.exchange(None, calls=2, ask=answer))
         await asyncio.sleep(0)
         nonce = wire.decode(transport.written[0][wire.HEADER.size :]).nonce
         data = sent(nonce)
-        link.get_buffer(-1)[: len(data)] = data
-        link.buffer_updated(len(data))
+        channel.get_buffer(-1)[: len(data)] = data
+        channel.buffer_updated(len(data))
         assert transport.aborted
         with pytest.raises(ProtocolViolation, match=why):
             await task
@@ -306,10 +306,10 @@ def test_a_deadline_that_comes_earlier_than_the_last_is_kept(run: Run) -> None:
     """As after an answer given near the end of a call's time, when the alarm is set for the answer's own."""
 
     async def scenario() -> None:
-        link = link_on(Wire(), Limits(wall_ms=3_600_000))
-        task = asyncio.ensure_future(link.exchange(None))
+        channel = link_on(Wire(), Limits(wall_ms=3_600_000))
+        task = asyncio.ensure_future(channel.exchange(None))
         await asyncio.sleep(0)
-        link._arm(asyncio.get_running_loop().time() + 0.01)
+        channel._arm(asyncio.get_running_loop().time() + 0.01)
         with pytest.raises(WorkerTimeout):
             await task
 

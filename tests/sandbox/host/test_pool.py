@@ -17,7 +17,6 @@ from streamsim.sandbox.host.pool import (
     ProgramFailed,
     ProtocolViolation,
     Sandbox,
-    SandboxSettings,
     SandboxUnavailable,
     Worker,
     WorkerCrashed,
@@ -43,7 +42,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
-    sandbox = Sandbox(SandboxSettings(workers=ROOM))
+    sandbox = Sandbox(workers=ROOM)
     runner.run(sandbox.start())
     yield sandbox
     runner.run(sandbox.close())
@@ -366,7 +365,7 @@ def test_a_busy_worker_is_never_ended_for_room(run: Any, sandbox: Sandbox) -> No
         ]
         await until(lambda: all(worker.busy for worker in workers))
         newcomer = asyncio.ensure_future(ask_once(sandbox, ECHO))
-        await until(lambda: len(sandbox.waiting) == 1)
+        await until(lambda: len(sandbox.turns) == 1)
         events[1].set()
         assert msgspec.msgpack.decode(await tasks[1]) == "late"
         assert await newcomer is None
@@ -416,7 +415,7 @@ def test_a_dead_zygote_is_replaced(run: Any, sandbox: Sandbox) -> None:
 
 def test_closing_ends_every_process(run: Any) -> None:
     async def scenario() -> None:
-        sandbox = Sandbox(SandboxSettings())
+        sandbox = Sandbox()
         await sandbox.start()
         worker = await probe(sandbox, ECHO)
         busy = await probe(sandbox, LOOP)
@@ -439,7 +438,7 @@ def test_a_zygote_that_does_not_start_is_told(run: Any, monkeypatch: pytest.Monk
 
     async def scenario() -> None:
         with pytest.raises(SandboxUnavailable, match="did not start"):
-            await Sandbox(SandboxSettings()).start()
+            await Sandbox().start()
 
     run(scenario())
 
@@ -448,7 +447,7 @@ def test_the_pool_works_on_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> None:
-        sandbox = Sandbox(SandboxSettings(workers=2))
+        sandbox = Sandbox(workers=2)
         await sandbox.start()
         try:
             worker = await probe(sandbox, ECHO)

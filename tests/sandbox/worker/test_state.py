@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streamsim.sandbox.host.pool import Limits, Sandbox, SandboxSettings
+from streamsim.sandbox.host.pool import Limits, Sandbox
 
 LOOK = """
 import decimal, gc, random, signal, sys, warnings
@@ -60,7 +60,7 @@ CHANGES = [
 
 def test_what_a_call_changes_is_put_back(run: Any) -> None:
     async def scenario() -> None:
-        sandbox = Sandbox(SandboxSettings(workers=2))
+        sandbox = Sandbox(workers=2)
         await sandbox.start()
         try:
             worker = await sandbox.spawn("probe", {"code": LOOK}, Limits(), identity="test")
@@ -98,7 +98,7 @@ def test_a_limit_works_again_after_the_code_took_it_away(run: Any) -> None:
     limits = Limits(cpu_ms=100, wall_ms=200, grace_ms=2000)
 
     async def scenario() -> None:
-        sandbox = Sandbox(SandboxSettings(workers=2))
+        sandbox = Sandbox(workers=2)
         await sandbox.start()
         try:
             worker = await sandbox.spawn("probe", {"code": code}, limits, identity="test")

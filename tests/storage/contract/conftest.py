@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamsim.storage.contract.decisions import Store
+from streamsim.storage.contract.store import Store
 from tests.servers import production_store
 from tests.storage.contract.helpers import experiment
 
@@ -80,5 +80,5 @@ def store(make_store: Callable[[], Store], run: Any) -> Store:
     """A store in which tenant `ann` has the experiments e1 and e2, and tenant `bob` has b1."""
     store = make_store()
     for one in (experiment("e1"), experiment("e2"), experiment("b1", tenant="bob")):
-        run(store.create_experiment(one))
+        run(store.decisions.create_experiment(one))
     return store

@@ -9,13 +9,13 @@ from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
     IdempotencyRecord,
-    LogRow,
     NewAdvice,
     Redemption,
-    Scope,
-    Store,
+    ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.store import Store
 
 NOW = time.time_ns() // 1_000_000
 HOUR = 3_600_000
@@ -67,38 +67,38 @@ def transaction(*experiments: str, tenant: str = "ann", revision: int = 1, **par
 
 async def committed(store: Store, *experiments: str, **parts: Any) -> dict[str, int]:
     """Commit what must succeed; the new theta versions."""
-    answer = await store.commit(transaction(*experiments, **parts))
+    answer = await store.decisions.commit(transaction(*experiments, **parts))
     assert isinstance(answer, Committed), answer
     return answer.versions
 
 
-def row(name: str = "_theta", key: str = "", value: str = "", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, key, value)
+def row(name: str = "_theta", key: str = "", value: str = "", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, key, value)
 
 
-def group(name: str = "_theta", key: str = "", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, key, None)
+def group(name: str = "_theta", key: str = "", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, key, None)
 
 
-def whole(name: str = "_theta", experiment: str = "e1") -> Scope:
-    return Scope(experiment, name, None, None)
+def whole(name: str = "_theta", experiment_id: str = "e1") -> ThetaAddress:
+    return ThetaAddress(experiment_id, name, None, None)
 
 
 def log(
-    id: str, kind: Any = "action", experiment: str = "e1", date_ms: int = NOW, data: bytes = b"{}"
+    id: str, kind: Any = "action", experiment_id: str = "e1", date_ms: int = NOW, data: bytes = b"{}"
 ) -> LogRow:
-    return LogRow(experiment, kind, id, date_ms, data)
+    return LogRow(experiment_id, kind, id, date_ms, data)
 
 
-def advice(id: str, experiment: str = "e1", expires_ms: int = NOW + HOUR) -> NewAdvice:
-    return NewAdvice(experiment, id, expires_ms, b'{"age": 3}', b'{"arm": "a.$b"}')
+def advice(id: str, experiment_id: str = "e1", expires_ms: int = NOW + HOUR) -> NewAdvice:
+    return NewAdvice(experiment_id, id, expires_ms, b'{"age": 3}', b'{"arm": "a.$b"}')
 
 
-def redeem(id: str, by: Any = "reward", experiment: str = "e1") -> Redemption:
-    return Redemption(experiment, id, by)
+def redeem(id: str, by: Any = "reward", experiment_id: str = "e1") -> Redemption:
+    return Redemption(experiment_id, id, by)
 
 
 def record(
-    key: str, fingerprint: str = "f", expires_ms: int = NOW + HOUR, experiment: str = "e1"
+    key: str, fingerprint: str = "f", expires_ms: int = NOW + HOUR, experiment_id: str = "e1"
 ) -> IdempotencyRecord:
-    return IdempotencyRecord(experiment, key, fingerprint, b'{"status": "success"}', expires_ms)
+    return IdempotencyRecord(experiment_id, key, fingerprint, b'{"status": "success"}', expires_ms)

@@ -9,13 +9,13 @@ from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
     IdempotencyRecord,
-    LogRow,
-    Scope,
     Stale,
     Summary,
+    ThetaAddress,
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
 
 
 @dataclass
@@ -23,14 +23,16 @@ class Model:
     tenants: dict[str, str] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     archived: set[str] = field(default_factory=set)
-    rows: dict[Scope, tuple[bytes, int]] = field(default_factory=dict)
-    touched: dict[Scope, int] = field(default_factory=dict)  # groups and sets: version of their last change
+    rows: dict[ThetaAddress, tuple[bytes, int]] = field(default_factory=dict)
+    touched: dict[ThetaAddress, int] = field(
+        default_factory=dict
+    )  # groups and sets: version of their last change
     newest: dict[str, int] = field(default_factory=dict)
     logs: list[LogRow] = field(default_factory=list)
     advices: dict[tuple[str, str], Advice] = field(default_factory=dict)
     records: dict[tuple[str, str], IdempotencyRecord] = field(default_factory=dict)
 
-    def read(self, scope: Scope) -> ThetaRows:
+    def read(self, scope: ThetaAddress) -> ThetaRows:
         rows = {
             (row.key or "", row.value or ""): found
             for row, found in self.rows.items()
@@ -52,17 +54,17 @@ class Model:
         theta = {
             scope: self.read(scope)
             for scope, version in transaction.reads.items()
-            if scope.experiment not in gone and self.read(scope).version != version
+            if scope.experiment_id not in gone and self.read(scope).version != version
         }
         advices = {}
         for one in transaction.redemptions:
-            found = self.advices.get((one.experiment, one.id))
-            if one.experiment not in gone and (found is None or found.redeemed_by):
+            found = self.advices.get((one.experiment_id, one.id))
+            if one.experiment_id not in gone and (found is None or found.redeemed_by):
                 advices[one.id] = found
         records = {}
         for record in transaction.idempotency:
-            live = self.records.get((record.experiment, record.key))
-            if record.experiment not in gone and live and live.expires_ms > transaction.now_ms:
+            live = self.records.get((record.experiment_id, record.key))
+            if record.experiment_id not in gone and live and live.expires_ms > transaction.now_ms:
                 records[record.key] = live
         if gone or theta or advices or records:
             return Stale(tuple(sorted(gone)), theta, advices, records)
@@ -71,36 +73,36 @@ class Model:
     def apply(self, transaction: Transaction, answer: Committed) -> None:
         """The effects, with the versions that a store chose; they must be new and higher."""
         deleted = [row for row in self.rows if any(scope in _around(row) for scope in transaction.deletes)]
-        assert answer.versions.keys() == {row.experiment for row in (*deleted, *transaction.writes)}
+        assert answer.versions.keys() == {row.experiment_id for row in (*deleted, *transaction.writes)}
         for experiment, version in answer.versions.items():
             assert version > self.newest.get(experiment, 0)
             self.newest[experiment] = version
         for row in deleted:
             del self.rows[row]
         for row, data in transaction.writes.items():
-            self.rows[row] = (data, answer.versions[row.experiment])
+            self.rows[row] = (data, answer.versions[row.experiment_id])
         for row in (*deleted, *transaction.writes):
             for scope in _around(row):
-                self.touched[scope] = answer.versions[row.experiment]
+                self.touched[scope] = answer.versions[row.experiment_id]
         for log in transaction.logs:
             if log.id not in {one.id for one in self.logs}:
                 self.logs.append(log)
         for redemption in transaction.redemptions:
-            one = self.advices[redemption.experiment, redemption.id]
-            self.advices[one.experiment, one.id] = Advice(
-                one.experiment, one.id, one.expires_ms, one.context, one.action, redemption.by
+            one = self.advices[redemption.experiment_id, redemption.id]
+            self.advices[one.experiment_id, one.id] = Advice(
+                one.experiment_id, one.id, one.expires_ms, one.context, one.action, redemption.by
             )
         for new in transaction.advices:
-            fresh = Advice(new.experiment, new.id, new.expires_ms, new.context, new.action)
-            self.advices.setdefault((new.experiment, new.id), fresh)
+            fresh = Advice(new.experiment_id, new.id, new.expires_ms, new.context, new.action)
+            self.advices.setdefault((new.experiment_id, new.id), fresh)
         for record in transaction.idempotency:
-            self.records[record.experiment, record.key] = record
+            self.records[record.experiment_id, record.key] = record
 
-    def log(self, experiment: str, kind: str) -> list[LogRow]:
-        return [row for row in reversed(self.logs) if (row.experiment, row.kind) == (experiment, kind)]
+    def log(self, experiment_id: str, kind: str) -> list[LogRow]:
+        return [row for row in reversed(self.logs) if (row.experiment_id, row.kind) == (experiment_id, kind)]
 
-    def summary(self, experiment: str) -> Summary:
-        actions, rewards = self.log(experiment, "action"), self.log(experiment, "reward")
+    def summary(self, experiment_id: str) -> Summary:
+        actions, rewards = self.log(experiment_id, "action"), self.log(experiment_id, "reward")
         return Summary(
             len(actions),
             max((row.date_ms for row in actions), default=None),
@@ -109,7 +111,7 @@ class Model:
         )
 
 
-def _around(row: Scope) -> Iterator[Scope]:
+def _around(row: ThetaAddress) -> Iterator[ThetaAddress]:
     yield row
     yield row._replace(value=None)
     yield row._replace(key=None, value=None)

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import Committed, Stale, Store, Summary, ThetaRows
+from streamsim.storage.contract.decisions import (
+    Committed,
+    Stale,
+    Summary,
+    ThetaRows,
+)
+from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import (
     HOUR,
     NOW,
@@ -49,18 +55,21 @@ async def prepare(store: Store) -> int:
 async def everything(store: Store) -> tuple[Any, ...]:
     """All that a commit on e1 could have changed."""
     return (
-        await store.read_theta(whole()),
-        await store.theta_names("e1"),
-        [await store.read_log("e1", kind, limit=100) for kind in ("action", "reward", "manual", "theta")],
-        await store.peek("e1", ["open", "taken", "issued"], ["used", "unused"], NOW),
-        await store.summary("e1"),
+        await store.decisions.read_theta(whole()),
+        await store.decisions.theta_names("e1"),
+        [
+            await store.logs.read_log("e1", kind, limit=100)
+            for kind in ("action", "reward", "manual", "theta")
+        ],
+        await store.decisions.peek("e1", ["open", "taken", "issued"], ["used", "unused"], NOW),
+        await store.decisions.summary("e1"),
     )
 
 
 def test_commit_applies_every_effect(run: Any, store: Store) -> None:
     async def body() -> None:
         first = await prepare(store)
-        answer = await store.commit(
+        answer = await store.decisions.commit(
             transaction(reads={row(): first, row(key="new", value="1"): 0}, **EFFECTS)
         )
         assert isinstance(answer, Committed)
@@ -68,14 +77,16 @@ def test_commit_applies_every_effect(run: Any, store: Store) -> None:
         assert answer == Committed({"e1": version})
         assert version > first > 0
         rows = {("", ""): (b'{"n":2}', version), ("new", "1"): (b'{"n":1}', version)}
-        assert await store.read_theta(whole()) == ThetaRows(version, rows)
-        assert [r.id for r in await store.read_log("e1", "action", limit=9)] == ["fresh", "first"]
-        assert [r.id for r in await store.read_log("e1", "reward", limit=9)] == ["fresh-reward"]
-        advices, records = await store.peek("e1", ["open", "taken", "issued"], ["used", "unused"], NOW)
+        assert await store.decisions.read_theta(whole()) == ThetaRows(version, rows)
+        assert [r.id for r in await store.logs.read_log("e1", "action", limit=9)] == ["fresh", "first"]
+        assert [r.id for r in await store.logs.read_log("e1", "reward", limit=9)] == ["fresh-reward"]
+        advices, records = await store.decisions.peek(
+            "e1", ["open", "taken", "issued"], ["used", "unused"], NOW
+        )
         by = {id: one.redeemed_by for id, one in advices.items()}
         assert by == {"open": "reward", "taken": "timeout", "issued": None}
         assert records == {"used": record("used", "other body"), "unused": record("unused")}
-        assert await store.summary("e1") == Summary(2, NOW, 1, NOW)
+        assert await store.decisions.summary("e1") == Summary(2, NOW, 1, NOW)
 
     run(body())
 
@@ -99,10 +110,10 @@ def test_a_refused_commit_changes_nothing(run: Any, store: Store, cause: str) ->
     async def body() -> None:
         await prepare(store)
         before = await everything(store)
-        answer = await store.commit(transaction(**(EFFECTS | REFUSALS[cause])))
+        answer = await store.decisions.commit(transaction(**(EFFECTS | REFUSALS[cause])))
         assert isinstance(answer, Stale)
         assert await everything(store) == before
-        assert isinstance(await store.commit(transaction(**EFFECTS)), Committed)
+        assert isinstance(await store.decisions.commit(transaction(**EFFECTS)), Committed)
 
     run(body())
 
@@ -111,7 +122,7 @@ def test_stale_lists_exactly_what_was_out_of_date(run: Any, store: Store) -> Non
     async def body() -> None:
         first = await prepare(store)
         second = (await committed(store, writes={row(): b'{"n":5}'}))["e1"]
-        answer = await store.commit(
+        answer = await store.decisions.commit(
             transaction(
                 "e1",
                 "e2",
@@ -123,14 +134,14 @@ def test_stale_lists_exactly_what_was_out_of_date(run: Any, store: Store) -> Non
                     group(key="old"): first,
                     group(): first,
                     whole(): first,
-                    whole(experiment="e2"): 0,
+                    whole(experiment_id="e2"): 0,
                 },
                 redemptions=[redeem("open"), redeem("taken"), redeem("unknown")],
                 idempotency=[record("used"), record("unused")],
                 logs=[log("never")],
             )
         )
-        known, _ = await store.peek("e1", ["taken"], [], NOW)
+        known, _ = await store.decisions.peek("e1", ["taken"], [], NOW)
         assert known["taken"].redeemed_by == "timeout"
         present = {("", ""): (b'{"n":5}', second)}
         assert answer == Stale(
@@ -149,54 +160,56 @@ def test_stale_lists_exactly_what_was_out_of_date(run: Any, store: Store) -> Non
 
 def test_stale_names_experiments_and_tells_nothing_of_another_tenants(run: Any, store: Store) -> None:
     async def body() -> None:
-        own = [row(experiment="b1"), group(experiment="b1"), whole(experiment="b1")]
+        own = [row(experiment_id="b1"), group(experiment_id="b1"), whole(experiment_id="b1")]
         await committed(
             store,
             "b1",
             tenant="bob",
-            writes={row(experiment="b1"): b'{"secret":1}'},
+            writes={row(experiment_id="b1"): b'{"secret":1}'},
             advices=[advice("a", "b1")],
-            idempotency=[record("k", experiment="b1")],
+            idempotency=[record("k", experiment_id="b1")],
         )
-        changed = await store.update_experiment(experiment("e2", name="renamed"))
+        changed = await store.decisions.update_experiment(experiment("e2", name="renamed"))
         assert changed is not None
         attempt = transaction("e1", "e2", "b1", "nowhere", reads=dict.fromkeys(own, 77))
-        attempt.redemptions = [redeem("a", experiment="b1"), redeem("zz", experiment="b1")]
-        attempt.idempotency = [record("k", experiment="b1")]
-        attempt.writes = {row(experiment="b1"): b"{}"}
-        answer = await store.commit(attempt)
+        attempt.redemptions = [redeem("a", experiment_id="b1"), redeem("zz", experiment_id="b1")]
+        attempt.idempotency = [record("k", experiment_id="b1")]
+        attempt.writes = {row(experiment_id="b1"): b"{}"}
+        answer = await store.decisions.commit(attempt)
         assert isinstance(answer, Stale)
         assert sorted(answer.experiments) == ["b1", "e2", "nowhere"]
         assert answer == Stale(experiments=answer.experiments)
-        assert (await store.read_theta(whole(experiment="b1"))).rows[("", "")][0] == b'{"secret":1}'
+        assert (await store.decisions.read_theta(whole(experiment_id="b1"))).rows[("", "")][
+            0
+        ] == b'{"secret":1}'
 
     run(body())
 
 
 def test_an_archived_experiment_refuses_commits(run: Any, store: Store) -> None:
     async def body() -> None:
-        archived = await store.archive_experiment("ann", "e1", NOW)
+        archived = await store.decisions.archive_experiment("ann", "e1", NOW)
         assert archived is not None
         for revision in (1, archived.revision):
-            answer = await store.commit(transaction(revision=revision, logs=[log("late")]))
+            answer = await store.decisions.commit(transaction(revision=revision, logs=[log("late")]))
             assert answer == Stale(experiments=("e1",))
-        assert await store.read_log("e1", "action", limit=9) == []
+        assert await store.logs.read_log("e1", "action", limit=9) == []
 
     run(body())
 
 
 def test_one_commit_spans_experiments_and_gives_versions_where_theta_changed(run: Any, store: Store) -> None:
     async def body() -> None:
-        nested = {row(): b"{}", row(experiment="e2"): b'{"x":1}'}
+        nested = {row(): b"{}", row(experiment_id="e2"): b'{"x":1}'}
         versions = await committed(
-            store, "e1", "e2", writes=nested, logs=[log("1"), log("2", experiment="e2")]
+            store, "e1", "e2", writes=nested, logs=[log("1"), log("2", experiment_id="e2")]
         )
         assert sorted(versions) == ["e1", "e2"]
         assert await committed(store, "e1", "e2", logs=[log("3")]) == {}
         assert await committed(store, "e1", "e2", deletes=[whole("none"), row("no", "such", "row")]) == {}
-        assert sorted(await committed(store, "e1", "e2", deletes=[whole(experiment="e2")])) == ["e2"]
-        assert (await store.read_theta(row())).version == versions["e1"]
-        assert [r.id for r in await store.read_log("e2", "action", limit=9)] == ["2"]
+        assert sorted(await committed(store, "e1", "e2", deletes=[whole(experiment_id="e2")])) == ["e2"]
+        assert (await store.decisions.read_theta(row())).version == versions["e1"]
+        assert [r.id for r in await store.logs.read_log("e2", "action", limit=9)] == ["2"]
 
     run(body())
 
@@ -205,8 +218,8 @@ def test_a_commit_with_reads_alone_validates_them(run: Any, store: Store) -> Non
     async def body() -> None:
         first = await prepare(store)
         before = await everything(store)
-        assert await store.commit(transaction(reads={whole(): first})) == Committed({})
-        assert isinstance(await store.commit(transaction(reads={whole(): first + 1})), Stale)
+        assert await store.decisions.commit(transaction(reads={whole(): first})) == Committed({})
+        assert isinstance(await store.decisions.commit(transaction(reads={whole(): first + 1})), Stale)
         assert await everything(store) == before
 
     run(body())
@@ -215,13 +228,13 @@ def test_a_commit_with_reads_alone_validates_them(run: Any, store: Store) -> Non
 @pytest.mark.parametrize(
     "parts",
     [
-        {"logs": [log("x", experiment="e2")]},
-        {"writes": {row(experiment="e2"): b"{}"}},
-        {"reads": {row(experiment="e2"): 0}},
-        {"deletes": [whole(experiment="e2")]},
+        {"logs": [log("x", experiment_id="e2")]},
+        {"writes": {row(experiment_id="e2"): b"{}"}},
+        {"reads": {row(experiment_id="e2"): 0}},
+        {"deletes": [whole(experiment_id="e2")]},
         {"advices": [advice("x", "e2")]},
-        {"redemptions": [redeem("x", experiment="e2")]},
-        {"idempotency": [record("x", experiment="e2")]},
+        {"redemptions": [redeem("x", experiment_id="e2")]},
+        {"idempotency": [record("x", experiment_id="e2")]},
         {"writes": {group(): b"{}"}},
         {"deletes": [whole()._replace(value="v")]},
         {"redemptions": [redeem("open"), redeem("open", "timeout")]},
@@ -233,7 +246,7 @@ def test_malformed_transactions_are_refused(run: Any, store: Store, parts: dict[
         await prepare(store)
         before = await everything(store)
         with pytest.raises(ValueError):  # noqa: PT011
-            await store.commit(transaction(**({"logs": [log("never")]} | parts)))
+            await store.decisions.commit(transaction(**({"logs": [log("never")]} | parts)))
         assert await everything(store) == before
 
     run(body())
@@ -243,27 +256,27 @@ def test_a_log_row_appended_twice_is_kept_once_and_counted_once(run: Any, store:
     async def body() -> None:
         await committed(store, logs=[log("a", data=b"1"), log("b", "reward")])
         await committed(store, "e1", "e2", logs=[log("a", data=b"2"), log("b", "reward"), log("c"), log("c")])
-        await committed(store, "e2", logs=[log("a", experiment="e2")])
-        rows = await store.read_log("e1", "action", limit=9)
+        await committed(store, "e2", logs=[log("a", experiment_id="e2")])
+        rows = await store.logs.read_log("e1", "action", limit=9)
         assert [(r.id, r.data) for r in rows] == [("c", b"{}"), ("a", b"1")]
-        assert await store.read_log("e2", "action", limit=9) == []
-        assert await store.summary("e1") == Summary(2, NOW, 1, NOW)
-        assert await store.summary("e2") == Summary()
+        assert await store.logs.read_log("e2", "action", limit=9) == []
+        assert await store.decisions.summary("e1") == Summary(2, NOW, 1, NOW)
+        assert await store.decisions.summary("e2") == Summary()
 
     run(body())
 
 
 def test_summary_counts_actions_and_rewards_and_keeps_the_latest_date(run: Any, store: Store) -> None:
     async def body() -> None:
-        assert await store.summary("e1") == Summary() == await store.summary("unknown")
+        assert await store.decisions.summary("e1") == Summary() == await store.decisions.summary("unknown")
         await committed(store, logs=[log(f"a{i}", date_ms=NOW + i) for i in range(40)])
         await committed(store, logs=[log("late", date_ms=NOW - HOUR), log("m", "manual"), log("t", "theta")])
-        assert await store.summary("e1") == Summary(41, NOW + 39, 0, None)
+        assert await store.decisions.summary("e1") == Summary(41, NOW + 39, 0, None)
         await committed(
             store, "e1", "e2", logs=[log("r", "reward"), log("x", "reward", "e2"), log("s", "simulation")]
         )
-        assert await store.summary("e1") == Summary(41, NOW + 39, 1, NOW)
-        assert await store.summary("e2") == Summary(0, None, 1, NOW)
+        assert await store.decisions.summary("e1") == Summary(41, NOW + 39, 1, NOW)
+        assert await store.decisions.summary("e2") == Summary(0, None, 1, NOW)
 
     run(body())
 
@@ -275,10 +288,10 @@ def test_two_experiments_may_use_the_same_advice_id_and_idempotency_key(run: Any
             "e1",
             "e2",
             advices=[advice("a"), advice("a", "e2")],
-            idempotency=[record("k", "one"), record("k", "two", experiment="e2")],
+            idempotency=[record("k", "one"), record("k", "two", experiment_id="e2")],
         )
         await committed(store, redemptions=[redeem("a")])
-        (open_one, records) = await store.peek("e2", ["a"], ["k"], NOW)
+        (open_one, records) = await store.decisions.peek("e2", ["a"], ["k"], NOW)
         assert open_one["a"].redeemed_by is None
         assert records["k"].fingerprint == "two"
         await committed(store, "e2", redemptions=[redeem("a", "timeout", "e2")])

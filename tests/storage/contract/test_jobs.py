@@ -12,12 +12,12 @@ from streamsim.storage.contract.jobs import Job, JobStore
 KIND = "simulation"
 
 
-def job(id: str, tenant: str = "ann", experiment: str = "e1", now_ms: int = 1000, kind: str = KIND) -> Job:
+def job(id: str, tenant: str = "ann", experiment_id: str = "e1", now_ms: int = 1000, kind: str = KIND) -> Job:
     return Job(
         id=id,
         kind=kind,
         tenant=tenant,
-        experiment=experiment,
+        experiment_id=experiment_id,
         total=100,
         created_ms=now_ms,
         modified_ms=now_ms,
@@ -115,7 +115,7 @@ def test_a_released_job_waits_again(jobs: JobStore, run: Any) -> None:
 def test_jobs_are_listed_newest_first_by_page_and_only_their_owners(jobs: JobStore, run: Any) -> None:
     for id in ("a", "b", "c"):
         run(jobs.create_job(job(id)))
-    run(jobs.create_job(job("x", experiment="e2")))
+    run(jobs.create_job(job("x", experiment_id="e2")))
     run(jobs.create_job(job("y", tenant="bob")))
     listed = run(jobs.list_jobs("ann", "e1", limit=2))
     assert [(one.id, one.spec) for one in listed] == [("c", b""), ("b", b"")]
@@ -134,7 +134,7 @@ def test_only_its_tenant_deletes_a_job(jobs: JobStore, run: Any) -> None:
 
 def test_a_kind_of_jobs_is_claimed_apart_and_all_are_listed_together(jobs: JobStore, run: Any) -> None:
     run(jobs.create_job(job("a")))
-    run(jobs.create_job(job("b", experiment="", kind="sweep")))
+    run(jobs.create_job(job("b", experiment_id="", kind="sweep")))
     claimed = run(jobs.claim_job("p", 1000, 2000, kind="sweep"))
     assert (claimed.id, claimed.kind) == ("b", "sweep")
     assert run(jobs.claim_job("p", 1000, 2000, kind="sweep")) is None

@@ -7,12 +7,13 @@ from typing import Any, get_args
 
 import pytest
 
-from streamsim.storage.contract.decisions import LogKind, Store
+from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 
 
-async def ids(store: Store, kind: Any = "action", experiment: str = "e1", **parts: Any) -> list[str]:
-    return [row.id for row in await store.read_log(experiment, kind, **({"limit": 1000} | parts))]
+async def ids(store: Store, kind: Any = "action", experiment_id: str = "e1", **parts: Any) -> list[str]:
+    return [row.id for row in await store.logs.read_log(experiment_id, kind, **({"limit": 1000} | parts))]
 
 
 def test_rows_come_newest_first_by_commit_order_whatever_their_dates(run: Any, store: Store) -> None:
@@ -20,7 +21,7 @@ def test_rows_come_newest_first_by_commit_order_whatever_their_dates(run: Any, s
         dates = [NOW, NOW - HOUR, NOW + HOUR, NOW]
         for i, date in enumerate(dates):
             await committed(store, logs=[log(f"r{i}{part}", date_ms=date) for part in "ab"])
-        rows = await store.read_log("e1", "action", limit=100)
+        rows = await store.logs.read_log("e1", "action", limit=100)
         assert [row.id for row in rows] == ["r3b", "r3a", "r2b", "r2a", "r1b", "r1a", "r0b", "r0a"]
         assert [row.date_ms for row in rows][::2] == dates[::-1]
         assert len({row.position for row in rows}) == 8
@@ -34,11 +35,11 @@ def test_every_row_is_on_one_page_also_while_rows_are_added(run: Any, store: Sto
     async def body() -> None:
         for i in range(0, 40, 8):
             await committed(
-                store, "e1", "e2", logs=[log(f"{i + j}", experiment=("e1", "e2")[j % 2]) for j in range(8)]
+                store, "e1", "e2", logs=[log(f"{i + j}", experiment_id=("e1", "e2")[j % 2]) for j in range(8)]
             )
         found: list[str] = []
         before = ""
-        while page := await store.read_log("e1", "action", limit=3, before=before):
+        while page := await store.logs.read_log("e1", "action", limit=3, before=before):
             assert len(page) <= 3
             found += [row.id for row in page]
             assert len(found) <= 20
@@ -69,7 +70,7 @@ def test_a_before_that_no_row_could_have_is_refused(run: Any, store: Store, befo
     async def body() -> None:
         await committed(store, logs=[log("r")])
         with pytest.raises(ValueError):  # noqa: PT011
-            await store.read_log("e1", "action", limit=5, before=before)
+            await store.logs.read_log("e1", "action", limit=5, before=before)
 
     run(body())
 
@@ -79,7 +80,7 @@ def test_data_and_ids_are_kept_to_the_byte(run: Any, store: Store) -> None:
         rows = [log(id, data=ODD) for id in ODD_NAMES]
         rows += [log("large", data=b'"' + b"x" * 300_000 + b'"'), log("null", data=b"null")]
         await committed(store, logs=rows)
-        found = await store.read_log("e1", "action", limit=100)
+        found = await store.logs.read_log("e1", "action", limit=100)
         assert [(row.id, row.date_ms, row.data) for row in found[::-1]] == [
             (r.id, r.date_ms, r.data) for r in rows
         ]
@@ -90,9 +91,9 @@ def test_data_and_ids_are_kept_to_the_byte(run: Any, store: Store) -> None:
 def test_logs_of_an_archived_experiment_stay(run: Any, store: Store) -> None:
     async def body() -> None:
         await committed(store, logs=[log("r")])
-        await store.archive_experiment("ann", "e1", NOW)
+        await store.decisions.archive_experiment("ann", "e1", NOW)
         assert await ids(store) == ["r"]
-        assert (await store.summary("e1")).action_calls == 1
+        assert (await store.decisions.summary("e1")).action_calls == 1
 
     run(body())
 
@@ -108,6 +109,6 @@ def test_many_rows_of_many_commits_are_all_there_once(run: Any, store: Store) ->
         ) in batches:  # A commit's rows keep their order and no other commit's rows come between them.
             start = found.index(batch[0])
             assert found[start : start + 70] == batch
-        assert (await store.summary("e1")).action_calls == 420
+        assert (await store.decisions.summary("e1")).action_calls == 420
 
     run(body())

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from streamsim.storage.contract.decisions import (
     Committed,
     IdempotencyRecord,
-    LogRow,
     NewAdvice,
     Redemption,
-    Scope,
     Stale,
-    Store,
+    ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, experiment
 from tests.storage.contract.model import Model
 
@@ -93,7 +93,7 @@ def test_random_commits_do_what_the_model_does(run: Any, store: Store, steps: li
         model = Model()
         for number, tenant in ((0, "ann"), (1, "ann"), (2, "bob")):
             one = experiment(f"{prefix}{number}", tenant=tenant)
-            await store.create_experiment(one)
+            await store.decisions.create_experiment(one)
             model.tenants[one.id], model.revisions[one.id] = tenant, 1
         for step in steps:
             if isinstance(step, Plan):
@@ -108,7 +108,7 @@ def test_random_commits_do_what_the_model_does(run: Any, store: Store, steps: li
 
 async def play(store: Store, model: Model, transaction: Transaction) -> None:
     expected = model.refusal(transaction)
-    answer = await store.commit(transaction)
+    answer = await store.decisions.commit(transaction)
     if expected is None:
         assert isinstance(answer, Committed), answer
         model.apply(transaction, answer)
@@ -122,10 +122,10 @@ async def edit(store: Store, model: Model, what: str, number: int, prefix: str) 
     id = f"{prefix}{number}"
     live = id not in model.archived
     if what == "archive":
-        answer = await store.archive_experiment("ann", id, NOW)
+        answer = await store.decisions.archive_experiment("ann", id, NOW)
         model.archived.add(id)
     else:
-        answer = await store.update_experiment(experiment(id, revision=model.revisions[id]))
+        answer = await store.decisions.update_experiment(experiment(id, revision=model.revisions[id]))
     assert (answer is not None) == live
     model.revisions[id] += live
     assert answer is None or answer.revision == model.revisions[id]
@@ -133,28 +133,28 @@ async def edit(store: Store, model: Model, what: str, number: int, prefix: str) 
 
 async def compare(store: Store, model: Model) -> None:
     for id in model.tenants:
-        sets = {row.name for row in model.rows if row.experiment == id}
-        assert await store.theta_names(id) == sorted(sets)
+        sets = {row.name for row in model.rows if row.experiment_id == id}
+        assert await store.decisions.theta_names(id) == sorted(sets)
         for name in ("_theta", "n.$"):
             for key in (None, "", "a", "b"):
-                scope = Scope(id, name, key, None)
-                assert await store.read_theta(scope) == model.read(scope)
+                scope = ThetaAddress(id, name, key, None)
+                assert await store.decisions.read_theta(scope) == model.read(scope)
         for kind in KINDS:
-            found = await store.read_log(id, kind, limit=1000)  # type: ignore[arg-type]
+            found = await store.logs.read_log(id, kind, limit=1000)  # type: ignore[arg-type]
             assert [(r.id, r.date_ms, r.data) for r in found] == [
                 (r.id, r.date_ms, r.data) for r in model.log(id, kind)
             ]
-        assert await store.summary(id) == model.summary(id)
-        advices, records = await store.peek(id, "pqrs", "pqrs", NOW)
+        assert await store.decisions.summary(id) == model.summary(id)
+        advices, records = await store.decisions.peek(id, "pqrs", "pqrs", NOW)
         assert advices == {one.id: one for (owner, _), one in model.advices.items() if owner == id}
         assert records == {one.key: one for (owner, _), one in model.records.items() if owner == id}
 
 
 def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
-    def scope(at: tuple[int, str, str | None, str | None]) -> Scope:
-        return Scope(f"{prefix}{at[0]}", *at[1:])
+    def scope(at: tuple[int, str, str | None, str | None]) -> ThetaAddress:
+        return ThetaAddress(f"{prefix}{at[0]}", *at[1:])
 
-    def version(at: Scope, which: str) -> int:
+    def version(at: ThetaAddress, which: str) -> int:
         now = model.read(at).version
         return {"now": now, "zero": 0, "old": max(now - 1, 0)}[which]
 

@@ -8,16 +8,21 @@ from typing import Any, get_args
 
 import pymongo
 import pytest
+from msgspec.structs import replace
 
-from streamsim.storage.contract.decisions import DuplicateName, LogKind, Session, StoreUnavailable, User
-from streamsim.storage.mongo import accounts_and_logs as mongo
-from streamsim.storage.mongo.accounts_and_logs import ArchivedRow, MongoArchive
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
+from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.mongo import schema
+from streamsim.storage.mongo.accounts import MongoAccounts
+from streamsim.storage.mongo.connection import MongoConnection
+from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.production.store import ProductionStore
 from tests.servers import MongoServer
 from tests.storage.conftest import Make
 from tests.storage.contract.helpers import HOUR, NOW, ODD, committed, log
 
-# What the queries of mongo.py need: collection -> leading fields of an index. `_id` is always there.
+# What the queries of accounts and logs need: collection -> leading fields of an index. `_id` is always there.
 NEEDED: dict[str, set[tuple[str, ...]]] = {
     "sessions": {("uid", "kind", "created_ms"), ("expires_ms",)},
     **{f"log_{kind}": {("experiment", "position")} for kind in get_args(LogKind)},
@@ -29,9 +34,9 @@ def user(name: str = "ann", **changes: Any) -> User:
     return User(**(fields | changes))
 
 
-def session(id: str, name: str = "ann", **changes: Any) -> Session:
+def session(id: str, name: str = "ann", **changes: Any) -> LoginSession:
     fields: dict[str, Any] = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
-    return Session(**({"id": id, "user": name} | fields | changes))
+    return LoginSession(**({"id": id, "user": name} | fields | changes))
 
 
 def test_collections_have_the_indexes_that_queries_need(
@@ -45,7 +50,7 @@ def test_collections_have_the_indexes_that_queries_need(
                 for index in client[name][collection].index_information().values()
             }
             assert needed <= present, collection
-    assert {one for one in mongo.INDEXES if one.startswith(("log_", "sessions"))} == NEEDED.keys()
+    assert {one for one in schema.INDEXES if one.startswith(("log_", "sessions"))} == NEEDED.keys()
 
 
 if "STREAMSIM_TEST_MONGO" in os.environ:  # nx-27017 explains in another form
@@ -71,22 +76,24 @@ if "STREAMSIM_TEST_MONGO" in os.environ:  # nx-27017 explains in another form
 
 
 def test_writes_wait_for_a_majority_and_its_journal(run: Any, store: ProductionStore) -> None:
-    concern = store._archive._db.write_concern.document
+    concern = store._mongo.database.write_concern.document
     assert concern["w"] == "majority"
     assert concern["j"] is True
     assert concern["wtimeout"] > 0
 
 
 def test_the_database_and_options_of_the_url_are_used(run: Any, mongo_server: MongoServer, name: str) -> None:
-    archive = MongoArchive(f"mongodb://127.0.0.1:{mongo_server.port}/{name}?serverSelectionTimeoutMS=123")
+    connection = MongoConnection(
+        f"mongodb://127.0.0.1:{mongo_server.port}/{name}?serverSelectionTimeoutMS=123"
+    )
 
     async def body() -> None:
-        await archive.open()
-        await archive.create_user(user())
-        assert archive.place == f"127.0.0.1:{mongo_server.port}/{name}"
-        assert archive._client.options.server_selection_timeout == 0.123
-        assert archive._client.options.pool_options.connect_timeout == 3
-        await archive.close()
+        await connection.open()
+        await MongoAccounts(connection).create_user(user())
+        assert connection.place == f"127.0.0.1:{mongo_server.port}/{name}"
+        assert connection._client.options.server_selection_timeout == 0.123
+        assert connection._client.options.pool_options.connect_timeout == 3
+        await connection.close()
 
     run(body())
     with mongo_server.client() as client:
@@ -99,7 +106,7 @@ def test_the_database_and_options_of_the_url_are_used(run: Any, mongo_server: Mo
 def test_a_wrong_url_is_unavailable_not_a_crash(run: Any, url: str) -> None:
     async def body() -> None:
         with pytest.raises(StoreUnavailable, match="MongoDB"):
-            await MongoArchive(url).open()
+            await MongoConnection(url).open()
 
     run(body())
 
@@ -118,7 +125,7 @@ def test_payloads_stay_to_the_byte_and_can_be_read_by_people(
                 for n, (date, data) in enumerate(zip(dates, payloads, strict=True))
             ],
         )
-        rows = (await store.read_log("e1", "action", limit=9))[::-1]
+        rows = (await store.logs.read_log("e1", "action", limit=9))[::-1]
         assert [row.data for row in rows] == payloads
         assert [row.date_ms for row in rows] == dates
 
@@ -130,17 +137,17 @@ def test_payloads_stay_to_the_byte_and_can_be_read_by_people(
 
 
 def test_append_says_which_rows_are_repetitions_of_others(run: Any, store: ProductionStore) -> None:
-    archive = store._archive
-    first = [ArchivedRow("e1", "action", f"{n}", n, NOW, b"1") for n in range(4)]
-    other = [row._replace(position=row.position + 100, data=b"2") for row in first[:2]]
-    fresh = ArchivedRow("e1", "action", "new", 200, NOW, b"3")
+    logs = MongoLogs(store._mongo)
+    first = [LogRow("e1", "action", f"{n}", NOW, b"1", f"{n}") for n in range(4)]
+    other = [replace(row, position=f"{int(row.position) + 100}", data=b"2") for row in first[:2]]
+    fresh = LogRow("e1", "action", "new", NOW, b"3", "200")
 
     async def body() -> None:
-        assert await archive.append(first) == []
-        assert await archive.append(first) == []
-        assert await archive.append([*first, *other, fresh]) == other
-        assert await archive.append([]) == []
-        rows = await archive.read_log("e1", "action", limit=9)
+        assert await logs.append(first) == []
+        assert await logs.append(first) == []
+        assert await logs.append([*first, *other, fresh]) == other
+        assert await logs.append([]) == []
+        rows = await logs.read_log("e1", "action", limit=9)
         assert [(row.id, row.data) for row in rows] == [
             ("new", b"3"),
             *((str(n), b"1") for n in (3, 2, 1, 0)),
@@ -155,16 +162,16 @@ def test_sessions_of_a_removed_account_are_not_those_of_its_successor(
     """Also if the process that removed the account ended before it removed the sessions."""
 
     async def body() -> None:
-        await store.create_user(user())
-        await store.add_session(session("s1"))
-        await store.add_session(session("t1", kind="token"))
+        await store.accounts.create_user(user())
+        await store.accounts.add_session(session("s1"))
+        await store.accounts.add_session(session("t1", kind="token"))
         with mongo_server.client() as client:
             client[name]["users"].delete_one({"_id": "ann"})
-        await store.create_user(user())
-        assert await store.get_session("s1", NOW) is None
-        assert await store.get_session("t1", NOW) is None
-        assert await store.list_sessions("ann", "token", NOW) == []
-        assert await store.remove_session("ann", "t1")
+        await store.accounts.create_user(user())
+        assert await store.accounts.get_session("s1", NOW) is None
+        assert await store.accounts.get_session("t1", NOW) is None
+        assert await store.accounts.list_sessions("ann", "token", NOW) == []
+        assert await store.accounts.remove_session("ann", "t1")
 
     run(body())
 
@@ -173,15 +180,15 @@ def test_one_of_many_racing_accounts_and_secrets_is_stored(run: Any, make_store:
     async def body() -> None:
         stores = [await make_store() for _ in range(3)]
         secrets = await asyncio.gather(
-            *(store.secret("cookie", b"%d" % n) for n, store in enumerate(stores * 3))
+            *(store.accounts.secret("cookie", b"%d" % n) for n, store in enumerate(stores * 3))
         )
         assert len(set(secrets)) == 1
         made = await asyncio.gather(
-            *(store.create_user(user(password_hash=str(n))) for n, store in enumerate(stores * 3)),
+            *(store.accounts.create_user(user(password_hash=str(n))) for n, store in enumerate(stores * 3)),
             return_exceptions=True,
         )
         assert [type(one) for one in made if one is not None] == [DuplicateName] * 8
-        found = await stores[0].get_user("ann")
+        found = await stores[0].accounts.get_user("ann")
         assert found is not None
         assert found.password_hash == str(made.index(None))
 

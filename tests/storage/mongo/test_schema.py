@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 from pymongo import ASCENDING, IndexModel
 
-from streamsim.storage.contract.decisions import LogKind
-from streamsim.storage.mongo.accounts_and_logs import INDEXES, MongoArchive
-from streamsim.storage.mongo.schema import SCHEMA_VERSION, ensure_indexes
+from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.mongo.connection import MongoConnection
+from streamsim.storage.mongo.schema import INDEXES, SCHEMA_VERSION, ensure_indexes
 from tests.servers import MongoServer
 
 # What version 1 stands for, as field and order. A change of it has a version of its own.
@@ -37,9 +37,9 @@ class Database:
 
     async def open(self, times: int = 1) -> None:
         """By so many processes at once."""
-        archives = [MongoArchive(self.url) for _ in range(times)]
-        await asyncio.gather(*(one.open() for one in archives))
-        await asyncio.gather(*(one.close() for one in archives))
+        connections = [MongoConnection(self.url) for _ in range(times)]
+        await asyncio.gather(*(one.open() for one in connections))
+        await asyncio.gather(*(one.close() for one in connections))
 
     def indexes(self) -> dict[str, list[str]]:
         """What is there, but for those of `_id`."""
@@ -134,14 +134,14 @@ class Ending(dict[str, list[IndexModel]]):
 
 def test_a_process_that_ends_halfway_leaves_the_rest_to_the_next(run: Any, database: Database) -> None:
     async def body() -> None:
-        archive = MongoArchive(database.url)
-        await archive.open()
+        connection = MongoConnection(database.url)
+        await connection.open()
         for name in INDEXES:
-            await archive.database[name].drop_indexes()
-        await archive.database.schema.delete_many({})
+            await connection.database[name].drop_indexes()
+        await connection.database.schema.delete_many({})
         with pytest.raises(ConnectionAbortedError):
-            await ensure_indexes(archive.database, Ending(INDEXES))
-        await archive.close()
+            await ensure_indexes(connection.database, Ending(INDEXES))
+        await connection.close()
 
     run(body())
     assert 0 < len(database.indexes()) < len(ALL)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.migration import ThetaRecord
 from streamsim.storage.production.store import ProductionStore
-from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.connection import RedisConnection
 from tests.servers import MongoServer
 from tests.storage.contract.helpers import NOW, ODD, ODD_NAMES, committed, row
 
@@ -23,8 +23,8 @@ async def theta(store: ProductionStore, id: str) -> set[tuple[str, str, str, byt
 
 async def redis_keys(store: ProductionStore) -> set[str]:
     """Those of theta."""
-    tenant = store._decisions._keys.of("ann")
-    keys = [key.decode() for key in await store._link.command("KEYS", f"{tenant.meta[:-4]}*")]
+    tenant = store.decisions._keys.of("ann")
+    keys = [key.decode() for key in await store._redis.command("KEYS", f"{tenant.meta[:-4]}*")]
     return {key for key in keys if any(f":{kind}:" in key.partition("}")[2] for kind in "nkg")}
 
 
@@ -35,12 +35,12 @@ def test_theta_of_an_archived_experiment_moves_to_mongodb(
         await committed(store, writes=ROWS)
         before = await theta(store, "e1")
         assert len(before) == len(ROWS)
-        archived = await store.archive_experiment("ann", "e1", NOW)
+        archived = await store.decisions.archive_experiment("ann", "e1", NOW)
         assert await redis_keys(store)
         await store.forget(NOW, 0, 100)
         assert not await redis_keys(store)
         assert await theta(store, "e1") == before
-        assert await store.get_experiment("e1") == archived
+        assert await store.decisions.get_experiment("e1") == archived
 
     run(body())
     with mongo_server.client() as client:
@@ -52,7 +52,7 @@ def test_theta_of_an_archived_experiment_moves_to_mongodb(
 def test_theta_of_a_live_experiment_stays_in_redis(run: Any, store: ProductionStore) -> None:
     async def body() -> None:
         await committed(store, writes=ROWS)
-        await store.archive_experiment("ann", "e2", NOW)
+        await store.decisions.archive_experiment("ann", "e2", NOW)
         before = await redis_keys(store)
         await store.forget(NOW, 0, 100)
         assert await redis_keys(store) == before
@@ -65,9 +65,9 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
     run: Any, store: ProductionStore, monkeypatch: pytest.MonkeyPatch, broken: int
 ) -> None:
     """Redis goes away at each of the removals."""
-    real, left = Link.command, [broken]
+    real, left = RedisConnection.command, [broken]
 
-    async def command(link: Link, name: str, *args: Any) -> Any:
+    async def command(link: RedisConnection, name: str, *args: Any) -> Any:
         if name == "UNLINK":
             if left[0] == 0:
                 raise StoreUnavailable("away")
@@ -77,9 +77,9 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
     async def body() -> None:
         await committed(store, writes=ROWS)
         before = await theta(store, "e1")
-        await store.archive_experiment("ann", "e1", NOW)
+        await store.decisions.archive_experiment("ann", "e1", NOW)
         with monkeypatch.context() as patch:
-            patch.setattr(Link, "command", command)
+            patch.setattr(RedisConnection, "command", command)
             try:
                 await store.forget(NOW, 0, 100)
             except StoreUnavailable:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import StoreUnavailable, Summary
+from streamsim.storage.contract.decisions import Summary
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.commit import HighWater
 from tests.servers import MongoServer, RedisServer
@@ -64,18 +65,18 @@ async def _none_waiting(store: ProductionStore) -> bool:
 
 DRAINER = """
     import asyncio, os, signal, sys
-    from streamsim.storage.mongo.accounts_and_logs import MongoArchive
+    from streamsim.storage.mongo.logs import MongoLogs
     from tests.servers import production_store
 
     redis, mongo, name = sys.argv[1:]
-    real = MongoArchive.append
+    real = MongoLogs.append
 
     async def half(self, rows):
         rows = list(rows)
         await real(self, rows[: len(rows) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    MongoArchive.append = half
+    MongoLogs.append = half
 
     async def main():
         store = production_store(redis, mongo, name)
@@ -93,7 +94,7 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_nothing(
     async def prepare() -> None:
         store = await make_store()
         await store.outbox.stop()
-        await store.create_experiment(experiment("e1"))
+        await store.decisions.create_experiment(experiment("e1"))
         for i in range(10):
             await committed(store, logs=[log(f"{i}-{j}") for j in range(4)])
 
@@ -116,7 +117,7 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_nothing(
         assert [one["_id"] for one in documents(mongo_server, name)] == [
             f"{i}-{j}" for i in range(10) for j in range(4)
         ]
-        assert await store.summary("e1") == Summary(40, NOW)
+        assert await store.decisions.summary("e1") == Summary(40, NOW)
 
     run(take_over())
     with redis_server.client() as client:
@@ -136,10 +137,10 @@ def test_reading_does_not_wait_for_a_drainer_that_holds_rows(
             stuck.set()
             await asyncio.Event().wait()
 
-        other.outbox._archive.append = never  # type: ignore[method-assign]
+        other.outbox._logs.append = never  # type: ignore[method-assign]
         other.outbox.wake("ann")
         await stuck.wait()
-        assert [one.id for one in await store.read_log("e1", "action", limit=9)] == ["b", "a"]
+        assert [one.id for one in await store.logs.read_log("e1", "action", limit=9)] == ["b", "a"]
         assert await store.outbox.waiting() == 0
 
     run(body())
@@ -155,24 +156,24 @@ def test_decisions_go_on_while_mongodb_is_away_and_rows_follow(
 ) -> None:
     async def body() -> None:
         store = await make_store(mongo=impatient(own_mongo))
-        await store.create_experiment(experiment("e1"))
+        await store.decisions.create_experiment(experiment("e1"))
         await committed(store, logs=[log("before")])
         await eventually(lambda: _none_waiting(store))
         own_mongo.kill()
         for i in range(50):
             await committed(store, logs=[log(f"a{i}"), log(f"r{i}", "reward")], writes={row(): b"{}"})
         await store.ping()
-        assert await store.summary("e1") == Summary(51, NOW, 50, NOW)
+        assert await store.decisions.summary("e1") == Summary(51, NOW, 50, NOW)
         with pytest.raises(StoreUnavailable):
-            await store.read_log("e1", "action", limit=9)
+            await store.logs.read_log("e1", "action", limit=9)
         with pytest.raises(StoreUnavailable):
-            await store.get_user("ann")
+            await store.accounts.get_user("ann")
         await eventually(lambda: "log rows wait in Redis" in caplog.text)
         assert await store.outbox.waiting() == 100
         own_mongo.start()
         await eventually(lambda: _none_waiting(store))
-        assert len(await store.read_log("e1", "action", limit=99)) == 51
-        assert len(await store.read_log("e1", "reward", limit=99)) == 50
+        assert len(await store.logs.read_log("e1", "action", limit=99)) == 51
+        assert len(await store.logs.read_log("e1", "reward", limit=99)) == 50
 
     with caplog.at_level(logging.WARNING, "streamsim.storage"):
         run(body())
@@ -188,16 +189,16 @@ def test_beyond_the_high_water_mark_a_commit_with_rows_is_unavailable(run: Any, 
         store = await make_store(high_water=HighWater(rows=5, bytes=400))
         await store.outbox.stop()
         for id, tenant in (("e1", "ann"), ("b1", "bob")):
-            await store.create_experiment(experiment(id, tenant=tenant))
+            await store.decisions.create_experiment(experiment(id, tenant=tenant))
         await committed(store, logs=[log(f"{i}") for i in range(4)])
         for rows in ([log("x"), log("y")], [log("z", data=b"[%s]" % (b" " * 400))]):
             with pytest.raises(StoreUnavailable, match="wait for MongoDB"):
-                await store.commit(transaction(writes={row(): b"{}"}, logs=rows))
-        assert (await store.read_theta(row())).version == 0
+                await store.decisions.commit(transaction(writes={row(): b"{}"}, logs=rows))
+        assert (await store.decisions.read_theta(row())).version == 0
         await committed(store, logs=[log("5")])
         await committed(store, writes={row(): b"{}"})
-        await committed(store, "b1", tenant="bob", logs=[log("b", experiment="b1")])
-        assert len(await store.read_log("e1", "action", limit=9)) == 5
+        await committed(store, "b1", tenant="bob", logs=[log("b", experiment_id="b1")])
+        assert len(await store.logs.read_log("e1", "action", limit=9)) == 5
         await committed(store, logs=[log(f"again {i}") for i in range(5)])
 
     run(body())
@@ -206,16 +207,16 @@ def test_beyond_the_high_water_mark_a_commit_with_rows_is_unavailable(run: Any, 
 def test_the_count_of_waiting_rows_survives_drainers_that_race(run: Any, make_store: Make) -> None:
     async def body() -> None:
         stores = [await make_store() for _ in range(3)]
-        await stores[0].create_experiment(experiment("e1"))
+        await stores[0].decisions.create_experiment(experiment("e1"))
         for i in range(30):
             await asyncio.gather(
                 *(committed(store, logs=[log(f"{i}-{n}")]) for n, store in enumerate(stores)),
                 *(store.outbox.flush("ann") for store in stores),
             )
-        rows = await stores[0].read_log("e1", "action", limit=100)
+        rows = await stores[0].logs.read_log("e1", "action", limit=100)
         assert len(rows) == 90
         assert await stores[1].outbox.waiting() == 0
-        assert await stores[2].summary("e1") == Summary(90, NOW)
+        assert await stores[2].decisions.summary("e1") == Summary(90, NOW)
 
     run(body())
 
@@ -232,7 +233,7 @@ def test_a_row_larger_than_mongodb_stores_is_refused_at_once(run: Any, store: Pr
     async def body() -> None:
         with pytest.raises(ValueError, match="at most"):
             await committed(store, logs=[log("big", data=b'"%s"' % (b"x" * (16 << 20)))])
-        assert await store.summary("e1") == Summary()
+        assert await store.decisions.summary("e1") == Summary()
 
     run(body())
 
@@ -242,8 +243,8 @@ def test_of_rows_with_one_id_the_first_stays(run: Any, store: ProductionStore) -
         await store.outbox.stop()
         await committed(store, logs=[log("a", data=b"1"), log("b", data=b"2"), log("a", data=b"3")])
         await committed(store, logs=[log("b", data=b"4"), log("c", data=b"5")])
-        found = await store.read_log("e1", "action", limit=9)
+        found = await store.logs.read_log("e1", "action", limit=9)
         assert [(one.id, one.data) for one in found] == [("c", b"5"), ("b", b"2"), ("a", b"1")]
-        assert await store.summary("e1") == Summary(3, NOW)
+        assert await store.decisions.summary("e1") == Summary(3, NOW)
 
     run(body())

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import Committed, OutcomeUnknown, StoreUnavailable, Summary
+from streamsim.storage.contract.decisions import Committed, Summary
+from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.keys import Keys, member, split_member
 from tests.servers import RedisCluster, RedisServer, aside, wait_until
@@ -71,26 +72,26 @@ async def busy(store: ProductionStore) -> None:
     """Call everything that the store does with Redis."""
     version = 0
     for n in range(4):
-        answer = await store.commit(transaction(**everything(version, n)))
+        answer = await store.decisions.commit(transaction(**everything(version, n)))
         assert isinstance(answer, Committed)
         version = answer.versions["e1"]
-    assert not isinstance(await store.commit(transaction(**everything(1, 9))), Committed)
+    assert not isinstance(await store.decisions.commit(transaction(**everything(1, 9))), Committed)
     for scope in (row(), group(), whole("old")):
-        await store.read_theta(scope)
-    await store.theta_names("e1")
-    await store.peek("e1", ["a0"], ["k0"], NOW)
-    await store.list_experiments("ann", limit=9)
-    await store.hourly_experiments(limit=9)
-    changed = await store.update_experiment(experiment("e1", name="new"))
+        await store.decisions.read_theta(scope)
+    await store.decisions.theta_names("e1")
+    await store.decisions.peek("e1", ["a0"], ["k0"], NOW)
+    await store.decisions.list_experiments("ann", limit=9)
+    await store.decisions.hourly_experiments(limit=9)
+    changed = await store.decisions.update_experiment(experiment("e1", name="new"))
     assert changed is not None
-    await store.archive_experiment("ann", "e2", NOW)
-    await store.due_advices(NOW, 9)
+    await store.decisions.archive_experiment("ann", "e2", NOW)
+    await store.decisions.due_advices(NOW, 9)
     await store.forget(NOW + HOUR, 0, 99)
-    await store.claim("work", "me", NOW, NOW + 1)
-    await store.hit("window", NOW, 1)
-    await store.hit("window", NOW, 1)
-    await store.read_log("e1", "action", limit=9)
-    await store.summary("e1")
+    await store.decisions.claim("work", "me", NOW, NOW + 1)
+    await store.decisions.hit("window", NOW, 1)
+    await store.decisions.hit("window", NOW, 1)
+    await store.logs.read_log("e1", "action", limit=9)
+    await store.decisions.summary("e1")
     await store.ping()
 
 
@@ -130,7 +131,7 @@ def test_a_commit_is_one_round_trip(run: Any, store: ProductionStore, redis_serv
         parts["deletes"] = parts["deletes"][:2]
         async with watched(redis_server) as seen:
             await committed(store, **parts)
-            await committed(store, "e1", "e2", logs=[log("a"), log("b", experiment="e2")])
+            await committed(store, "e1", "e2", logs=[log("a"), log("b", experiment_id="e2")])
         sent = [words[0].lower() for by_script, words in seen if not by_script]
         assert [command for command in sent if command not in {"hello", "client"}] == ["evalsha", "evalsha"]
 
@@ -204,8 +205,8 @@ def test_calls_whose_answers_are_lost_happen_once(
         async with Proxy(redis_server, every_other) as proxy:
             store = await make_store(redis=proxy.url)
             await store.outbox.stop()
-            await store.create_experiment(experiment("e1"))
-            changed = await store.update_experiment(experiment("e1", name="new"))
+            await store.decisions.create_experiment(experiment("e1"))
+            changed = await store.decisions.update_experiment(experiment("e1", name="new"))
             assert changed is not None
             assert (changed.revision, changed.name) == (2, "new")
             versions: list[Any] = []
@@ -215,19 +216,21 @@ def test_calls_whose_answers_are_lost_happen_once(
                     "logs": [log(f"{n}"), log(f"r{n}", "reward")],
                 }
                 parts |= {"deletes": [group(key="gone")], "reads": {row(): versions[-1] if n else 0}}
-                answer = await store.commit(transaction(revision=2, advices=[advice(f"{n}")], **parts))
+                answer = await store.decisions.commit(
+                    transaction(revision=2, advices=[advice(f"{n}")], **parts)
+                )
                 assert isinstance(answer, Committed)
                 versions.append(answer.versions["e1"])
-            answer = await store.commit(transaction(revision=2, redemptions=[redeem("3")]))
+            answer = await store.decisions.commit(transaction(revision=2, redemptions=[redeem("3")]))
             assert isinstance(answer, Committed)
             assert versions == sorted(set(versions))
-            assert await store.summary("e1") == Summary(20, NOW, 20, NOW)
-            assert len(await store.read_log("e1", "action", limit=99)) == 20
+            assert await store.decisions.summary("e1") == Summary(20, NOW, 20, NOW)
+            assert len(await store.logs.read_log("e1", "action", limit=99)) == 20
             assert await store.outbox.waiting() == 0
-            archived = await store.archive_experiment("ann", "e1", NOW)
+            archived = await store.decisions.archive_experiment("ann", "e1", NOW)
             assert archived is not None
             assert archived.revision == 3
-            assert await store.archive_experiment("ann", "e1", NOW) is None
+            assert await store.decisions.archive_experiment("ann", "e1", NOW) is None
             assert proxy.lost > 20
             await store.close()
 
@@ -241,20 +244,20 @@ def test_a_lost_answer_is_told_from_a_refusal(run: Any, make_store: Make, own_re
         async with Proxy(own_redis, lambda request: lossy and b"EVALSHA" in request) as proxy:
             store = await make_store(redis=proxy.url, patience_s=0.2)
             await store.outbox.stop()
-            await store.create_experiment(experiment("e1"))
+            await store.decisions.create_experiment(experiment("e1"))
             await committed(store, logs=[log("a")])
             lossy = True
             with pytest.raises(OutcomeUnknown):
-                await store.commit(transaction(logs=[log("b")]))
+                await store.decisions.commit(transaction(logs=[log("b")]))
             lossy = False
-            assert len(await store.read_log("e1", "action", limit=9)) == 2
+            assert len(await store.logs.read_log("e1", "action", limit=9)) == 2
             await store.close()
         direct = await make_store(redis=own_redis.url, patience_s=0.2)
         await direct.outbox.stop()
         with own_redis.client() as client:
             client.config_set("maxmemory", 1)
             with pytest.raises(StoreUnavailable, match="maxmemory") as refused:
-                await direct.commit(transaction(logs=[log("c")]))
+                await direct.decisions.commit(transaction(logs=[log("c")]))
             with pytest.raises(StoreUnavailable):
                 await direct.ping()
             client.config_set("maxmemory", 0)
@@ -263,10 +266,10 @@ def test_a_lost_answer_is_told_from_a_refusal(run: Any, make_store: Make, own_re
         with pytest.raises(StoreUnavailable):
             await direct.ping()
         with pytest.raises(StoreUnavailable) as away:
-            await direct.commit(transaction(logs=[log("c")]))
+            await direct.decisions.commit(transaction(logs=[log("c")]))
         assert not isinstance(away.value, OutcomeUnknown)
         own_redis.start()
-        assert len(await direct.read_log("e1", "action", limit=9)) == 2
+        assert len(await direct.logs.read_log("e1", "action", limit=9)) == 2
 
     run(body())
 
@@ -276,22 +279,24 @@ def test_a_redis_that_hangs_is_away_and_no_answer_goes_astray(
 ) -> None:
     async def body() -> None:
         store = await make_store(redis=own_redis.url, patience_s=1)
-        await store.create_experiment(experiment("e1"))
+        await store.decisions.create_experiment(experiment("e1"))
         await committed(store, logs=[log("before")])
         assert own_redis.process is not None
         own_redis.process.send_signal(signal.SIGSTOP)
-        calls = [store.commit(transaction(logs=[log(f"{n}")])) for n in range(20)]
-        answers = await asyncio.gather(*calls, store.read_theta(row()), return_exceptions=True)
+        calls = [store.decisions.commit(transaction(logs=[log(f"{n}")])) for n in range(20)]
+        answers = await asyncio.gather(*calls, store.decisions.read_theta(row()), return_exceptions=True)
         own_redis.process.send_signal(signal.SIGCONT)
         assert {type(one) for one in answers} == {OutcomeUnknown}
         for n in range(40):  # as many as there are connections
             name = f"{n}"
             versions = (await committed(store, writes={row(key=name): b"%d" % n}))["e1"]
-            assert (await store.read_theta(row(key=name))).rows == {(name, ""): (b"%d" % n, versions)}
-        rows = [one.id for one in await store.read_log("e1", "action", limit=99)]
+            assert (await store.decisions.read_theta(row(key=name))).rows == {
+                (name, ""): (b"%d" % n, versions)
+            }
+        rows = [one.id for one in await store.logs.read_log("e1", "action", limit=99)]
         assert len(rows) == len(set(rows))
         assert set(rows) <= {"before", *map(str, range(20))}
-        assert (await store.summary("e1")).action_calls == len(rows)
+        assert (await store.decisions.summary("e1")).action_calls == len(rows)
 
     run(body())
 
@@ -302,7 +307,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
 ) -> None:
     async def body() -> None:
         store = await make_store(redis=own_redis.url, patience_s=20)
-        await store.create_experiment(experiment("e1"))
+        await store.decisions.create_experiment(experiment("e1"))
         done: list[str] = []
         enough = asyncio.Event()
 
@@ -310,10 +315,10 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
             for n in range(60):
                 id = f"{worker}-{n}"
                 while True:
-                    seen = await store.read_theta(row())
+                    seen = await store.decisions.read_theta(row())
                     count = seen.rows[("", "")][0] if seen.rows else b"0"
                     parts: dict[str, Any] = {"writes": {row(): b"%d" % (int(count) + 1)}, "logs": [log(id)]}
-                    answer = await store.commit(transaction(reads={row(): seen.version}, **parts))
+                    answer = await store.decisions.commit(transaction(reads={row(): seen.version}, **parts))
                     if isinstance(answer, Committed):
                         done.append(id)
                         if len(done) % 40 == 0:
@@ -328,11 +333,11 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
                 await aside(own_redis.start)
 
         await asyncio.gather(disturb(), *(work(worker) for worker in range(4)))
-        rows = await store.read_log("e1", "action", limit=999)
+        rows = await store.logs.read_log("e1", "action", limit=999)
         assert sorted(one.id for one in rows) == sorted(done)
         assert len(rows) == 240
-        assert (await store.read_theta(row())).rows[("", "")][0] == b"240"
-        assert await store.summary("e1") == Summary(240, NOW)
+        assert (await store.decisions.read_theta(row())).rows[("", "")][0] == b"240"
+        assert await store.decisions.summary("e1") == Summary(240, NOW)
 
     run(body())
 
@@ -344,14 +349,14 @@ def test_versions_are_not_used_again_after_redis_lost_its_last_commits(
     async def body() -> None:
         store = await make_store(redis=own_redis.url, patience_s=20)
         await store.outbox.stop()
-        await store.create_experiment(experiment("e1"))
+        await store.decisions.create_experiment(experiment("e1"))
         await committed(store, writes={row(): b"{}"})
         shutil.copy(own_redis.folder / "appendonly.aof", own_redis.folder / "older")
         lost = [(await committed(store, writes={row(): b"{}"}))["e1"] for _ in range(50)]
         own_redis.kill()
         (own_redis.folder / "older").replace(own_redis.folder / "appendonly.aof")
         own_redis.start()
-        assert (await store.read_theta(row())).version not in lost
+        assert (await store.decisions.read_theta(row())).version not in lost
         assert (await committed(store, writes={row(): b"{}"}))["e1"] > max(lost)
 
     run(body())
@@ -365,17 +370,17 @@ def test_what_is_forgotten_or_deleted_leaves_nothing_in_redis(
             before = set(client.keys(f"*{name}*"))
         for id in ("e1", "e2"):
             advices = [advice(f"{n}", id, NOW - HOUR) for n in range(3)]
-            records = [record(f"{n}", expires_ms=NOW - HOUR, experiment=id) for n in range(3)]
-            rows = {row(key=f"{n}", experiment=id): b"{}" for n in range(3)}
+            records = [record(f"{n}", expires_ms=NOW - HOUR, experiment_id=id) for n in range(3)]
+            rows = {row(key=f"{n}", experiment_id=id): b"{}" for n in range(3)}
             rewards = [log(id, "reward", id)]
             await committed(store, id, advices=advices, idempotency=records, writes=rows, logs=rewards)
             await committed(
-                store, id, redemptions=[redeem("0", experiment=id)], deletes=[whole(experiment=id)]
+                store, id, redemptions=[redeem("0", experiment_id=id)], deletes=[whole(experiment_id=id)]
             )
-        await store.commit(transaction(redemptions=[redeem("1"), redeem("2", "timeout")]))
-        await store.archive_experiment("ann", "e2", NOW)
-        await store.claim("work", "me", NOW, NOW)
-        assert await store.due_advices(NOW, 9) == []
+        await store.decisions.commit(transaction(redemptions=[redeem("1"), redeem("2", "timeout")]))
+        await store.decisions.archive_experiment("ann", "e2", NOW)
+        await store.decisions.claim("work", "me", NOW, NOW)
+        assert await store.decisions.due_advices(NOW, 9) == []
         assert await store.forget(NOW, 0, 100) == 12
         await store.outbox.flush("ann")
         base = f"{{{name}/ann}}:"
@@ -393,15 +398,15 @@ def test_large_groups_and_sets_are_written_read_and_deleted(run: Any, store: Pro
     async def body() -> None:
         rows = {row("big", f"k{i % 7}", f"v{i}"): b'{"i":%d}' % i for i in range(20_000)}
         version = (await committed(store, writes=rows))["e1"]
-        found = await store.read_theta(whole("big"))
+        found = await store.decisions.read_theta(whole("big"))
         assert found.version == version
         assert found.rows == {(one.key, one.value): (data, version) for one, data in rows.items()}
         many = {row("wide", f"k{i}", ""): b"{}" for i in range(3_000)}
         await committed(store, writes=many)
-        assert len((await store.read_theta(whole("wide"))).rows) == 3_000
+        assert len((await store.decisions.read_theta(whole("wide"))).rows) == 3_000
         await committed(store, deletes=[whole("big"), whole("wide")])
-        assert await store.theta_names("e1") == []
-        assert (await store.read_theta(whole("big"))).rows == {}
+        assert await store.decisions.theta_names("e1") == []
+        assert (await store.decisions.read_theta(whole("big"))).rows == {}
 
     run(body())
 
@@ -409,7 +414,7 @@ def test_large_groups_and_sets_are_written_read_and_deleted(run: Any, store: Pro
 def test_a_set_can_be_deleted_and_read_while_others_add_groups(run: Any, make_store: Make) -> None:
     async def body() -> None:
         stores = [await make_store() for _ in range(3)]
-        await stores[0].create_experiment(experiment("e1"))
+        await stores[0].decisions.create_experiment(experiment("e1"))
 
         async def add(store: ProductionStore) -> None:
             for i in range(40):
@@ -421,7 +426,7 @@ def test_a_set_can_be_deleted_and_read_while_others_add_groups(run: Any, make_st
 
         async def look(store: ProductionStore) -> None:
             for _ in range(40):
-                found = await store.read_theta(whole())
+                found = await store.decisions.read_theta(whole())
                 by_key: dict[str, set[int]] = {}
                 for (key, _), (_, version) in found.rows.items():
                     by_key.setdefault(key, set()).add(version)
@@ -430,7 +435,7 @@ def test_a_set_can_be_deleted_and_read_while_others_add_groups(run: Any, make_st
 
         await asyncio.gather(add(stores[0]), clear(stores[1]), look(stores[2]))
         await committed(stores[0], deletes=[whole()])
-        assert (await stores[2].read_theta(whole())).version == 0
+        assert (await stores[2].decisions.read_theta(whole())).version == 0
 
     run(body())
 
@@ -460,13 +465,13 @@ def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make
         store = await make_store(redis=cluster.url, patience_s=30)
         tenants = [f"t{n}" for n in range(6)]
         for tenant in tenants:
-            await store.create_experiment(experiment(tenant, tenant=tenant))
+            await store.decisions.create_experiment(experiment(tenant, tenant=tenant))
         enough = asyncio.Event()
 
         async def work(tenant: str) -> None:
-            seen = row(experiment=tenant)
+            seen = row(experiment_id=tenant)
             for n in range(100):
-                parts = {"writes": {seen: b"%d" % n}, "logs": [log(f"{tenant}-{n}", experiment=tenant)]}
+                parts = {"writes": {seen: b"%d" % n}, "logs": [log(f"{tenant}-{n}", experiment_id=tenant)]}
                 await committed(store, tenant, tenant=tenant, **parts)
                 if n == 30:
                     enough.set()
@@ -479,9 +484,9 @@ def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make
 
         await asyncio.gather(disturb(), *map(work, tenants))
         for tenant in tenants:
-            rows = await store.read_log(tenant, "action", limit=999)
+            rows = await store.logs.read_log(tenant, "action", limit=999)
             assert [one.id for one in rows] == [f"{tenant}-{n}" for n in reversed(range(100))]
-            assert await store.summary(tenant) == Summary(100, NOW)
+            assert await store.decisions.summary(tenant) == Summary(100, NOW)
         await store.close()
 
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import StoreUnavailable
+from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.runs import Append, Run
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn

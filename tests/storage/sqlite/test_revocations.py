@@ -16,9 +16,9 @@ from tests.storage.contract.helpers import HOUR, NOW
 from tests.storage.contract.test_accounts import session, user
 
 END: dict[str, Callable[[SQLiteStore], Any]] = {
-    "logout": lambda store: store.remove_session("ann", "s1"),
-    "new password": lambda store: store.set_password("ann", "other hash"),
-    "removed user": lambda store: store.remove_user("ann"),
+    "logout": lambda store: store.accounts.remove_session("ann", "s1"),
+    "new password": lambda store: store.accounts.set_password("ann", "other hash"),
+    "removed user": lambda store: store.accounts.remove_user("ann"),
 }
 
 
@@ -33,8 +33,8 @@ def stores(path: Path, run: Any) -> Iterator[tuple[SQLiteStore, SQLiteStore]]:
     both = SQLiteStore(path), SQLiteStore(path)
     for store in both:
         run(store.open())
-    run(both[0].create_user(user()))
-    run(both[0].add_session(session()))
+    run(both[0].accounts.create_user(user()))
+    run(both[0].accounts.add_session(session()))
     yield both
     for store in both:
         run(store.close())
@@ -49,7 +49,7 @@ def statements(store: SQLiteStore) -> list[str]:
 
 def test_a_live_session_is_read_once(stores: Any, run: Any) -> None:
     seen = statements(stores[0])
-    found = [run(stores[0].get_session("s1", NOW + at)) for at in range(3)]
+    found = [run(stores[0].accounts.get_session("s1", NOW + at)) for at in range(3)]
     assert found[0] is not None
     assert found == found[:1] * 3
     assert len(seen) == 1
@@ -59,40 +59,40 @@ def test_a_live_session_is_read_once(stores: Any, run: Any) -> None:
 def test_a_login_that_another_process_ended_is_refused_at_once(stores: Any, run: Any, end: Any) -> None:
     one, other = stores
     for store in stores:
-        assert run(store.get_session("s1", NOW))
+        assert run(store.accounts.get_session("s1", NOW))
     assert run(end(other))
     for store in stores:
-        assert run(store.get_session("s1", NOW)) is None
+        assert run(store.accounts.get_session("s1", NOW)) is None
     run(one.close())
     run(one.open())
-    assert run(one.get_session("s1", NOW)) is None
+    assert run(one.accounts.get_session("s1", NOW)) is None
 
 
 def test_a_remembered_login_ends_at_its_time(stores: Any, run: Any) -> None:
     store = stores[0]
-    assert run(store.get_session("s1", NOW))
-    assert run(store.get_session("s1", NOW + HOUR - 1))
-    assert run(store.get_session("s1", NOW + HOUR)) is None
+    assert run(store.accounts.get_session("s1", NOW))
+    assert run(store.accounts.get_session("s1", NOW + HOUR - 1))
+    assert run(store.accounts.get_session("s1", NOW + HOUR)) is None
 
 
 def test_nothing_is_remembered_after_a_process_died_while_it_ended_logins(
     stores: Any, run: Any, path: Path
 ) -> None:
     one, other = stores
-    assert run(one.get_session("s1", NOW))
+    assert run(one.accounts.get_session("s1", NOW))
     dying = Revocations(path).under_way()
     dying.__enter__()  # and never leaves
-    assert run(one.get_session("s1", NOW))
+    assert run(one.accounts.get_session("s1", NOW))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("DELETE FROM sessions")
-    assert run(one.get_session("s1", NOW)) is None
+    assert run(one.accounts.get_session("s1", NOW)) is None
     # The next one that ends logins puts it right.
-    run(other.add_session(session("s2")))
-    assert run(other.remove_session("ann", "s2"))
-    run(other.add_session(session("s3")))
+    run(other.accounts.add_session(session("s2")))
+    assert run(other.accounts.remove_session("ann", "s2"))
+    run(other.accounts.add_session(session("s3")))
     seen = statements(one)
-    assert run(one.get_session("s3", NOW))
-    assert run(one.get_session("s3", NOW))
+    assert run(one.accounts.get_session("s3", NOW))
+    assert run(one.accounts.get_session("s3", NOW))
     assert len(seen) == 1
 
 
@@ -105,10 +105,10 @@ def test_a_login_that_ends_while_it_is_looked_up_is_not_remembered(
     async def slow(work: Any) -> Any:
         found = await look_up(work)
         monkeypatch.setattr(one._db, "look_up", look_up)
-        await other.remove_session("ann", "s1")
-        await one.get_session("s2", NOW)  # of another request
+        await other.accounts.remove_session("ann", "s1")
+        await one.accounts.get_session("s2", NOW)  # of another request
         return found
 
     monkeypatch.setattr(one._db, "look_up", slow)
-    assert run(one.get_session("s1", NOW))  # it was live when it was looked up
-    assert run(one.get_session("s1", NOW)) is None
+    assert run(one.accounts.get_session("s1", NOW))  # it was live when it was looked up
+    assert run(one.accounts.get_session("s1", NOW)) is None

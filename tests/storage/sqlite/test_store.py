@@ -18,14 +18,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.decisions import (
-    DuplicateName,
-    Scope,
-    Session,
-    StoreUnavailable,
-    Summary,
-    User,
-)
+from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.decisions import Summary, ThetaAddress
+from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
@@ -49,7 +44,12 @@ from tests.storage.contract.helpers import (
 WRITER = """
 import asyncio, json, sys
 from pathlib import Path
-from streamsim.storage.contract.decisions import Committed, LogRow, Scope, Transaction
+from streamsim.storage.contract.decisions import (
+    Committed,
+    LogRow,
+    Scope,
+    Transaction,
+)
 from streamsim.storage.sqlite.store import SQLiteStore
 
 async def main(file, name, key):
@@ -57,18 +57,18 @@ async def main(file, name, key):
     await store.open()
     stop = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     counter = Scope("e1", "_theta", key, "")
-    rows = await store.read_theta(counter)
+    rows = await store.decisions.read_theta(counter)
     i = 0
     while not stop.done():
         data, version = rows.rows.get((key, ""), (b'{"n":0}', 0))
-        answer = await store.commit(Transaction(
+        answer = await store.decisions.commit(Transaction(
             "ann", {"e1": 1}, reads={counter: version},
             writes={counter: json.dumps({"n": json.loads(data)["n"] + 1}).encode()},
             logs=[LogRow("e1", "reward", f"{name}-{i}", 1, b"{}")],
         ))
         if isinstance(answer, Committed):
             print(f"{name}-{i}", flush=True)
-            rows = await store.read_theta(counter)
+            rows = await store.decisions.read_theta(counter)
             i += 1
         else:
             rows = answer.theta[counter]
@@ -120,17 +120,17 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def state(store: SQLiteStore) -> tuple[int, list[str], Summary]:
     """Sum of all counters, ids in the reward log, summary."""
-    theta = await store.read_theta(whole())
+    theta = await store.decisions.read_theta(whole())
     count = sum(json.loads(data)["n"] for data, _ in theta.rows.values())
-    rows = await store.read_log("e1", "reward", limit=1_000_000)
-    return count, [one.id for one in rows], await store.summary("e1")
+    rows = await store.logs.read_log("e1", "reward", limit=1_000_000)
+    return count, [one.id for one in rows], await store.decisions.summary("e1")
 
 
 @pytest.mark.durable
 @pytest.mark.parametrize("same", [True, False], ids=["one counter", "two counters"])
 def test_a_killed_process_loses_no_acknowledged_commit(run: Any, path: Path, same: bool) -> None:
     with opened(path, run) as store:
-        run(store.create_experiment(experiment()))
+        run(store.decisions.create_experiment(experiment()))
         killed_keys = ["k", "k"] if same else ["k", "l"]
         acknowledged: list[str] = []
         with (
@@ -159,7 +159,7 @@ def test_a_killed_process_loses_no_acknowledged_commit(run: Any, path: Path, sam
 @pytest.mark.durable
 def test_a_file_left_by_a_killed_process_opens_with_all_that_was_acknowledged(run: Any, path: Path) -> None:
     with opened(path, run) as store:
-        run(store.create_experiment(experiment()))
+        run(store.decisions.create_experiment(experiment()))
     with writer(path, "w", "k") as process:
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().strip() for _ in range(40)]
@@ -188,14 +188,14 @@ def test_a_full_disk_refuses_commits_and_applies_nothing(run: Any, path: Path) -
     big = b'"' + b"x" * 200_000 + b'"'
 
     async def body(store: SQLiteStore) -> None:
-        await store.create_experiment(experiment())
+        await store.decisions.create_experiment(experiment())
         await committed(store, writes={row(): b'{"n":1}'}, logs=[log("before", "reward")])
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         size = max(file.stat().st_size for file in path.parent.iterdir())
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50_000, hard))
         try:
             attempts = [
-                store.commit(
+                store.decisions.commit(
                     transaction(writes={row(key=str(i)): b'{"n":1}'}, logs=[log(f"r{i}", "reward", data=big)])
                 )
                 for i in range(3)
@@ -216,13 +216,13 @@ def test_a_full_disk_refuses_commits_and_applies_nothing(run: Any, path: Path) -
 
 def test_a_process_that_keeps_the_lock_makes_the_store_unavailable_for_a_time(run: Any, path: Path) -> None:
     with opened(path, run, busy_ms=30) as store:
-        run(store.create_experiment(experiment()))
+        run(store.decisions.create_experiment(experiment()))
         with closing(Turn(path, 1000)) as other:
             with other:
                 for call in (store.ping(), committed(store, logs=[log("r")])):
                     with pytest.raises(StoreUnavailable):
                         run(call)
-                assert run(store.read_log("e1", "action", limit=9)) == []  # reads go on
+                assert run(store.logs.read_log("e1", "action", limit=9)) == []  # reads go on
             run(committed(store, logs=[log("r")]))
 
 
@@ -237,22 +237,22 @@ def test_another_tool_that_writes_is_waited_for_and_then_given_up(run: Any, path
 
 def test_one_failing_job_of_a_group_leaves_the_others(run: Any, path: Path) -> None:
     async def body(store: SQLiteStore) -> None:
-        await store.create_experiment(experiment())
+        await store.decisions.create_experiment(experiment())
         calls = [
             committed(store, writes={row(key="a"): b"{}"}),
-            store.create_experiment(experiment("e9", name="name of e1")),
+            store.decisions.create_experiment(experiment("e9", name="name of e1")),
             committed(store, writes={row(key="b"): b"{}"}),
             committed(store, writes={row(key="c"): b"{}"}, logs=[log("c", data=None)]),  # type: ignore[arg-type]
             committed(store, writes={row(key="d"): b"{}"}, logs=[log("d", "reward")]),
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(one) for one in outcomes] == [dict, DuplicateName, dict, sqlite3.IntegrityError, dict]
-        theta = await store.read_theta(whole())
+        theta = await store.decisions.read_theta(whole())
         assert sorted(key for key, _ in theta.rows) == ["a", "b", "d"]
         versions = [outcome["e1"] for outcome in outcomes if isinstance(outcome, dict)]
         assert versions == sorted(set(versions))
         assert theta.version == versions[-1]
-        assert (await store.summary("e1")).reward_calls == 1
+        assert (await store.decisions.summary("e1")).reward_calls == 1
 
     with opened(path, run) as store:
         run(body(store))
@@ -260,7 +260,7 @@ def test_one_failing_job_of_a_group_leaves_the_others(run: Any, path: Path) -> N
 
 def test_concurrent_commits_share_one_sync(run: Any, path: Path, statements: list[str]) -> None:
     async def body(store: SQLiteStore) -> None:
-        await store.create_experiment(experiment())
+        await store.decisions.create_experiment(experiment())
         with closing(Turn(path, 1000)) as turn, turn:  # all gather while another process writes
             first = asyncio.ensure_future(store.ping())
             await asyncio.sleep(0)
@@ -276,14 +276,14 @@ def test_concurrent_commits_share_one_sync(run: Any, path: Path, statements: lis
 
 def test_a_cancelled_caller_disturbs_no_other(run: Any, path: Path) -> None:
     async def body(store: SQLiteStore) -> None:
-        await store.create_experiment(experiment())
+        await store.decisions.create_experiment(experiment())
         calls = [asyncio.ensure_future(committed(store, logs=[log(str(i))])) for i in range(10)]
         await asyncio.sleep(0)
         calls[3].cancel()
         async with asyncio.timeout(30):
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(one) for one in outcomes] == [dict] * 3 + [asyncio.CancelledError] + [dict] * 6
-        assert await store.read_theta(Scope("e1", "_theta", None, None))
+        assert await store.decisions.read_theta(ThetaAddress("e1", "_theta", None, None))
 
     with opened(path, run) as store:
         run(body(store))
@@ -295,10 +295,10 @@ def test_many_processes_may_open_a_new_file_at_once(run: Any, path: Path) -> Non
     async def body() -> None:
         await asyncio.gather(*(store.open() for store in stores))
         await asyncio.gather(
-            *(store.create_experiment(experiment(f"e{i}")) for i, store in enumerate(stores))
+            *(store.decisions.create_experiment(experiment(f"e{i}")) for i, store in enumerate(stores))
         )
         for store in stores:
-            assert len(await store.list_experiments("ann", limit=9)) == 5
+            assert len(await store.decisions.list_experiments("ann", limit=9)) == 5
         await asyncio.gather(*(store.close() for store in stores))
 
     run(body())
@@ -348,11 +348,11 @@ def test_an_older_schema_is_upgraded_once_with_its_rows(tmp_path: Path) -> None:
 
 def test_what_was_stored_is_there_after_reopening(run: Any, path: Path) -> None:
     with opened(path, run) as store:
-        run(store.create_experiment(experiment()))
+        run(store.decisions.create_experiment(experiment()))
         version = run(committed(store, writes={row(): b"{}"}, logs=[log("r")]))["e1"]
     with opened(path, run, synchronous="NORMAL") as store:
-        assert run(store.get_experiment("e1")) == experiment()
-        assert run(store.read_theta(row())).version == version
+        assert run(store.decisions.get_experiment("e1")) == experiment()
+        assert run(store.decisions.read_theta(row())).version == version
         assert run(committed(store, deletes=[whole()]))["e1"] > version
         assert store.describe()["synchronous"] == "NORMAL"
 
@@ -361,12 +361,12 @@ def test_no_statement_scans_a_table(run: Any, path: Path, statements: list[str])
     """Whatever the length of logs and tables, rows are found by an index."""
 
     async def body(store: SQLiteStore) -> None:
-        await store.create_experiment(experiment())
-        await store.create_user(User(name="ann", password_hash="h", created_ms=NOW))
-        await store.add_session(
-            Session(id="s", user="ann", kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW)
+        await store.decisions.create_experiment(experiment())
+        await store.accounts.create_user(User(name="ann", password_hash="h", created_ms=NOW))
+        await store.accounts.add_session(
+            LoginSession(id="s", user="ann", kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW)
         )
-        await store.update_experiment(experiment())
+        await store.decisions.update_experiment(experiment())
         everything: dict[str, Any] = {
             "writes": {row(key=k): b"{}" for k in "abc"},
             "logs": [log("a"), log("b", "reward")],
@@ -377,30 +377,30 @@ def test_no_statement_scans_a_table(run: Any, path: Path, statements: list[str])
         await committed(store, revision=2, redemptions=[redeem("a"), redeem("b", "timeout")])
         await committed(store, revision=2, deletes=[row(key="a"), group(key="b")], reads={group(key="z"): 0})
         await committed(store, revision=2, deletes=[whole()])
-        await store.commit(
+        await store.decisions.commit(
             transaction(revision=2, **everything, redemptions=[redeem("a")], reads={whole(): 1})
         )
         for scope in (row(), group(), whole()):
-            await store.read_theta(scope)
-        await store.theta_names("e1")
-        await store.list_experiments("ann", limit=9, after="a")
-        await store.peek("e1", ["a"], ["k"], NOW)
-        await store.due_advices(NOW, 9)
-        await store.summary("e1")
-        await store.read_log("e1", "action", limit=9, before="9")
-        await store.claim("w", "o", NOW, NOW)
-        await store.hit("w", NOW, 9)
-        await store.clear_hits("w")
-        await store.secret("s", b"s")
-        await store.get_user("ann")
-        await store.list_users(limit=9, after="a")
-        await store.set_password("ann", "h")
-        await store.get_session("s", NOW)
-        await store.list_sessions("ann", "cookie", NOW)
-        await store.remove_session("ann", "s")
+            await store.decisions.read_theta(scope)
+        await store.decisions.theta_names("e1")
+        await store.decisions.list_experiments("ann", limit=9, after="a")
+        await store.decisions.peek("e1", ["a"], ["k"], NOW)
+        await store.decisions.due_advices(NOW, 9)
+        await store.decisions.summary("e1")
+        await store.logs.read_log("e1", "action", limit=9, before="9")
+        await store.decisions.claim("w", "o", NOW, NOW)
+        await store.decisions.hit("w", NOW, 9)
+        await store.decisions.clear_hits("w")
+        await store.accounts.secret("s", b"s")
+        await store.accounts.get_user("ann")
+        await store.accounts.list_users(limit=9, after="a")
+        await store.accounts.set_password("ann", "h")
+        await store.accounts.get_session("s", NOW)
+        await store.accounts.list_sessions("ann", "cookie", NOW)
+        await store.accounts.remove_session("ann", "s")
         await store.forget(NOW, 0, 9)
-        await store.archive_experiment("ann", "e1", NOW)
-        await store.remove_user("ann")
+        await store.decisions.archive_experiment("ann", "e1", NOW)
+        await store.accounts.remove_user("ann")
 
     with opened(path, run) as store:
         statements.clear()

@@ -16,11 +16,12 @@ from typing import Final
 import msgspec
 from pymongo.errors import BulkWriteError
 
-from streamsim.storage.contract.decisions import Experiment, Scope
+from streamsim.storage.contract.decisions import Experiment, ThetaAddress
 from streamsim.storage.contract.migration import ThetaRecord
-from streamsim.storage.mongo.accounts_and_logs import MongoArchive, only_repeated, reaching
+from streamsim.storage.mongo.connection import MongoConnection, reaching
+from streamsim.storage.mongo.logs import only_repeated
 from streamsim.storage.mongo.values import readable, to_bytes
-from streamsim.storage.redis.connection import Link
+from streamsim.storage.redis.connection import RedisConnection
 from streamsim.storage.redis.decisions import RedisDecisions
 from streamsim.storage.redis.keys import Keys, counted
 
@@ -29,16 +30,18 @@ _ROWS_AT_ONCE: Final = 500
 _IN_REDIS, _IN_MONGODB = 0, 1
 
 
-class Archived:
+class ColdTheta:
     """The theta of archived experiments, in whichever of the two stores it is."""
 
-    def __init__(self, link: Link, keys: Keys, decisions: RedisDecisions, archive: MongoArchive) -> None:
-        self._link = link
+    def __init__(
+        self, connection: RedisConnection, keys: Keys, decisions: RedisDecisions, mongo: MongoConnection
+    ) -> None:
+        self._connection = connection
         self._keys = keys
         self._decisions = decisions
-        self._archive = archive
+        self._mongo = mongo
 
-    async def store_away(self, limit: int) -> int:
+    async def move_archived(self, limit: int) -> int:
         """Move up to `limit` archived experiments to MongoDB; how many there were.
 
         :raises StoreUnavailable: what was not moved is moved by a later call.
@@ -47,7 +50,7 @@ class Archived:
         async for tenants in self._decisions.tenants():
             for tenant in tenants:
                 which = self._keys.of(tenant).archived
-                found = await self._link.command(
+                found = await self._connection.command(
                     "ZRANGEBYSCORE", which, _IN_REDIS, _IN_REDIS, "LIMIT", 0, limit - moved
                 )
                 for id in found:
@@ -60,22 +63,22 @@ class Archived:
     async def theta(self, experiment: Experiment) -> AsyncIterator[ThetaRecord]:
         """All rows of theta of an experiment, archived or not."""
         keys = self._keys.of(experiment.tenant)
-        stored = await self._link.command("ZSCORE", keys.archived, experiment.id)
+        stored = await self._connection.command("ZSCORE", keys.archived, experiment.id)
         if stored is not None and int(float(stored)) == _IN_MONGODB:
             async with reaching():
-                async for row in self._archive.database.archived_theta.find({"experiment": experiment.id}):
+                async for row in self._mongo.database.archived_theta.find({"experiment": experiment.id}):
                     data = to_bytes(row["data"])
                     yield ThetaRecord(experiment.id, row["name"], row["key"], row["value"], data)
             return
         for name in await self._decisions.theta_names(experiment.id):
             for key in await self._group_keys(experiment, name):
-                rows = await self._decisions.read_theta(Scope(experiment.id, name, key, None))
+                rows = await self._decisions.read_theta(ThetaAddress(experiment.id, name, key, None))
                 for (_, value), (data, _) in rows.rows.items():
                     yield ThetaRecord(experiment.id, name, key, value, data)
 
     async def _group_keys(self, experiment: Experiment, name: str) -> list[str]:
-        groups = self._keys.of(experiment.tenant).groups(Scope(experiment.id, name, None, None))
-        return [key.decode() for key in await self._link.command("HKEYS", groups)]
+        groups = self._keys.of(experiment.tenant).groups(ThetaAddress(experiment.id, name, None, None))
+        return [key.decode() for key in await self._connection.command("HKEYS", groups)]
 
     async def _move(self, tenant: str, id: str) -> None:
         experiment = await self._decisions.get_experiment(id)
@@ -96,7 +99,7 @@ class Archived:
             "date_ms": experiment.modified_ms,
         }
         async with reaching():
-            await self._archive.database.archived_experiments.replace_one({"_id": id}, document, upsert=True)
+            await self._mongo.database.archived_experiments.replace_one({"_id": id}, document, upsert=True)
         await self._remove(experiment)
 
     async def _insert(self, rows: Sequence[ThetaRecord]) -> None:
@@ -105,8 +108,8 @@ class Archived:
             return
         documents = [
             {
-                "_id": f"{row.experiment}/{counted(row.name)}{counted(row.key)}{row.value}",
-                "experiment": row.experiment,
+                "_id": f"{row.experiment_id}/{counted(row.name)}{counted(row.key)}{row.value}",
+                "experiment": row.experiment_id,
                 "name": row.name,
                 "key": row.key,
                 "value": row.value,
@@ -116,7 +119,7 @@ class Archived:
         ]
         async with reaching():
             try:
-                await self._archive.database.archived_theta.insert_many(documents, ordered=False)
+                await self._mongo.database.archived_theta.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 only_repeated(error)
 
@@ -124,9 +127,9 @@ class Archived:
         """From Redis; what leads to the rows goes after them."""
         keys = self._keys.of(experiment.tenant)
         for name in await self._decisions.theta_names(experiment.id):
-            scope = Scope(experiment.id, name, None, None)
+            scope = ThetaAddress(experiment.id, name, None, None)
             for key in await self._group_keys(experiment, name):
-                await self._link.command("UNLINK", keys.group(scope, key))
-            await self._link.command("UNLINK", keys.groups(scope))
-        await self._link.command("UNLINK", keys.sets(experiment.id))
-        await self._link.command("ZADD", keys.archived, "XX", _IN_MONGODB, experiment.id)
+                await self._connection.command("UNLINK", keys.group(scope, key))
+            await self._connection.command("UNLINK", keys.groups(scope))
+        await self._connection.command("UNLINK", keys.sets(experiment.id))
+        await self._connection.command("ZADD", keys.archived, "XX", _IN_MONGODB, experiment.id)

@@ -1,28 +1,13 @@
-"""Every setting of the service: one frozen table with name, type, default, range and meaning.
-
-`Settings` has one section per part of the service. Values come, in rising order of precedence, from the
-defaults here, a YAML file, environment variables `STREAMSIM_<SECTION>_<NAME>`, and the command line.
-"""
+"""Every setting of the service: name, type, default, range and meaning, a class for each section."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
-import yaml
-
-ENVIRONMENT_PREFIX = "STREAMSIM_"
 TEXTS = tuple[str, ...]
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used; the message names its source, the option and what is accepted."""
 
 
 def _option(
@@ -38,7 +23,7 @@ def _option(
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerSettings:
     """The HTTP server and its processes."""
 
     address: str = _option("127.0.0.1", "Address to listen on; 0.0.0.0 for all IPv4 interfaces.")
@@ -68,7 +53,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Login:
+class LoginSettings:
     """Accounts, sessions and login attempts."""
 
     session_hours: int = _option(168, "Lifetime of a login session.", low=1, high=8760)
@@ -88,7 +73,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Storage:
+class StorageSettings:
     """Where everything is kept."""
 
     data: str = _option("data", "Folder of the service's own files, made when missing.")
@@ -114,7 +99,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class Sandbox:
+class SandboxSettings:
     """The processes that run policy code, and the limits of one call."""
 
     workers: int = _option(
@@ -142,7 +127,7 @@ class Sandbox:
 
 
 @dataclass(frozen=True)
-class Lane:
+class LaneSettings:
     """The queue of each active experiment."""
 
     batch: int = _option(64, "Most calls that run and commit together.", low=1, high=4096)
@@ -158,8 +143,8 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Work in the background; every server process takes part, each piece is claimed in the store."""
+class UpkeepSettings:
+    """Periodic work; every server process takes part, each piece is claimed in the store."""
 
     interval_ms: int = _option(
         1000, "Pause between looks for advices past their time.", low=10, high=3_600_000
@@ -174,7 +159,23 @@ class Jobs:
 
 
 @dataclass(frozen=True)
-class Models:
+class JobSettings:
+    """Jobs of clients: simulations and sweeps that take longer than a request."""
+
+    per_user: int = _option(20, "Most unfinished jobs of one user.", low=1)
+    longest_s: float = _option(21_600.0, "Longest time that a server process works on a job.", low=1)
+    lease_s: float = _option(
+        10.0, "A job that no process has reported on for so long is taken over by another.", low=0.5
+    )
+    scheduler: str = _option(
+        "",
+        "Dask scheduler for replications and sweeps, e.g. tcp://host:8786; needs streamsim[dask]. "
+        "Empty: here.",
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
     """Simulation models and their runs."""
 
     live: int = _option(
@@ -185,7 +186,6 @@ class Models:
     )
     cpu_ms: int = _option(10_000, "CPU time of one request to a model.", low=1)
     wall_ms: int = _option(15_000, "Wall-clock time of one request to a model.", low=1)
-    load_ms: int = _option(20_000, "Wall-clock time of loading a model.", low=1)
     memory_bytes: int = _option(512 << 20, "Memory of a model's process beyond its libraries.", low=1 << 20)
     frame_bytes: int = _option(32 << 20, "Largest answer of a model, and largest model.", low=64 << 10)
     max_bytes: int = _option(2 << 20, "Largest upload of a model, all files together.", low=1024)
@@ -196,7 +196,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSettings:
     """Simulations, comparisons and off-policy estimates; they run in processes of their own."""
 
     workers: int = _option(
@@ -212,22 +212,14 @@ class Evaluation:
     )
     request_s: float = _option(60.0, "Longest time that a request may simulate or estimate.", low=0.1)
     job_draws: int = _option(100_000_000, "Most draws of one job: replications times N.", low=1)
-    job_s: float = _option(21_600.0, "Longest time that a server process works on a job.", low=1)
-    jobs: int = _option(20, "Most unfinished jobs of one user.", low=1)
-    lease_s: float = _option(
-        10.0, "A job that no process has reported on for so long is taken over by another.", low=0.5
-    )
     log_rows: int = _option(100_000, "Most logged decisions of one off-policy evaluation.", low=1)
     runs: int = _option(
         200, "Runs of a policy that estimate a probability which its code does not tell.", low=2, high=100_000
     )
-    scheduler: str = _option(
-        "", "Dask scheduler for replications, e.g. tcp://host:8786; needs streamsim[dask]. Empty: here."
-    )
 
 
 @dataclass(frozen=True)
-class Compat:
+class CompatSettings:
     """Answers as older services gave them."""
 
     bptk_status: str = _option(
@@ -241,188 +233,17 @@ class Compat:
 class Settings:
     """All sections. Immutable; derive a changed copy with `dataclasses.replace`, or load again."""
 
-    server: Server = Server()
-    login: Login = Login()
-    storage: Storage = Storage()
-    sandbox: Sandbox = Sandbox()
-    lane: Lane = Lane()
-    jobs: Jobs = Jobs()
-    models: Models = Models()
-    evaluation: Evaluation = Evaluation()
-    compat: Compat = Compat()
+    server: ServerSettings = ServerSettings()
+    login: LoginSettings = LoginSettings()
+    storage: StorageSettings = StorageSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    lane: LaneSettings = LaneSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
+    jobs: JobSettings = JobSettings()
+    models: ModelSettings = ModelSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    compat: CompatSettings = CompatSettings()
 
     def storage_url(self) -> str:
         """`storage.url` with its default filled in."""
         return self.storage.url or f"sqlite:///{Path(self.storage.data) / 'streamsim.db'}"
-
-
-class Option(NamedTuple):
-    """One row of the table; `name` is dotted, e.g. `server.port`."""
-
-    name: str
-    kind: Any
-    default: Any
-    help: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-
-    @property
-    def environment(self) -> str:
-        """The environment variable that overrides it."""
-        return ENVIRONMENT_PREFIX + self.name.replace(".", "_").upper()
-
-
-def _table() -> Iterator[Option]:
-    for section in dataclasses.fields(Settings):
-        kind: Any = type(section.default)
-        kinds = get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            meta = field.metadata
-            yield Option(
-                name=f"{section.name}.{field.name}",
-                kind=kinds[field.name],
-                default=field.default,
-                help=meta["help"],
-                low=meta["low"],
-                high=meta["high"],
-                choices=meta["choices"],
-            )
-
-
-OPTIONS: dict[str, Option] = {option.name: option for option in _table()}
-SECTIONS: dict[str, str] = {
-    section.name: type(section.default).__doc__ or "" for section in dataclasses.fields(Settings)
-}
-
-
-def load(
-    file: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-    overrides: Mapping[str, object] | None = None,
-) -> Settings:
-    """The settings.
-
-    :param file: a YAML file of sections with options.
-    :param environment: e.g. `os.environ`; variables of other names are ignored.
-    :param overrides: dotted names to values, as the command line gives them.
-    :raises ConfigError: naming the first option that is unknown, of a wrong type or out of range.
-    """
-    found: dict[str, object] = {}
-    if file is not None:
-        found.update(_from_file(file))
-    found.update(_from_environment(environment or {}))
-    for name, value in (overrides or {}).items():
-        found[name] = _checked(OPTIONS[name], value, "command line")
-    sections: dict[str, Any] = {}
-    for section in dataclasses.fields(Settings):
-        prefix = section.name + "."
-        given = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-        kind: Any = type(section.default)
-        sections[section.name] = kind(**given)
-    settings = Settings(**sections)
-    if bool(settings.storage.redis) != bool(settings.storage.mongo):
-        raise ConfigError("storage.redis and storage.mongo: give both or neither")
-    if not re.fullmatch(r"[\w.:-]+", settings.storage.redis_prefix, re.ASCII):
-        raise ConfigError("storage.redis_prefix: must be of letters, digits and . : _ -")
-    if settings.storage.url and not settings.storage.url.startswith("sqlite:///"):
-        raise ConfigError("storage.url: must start with sqlite:///")
-    for proxy in settings.server.trusted_proxies:
-        try:
-            ip_network(proxy, strict=False)
-        except ValueError as error:
-            raise ConfigError(f"server.trusted_proxies: {error}") from None
-    return settings
-
-
-def _from_file(file: Path) -> Iterator[tuple[str, object]]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from None
-    for section, options in _mapping(content, str(file)).items():
-        if section not in SECTIONS:
-            raise ConfigError(f"{file}: {section}: no such section{_closest(section, SECTIONS)}")
-        for name, value in _mapping(options, f"{file}: {section}").items():
-            option = OPTIONS.get(f"{section}.{name}")
-            if option is None:
-                raise ConfigError(
-                    f"{file}: {section}.{name}: no such option{_closest(f'{section}.{name}', OPTIONS)}"
-                )
-            yield option.name, _checked(option, value, str(file))
-
-
-def _mapping(value: object, where: str) -> dict[str, object]:
-    # A section whose options are all commented out reads as None.
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{where}: must hold names and values")
-    return value
-
-
-def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, object]]:
-    known = {option.environment: option for option in OPTIONS.values()}
-    prefixes = tuple(f"{ENVIRONMENT_PREFIX}{section.upper()}_" for section in SECTIONS)
-    for variable, text in environment.items():
-        if not variable.startswith(prefixes):
-            continue
-        option = known.get(variable)
-        if option is None:
-            raise ConfigError(f"environment: {variable}: no such option{_closest(variable, known)}")
-        yield option.name, _checked(option, _read(option, text), f"environment: {variable}")
-
-
-def _read(option: Option, text: str) -> object:
-    """The text of an environment variable as the option's type where it reads as one, else as it is."""
-    if option.kind is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if option.kind == TEXTS:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if option.kind in (int, float):
-        try:
-            return option.kind(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _checked(option: Option, value: object, source: str) -> object:
-    def refused(accepted: str) -> ConfigError:
-        return ConfigError(f"{source}: {option.name}: must be {accepted}, not {value!r}")
-
-    if option.kind == TEXTS:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise refused("a list of texts")
-        return tuple(value)
-    if option.kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not option.kind:
-        raise refused(KINDS[option.kind])
-    if isinstance(value, int | float) and option.kind is not bool:
-        low, high = option.low, option.high
-        # The comparison is written so that a NaN fails it.
-        if not ((low is None or value >= low) and (high is None or value <= high)):
-            raise refused(accepted(option))
-    if option.choices and value not in option.choices:
-        raise refused(accepted(option))
-    return value
-
-
-KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", TEXTS: "list of texts"}
-
-
-def accepted(option: Option) -> str:
-    """What the option takes, in words."""
-    if option.choices:
-        return "one of " + ", ".join(option.choices)
-    low = "" if option.low is None else f" from {int(option.low)}"
-    high = "" if option.high is None else f" to {int(option.high)}"
-    return KINDS[option.kind] + low + high
-
-
-def _closest(name: str, names: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.decisions.batch import LaneSettings
+from streamsim import dates
+from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
-from streamsim.decisions.worker import Attendant
+from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
@@ -20,11 +20,6 @@ from streamsim.storage.contract.decisions import DecisionStore, Experiment
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
-
-
-def wall_clock_ms() -> int:
-    """Now, in ms since 1970 UTC."""
-    return time.time_ns() // 1_000_000
 
 
 class Decisions:
@@ -40,15 +35,15 @@ class Decisions:
         *,
         lane: LaneSettings,
         limits: Limits,
-        cached_rows: int = 50_000,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        debug: bool = False,
+        now_ms: Callable[[], int] = dates.now_ms,
         observe: Callable[[int, bool], None] = lambda calls, refused: None,
     ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._lane = lane
         self._limits = limits
-        self._cached_rows = cached_rows
+        self._debug = debug
         self._now_ms = now_ms
         self._observe = observe
         self._lanes: dict[str, Lane] = {}
@@ -57,24 +52,22 @@ class Decisions:
 
     # ---- the core API
 
-    async def get_action(self, experiment: str, key: str, context: dict[str, Any]) -> bytes:
+    async def get_action(self, experiment_id: str, key: str, context: dict[str, Any]) -> bytes:
         """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
 
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
         :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
         """
-        found = self._experiments.get(experiment)
-        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
-            await self.authorized(experiment, key)
-        return await self._submit(experiment, Decision(asyncio.get_running_loop(), context))
+        await self.authorize(experiment_id, key)
+        return await self._submit(experiment_id, Decision(asyncio.get_running_loop(), context))
 
-    async def set_reward(self, experiment: str, key: str, reward: Reward) -> bytes:
+    async def set_reward(self, experiment_id: str, key: str, reward: Reward) -> bytes:
         """Learn from a reward. JSON text `{"status": "success"}`; theta and log are durable then.
 
         :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
         """
-        await self.authorized(experiment, key)
-        return await self._submit(experiment, reward)
+        await self.authorize(experiment_id, key)
+        return await self._submit(experiment_id, reward)
 
     # ---- the rest of the service
 
@@ -95,19 +88,19 @@ class Decisions:
             raise BadRequest(f"the code cannot be compiled: {died}") from None
         worker.kill()
 
-    async def find(self, experiment: str) -> Experiment | None:
+    async def find(self, experiment_id: str) -> Experiment | None:
         """The live experiment, from this process's cache or the store. A commit finds out if it is old."""
-        found = self._experiments.get(experiment)
-        if found is None and len(experiment) <= MAX_ID:
-            found = await self._store.get_experiment(experiment)
+        found = self._experiments.get(experiment_id)
+        if found is None and len(experiment_id) <= MAX_ID:
+            found = await self._store.get_experiment(experiment_id)
             if found is None or found.archived:
                 return None
-            self._experiments[experiment] = found
+            self._experiments[experiment_id] = found
         return found
 
-    def forget(self, experiment: str) -> None:
+    def forget(self, experiment_id: str) -> None:
         """Drop what is cached of an experiment, e.g. after an edit."""
-        self._experiments.pop(experiment, None)
+        self._experiments.pop(experiment_id, None)
 
     async def time_out_advices(self) -> int:
         """Give advices that are due their experiment's default reward; how many were."""
@@ -115,12 +108,12 @@ class Decisions:
         loop = asyncio.get_running_loop()
         answers = []
         for advice in due:
-            experiment = await self.find(advice.experiment)
+            experiment = await self.find(advice.experiment_id)
             if experiment is None:
                 continue
             reward = experiment.properties.get("default_reward")
             call = Reward(loop, {} if reward is None else reward, advice_id=advice.id, by="timeout")
-            answers.append(self._submit(advice.experiment, call))
+            answers.append(self._submit(advice.experiment_id, call))
         ended = await asyncio.gather(*answers, return_exceptions=True)
         for end in ended:
             # Another process was first, the code failed (and that is logged), or the store is away.
@@ -131,11 +124,11 @@ class Decisions:
     def tidy(self) -> None:
         """End lanes that were idle for ten minutes."""
         now_ms = self._now_ms()
-        for experiment, lane in list(self._lanes.items()):
+        for experiment_id, lane in list(self._lanes.items()):
             if not lane.busy and now_ms - lane.used_ms > _IDLE_LANE_MS:
                 lane.close()
-                del self._lanes[experiment]
-                self.forget(experiment)
+                del self._lanes[experiment_id]
+                self.forget(experiment_id)
 
     def waiting(self) -> int:
         """Calls that wait in all lanes."""
@@ -151,22 +144,24 @@ class Decisions:
 
     # ---- inside
 
-    async def authorized(self, experiment: str, key: str) -> None:
-        """:raises Unauthorized: unknown experiment or wrong key."""
-        found = await self.find(experiment)
+    async def authorize(self, experiment_id: str, key: str) -> None:
+        """Check the key of a call. :raises Unauthorized: unknown experiment or wrong key."""
+        # Awaiting nothing where the experiment is known keeps a decision on its fast way.
+        found = self._experiments.get(experiment_id) or await self.find(experiment_id)
         if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
             raise Unauthorized("key or experiment id is not valid")
 
-    def _submit(self, experiment: str, call: Pending) -> asyncio.Future[bytes]:
+    def _submit(self, experiment_id: str, call: Pending) -> asyncio.Future[bytes]:
         if self._closing:
             raise Unavailable("the server is stopping")
-        lane = self._lanes.get(experiment)
+        lane = self._lanes.get(experiment_id)
         if lane is None:
-            lane = self._lanes[experiment] = Lane(
-                experiment,
+            lane = self._lanes[experiment_id] = Lane(
+                experiment_id,
                 self._store,
-                Attendant(self._sandbox, self._store, self._limits, self._cached_rows, self.find),
+                PolicyWorker(self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find),
                 self._lane,
+                debug=self._debug,
                 find=self.find,
                 forget=self.forget,
                 now_ms=self._now_ms,

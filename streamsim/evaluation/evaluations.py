@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamsim import values
-from streamsim.config import Evaluation
+from streamsim.config import EvaluationSettings
 from streamsim.errors import BadRequest, Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
@@ -29,8 +29,10 @@ from streamsim.evaluation.simulation import (
 from streamsim.evaluation.wire import Draws, SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
-from streamsim.jobs.jobs import Work, together
-from streamsim.storage.contract.decisions import Experiment, LogRow, Stale, Store, Transaction
+from streamsim.jobs.jobs import Jobs, together
+from streamsim.storage.contract.decisions import Experiment, Stale, Transaction
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.store import Store
 
 if TYPE_CHECKING:
     from streamsim.jobs.cluster import Cluster
@@ -44,9 +46,9 @@ class Evaluations:
 
     def __init__(
         self,
-        settings: Evaluation,
+        settings: EvaluationSettings,
         store: Store,
-        work: Work,
+        jobs: Jobs,
         experiments: Experiments,
         workers: BatchWorkers,
         pool: Pool,
@@ -56,9 +58,9 @@ class Evaluations:
         self.store = store
         self.experiments = experiments
         self.workers = workers
-        self.jobs = work
+        self.jobs = jobs
         self.pool = pool
-        work.add(Simulations(store, pool, settings))
+        jobs.add(Simulations(store, pool, settings))
         self.now_ms = now_ms
 
     async def close(self) -> None:
@@ -69,7 +71,7 @@ class Evaluations:
     async def simulate(
         self,
         tenant: str,
-        experiment: str,
+        experiment_id: str,
         draws: int,
         seed: int,
         theta: Start,
@@ -82,13 +84,13 @@ class Evaluations:
         :param records: whether to give, and :param logged: whether to log, what happened in each.
         :raises Unauthorized: :raises Broken: :raises BadRequest: it takes too long.
         """
-        found = await self.experiments.get(tenant, experiment)
+        found = await self.experiments.get(tenant, experiment_id)
         load = msgspec.structs.replace(await self.load(found, theta), seed=seed)
         nest = Nest(self.store, tenant, current=theta == "current")
         name, number = secrets.token_hex(8), 0
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.request_s
-        identity = f"{tenant}/{experiment}"
+        identity = f"{tenant}/{experiment_id}"
         async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
             async for some in Player(worker, nest).play(draws, records=records or logged, theta=True):
                 if logged:
@@ -103,9 +105,9 @@ class Evaluations:
         rows = await theta_rows(self.store, experiment.id) if theta == "current" else []
         return SimulationLoad(experiment.id, experiment.code, properties_of(experiment), 0, rows)
 
-    async def create_job(self, tenant: str, experiment: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create_job(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """A new job, as clients see it. :raises BadRequest: :raises Unauthorized: :raises TooManyRequests:"""
-        found = await self.experiments.get(tenant, experiment)
+        found = await self.experiments.get(tenant, experiment_id)
         request = requests.replications(body, self.settings.job_draws, "evaluation.job_draws")
         load = msgspec.structs.replace(
             await self.load(found, request.theta),
@@ -115,7 +117,7 @@ class Evaluations:
         total = request.draws * request.replications
         nested = await Nest(self.store, tenant, current=request.theta == "current").named(found.code)
         spec = Spec(request, load, nested)
-        job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment=found.id)
+        job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment_id=found.id)
         return self.jobs.shown(job)
 
     async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:
@@ -181,7 +183,7 @@ class Evaluations:
         for _ in range(_EDITS):
             now = await self.experiments.get(experiment.tenant, experiment.id)
             transaction = Transaction(now.tenant, {now.id: now.revision}, logs=rows)
-            if not isinstance(await self.store.commit(transaction), Stale):
+            if not isinstance(await self.store.decisions.commit(transaction), Stale):
                 return
         raise Conflict("the experiment is being edited by others; try again")
 
@@ -213,9 +215,9 @@ async def replicated(
 
 
 def local(
-    settings: Evaluation,
+    settings: EvaluationSettings,
     store: Store,
-    work: Work,
+    jobs: Jobs,
     experiments: Experiments,
     workers: BatchWorkers,
     now_ms: Callable[[], int],
@@ -227,4 +229,4 @@ def local(
         from streamsim.evaluation.dask_pool import DaskPool
 
         pool = DaskPool(cluster, settings, workers.limits, box=workers.box)
-    return Evaluations(settings, store, work, experiments, workers, pool, now_ms)
+    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)

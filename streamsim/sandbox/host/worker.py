@@ -1,0 +1,173 @@
+"""One sandboxed process as the host sees it: one program, and one exchange at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from streamsim.sandbox import table
+from streamsim.sandbox.host import vitals
+from streamsim.sandbox.host.channel import Ask, WorkerChannel, WorkerCrashed, WorkerDied, WorkerMemory
+from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
+from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.wire import OUT_OF_MEMORY
+from streamsim.sandbox.zygote.main import host_pid
+
+if TYPE_CHECKING:
+    from streamsim.sandbox.host.pool import Sandbox
+
+EXIT_S: Final = 0.5
+"""How long after its channel closed a process may take to end by itself, so that its exit status is known."""
+RETIRE_CPU_S: Final = 0.9 * table.CPU_SECONDS
+
+
+class Worker:
+    """One sandboxed process with one program. Made by `Sandbox.spawn`.
+
+    `pid`: in the host's own namespace. `loaded`: what the program answered to its load.
+    """
+
+    def __init__(self, pool: Sandbox, number: int, uid: int, limits: Limits, identity: str) -> None:
+        self.identity = identity
+        self.pid = 0
+        self.loaded = msgspec.Raw()
+        self.number, self.uid = number, uid
+        self._pool, self._limits = pool, limits
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = -1
+        self._base_bytes = 0
+        self._sampled = 0.0
+        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._status: int | None = None
+        self._closed = False
+        self._channel = WorkerChannel(limits, self._end, self._lost)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another exchange."""
+        return self._channel.death is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange, or its start, is under way."""
+        return self._channel.busy or not self.loaded
+
+    @property
+    def used(self) -> float:
+        """When it was last given something to do, in the event loop's time."""
+        return self._channel.used
+
+    async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
+        """Send a request to the program; the body of its answer. See `WorkerChannel.exchange`.
+
+        :raises WorkerDied: the worker is gone, by its subclass.
+        :raises ProgramFailed: the program failed as a whole; the worker lives.
+        :raises RequestTooLarge: nothing was sent; the worker lives.
+        """
+        try:
+            return await self._channel.exchange(request, calls=calls, ask=ask)
+        finally:
+            if self._pool.turns:
+                self._pool.release(self)
+
+    def kill(self) -> None:
+        """End the process now, and the exchange under way with `WorkerCrashed`."""
+        self._channel.fail(WorkerCrashed("policy process was ended by the host"))
+
+    def memory_bytes(self) -> int:
+        """What it holds above its start; 0 if that cannot be told."""
+        return max((vitals.memory_bytes(self.pid) or 0) - self._base_bytes, 0) if self.pid else 0
+
+    # What the pool does with it.
+
+    async def start(self, zygote: Zygote, program: str, load: object, seconds: float) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
+            zygote.spawn(self.number, program, self.uid, self._limits, theirs)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._started
+        except TimeoutError:
+            raise SandboxUnavailable(f"a sandboxed process did not start within {seconds:g} s") from None
+        self.loaded = await self._channel.exchange(load)
+
+    def spawned(self, pidfd: int) -> None:
+        self._pidfd = pidfd
+        self.pid = max(host_pid(pidfd), 0)
+        self._base_bytes = vitals.memory_bytes(self.pid) or 0
+        if not self.alive:
+            self._end()
+        if not self._started.done():
+            self._started.set_result(None)
+
+    def refused(self, text: str) -> None:
+        if not self._started.done():
+            self._started.set_exception(SandboxUnavailable(f"no sandboxed process: {text}"))
+        self.kill()
+
+    def exited(self, status: int) -> None:
+        self._status = status
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self._closed:
+            self._gone()
+        else:
+            # What it wrote before is still read; the end of its channel follows.
+            self._loop.call_later(EXIT_S, self._gone)
+
+    def fail(self, death: WorkerDied) -> None:
+        self._channel.fail(death)
+
+    def sample(self) -> None:
+        """End it if it holds too much memory, or, idle, before its life's CPU time is used up."""
+        if not self.pid or not self.alive or (self._sampled == self.used and not self.busy):
+            return
+        self._sampled = self.used
+        if self.memory_bytes() > self._limits.memory_bytes:
+            self.fail(WorkerMemory(f"used more than {self._limits.memory_bytes >> 20} MiB of memory"))
+        elif not self.busy and vitals.cpu_s(self.pid) > RETIRE_CPU_S:
+            self.kill()
+
+    def _end(self) -> None:
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # ended already
+        if not self._started.done():
+            self._started.set_exception(self._channel.death or WorkerCrashed("ended"))
+            self._started.exception()
+        self._pool.ended(self)
+
+    def _lost(self) -> None:
+        self._closed = True
+        if self._status is not None:
+            self._gone()
+        else:
+            self._loop.call_later(EXIT_S, self._gone)
+
+    def _gone(self) -> None:
+        if self.alive:
+            self.fail(_death(self._status, self._pool))
+
+
+def _death(status: int | None, pool: Sandbox) -> WorkerDied:
+    """Why a process ended that the host did not end, from its wait status."""
+    if status is None:
+        return WorkerCrashed("policy process closed its channel")
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGKILL and pool.out_of_memory():
+            return WorkerMemory("policy process was killed because the machine ran out of memory")
+        return WorkerCrashed(f"policy process ended unexpectedly (signal {number})")
+    code = os.WEXITSTATUS(status)
+    if code == OUT_OF_MEMORY:
+        return WorkerMemory("policy process ran out of memory")
+    return WorkerCrashed(f"policy process ended unexpectedly (exit code {code})")

@@ -1,0 +1,106 @@
+"""Logs in MongoDB: how rows come in, and how they are read.
+
+log_<kind>      _id: row id, experiment, position, date_ms, data
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pymongo import DESCENDING
+from pymongo.errors import BulkWriteError
+
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.mongo.connection import MongoConnection, reaching
+from streamsim.storage.mongo.schema import log_collection
+from streamsim.storage.mongo.values import plain, readable, to_bytes
+
+_DUPLICATE_KEY: Final = 11000
+_MAX_POSITION: Final = 2**63 - 1
+
+
+class MongoLogs:
+    """Rows that are in MongoDB; those that still wait in the outbox are not."""
+
+    def __init__(self, connection: MongoConnection) -> None:
+        self._connection = connection
+
+    @property
+    def _db(self) -> Any:
+        return self._connection.database
+
+    async def append(self, rows: Iterable[LogRow]) -> list[LogRow]:
+        """Store rows; safe to repeat. The rows whose id another row had before, which are not stored."""
+        by_kind: dict[LogKind, list[LogRow]] = {}
+        for row in rows:
+            by_kind.setdefault(row.kind, []).append(row)
+        repeated: list[LogRow] = []
+        async with reaching():
+            for kind, some in by_kind.items():
+                repeated += await self._append(self._db[log_collection(kind)], some)
+        return repeated
+
+    async def _append(self, collection: Any, rows: list[LogRow]) -> list[LogRow]:
+        try:
+            await collection.insert_many([_log_document(row) for row in rows], ordered=False)
+            return []
+        except BulkWriteError as error:
+            known = [rows[index] for index in only_repeated(error)]
+        found = collection.find({"_id": {"$in": [row.id for row in known]}}, {"position": 1})
+        positions = {document["_id"]: document["position"] async for document in found}
+        # A row that is there with its own position was stored by an earlier attempt.
+        return [row for row in known if positions[row.id] != int(row.position)]
+
+    async def read_log(
+        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    ) -> list[LogRow]:
+        """Rows that are in MongoDB, newest first; see the contract."""
+        query: dict[str, Any] = {"experiment": experiment_id}
+        if before:
+            if not (
+                before.isascii() and before.isdecimal() and len(before) < 20 and int(before) <= _MAX_POSITION
+            ):
+                raise ValueError(f"{before!r} is no position in a log")
+            query["position"] = {"$lt": int(before)}
+        if limit <= 0:
+            return []
+        async with reaching():
+            found = self._db[log_collection(kind)].find(query).sort("position", DESCENDING).limit(limit)
+            return [log_row(kind, document) async for document in found]
+
+
+def only_repeated(error: BulkWriteError) -> list[int]:
+    """Which documents of an unordered insertion were there before.
+
+    :raises StoreUnavailable: others were refused for another reason.
+    """
+    details = error.details
+    failed = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE_KEY]
+    if failed or details.get("writeConcernErrors"):
+        reason = (failed or details["writeConcernErrors"])[0].get("errmsg", "unknown")
+        raise StoreUnavailable(f"MongoDB refuses rows: {reason[:300]}") from error
+    return [one["index"] for one in details["writeErrors"]]
+
+
+def _log_document(row: LogRow) -> dict[str, Any]:
+    return {
+        "_id": row.id,
+        "experiment": row.experiment_id,
+        "position": int(row.position),
+        "date_ms": row.date_ms,
+        "data": readable(row.data),
+    }
+
+
+def log_row(kind: LogKind, document: Mapping[str, Any]) -> LogRow:
+    """The row of a document of the collection of its kind."""
+    return LogRow(
+        document["experiment"],
+        kind,
+        document["_id"],
+        plain(document["date_ms"]),
+        to_bytes(document["data"]),
+        str(document["position"]),
+    )
