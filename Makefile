@@ -3,21 +3,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install serve test lint demo bench faults lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults lock clean
 
 # The first target, so what `make` alone does.
 help:
 	@sed -n 's/^## //p' Makefile
 
-## make serve    set up, then serve on port 8080, with everything in ./data
-## make test     set up, then run every test
-## make lint     ruff and mypy
-## make demo     play the handwritten digits through the catalogue's LinUCB, over HTTP
-## make bench    requests per second and latency beside a bare Tornado handler, models beside a BptkServer
-## make faults   kill parts of a production installation under load, for minutes
-## make lock     write requirements.lock, the versions in the image, anew
-## make install  the set-up alone: the service and its client in .venv
-## make clean    remove .venv and what was built
+## make serve      set up, then serve on port 8080, with everything in ./data
+## make test       set up, then run every test
+## make test-fast  what a change needs before a commit, in two minutes
+## make test-all   every test on every backend, and the long forms
+## make lint       ruff and mypy
+## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
+## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer
+## make faults     kill parts of a production installation under load, for minutes
+## make lock       write requirements.lock, the versions in the image, anew
+## make install    the set-up alone: the service and its client in .venv
+## make clean      remove .venv and what was built
 
 # What is installed is remembered by one file per set of extras: serving needs none of them.
 $(VENV)/.installed: setup.cfg pyproject.toml client/pyproject.toml
@@ -36,12 +38,29 @@ install: $(VENV)/.installed
 serve: $(VENV)/.installed
 	$(BIN)/streamsim serve --data ./data
 
-# These occupy both processors by themselves; the others run two at a time.
-ALONE := attacks decisions deploy end_to_end faults sandbox
+# Two at a time, and after them what needs the machine for itself.
+PAIRED := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Prints how long a command took, and ends as it does.
+TIMED = @began=$$(date +%s); $(1); status=$$?; echo "$@: $$(($$(date +%s) - began)) s"; exit $$status
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=tests/%)
-	$(BIN)/python -m pytest $(ALONE:%=tests/%)
+	$(call TIMED,$(PAIRED) -m "not serial" && $(BIN)/python -m pytest -m serial)
+
+# The same with as many draws and kills as there is time for, and everything on every storage backend.
+test-all: export STREAMSIM_TESTS := long
+test-all: test
+
+# What starts servers of its own, or takes long for the few tests that it has.
+SLOW := attacks cli/test_migrate.py client deploy end_to_end faults handlers/openapi server \
+    storage/mongo storage/production storage/redis storage/test_migrate.py \
+    evaluation/test_offpolicy.py evaluation/test_replications.py evaluation/test_ten_armed.py \
+    models/runs/test_persistence.py models/scenarios/test_dask_sweeps.py models/scenarios/test_hostile.py \
+    models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py
+
+# What a change needs before a commit: the rest, on SQLite.
+test-fast: $(VENV)/.installed-test
+	$(call TIMED,$(PAIRED) -m "not serial" --backend sqlite -k "not production and not cluster" \
+	    $(SLOW:%=--ignore=tests/%))
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

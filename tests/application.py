@@ -149,7 +149,8 @@ def services(io_loop: IOLoop, settings: Settings, sandbox: Sandbox, clock: Clock
 @pytest.fixture
 def app(io_loop: IOLoop, services: Services) -> Application:
     """The application that pytest-tornado serves."""
-    return io_loop.run_sync(lambda: make_application(services))
+    made: Application = io_loop.run_sync(lambda: make_application(services))
+    return made
 
 
 @pytest.fixture

@@ -39,9 +39,9 @@ def chosen(config: pytest.Config, *, every: bool = False) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     every = metafunc.definition.get_closest_marker("every_backend") is not None
-    for fixture, scope in (("storage", "function"), ("shared_storage", "module")):
+    for fixture in ("storage", "shared_storage"):
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, chosen(metafunc.config, every=every), indirect=True, scope=scope)
+            metafunc.parametrize(fixture, chosen(metafunc.config, every=every), indirect=True)
 
 
 def _empty(request: pytest.FixtureRequest) -> Storage:

@@ -25,6 +25,7 @@ from tests.application import (
     user,
 )
 from tests.backends import pytest_addoption, pytest_generate_tests, shared_storage, storage
+from tests.folders import tmp_path, use_memory
 from tests.servers import mongo_server, redis_cluster, redis_server
 
 __all__ = [
@@ -48,18 +49,33 @@ __all__ = [
     "settings",
     "shared_storage",
     "storage",
+    "tmp_path",
     "user",
 ]
 
-# Files that take long for the few tests they have. Where files are dealt out to several processes these come
-# first, so that none is begun when the others are done.
-LONG = ("test_ten_armed.py", "test_persistence.py", "test_serve.py", "test_restart.py", "test_sweep_jobs.py")
+use_memory()
+
+# Files that take long. Where files are dealt out to several processes these come first, the longest before
+# the others, so that none is begun when the others are done.
+LONG = (
+    "test_attacks.py",
+    "test_concurrency.py",
+    "test_schemathesis.py",
+    "test_serve.py",
+    "test_model_attacks.py",
+    "test_restart.py",
+    "test_persistence.py",
+    "test_replications.py",
+    "test_ten_armed.py",
+    "test_sweep_jobs.py",
+)
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How much the tests do: STREAMSIM_TESTS=long is for `make test-all`."""
+"""How much the tests do: STREAMSIM_TESTS=long is what `make test-all` sets."""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.support import PASSWORD, ROOT, Server
 
 _MARK = "--- an answer is due ---"
-_PARSERS = {"json": json.loads, "text": ast.literal_eval}
+_PARSERS: dict[str, Callable[[str], Any]] = {"json": json.loads, "text": ast.literal_eval}
 
 
 def pasted(document: str, folder: Path, *, skip: int = 0) -> list[tuple[str, Any, Any]]:

@@ -347,13 +347,14 @@ class Campaign:
 
     def _context(self) -> dict[str, Any]:
         targets = self._targets
+        both: list[Any] = [(c.x86_64, c.aarch64) for c in table.CALLS if c.x86_64 is not None]
         return {
             "secret_file": str(targets.secret),
             "tcp_port": targets.tcp_port,
             "unix_path": targets.unix_path,
             "abstract": targets.abstract,
             "own_fd": 3,
-            "allow": sorted(table.number((c.x86_64, c.aarch64)) for c in table.CALLS if c.x86_64 is not None),
+            "allow": sorted(table.number(pair) for pair in both),
             **self._names,
         }
 

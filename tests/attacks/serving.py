@@ -18,7 +18,7 @@ KEPT: list[object] = []
 def launch(kind: str, folder: str) -> None:
     """Becomes the server on that kind of machine."""
     sys.path.insert(0, str(HERE.parent / "sandbox"))
-    import launching
+    import launching  # type: ignore[import-not-found]  # its folder is on the path from here on
 
     if os.geteuid() == 0 and "reach" in launching.KINDS[kind]:
         launching.reach([sys.prefix, sys.base_prefix, str(ROOT)])

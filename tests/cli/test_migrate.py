@@ -28,7 +28,7 @@ def migrate(source: str, target: str, prefix: object = "streamsim") -> subproces
 
 def seen(client: Client, experiments: list[dict[str, Any]]) -> Any:
     """All that the API shows of an installation."""
-    found: dict[str, Any] = {"names": client.get("/exp").body, "tokens": client.get("/user/token").body}
+    found: dict[Any, Any] = {"names": client.get("/exp").body, "tokens": client.get("/user/token").body}
     for one in experiments:
         id = one["id"]
         found[id] = client.get(f"/exp/{id}").body

@@ -87,12 +87,13 @@ def test_login_tokens_and_passwords(admin: Shown, connect: Connect, server: Serv
 
 
 def test_too_many_login_attempts_say_when_to_come_back(nobody: Shown, name: str) -> None:
-    errors = []
+    errors: list[ServerError] = []
     while not errors or isinstance(errors[-1], Unauthorized):
         with pytest.raises(ServerError) as refused:
             nobody.accounts.log_in(name, "a wrong password")
         errors.append(refused.value)
     assert isinstance(errors[-1], TooManyRequests)
+    assert errors[-1].retry_after_s is not None
     assert errors[-1].retry_after_s > 0
 
 

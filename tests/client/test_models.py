@@ -19,7 +19,6 @@ EXAMPLES = ROOT / "examples"
 TEA = """
 import BPTK_Py
 from BPTK_Py import Model
-from tests.support import ROOT
 
 def bptk_factory():
     model = Model(starttime=0.0, stoptime=10.0, dt=1.0, name="tea")
@@ -109,7 +108,8 @@ def test_a_session_is_stepped_and_streamed(tea: Shown) -> None:
     assert stepped(tea.sessions.step(ID)) == {"0.0": 100.0}
     cold = {"tea": {"base": {"constants": {"room": 0.0}}}}
     assert stepped(tea.sessions.step(ID, cold)) == {"1.0": 60.0}
-    assert [stepped(one) for one in tea.sessions.steps(ID, 2, flat=True)] == [30.0, 15.0]
+    flat: list[Any] = [stepped(one) for one in tea.sessions.steps(ID, 2, flat=True)]
+    assert flat == [30.0, 15.0]
     [state] = tea.sessions.save_state()
     assert state["instance_id"] == ID
     assert tea.sessions.load_state() == [state]

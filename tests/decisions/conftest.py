@@ -1,4 +1,4 @@
-"""A decision service on real parts: a sandbox per module, a new installation per test, a clock to turn."""
+"""A decision service on real parts: the shared sandbox, a new installation per test, a clock to turn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.ioloop import IOLoop
 
-from streamsim import config
+from streamsim import config, dates
 from streamsim.config import LaneSettings
-from streamsim.dates import now_ms
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
 from streamsim.sandbox.host.pool import Limits, Sandbox
@@ -29,7 +29,7 @@ class Bench:
     """Experiments and calls on one installation; `more()` is a second server process on it."""
 
     def __init__(self, folder: Path, storage: Storage, run: Callable[..., Any], sandbox: Sandbox) -> None:
-        self.now_ms = now_ms()
+        self.now_ms = dates.now_ms()
         self.run = run
         self.sandbox = sandbox
         self.settings = config.load(overrides={"storage.data": str(folder)} | storage)
@@ -107,19 +107,10 @@ class Bench:
         return [json.loads(row.data) for row in reversed(rows)]
 
 
-@pytest.fixture(scope="module")
-def run() -> Iterator[Callable[..., Any]]:
-    """One event loop for all tests of a module: a sandbox belongs to its loop, and starts slowly."""
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-@pytest.fixture(scope="module")
-def sandbox(run: Callable[..., Any]) -> Iterator[Sandbox]:
-    sandbox = Sandbox(workers=8)
-    run(sandbox.start())
-    yield sandbox
-    run(sandbox.close())
+@pytest.fixture
+def run(io_loop: IOLoop) -> Callable[..., Any]:
+    """Runs a coroutine to its end on the loop of the shared sandbox."""
+    return lambda coroutine: io_loop.run_sync(lambda: coroutine)
 
 
 @pytest.fixture

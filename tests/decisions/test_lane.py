@@ -180,12 +180,8 @@ def test_edits_and_archiving_in_another_process_are_seen_at_once(bench: Bench) -
 
 
 def advised(bench: Bench, **properties: Any) -> str:
-    bench.experiment(
-        'self.action["a"] = 1',
-        COUNT,
-        advice_id=True,
-        **({"delta_hours": 1, "default_reward": {"v": 0}} | properties),
-    )
+    given: dict[str, Any] = {"delta_hours": 1, "default_reward": {"v": 0}} | properties
+    bench.experiment('self.action["a"] = 1', COUNT, advice_id=True, **given)
     advice_id: str = bench.decide({"c": 3})["advice_id"]
     return advice_id
 

@@ -8,9 +8,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.backends import production
 from tests.servers import MongoServer, RedisServer, wait_until
 from tests.support import Client, Server
+
+pytestmark = pytest.mark.durable
 
 COUNT = """
 stored = self.get_theta(key="n", value="all")

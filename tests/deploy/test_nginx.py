@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_an_experiment_stays_at_one_process_and_moves_when_that_is_gone(
         admin = servers[0].admin()
         code = {"get_action": "self.action['arm'] = 1", "set_reward": "self.set_theta({'n': 1}, key='n')"}
         through = Client(url)
-        created, homes = [], set()
+        created: list[dict[str, Any]] = []
+        homes: set[int] = set()
         while len(homes) < 2:  # ids are random, so soon each process is some experiment's home
             one = admin.post("/exp", {"name": f"e{len(created)}", **code}).body
             created.append(one)

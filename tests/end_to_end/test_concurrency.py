@@ -17,7 +17,7 @@ from bench.load import request
 from tests.backends import Storage
 from tests.support import Client, Server
 
-pytestmark = pytest.mark.every_backend
+pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
 
 COUNT = """
 stored = self.get_theta(key="n", value="all")
@@ -229,15 +229,17 @@ self.action["ok"] = 1
 
 
 def test_no_process_outlives_a_killed_server(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
+    # The loop ends with its server, not by a limit.
+    with Server(tmp_path, settings={"sandbox.cpu_ms": 60_000, "sandbox.wall_ms": 120_000}) as server:
         admin = server.admin()
-        experiment, key = create(admin, get_action="while True: pass")
         assert server.process is not None
-        idle = len(tree(server.process.pid))
+        idle = tree(server.process.pid)
+        experiment, key = create(admin, get_action="while True: pass")
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(request("GET", f"/getaction/{experiment}?key={key}"))
-            while len(processes := tree(server.process.pid)) <= idle:
-                pass  # until the worker that loops is there
+            processes: set[int] = set()
+            while not any(busy(pid) for pid in processes - idle):  # until a worker loops
+                processes = tree(server.process.pid)
             server.kill()
         while any(running(pid) for pid in processes):
             pass
@@ -252,6 +254,15 @@ def tree(root: int) -> set[int]:
         before = len(found)
         found |= {pid for pid, parent in pairs if parent in found}
     return found
+
+
+def busy(pid: int) -> bool:
+    """Whether a process has computed for a tenth of a second."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(ticks) >= os.sysconf("SC_CLK_TCK") // 10
 
 
 def running(pid: int) -> bool:

@@ -12,7 +12,7 @@ from tests.backends import Storage
 from tests.patience import PATIENCE_S
 from tests.support import Client, Server
 
-pytestmark = pytest.mark.every_backend
+pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
 
 CODE = {
     "get_action": "self.action['arm'] = random.choice('ab')",

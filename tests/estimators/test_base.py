@@ -124,7 +124,7 @@ def test_building_an_estimator_leaves_the_stored_dict_alone() -> None:
 
 
 def test_operators_change_the_main_figure_in_place_and_return_it() -> None:
-    mean = base.Mean({"n": 2, "m": 1.5})
+    mean: Any = base.Mean({"n": 2, "m": 1.5})
     assert mean + 1 == 2.5
     assert mean - 0.5 == 2.0
     assert mean * 3 == 6.0

@@ -12,7 +12,8 @@ from streamsim.evaluation import health
 def draws(probabilities: np.ndarray, seed: int) -> np.ndarray:
     """One arm for each row of probabilities."""
     edges = probabilities.cumsum(axis=1)
-    return (np.random.default_rng(seed).random((len(edges), 1)) * edges[:, -1:] >= edges).sum(axis=1)
+    passed: np.ndarray = np.random.default_rng(seed).random((len(edges), 1)) * edges[:, -1:] >= edges
+    return np.asarray(passed.sum(axis=1))
 
 
 def constant(p: list[float], n: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamsim.decisions import arms
 from streamsim.errors import BadRequest, TooLarge
 from streamsim.evaluation import logs
 from streamsim.values import InvalidValue
@@ -32,13 +33,13 @@ from streamsim.values import InvalidValue
     ],
 )
 def test_an_action_is_reduced_to_its_arm(action: Any, field: str | None, arm: str) -> None:
-    assert logs.arm_of(action, field) == arm
+    assert arms.arm_of(action, field) == arm
 
 
 @pytest.mark.parametrize(("action", "field"), [({}, None), ({"propensity": 0.5}, None), ({"a": 1}, "b")])
 def test_an_action_without_an_arm_is_refused(action: Any, field: str | None) -> None:
     with pytest.raises(InvalidValue, match="action"):
-        logs.arm_of(action, field)
+        arms.arm_of(action, field)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_an_action_without_an_arm_is_refused(action: Any, field: str | None) -> 
     ],
 )
 def test_a_reward_is_reduced_to_a_number(reward: Any, field: str | None, figure: float) -> None:
-    assert logs.reward_of(reward, field) == figure
+    assert arms.reward_of(reward, field) == figure
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_reward_is_reduced_to_a_number(reward: Any, field: str | None, figure:
 )
 def test_a_reward_without_one_number_is_refused(reward: Any, field: str | None, said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
-        logs.reward_of(reward, field)
+        arms.reward_of(reward, field)
 
 
 def test_csv_and_json_lines_of_the_same_log_give_the_same_data() -> None:
@@ -211,7 +212,7 @@ def test_own_logs_are_joined_by_advice_id() -> None:
         {"context": {"x": 3}, "action": {"arm": "B"}, "propensity": 0.5, "advice_id": "3"},
         {"context": {"x": 4}, "action": {"arm": "B"}, "propensity": 0.5},
     ]
-    rewards = [
+    rewards: list[dict[str, Any]] = [
         {
             "context": {"x": 2},
             "action": {"arm": "B", "propensity": 0.5},

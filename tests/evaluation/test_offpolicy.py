@@ -61,7 +61,7 @@ def test_95_percent_intervals_cover_the_truth_92_to_98_percent_of_the_time(name:
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_standard_errors_are_the_spread_of_the_estimates(name: str) -> None:
     estimates = answers(name)
-    spread = np.std([estimate.value for estimate in estimates])
+    spread = np.std(np.array([estimate.value for estimate in estimates], float))
     assert np.mean([estimate.standard_error for estimate in estimates]) == pytest.approx(spread, rel=0.1)
 
 

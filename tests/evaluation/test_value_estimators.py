@@ -80,9 +80,8 @@ def test_the_influence_gives_the_variance_of_the_jackknife(name: str) -> None:
     assert influence.mean() == pytest.approx(0, abs=1e-12)
 
     def without(i: int) -> float:
-        parts: list[Any] = [
-            np.delete(x, i, axis=0) for x in (s.action, s.reward, s.propensity, s.target, s.model)
-        ]
+        columns: tuple[Any, ...] = (s.action, s.reward, s.propensity, s.target, s.model)
+        parts: list[Any] = [np.delete(x, i, axis=0) for x in columns]
         return FIXED[name](Sample(*parts)).value
 
     left_out = np.array([without(i) for i in range(len(s))])

@@ -15,6 +15,7 @@ import pytest
 from streamsim.storage.redis.keys import Keys
 from tests.backends import production
 from tests.faults.load import CODE, Load
+from tests.folders import on_disk
 from tests.servers import MongoServer, RedisServer
 from tests.support import ADMIN, Client, Server
 
@@ -94,6 +95,6 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with ExitStack() as stack:
-        yield Installation(tmp_path_factory.mktemp("installation"), stack)
+def installation() -> Iterator[Installation]:
+    with on_disk() as folder, ExitStack() as stack:
+        yield Installation(folder, stack)

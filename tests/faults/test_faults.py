@@ -12,10 +12,14 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import LONG, Installation
 from tests.faults.load import Load
 from tests.servers import aside, wait_until
 from tests.support import Server
+
+pytestmark = pytest.mark.serial
 
 FAULTS_S = 60.0 if LONG else 0.0
 AWAY_S = 20.0 if LONG else 3.0

@@ -121,8 +121,8 @@ async def anns_things(ann: Caller) -> Anns:
 async def state(ann: Caller, anns: Anns) -> list[Any]:
     """What nobody else may change."""
     id = anns.names["exp_id"]
-    paths = ("/exp", f"/exp/{id}", f"/stats/{id}/currenttheta", f"/stats/{id}/summary", "/user/token")
-    paths += (f"/eval/{id}/simulations/{anns.names['job']}",)
+    paths = ["/exp", f"/exp/{id}", f"/stats/{id}/currenttheta", f"/stats/{id}/summary", "/user/token"]
+    paths.append(f"/eval/{id}/simulations/{anns.names['job']}")
     return [(await ann.get(path)).body for path in paths]
 
 

@@ -94,7 +94,7 @@ async def test_errors_of_every_route_have_the_documented_form(
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_unknown_paths_are_404(ann: Caller, nobody: Caller, path: str, method: str) -> None:
     for client in (ann, nobody):
-        body = {} if method in ("POST", "PUT", "PATCH") else None
+        body: dict[str, Any] | None = {} if method in ("POST", "PUT", "PATCH") else None
         assert is_error(await client.request(method, path, body=body), 404, "not_found")
 
 

@@ -255,7 +255,7 @@ async def test_a_simulation_runs_behind_live_decisions_in_priority(ann: Caller, 
     slow = COUNTER | {"get_reward": "t = __import__('time'); t.sleep(0.05); self.reward['value'] = 1"}
     experiment = await ann.experiment(**slow)
     under_way = asyncio.ensure_future(ann.get(f"/eval/{experiment['id']}/simulate", N=20, verbose="False"))
-    found = []
+    found: list[Any] = []
     while not found:
         await asyncio.sleep(0.01)
         identity = f"ann/{experiment['id']}"

@@ -94,6 +94,7 @@ async def test_booleans_are_taken_as_json_and_as_text(ann: Caller, field: str) -
     ):  # fmt: skip
         assert (await ann.put(f"/exp/{id}", {field: given})).status == 200
         assert (await ann.get(f"/exp/{id}")).body[field] is meant
+    refused: Any
     for refused in (1, 0, None, "1", "", "maybe", [], {}):
         answer = await ann.put(f"/exp/{id}", {field: refused})
         assert answer.status == 400

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import bcrypt
 import pytest
 
-from streamsim.accounts import passwords
 from streamsim.config import Settings
 from tests.application import PASSWORD, Caller, Clock
 from tests.backends import dump
@@ -69,7 +68,7 @@ async def test_unknown_user_costs_one_hash_of_the_same_cost(
         checked.append(hashed)
         return checkpw(password, hashed)
 
-    monkeypatch.setattr(passwords.bcrypt, "checkpw", check)
+    monkeypatch.setattr(bcrypt, "checkpw", check)
     for name in ("ann", "unknown", "../not a name"):
         assert (await nobody.log_in(name, "not the password")).status == 401
     costs = [hashed.split(b"$")[2] for hashed in checked]
@@ -238,7 +237,7 @@ async def test_password_checks_leave_the_server_free_and_their_queue_is_bounded(
         go_on.wait(10)
         return checkpw(password, hashed)
 
-    monkeypatch.setattr(passwords.bcrypt, "checkpw", slow)
+    monkeypatch.setattr(bcrypt, "checkpw", slow)
     logins = [asyncio.ensure_future(caller().log_in(name)) for name in ("ann", "bob", "carl")]
     done, waiting = await asyncio.wait(logins, return_when=asyncio.FIRST_COMPLETED)
     refused = done.pop().result()

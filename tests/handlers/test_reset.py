@@ -147,7 +147,9 @@ async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Cal
         assert await reset(ann, experiment) == 200
         return answered_before, sent
 
-    *_, (answered_before, sent_after) = await asyncio.gather(*(rewards() for _ in range(callers)), resets())
+    resetting = asyncio.ensure_future(resets())
+    await asyncio.gather(*(rewards() for _ in range(callers)), resetting)
+    answered_before, sent_after = resetting.result()
     left = (await theta(ann, experiment))["arm:a"]["n"]
     # Whatever was answered before it began is gone, and whatever was sent after it was answered counts.
     assert callers * each - sent_after <= left <= callers * each - answered_before

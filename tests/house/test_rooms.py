@@ -58,7 +58,7 @@ def imports(path: str, source: str) -> Iterator[Import]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             first = node.args[0]
             if isinstance(first, ast.JoinedStr) and first.values:
-                first = first.values[0]  # type: ignore[assignment]
+                first = first.values[0]
             if isinstance(first, ast.Constant):
                 yield Import(path, node.lineno, str(first.value).rstrip("."))
 

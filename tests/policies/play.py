@@ -80,6 +80,7 @@ class Player:
         result = _json(run(experiment))
         self.logged += [row for _, _, row in session.logs]
         session.logs.clear()
+        assert isinstance(session.theta, ThetaCache)
         self._commit(session.theta)
         return result, experiment
 

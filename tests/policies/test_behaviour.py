@@ -78,7 +78,7 @@ def test_kl_ucb_plays_the_highest_kullback_leibler_bound() -> None:
 
 
 def test_softmax_probabilities_are_those_of_boltzmann() -> None:
-    means = {
+    means: dict[str, dict[str, float]] = {
         "a": {"n": 5, "m": 0.2},
         "b": {"n": 5, "m": 0.5},
         "c": {"n": 5, "m": 700.0},

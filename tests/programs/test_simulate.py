@@ -49,7 +49,7 @@ def drawn(simulation: Program, *request: Any) -> Draws:
 )
 def test_draws_are_those_of_the_live_policy_runtime(slug: str) -> None:
     entry = ENTRIES[slug]
-    records = []
+    records: list[Any] = []
     simulation = program(entry.code, seed=5)
     while len(records) < 60:
         records += drawn(simulation, 60 - len(records), True).records
@@ -125,6 +125,7 @@ def test_theta_that_is_stored_already_takes_only_json_values(bad: str, field: st
         f"self.set_theta({{'n': n + 1 if n < 2 else {bad}}}, key='k', value='v')"
     }
     result = program(code).handle((5, False, False, True))
+    assert result.failure is not None
     assert (result.draws, result.failure.type, result.failure.line) == (2, "InvalidValue", 2)
     assert result.failure.message.startswith(field)
     assert result.theta == [("e", "_theta", "k", "v", b'{"n":2}')]
@@ -137,6 +138,7 @@ def test_a_failing_draw_keeps_the_sums_of_those_before() -> None:
         "set_reward": "n = self.get_theta().get('n', 0)\nself.set_theta({'n': n + 1})\nif n == 40: 1 / 0",
     }
     result = program(code).handle((100, False, True))
+    assert result.failure is not None
     assert (result.draws, result.failure.piece, result.failure.line) == (40, "set_reward", 3)
     assert (result.arms, result.reward) == ({"a": 40}, 80.0)
 

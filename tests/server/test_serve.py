@@ -8,12 +8,13 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from streamsim.server.serve import EXIT_REFUSED
+from tests.conftest import Run
 from tests.patience import PATIENCE_S
 from tests.support import Server
 
@@ -51,22 +52,44 @@ async def keep_asking(port: int, answers: list[bytes], warm: asyncio.Barrier) ->
     writer.close()
 
 
+Serving = Callable[[int], Server]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Gives a running server of so many processes, the one of the test before if it still runs."""
+    servers: dict[int, Server] = {}
+
+    def running(processes: int) -> Server:
+        server = servers.get(processes)
+        if server is None:
+            folder = tmp_path_factory.mktemp(f"processes{processes}")
+            server = servers[processes] = Server(folder, processes=processes)
+        if server.process is None or server.process.poll() is not None:
+            server.start()
+        return server
+
+    yield running
+    for server in servers.values():
+        server.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_connections_in_constant_use_are_told_to_close_and_lose_no_answer(
-    tmp_path: Path, processes: int
+    run: Run, serving: Serving, processes: int
 ) -> None:
-    with Server(tmp_path, processes=processes) as server:
+    server = serving(processes)
 
-        async def use_and_stop() -> tuple[list[list[bytes]], int]:
-            answers: list[list[bytes]] = [[] for _ in range(12)]
-            warm = asyncio.Barrier(len(answers) + 1)
-            clients = [asyncio.create_task(keep_asking(server.port, got, warm)) for got in answers]
-            await warm.wait()
-            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
-            await asyncio.gather(*clients)  # raises if an answer is missing
-            return answers, await stopping
+    async def use_and_stop() -> tuple[list[list[bytes]], int]:
+        answers: list[list[bytes]] = [[] for _ in range(12)]
+        warm = asyncio.Barrier(len(answers) + 1)
+        clients = [asyncio.create_task(keep_asking(server.port, got, warm)) for got in answers]
+        await warm.wait()
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        await asyncio.gather(*clients)  # raises if an answer is missing
+        return answers, await stopping
 
-        answers, status = asyncio.run(use_and_stop())
+    answers, status = run(use_and_stop())
     assert status == 0
     assert all(head.startswith(b"HTTP/1.1 200") for got in answers for head in got)
 
@@ -94,6 +117,7 @@ def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_
                     assert received.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.durable
 def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         admin = server.admin()
@@ -115,62 +139,62 @@ def test_a_first_start_without_a_password_prints_one_once(tmp_path: Path) -> Non
             assert (answer.status, answer.body["admin"]) == (200, True)
 
 
-def test_processes_share_the_port_the_sessions_and_the_metrics(tmp_path: Path) -> None:
-    with Server(tmp_path, processes=2) as server:
-        admin = server.admin()
-        created = admin.post("/exp", {"name": "one", "get_action": "self.action['a'] = 1"}).body
-        eventually(lambda: len(listening(server)) == 2)
-        for _ in range(40):  # each on a connection of its own, so that the kernel spreads them
-            client = server.client()
-            client.cookies = dict(admin.cookies)
-            assert client.get("/exp").body == {created["id"]: "one"}
-            client.close()
-        count = r'streamsim_http_requests_total\{method="GET",route="/exp",status="200"\} (\S+)'
-        for _ in range(10):
-            client = server.client()
-            found = re.search(count, client.get("/metrics").body)
-            client.close()
-            assert found
-            assert float(found[1]) == 40
-
-
-def test_a_process_that_died_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
-    with Server(tmp_path, processes=2) as server:
-        eventually(lambda: len(listening(server)) == 2)
-        first = set(server.children())
-        killed = min(first)
-        sockets = listening(server)
-        os.kill(killed, signal.SIGKILL)
-        # A dying process holds its socket until the last of its threads has ended.
-        eventually(lambda: len(sockets & listening(server)) == 1)
-        for _ in range(20):
-            client = server.client()
-            assert client.get("/healthy").status == 200
-            client.close()
-        eventually(lambda: len(set(server.children()) - first) == 1)
-        eventually(lambda: len(listening(server)) == 2)
-        children = server.children()
-    assert not any(running(pid) for pid in children)
-
-
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    with Server(tmp_path, processes=2) as server:
-        eventually(lambda: len(listening(server)) == 2)
-        children = server.children()
-        assert len(children) == 2
-        server.kill()
-        eventually(lambda: not any(running(pid) for pid in children))
+def test_processes_share_the_port_the_sessions_and_the_metrics(serving: Serving) -> None:
+    server = serving(2)
+    admin = server.admin()
+    created = admin.post("/exp", {"name": "one", "get_action": "self.action['a'] = 1"}).body
+    eventually(lambda: len(listening(server)) == 2)
+    for _ in range(40):  # each on a connection of its own, so that the kernel spreads them
+        client = server.client()
+        client.cookies = dict(admin.cookies)
+        assert client.get("/exp").body == {created["id"]: "one"}
+        client.close()
+    count = r'streamsim_http_requests_total\{method="GET",route="/exp",status="200"\} (\S+)'
+    for _ in range(10):
+        client = server.client()
+        found = re.search(count, client.get("/metrics").body)
+        client.close()
+        assert found
+        assert float(found[1]) == 40
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_taken_port_is_refused_clearly(tmp_path: Path, processes: int) -> None:
-    with Server(tmp_path / "one", processes=processes) as first:
-        second = Server(tmp_path / "two", processes=processes)
-        second.port = first.port
-        with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1 port {first.port}"):
-            second.start()
-        assert second.process is not None
-        assert second.process.returncode == EXIT_REFUSED
+def test_a_taken_port_is_refused_clearly(tmp_path: Path, serving: Serving, processes: int) -> None:
+    first, second = serving(processes), Server(tmp_path, processes=processes)
+    second.port = first.port
+    with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1 port {first.port}"):
+        second.start()
+    assert second.process is not None
+    assert second.process.returncode == EXIT_REFUSED
+
+
+def test_a_process_that_died_is_replaced_and_the_others_go_on(serving: Serving) -> None:
+    server = serving(2)
+    eventually(lambda: len(listening(server)) == 2)
+    first = set(server.children())
+    killed = min(first)
+    sockets = listening(server)
+    os.kill(killed, signal.SIGKILL)
+    # A dying process holds its socket until the last of its threads has ended.
+    eventually(lambda: len(sockets & listening(server)) == 1)
+    for _ in range(20):
+        client = server.client()
+        assert client.get("/healthy").status == 200
+        client.close()
+    eventually(lambda: len(set(server.children()) - first) == 1)
+    eventually(lambda: len(listening(server)) == 2)
+    children = server.children()
+    assert server.stop() == 0
+    assert not any(running(pid) for pid in children)
+
+
+def test_processes_end_when_their_parent_is_killed(serving: Serving) -> None:
+    server = serving(2)
+    eventually(lambda: len(listening(server)) == 2)
+    children = server.children()
+    assert len(children) == 2
+    server.kill()
+    eventually(lambda: not any(running(pid) for pid in children))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

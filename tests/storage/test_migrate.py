@@ -121,12 +121,12 @@ async def fill_models(store: Any) -> None:
 
 
 def session(id: str, user: str, **changes: Any) -> LoginSession:
-    fields = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
+    fields: dict[str, Any] = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
     return LoginSession(**({"id": id, "user": user} | fields | changes))
 
 
 def model(name: str, managers: tuple[str, ...]) -> Model:
-    dates = {"created_ms": NOW, "modified_ms": NOW + 1}
+    dates: dict[str, Any] = {"created_ms": NOW, "modified_ms": NOW + 1}
     files = {"main.py": "é = 1\n", "a/b.txt": ""}
     return Model(
         tenant="ann", name=name, engine="python", main="main.py", files=files, managers=managers, **dates
@@ -134,7 +134,7 @@ def model(name: str, managers: tuple[str, ...]) -> Model:
 
 
 def run_of(id: str) -> Run:
-    dates = {"created_ms": NOW, "modified_ms": NOW, "expires_ms": NOW + HOUR, "idle_ms": HOUR}
+    dates: dict[str, Any] = {"created_ms": NOW, "modified_ms": NOW, "expires_ms": NOW + HOUR, "idle_ms": HOUR}
     metadata = b'{"scope": {"a.b": 1}, "saved": true}'
     return Run(id=id, tenant="ann", kind="run", models={"m1": 1}, seed=2**62, metadata=metadata, **dates)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 import schemathesis
@@ -54,7 +55,7 @@ def test_whatever_is_sent_the_answer_is_as_documented(
     if method != "options":
         asker[0].prepare(path, DOCUMENT["paths"][path][method]["tags"][0])
 
-    def send(case: schemathesis.Case, chosen: list[bool]) -> None:
+    def send(case: schemathesis.Case[Any], chosen: list[bool]) -> None:
         ann = asker[0]
         sensible(case, chosen, ann)
         try:
@@ -81,7 +82,7 @@ def test_whatever_is_sent_the_answer_is_as_documented(
         bounded(given(case=cases, chosen=CHOSEN)(send))()
 
 
-def sensible(case: schemathesis.Case, chosen: list[bool], ann: Tenant) -> None:
+def sensible(case: schemathesis.Case[Any], chosen: list[bool], ann: Tenant) -> None:
     """Put what the example says in the place of some of what was generated."""
     left = iter(chosen)
     for place in parameters(case.path, case.method.lower()):
@@ -96,8 +97,8 @@ def sensible(case: schemathesis.Case, chosen: list[bool], ann: Tenant) -> None:
         for name, value in body.get("example", {}).items():
             if next(left):
                 case.body[name] = value
-    for part in ("path_parameters", "query", "body"):
-        setattr(case, part, ann.filled(getattr(case, part)))
+    for field in ("path_parameters", "query", "body"):
+        setattr(case, field, ann.filled(getattr(case, field)))
 
 
 def renewed(ann: Tenant, tenant: Make, path: str) -> Tenant:
@@ -117,7 +118,7 @@ def test_a_generated_request_with_the_things_of_examples_is_accepted(server: Ser
 
     @settings(max_examples=40, derandomize=True, deadline=None, database=None)
     @given(case=operation.as_strategy(), chosen=CHOSEN)
-    def send(case: schemathesis.Case, chosen: list[bool]) -> None:
+    def send(case: schemathesis.Case[Any], chosen: list[bool]) -> None:
         sensible(case, chosen, ann)
         seen.add(case.call(base_url=server.url).status_code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,7 @@ async def test_an_operation_with_mixed_arguments(player: Caller) -> None:
         f"/v2/run/ann/game/{run}/operations/runmodel/", {"arguments": body["arguments"]}
     )
     assert (answer.status, answer.body) == (200, {**body, "result": 20.44})
+    given: dict[str, Any]
     for given in ({}, {"arguments": []}):
         answer = await player.post(f"/v2/model/operation/{run}", {"name": "nothing", **given})
         assert (answer.status, answer.body) == (200, {"name": "nothing", **given})

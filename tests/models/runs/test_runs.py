@@ -341,7 +341,7 @@ async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
 
 @pytest.mark.gen_test
 async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
-    text = (EXAMPLES.parent / "tests/scenarios/models/teacup.mdl").read_text()
+    text = (EXAMPLES.parent / "tests/models/scenarios/models/teacup.mdl").read_text()
     found = await push(ann, "teacup", {"teacup.mdl": text})
     manager = next(iter(found["scenario_managers"]))
     body = {"scenario_managers": [manager], "scenarios": ["base"], "equations": ["Teacup Temperature"]}
@@ -418,6 +418,7 @@ async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player
     )
     await push(player, "odd", {"odd.py": code}, engine="python")
     run = await start(player, "odd")
+    body: dict[str, Any]
     for body in (
         {"name": "answer"},
         {"name": "huge"},

@@ -32,7 +32,7 @@ def customers_of(answer: Answer, time: str, scenario: str = "interactive_scenari
 # 1. Errors of the client have a status of their own, with the texts of the original.
 
 
-CLIENT_ERRORS = [
+CLIENT_ERRORS: list[Any] = [
     ("POST", "/run", None, 400, "please pass the request with content-type application/json"),
     ("POST", "/run", {"scenarios": [], "equations": []}, 400, "expecting scenario_managers to be set"),
     ("POST", "/run", {"scenario_managers": [MANAGER], "equations": []}, 400, "expecting scenarios to be set"),

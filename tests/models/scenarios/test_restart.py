@@ -74,6 +74,7 @@ def begin(client: Client) -> str:
     return str(instance)
 
 
+@pytest.mark.durable
 def test_sessions_go_on_after_the_server_was_killed(server: Server) -> None:
     client = server.admin()
     push_customers(client)
@@ -159,7 +160,7 @@ def test_a_stream_of_one_process_locks_the_instance_on_the_other(two: tuple[Serv
     assert customers_in(second.post(f"/{instance}/run-step", None).body) == 0.0
     body = {**INTERACTIVE, "stepSize": 0.01}  # a long stream
     assert first.post(f"/{instance}/begin-session", body).status == 200
-    streaming = http.client.HTTPConnection(*two[0].url.removeprefix("http://").split(":"), timeout=PATIENCE_S)
+    streaming = http.client.HTTPConnection("127.0.0.1", two[0].port, timeout=PATIENCE_S)
     cookie = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
     streaming.request("POST", f"/{instance}/stream-steps", headers={"Cookie": cookie})
     stream = streaming.getresponse()

@@ -147,6 +147,7 @@ async def test_a_cancelled_sweep_stops_on_the_process_that_works_on_it(
     assert (await customers.get(path)).status == 404
 
 
+@pytest.mark.durable
 def test_a_sweep_is_seen_by_every_process_and_outlives_them(tmp_path: Path) -> None:
     with Server(tmp_path, processes=2, settings={"jobs.lease_s": 1, "models.runners": 1}) as server:
         client = server.admin()

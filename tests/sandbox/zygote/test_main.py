@@ -199,7 +199,7 @@ def test_the_self_test_refuses_a_worker_whose_layer_is_not_in_force(
 def test_a_layer_that_the_kernel_refuses_stops_the_worker(launch: Callable[..., Any], failing: str) -> None:
     module, _, rest = failing.partition(".")
     boot = (
-        f"from streamsim.sandbox import {module}\n"
+        f"from streamsim.sandbox.zygote import {module}\n"
         "def refuse(*given):\n    raise OSError(13, 'as the test wants')\n"
         f"{module}.{rest} = refuse"
     )
@@ -256,7 +256,8 @@ def test_a_busy_worker_ends_with_its_zygote(launch: Callable[..., Any], kind: st
 
 HOST = """
 import os, socket, subprocess, sys, msgspec
-from streamsim.sandbox import wire, zygote
+from streamsim.sandbox import wire
+from streamsim.sandbox.zygote import main as zygote
 from streamsim.sandbox.limits import Limits
 control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 argv, environment = zygote.command(theirs.fileno(), zygote.Options())

@@ -41,7 +41,8 @@ def test_users_are_stored_once_and_listed_by_name(run: Any, store: Store) -> Non
         assert await store.accounts.get_user("ann") == user("ann")
         assert await store.accounts.get_user("Ann") == user("Ann", admin=True)
         assert await store.accounts.get_user("an") is None
-        pages, after = [], ""
+        pages: list[Any] = []
+        after = ""
         while page := await store.accounts.list_users(limit=4, after=after):
             assert len(page) <= 4
             assert len(pages) <= len(names)

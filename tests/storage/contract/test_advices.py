@@ -72,7 +72,7 @@ def test_an_advice_is_redeemed_once_under_50_concurrent_commits(
         (winner,) = [i for i, answer in enumerate(answers) if isinstance(answer, Committed)]
         known, _ = await stores[1].decisions.peek("e1", ["a"], [], NOW)
         assert known["a"].redeemed_by == attempts[winner].redemptions[0].by
-        assert all(answer == Stale(advices=known) for i, answer in enumerate(answers) if i != winner)
+        assert all(answer == Stale(advices=dict(known)) for i, answer in enumerate(answers) if i != winner)
         assert [r.id for r in await stores[0].logs.read_log("e1", "reward", limit=99)] == [f"r{winner}"]
         assert (await stores[0].decisions.read_theta(row())).rows[("", "")][0] == b'{"by":%d}' % winner
         assert await open_ids(stores[0], "a", "b") == {"b"}

@@ -182,7 +182,8 @@ def test_lists_are_pages_of_a_tenants_live_experiments_by_id(run: Any, store: St
         listed = await store.decisions.list_experiments("cyn", limit=99)
         assert [one.id for one in listed] == expected
         assert listed[0] == experiment(expected[0], tenant="cyn")
-        pages, after = [], ""
+        pages: list[Any] = []
+        after = ""
         while page := await store.decisions.list_experiments("cyn", limit=3, after=after):
             assert len(page) <= 3
             assert len(pages) <= len(expected)

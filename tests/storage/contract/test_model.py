@@ -99,7 +99,8 @@ def test_random_commits_do_what_the_model_does(run: Any, store: Store, steps: li
             if isinstance(step, Plan):
                 await play(store, model, transaction(step, prefix, model))
             else:
-                await edit(store, model, *step, prefix)
+                number, change = step
+                await edit(store, model, number, change, prefix)
         await compare(store, model)
 
     run(body())

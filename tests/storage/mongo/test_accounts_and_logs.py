@@ -23,18 +23,19 @@ from tests.storage.conftest import Make
 from tests.storage.contract.helpers import HOUR, NOW, ODD, committed, log
 
 # What the queries of accounts and logs need: collection -> leading fields of an index. `_id` is always there.
-NEEDED = {
+NEEDED: dict[str, set[tuple[str, ...]]] = {
     "sessions": {("uid", "kind", "created_ms"), ("expires_ms",)},
     **{f"log_{kind}": {("experiment", "position")} for kind in get_args(LogKind)},
 }
 
 
 def user(name: str = "ann", **changes: Any) -> User:
-    return User(**({"name": name, "password_hash": "x", "created_ms": NOW} | changes))
+    fields: dict[str, Any] = {"name": name, "password_hash": "x", "created_ms": NOW}
+    return User(**(fields | changes))
 
 
 def session(id: str, name: str = "ann", **changes: Any) -> LoginSession:
-    fields = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
+    fields: dict[str, Any] = {"kind": "cookie", "epoch": 1, "created_ms": NOW, "expires_ms": NOW + HOUR}
     return LoginSession(**({"id": id, "user": name} | fields | changes))
 
 
@@ -56,7 +57,7 @@ if "STREAMSIM_TEST_MONGO" in os.environ:  # nx-27017 explains in another form
 
     def test_no_query_of_a_given_server_scans_a_collection(run: Any, make_store: Make, name: str) -> None:
         run(make_store(mongo=os.environ["STREAMSIM_TEST_MONGO"]))
-        with pymongo.MongoClient(os.environ["STREAMSIM_TEST_MONGO"]) as client:
+        with pymongo.MongoClient[dict[str, Any]](os.environ["STREAMSIM_TEST_MONGO"]) as client:
             database = client[name]
             queries = [
                 database["log_action"]

@@ -146,6 +146,7 @@ def test_reading_does_not_wait_for_a_drainer_that_holds_rows(
     run(body())
 
 
+@pytest.mark.durable
 def test_decisions_go_on_while_mongodb_is_away_and_rows_follow(
     run: Any,
     make_store: Make,
@@ -190,9 +191,9 @@ def test_beyond_the_high_water_mark_a_commit_with_rows_is_unavailable(run: Any, 
         for id, tenant in (("e1", "ann"), ("b1", "bob")):
             await store.decisions.create_experiment(experiment(id, tenant=tenant))
         await committed(store, logs=[log(f"{i}") for i in range(4)])
-        for parts in ({"logs": [log("x"), log("y")]}, {"logs": [log("z", data=b"[%s]" % (b" " * 400))]}):
+        for rows in ([log("x"), log("y")], [log("z", data=b"[%s]" % (b" " * 400))]):
             with pytest.raises(StoreUnavailable, match="wait for MongoDB"):
-                await store.decisions.commit(transaction(writes={row(): b"{}"}, **parts))
+                await store.decisions.commit(transaction(writes={row(): b"{}"}, logs=rows))
         assert (await store.decisions.read_theta(row())).version == 0
         await committed(store, logs=[log("5")])
         await committed(store, writes={row(): b"{}"})

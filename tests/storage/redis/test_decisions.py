@@ -209,9 +209,12 @@ def test_calls_whose_answers_are_lost_happen_once(
             changed = await store.decisions.update_experiment(experiment("e1", name="new"))
             assert changed is not None
             assert (changed.revision, changed.name) == (2, "new")
-            versions = []
+            versions: list[Any] = []
             for n in range(20):
-                parts = {"writes": {row(): b'{"n":%d}' % n}, "logs": [log(f"{n}"), log(f"r{n}", "reward")]}
+                parts: dict[str, Any] = {
+                    "writes": {row(): b'{"n":%d}' % n},
+                    "logs": [log(f"{n}"), log(f"r{n}", "reward")],
+                }
                 parts |= {"deletes": [group(key="gone")], "reads": {row(): versions[-1] if n else 0}}
                 answer = await store.decisions.commit(
                     transaction(revision=2, advices=[advice(f"{n}")], **parts)
@@ -298,6 +301,7 @@ def test_a_redis_that_hangs_is_away_and_no_answer_goes_astray(
     run(body())
 
 
+@pytest.mark.durable
 def test_nothing_acknowledged_is_lost_when_redis_is_killed(
     run: Any, make_store: Make, own_redis: RedisServer
 ) -> None:
@@ -313,7 +317,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
                 while True:
                     seen = await store.decisions.read_theta(row())
                     count = seen.rows[("", "")][0] if seen.rows else b"0"
-                    parts = {"writes": {row(): b"%d" % (int(count) + 1)}, "logs": [log(id)]}
+                    parts: dict[str, Any] = {"writes": {row(): b"%d" % (int(count) + 1)}, "logs": [log(id)]}
                     answer = await store.decisions.commit(transaction(reads={row(): seen.version}, **parts))
                     if isinstance(answer, Committed):
                         done.append(id)
@@ -338,6 +342,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
     run(body())
 
 
+@pytest.mark.durable
 def test_versions_are_not_used_again_after_redis_lost_its_last_commits(
     run: Any, make_store: Make, own_redis: RedisServer
 ) -> None:
@@ -451,6 +456,7 @@ def test_credentials_stay_out_of_the_description(run: Any, make_store: Make, own
     run(body())
 
 
+@pytest.mark.durable
 def test_a_cluster_whose_node_is_killed_loses_nothing(run: Any, make_store: Make, tmp_path: Path) -> None:
     cluster = RedisCluster(tmp_path / "cluster", node_timeout_ms=500)
     cluster.start()

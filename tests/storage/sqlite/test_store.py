@@ -122,6 +122,7 @@ async def state(store: SQLiteStore) -> tuple[int, list[str], Summary]:
     return count, [one.id for one in rows], await store.decisions.summary("e1")
 
 
+@pytest.mark.durable
 @pytest.mark.parametrize("same", [True, False], ids=["one counter", "two counters"])
 def test_a_killed_process_loses_no_acknowledged_commit(run: Any, path: Path, same: bool) -> None:
     with opened(path, run) as store:
@@ -151,6 +152,7 @@ def test_a_killed_process_loses_no_acknowledged_commit(run: Any, path: Path, sam
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+@pytest.mark.durable
 def test_a_file_left_by_a_killed_process_opens_with_all_that_was_acknowledged(run: Any, path: Path) -> None:
     with opened(path, run) as store:
         run(store.decisions.create_experiment(experiment()))
