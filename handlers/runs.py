@@ -38,8 +38,8 @@ class RunApiHandler(BaseHandler):
         self.about: dict[str, Any] = {}
 
     @property
-    def interactive(self) -> RunService:
-        return self.services.interactive
+    def service(self) -> RunService:
+        return self.services.run_service
 
     @property
     def tenant(self) -> str:
@@ -135,7 +135,7 @@ def error_record(error: StreamsimError, kind: str, about: dict[str, Any]) -> dic
 class _Runs(RunApiHandler):
     async def create(self, account: Any, project: Any, body: dict[str, Any]) -> None:
         self.kind = "model"  # type: ignore[misc]
-        record = await self.interactive.create(self.tenant, account, project, body)
+        record = await self.service.create(self.tenant, account, project, body)
         self.set_status(201)
         self.write_json(record)
 
@@ -151,7 +151,7 @@ class _Runs(RunApiHandler):
         page = Page(
             first, last, run_queries.field(self.text_argument("sort") or "created"), direction == "desc"
         )
-        records, total = await self.interactive.find(
+        records, total = await self.service.find(
             self.tenant, account, project, run_queries.filters(raw), self.included(), page
         )
         shown = f"{first}-{first + len(records) - 1}" if records else "*"
@@ -202,20 +202,18 @@ class OneRunHandler(_Runs):
         self.about["run_id"] = run
         restore = self.request.headers.get("X-AutoRestore", "").lower() == "true"
         self.write_json(
-            await self.interactive.record(
-                self.tenant, account, project, run, self.included(), restore=restore
-            )
+            await self.service.record(self.tenant, account, project, run, self.included(), restore=restore)
         )
 
     async def patch(self, account: str, project: str, run: str) -> None:
         """Changes fields of the record, and variables; answers what was changed."""
         self.about["run_id"] = run
-        self.write_json(await self.interactive.patch(self.tenant, account, project, run, self.body()))
+        self.write_json(await self.service.patch(self.tenant, account, project, run, self.body()))
 
     async def delete(self, account: str, project: str, run: str) -> None:
         """Lets the run leave memory; it stays in the store."""
         self.about["run_id"] = run
-        await self.interactive.unload(self.tenant, account, project, run)
+        await self.service.unload(self.tenant, account, project, run)
         self.set_status(204)
         self.finish()
 
@@ -258,7 +256,7 @@ class _Operations(RunApiHandler):
             raise BadRequest("arguments must be an array", field="arguments")
         given = {"arguments": arguments} if "arguments" in body else {}
         self.about |= given
-        result = await self.interactive.call(self.tenant, run, name, arguments)
+        result = await self.service.call(self.tenant, run, name, arguments)
         self.write_json({"name": name, **given, **({} if result is None else {"result": result})})
 
 
@@ -276,7 +274,7 @@ class RunOperationHandler(_Operations):
 
     async def post(self, account: str, project: str, run: str, name: str) -> None:
         """Calls an operation of the model; answers the operation record with its result."""
-        await self.interactive.look(self.tenant, account, project, run)
+        await self.service.look(self.tenant, account, project, run)
         body = self.body() if self.request.body else {}
         if body.get("name", name) != name:
             raise BadRequest("name in the body is another than that in the path", field="name")
@@ -297,11 +295,11 @@ class _Variables(RunApiHandler):
             raise BadRequest("name a variable in the path, or several as ?name=A&name=B", field="name")
         if not selector.startswith(";"):
             self.about["run_id"] = run = unquote(selector)
-            found = await self.interactive.variables(self.tenant, run, names)
+            found = await self.service.variables(self.tenant, run, names)
             self.write_json(found[name] if name is not None else found)
             return
         filters = run_queries.filters(selector)
-        several = await self.interactive.many(self.tenant, project, filters, names)
+        several = await self.service.many(self.tenant, project, filters, names)
         self.write_json(
             [{"run": run, "variables": one[name] if name is not None else one} for run, one in several]
         )
@@ -311,7 +309,7 @@ class _Variables(RunApiHandler):
         if selector.startswith(";"):
             raise BadRequest("variables of one run can be set at a time")
         self.about["run_id"] = run = unquote(selector)
-        self.write_json(await self.interactive.set(self.tenant, run, self.body()))
+        self.write_json(await self.service.set(self.tenant, run, self.body()))
 
 
 class VariablesHandler(_Variables):
@@ -338,9 +336,9 @@ class _RunVariables(_Variables):
     async def inside(self, account: str, project: str, run: str) -> str:
         """The project, in which a single run must be."""
         if run.startswith(";"):
-            self.interactive.own(self.tenant, account)
+            self.service.own(self.tenant, account)
         else:
-            await self.interactive.look(self.tenant, account, project, run)
+            await self.service.look(self.tenant, account, project, run)
         return project
 
 
@@ -370,7 +368,7 @@ class IntrospectRunHandler(RunApiHandler):
 
     async def get(self, run: str) -> None:
         """Operations and variables of a run's model."""
-        self.write_json(await self.interactive.introspect_run(self.tenant, run))
+        self.write_json(await self.service.introspect_run(self.tenant, run))
 
 
 class IntrospectModelHandler(RunApiHandler):
@@ -378,7 +376,7 @@ class IntrospectModelHandler(RunApiHandler):
 
     async def get(self, account: str, project: str, model: str) -> None:
         """Operations and variables of a model."""
-        self.write_json(await self.interactive.introspect(self.tenant, account, model))
+        self.write_json(await self.service.introspect(self.tenant, account, model))
 
 
 class StateHandler(RunApiHandler):
@@ -404,7 +402,7 @@ class StateHandler(RunApiHandler):
             raise BadRequest("stopBefore must be the name of an operation", field="stopBefore")
         if not isinstance(exclude, list) or not all(isinstance(name, str) for name in exclude):
             raise BadRequest("exclude must be an array of names of operations", field="exclude")
-        act = self.interactive.replay if action == "replay" else self.interactive.clone
+        act = self.service.replay if action == "replay" else self.service.clone
         self.write_json({"run": await act(self.tenant, run, stop, exclude)})
 
 

@@ -25,7 +25,7 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import ACCOUNT, DATE, RUN, WHEN
 from streamsim.config import Settings
-from streamsim.models import run_service as interactive
+from streamsim.models.run_service import MAX_RUNS
 
 CODE: Final = (409, 504)
 """Errors of what touches a run; those of the model's code are 400 here."""
@@ -161,7 +161,7 @@ def operations(_settings: Settings) -> Described:
             ),
             "get": Operation(
                 "Records of all runs of a project.",
-                {200: Answer(f"At most {interactive.MAX_RUNS}.", array(RECORD), of_income, headers=ranged)},
+                {200: Answer(f"At most {MAX_RUNS}.", array(RECORD), of_income, headers=ranged)},
                 query=(INCLUDE, *_LIST),
                 errors=CODE,
             ),
