@@ -13,7 +13,7 @@ import pytest
 
 import streamsim_client
 from streamsim_client import Client
-from streamsim_client.faces import Group
+from streamsim_client.groups import Group
 from streamsim_client.runs import Project
 
 from ..support import Server
