@@ -55,8 +55,8 @@ __all__ = [
 
 use_memory()
 
-# Files that take long. Where files are dealt out to several processes these come first, the longest before the
-# others, so that none is begun when the others are done.
+# Files that take long. Where files are dealt out to several processes these come first, the longest before
+# the others, so that none is begun when the others are done.
 LONG = (
     "test_attacks.py",
     "test_concurrency.py",
