@@ -3,14 +3,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install serve test test-all test-fast lint demo bench faults lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults lock clean
+
+# The first target, so what `make` alone does.
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make serve      set up, then serve on port 8080, with everything in ./data
+## make test       set up, then run every test
+## make test-fast  what a change needs before a commit, in two minutes
+## make test-all   every test on every backend, and the long forms
+## make lint       ruff and mypy
+## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
+## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer
+## make faults     kill parts of a production installation under load, for minutes
+## make lock       write requirements.lock, the versions in the image, anew
+## make install    the set-up alone: the service and its client in .venv
+## make clean      remove .venv and what was built
 
 # What is installed is remembered by one file per set of extras: serving needs none of them.
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("streamsim needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip setuptools wheel
-	$(PIP) --editable .
+	$(PIP) --editable . --editable ./client
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
@@ -65,4 +81,4 @@ lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info client/build client/*.egg-info

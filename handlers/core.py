@@ -60,32 +60,32 @@ class CoreHandler(BaseHandler):
 class ActionHandler(CoreHandler):
     """`/getaction/{id}`"""
 
-    async def get(self, experiment_id: str) -> None:
+    async def get(self, exp_id: str) -> None:
         """Query: key, context? (JSON object)."""
         key = self.key()
         context = _object(self.query_json("context"), "context")
-        self.write_json(await self.decisions.get_action(experiment_id, key, context))
+        self.write_json(await self.decisions.get_action(exp_id, key, context))
 
-    async def post(self, experiment_id: str) -> None:
+    async def post(self, exp_id: str) -> None:
         """Body: key and context?, or key and contexts."""
         body = self.json_body(("key", "context", "contexts"))
         key = self.key(body)
         if "contexts" not in body:
             context = _object(body.get("context"), "context")
-            self.write_json(await self.decisions.get_action(experiment_id, key, context))
+            self.write_json(await self.decisions.get_action(exp_id, key, context))
             return
         contexts = _many(body, "contexts")
-        await self.decisions.authorize(experiment_id, key)
-        await self.answer_each([self._decide(experiment_id, key, context) for context in contexts])
+        await self.decisions.authorize(exp_id, key)
+        await self.answer_each([self._decide(exp_id, key, context) for context in contexts])
 
-    async def _decide(self, experiment_id: str, key: str, context: Any) -> bytes:
-        return await self.decisions.get_action(experiment_id, key, _object(context, "contexts"))
+    async def _decide(self, exp_id: str, key: str, context: Any) -> bytes:
+        return await self.decisions.get_action(exp_id, key, _object(context, "contexts"))
 
 
 class RewardHandler(CoreHandler):
     """`/setreward/{id}`"""
 
-    async def get(self, experiment_id: str) -> None:
+    async def get(self, exp_id: str) -> None:
         """Query: key, reward (JSON), and advice_id or context?, action?; idempotency_key?."""
         key = self.key()
         text = self.get_query_argument("reward", "", strip=False)
@@ -97,21 +97,21 @@ class RewardHandler(CoreHandler):
         }
         if text:
             fields["reward"] = _parsed(text, "reward")
-        self.write_json(await self.decisions.set_reward(experiment_id, key, reward_call(fields)))
+        self.write_json(await self.decisions.set_reward(exp_id, key, reward_call(fields)))
 
-    async def post(self, experiment_id: str) -> None:
+    async def post(self, exp_id: str) -> None:
         """Body: key and one reward's fields, or key and rewards."""
         body = self.json_body(FIELDS | {"key", "rewards"})
         key = self.key(body)
         if "rewards" not in body:
-            self.write_json(await self.decisions.set_reward(experiment_id, key, reward_call(body)))
+            self.write_json(await self.decisions.set_reward(exp_id, key, reward_call(body)))
             return
         rewards = _many(body, "rewards")
-        await self.decisions.authorize(experiment_id, key)
-        await self.answer_each([self._learn(experiment_id, key, fields) for fields in rewards])
+        await self.decisions.authorize(exp_id, key)
+        await self.answer_each([self._learn(exp_id, key, fields) for fields in rewards])
 
-    async def _learn(self, experiment_id: str, key: str, fields: Any) -> bytes:
-        return await self.decisions.set_reward(experiment_id, key, reward_call(_object(fields, "rewards")))
+    async def _learn(self, exp_id: str, key: str, fields: Any) -> bytes:
+        return await self.decisions.set_reward(exp_id, key, reward_call(_object(fields, "rewards")))
 
 
 def reward_call(fields: dict[str, Any]) -> Reward:
@@ -175,6 +175,6 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 
 routes = [
-    ("/getaction/{experiment}", ActionHandler),
-    ("/setreward/{experiment}", RewardHandler),
+    ("/getaction/{exp_id}", ActionHandler),
+    ("/setreward/{exp_id}", RewardHandler),
 ]

@@ -91,8 +91,7 @@ SUCCESS: Final[Schema] = record({"status": one_of("success")})
 PATH: Final = {
     one.name: one
     for one in (
-        Parameter("experiment", "Id of an experiment.", PLAIN, EXPERIMENT),
-        Parameter("exp_id", "Id of an experiment of yours.", PLAIN, EXPERIMENT),
+        Parameter("exp_id", "Id of an experiment.", PLAIN, EXPERIMENT),
         Parameter("job", "Id of a simulation job.", PLAIN, JOB),
         Parameter("token_id", "Id of a bearer token.", PLAIN, TOKEN_ID),
         Parameter("default_id", "Number of a policy of the catalogue.", PLAIN, "2"),

@@ -37,9 +37,9 @@ async def simulate(evaluations: Evaluations, settings: Settings, options: argpar
 
     :raises StreamsimError: no such experiment, bad numbers, or code that fails.
     """
-    experiment = await evaluations.store.decisions.get_experiment(options.experiment_id)
+    experiment = await evaluations.store.decisions.get_experiment(options.experiment)
     if experiment is None or experiment.archived:
-        raise StreamsimError(f"there is no experiment {options.experiment_id}")
+        raise StreamsimError(f"there is no experiment {options.experiment}")
     body = {
         "N": options.n,
         "replications": options.replications,

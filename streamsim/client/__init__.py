@@ -1,53 +1,27 @@
-"""A typed client of the service's REST APIs, for blocking code and for asyncio.
+"""The client under its old name. It is a distribution of its own: import `streamsim_client`."""
 
-    from streamsim.client import Client
+from __future__ import annotations
 
-    with Client("http://127.0.0.1:8080", token=TOKEN) as client:
-        decision = client.decisions.get_action(ID, KEY, {"visitor": 7})
-        client.decisions.set_reward(ID, KEY, {"click": 1}, action=decision["action"], context={"visitor": 7})
+import sys
+import warnings
+from importlib import import_module
+from pkgutil import iter_modules
 
-`AsyncClient` has the same calls as coroutines. Needs `pip install 'streamsim[client]'`; see docs/api.md.
-"""
+try:
+    import streamsim_client
+    from streamsim_client import *  # noqa: F403
+    from streamsim_client import __all__ as __all__
+except ModuleNotFoundError as error:
+    if error.name != "streamsim_client":
+        raise
+    raise ModuleNotFoundError(
+        "the client is a distribution of its own: pip install streamsim-client", name=error.name
+    ) from None
 
-from streamsim.client.client import AsyncClient, Client
-from streamsim.client.errors import (
-    BadRequest,
-    ClientError,
-    CodeTimeout,
-    Conflict,
-    Disconnected,
-    Forbidden,
-    InternalError,
-    NotFound,
-    ServerError,
-    TimedOut,
-    TooLarge,
-    TooManyRequests,
-    Unauthorized,
-    Unavailable,
-    Unprocessable,
-    Unreadable,
-)
-from streamsim.client.retries import Retries
+warnings.warn("streamsim.client is now streamsim_client: import that", DeprecationWarning, stacklevel=2)
 
-__all__ = [
-    "AsyncClient",
-    "BadRequest",
-    "Client",
-    "ClientError",
-    "CodeTimeout",
-    "Conflict",
-    "Disconnected",
-    "Forbidden",
-    "InternalError",
-    "NotFound",
-    "Retries",
-    "ServerError",
-    "TimedOut",
-    "TooLarge",
-    "TooManyRequests",
-    "Unauthorized",
-    "Unavailable",
-    "Unprocessable",
-    "Unreadable",
-]
+# `from streamsim.client.runs import Project` gives the same class as the new name does, not a copy.
+for _module in iter_modules(streamsim_client.__path__):
+    sys.modules[f"{__name__}.{_module.name}"] = globals()[_module.name] = import_module(
+        f"streamsim_client.{_module.name}"
+    )

@@ -27,7 +27,11 @@ _MODULES: dict[str, ModuleType] = {
 
 
 def namespace() -> dict[str, object]:
-    """The estimators by the names that policy code uses as globals."""
+    """The estimators by the names that policy code uses as globals: name -> module.
+
+    >>> sorted(namespace())
+    ['base', 'bts', 'lif', 'lm', 'scikit', 'tbl', 'thmp', 'thompson', 'thompson_bayesian_linear']
+    """
     return {**_MODULES, "thmp": thompson, "tbl": thompson_bayesian_linear}
 
 

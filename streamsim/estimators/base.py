@@ -22,6 +22,7 @@ class Estimator:
     """What all estimators of this module share.
 
     The operators `+ - * /` change the main figure in place, as they do in StreamingBandit, and return it.
+    They raise ValueError for a figure outside the estimator's range.
 
     :param default: a stored dict; numbers may be given as text. Empty or None: a fresh estimator.
     :raises ValueError: naming the field that is missing or not a number.
@@ -96,7 +97,13 @@ class Estimator:
 
 
 class Count(Estimator):
-    """A counter: {n}."""
+    """A counter: {n}.
+
+    >>> clicks = Count({"n": 41})
+    >>> clicks.increment()
+    >>> clicks.get_dict()
+    {'n': 42}
+    """
 
     main = "n"
     fresh: ClassVar[dict[str, float]] = {"n": 0}
@@ -105,7 +112,7 @@ class Count(Estimator):
         return super()._change(int(figure) if float(figure).is_integer() else figure)
 
     def update(self, value: float = 1) -> None:
-        """Count `value` more."""
+        """Count `value` more, 1 by default. :raises ValueError: it is not a number."""
         self.__add__(value)
 
     def increment(self) -> None:
@@ -114,13 +121,20 @@ class Count(Estimator):
 
 
 class Mean(Estimator):
-    """The arithmetic mean: {n, m}."""
+    """The arithmetic mean: {n, m}: how many observations, and their mean in their own unit.
+
+    >>> revenue = Mean({})
+    >>> for euros in (4.0, 1.0, 1.0):
+    ...     revenue.update(euros)
+    >>> revenue.get_value(), revenue.get_dict()
+    (2.0, {'n': 3, 'm': 2.0})
+    """
 
     main = "m"
     fresh: ClassVar[dict[str, float]] = {"n": 0, "m": 0}
 
     def update(self, value: float) -> None:
-        """Take in one observation."""
+        """Take in one observation, a finite number. :raises ValueError, TypeError: it is no number."""
         state = self.value
         n = state["n"] = state["n"] + 1
         mean = state["m"]
@@ -132,14 +146,24 @@ class Mean(Estimator):
 
 
 class Variance(Estimator):
-    """The sample variance: {n, x_bar, s, v}: size, mean, sum of squared deviations, s / (n - 1)."""
+    """The sample variance: {n, x_bar, s, v}: size, mean, sum of squared deviations, s / (n - 1).
+
+    `v` is in the square of the observations' unit, at least 0, and 0 for fewer than two. Follows Welford,
+    "Note on a method for calculating corrected sums of squares and products", Technometrics 4(3), 1962.
+
+    >>> seconds = Variance({})
+    >>> for value in (2.0, 4.0, 6.0):
+    ...     seconds.update(value)
+    >>> seconds.get_value(), seconds.get_dict()["x_bar"]
+    (4.0, 4.0)
+    """
 
     main = "v"
     fresh: ClassVar[dict[str, float]] = {"n": 0, "x_bar": 0, "s": 0, "v": 0}
     least = 0.0
 
     def update(self, value: float) -> None:
-        """Take in one observation."""
+        """Take in one observation, a finite number. :raises ValueError, TypeError: it is no number."""
         state = self.value
         x = float(value)
         n = state["n"] = state["n"] + 1
@@ -157,7 +181,13 @@ class Variance(Estimator):
 
 
 class Proportion(Estimator):
-    """The share of successes: {p, n}."""
+    """The share of successes: {p, n}: the share, from 0 to 1, and of how many.
+
+    >>> clicked = Proportion({"n": 3, "p": 0.0})
+    >>> clicked.update(True)
+    >>> clicked.get_value()
+    0.25
+    """
 
     main = "p"
     fresh: ClassVar[dict[str, float]] = {"p": 0, "n": 0}
@@ -178,13 +208,22 @@ class Proportion(Estimator):
 
 
 class Covariance(Estimator):
-    """The sample covariance: {n, x_bar, y_bar, cov}; `cov` is the sum of co-deviations / (n - 1)."""
+    """The sample covariance: {n, x_bar, y_bar, cov}; `cov` is the sum of co-deviations / (n - 1).
+
+    It is in the product of both units, and 0 for fewer than two pairs.
+
+    >>> together = Covariance({})
+    >>> for x, y in ((1, 2), (2, 4), (3, 6)):
+    ...     together.update({"x": x, "y": y})
+    >>> together.get_value()
+    2.0
+    """
 
     main = "cov"
     fresh: ClassVar[dict[str, float]] = {"n": 0, "x_bar": 0, "y_bar": 0, "cov": 0}
 
     def update(self, value: Mapping[str, float]) -> None:
-        """Take in one pair {"x": .., "y": ..}."""
+        """Take in one pair {"x": .., "y": ..} of numbers. :raises KeyError: one of the two is missing."""
         state = self.value
         n = state["n"] = state["n"] + 1
         dx = float(value["x"]) - state["x_bar"]
@@ -199,7 +238,13 @@ class Correlation(Estimator):
     """Pearson's correlation: {n, x_bar, y_bar, x_s, y_s, x_v, y_v, cov, c}.
 
     `x_s`, `y_s`: sums of squared deviations; `x_v`, `y_v`, `cov`: sample variances and covariance (n - 1);
-    `c` = cov / sqrt(x_v y_v), and 0 while either variance is 0.
+    `c` = cov / sqrt(x_v y_v), from -1 to 1, and 0 while either variance is 0.
+
+    >>> linked = Correlation({})
+    >>> for x, y in ((1, 6), (2, 4), (3, 2)):
+    ...     linked.update({"x": x, "y": y})
+    >>> linked.get_value()
+    -1.0
     """
 
     main = "c"
@@ -209,7 +254,7 @@ class Correlation(Estimator):
     least, most = -1.0, 1.0
 
     def update(self, value: Mapping[str, float]) -> None:
-        """Take in one pair {"x": .., "y": ..}."""
+        """Take in one pair {"x": .., "y": ..} of numbers. :raises KeyError: one of the two is missing."""
         state = self.value
         n = state["n"] = state["n"] + 1
         x, y = float(value["x"]), float(value["y"])
@@ -241,6 +286,11 @@ class List:
     :param objects: stored dicts by name, as `get_theta(key=...)` gives them.
     :param _t: the estimator's class, e.g. `base.Mean`.
     :param value_names: the names; if there are none, those of `objects`.
+    :raises ValueError: a stored state lacks a field, or is no dict.
+
+    >>> arms = List({"short": {"n": 9, "m": 0.2}, "gone": {"n": 1, "m": 9.0}}, Mean, ["short", "long"])
+    >>> arms.max(), arms.count(), arms.get_value()
+    ('short', 9, {'short': 0.2, 'long': 0.0})
     """
 
     def __init__(self, objects: Mapping[Any, Any] | None, _t: type[Any], value_names: Iterable[Any]) -> None:
@@ -267,23 +317,23 @@ class List:
         return {name: estimator.get_value() for name, estimator in self.base_list.items()}
 
     def argmax(self) -> list[Any]:
-        """All names whose main figure is the greatest."""
+        """All names whose main figure is the greatest, in their order. :raises ValueError: there are none."""
         figures = self.get_value()
         greatest = max(figures.values())
         return [name for name, figure in figures.items() if figure == greatest]
 
     def max(self) -> Any:
-        """A name whose main figure is the greatest, at random among several."""
+        """A name whose main figure is the greatest, at random among several. :raises ValueError: none."""
         return _random.choice(self.argmax())
 
     def min(self) -> Any:
-        """A name whose main figure is the least, at random among several."""
+        """A name whose main figure is the least, at random among several. :raises ValueError: none."""
         figures = self.get_value()
         least = min(figures.values())
         return _random.choice([name for name, figure in figures.items() if figure == least])
 
     def random(self) -> Any:
-        """Any of the names, with equal probability."""
+        """Any of the names, with equal probability. :raises IndexError: there are none."""
         return _random.choice(self.value_names)
 
     def count(self) -> int:

@@ -27,6 +27,13 @@ class BTS:
     :param param_noise: add normal noise to the vectors in `default_params`, so that fresh replicates differ.
     :param noisesd: its standard deviation.
     :raises ValueError: naming the argument of another form.
+
+    >>> from streamsim.estimators.base import Mean
+    >>> price = BTS({}, Mean, m=3)
+    >>> for euros in [5.0] * 20:
+    ...     price.update(euros)
+    >>> sorted(price.get_dict()), price.sample()["m"]
+    (['0', '1', '2'], 5.0)
     """
 
     def __init__(

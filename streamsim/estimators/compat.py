@@ -7,7 +7,15 @@ from typing import Any
 
 
 def restore_numpy_names(np: ModuleType | Any) -> None:
-    """Add names that NumPy has dropped since 1.10 where they are missing; present ones stay as they are."""
+    """Add names that NumPy has dropped since 1.10 where they are missing; present ones stay as they are.
+
+    :param np: the module `numpy`, or another object that gets the names.
+
+    >>> import numpy
+    >>> restore_numpy_names(numpy)
+    >>> numpy.asscalar(numpy.array([3.5]))
+    3.5
+    """
     renamed: dict[str, Any] = {
         "asscalar": lambda a: np.asarray(a).item(),
         "asfarray": lambda a, dtype=np.float64: np.asarray(a, dtype=dtype),

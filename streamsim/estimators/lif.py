@@ -27,6 +27,14 @@ class LiF:
     :param omega: angular frequency, radians per step.
     :param lifversion: 1: the centre moves once per full window, which then starts empty (the paper's LiF-I);
         2: with every outcome once the window is full, which slides (LiF-II).
+    :raises ValueError: another lifversion, a window below 1, or a stored dict with what is not a number.
+
+    >>> dose = LiF({}, x0=2.0, a=0.5, t=8, gamma=0.1, omega=math.pi / 4)
+    >>> for _ in range(200):
+    ...     played = dose.suggest()
+    ...     _ = dose.update(played["t"], played["x"], -((played["x"] - 5.0) ** 2), played["x0"])
+    >>> round(dose.get_value(), 1)
+    5.0
     """
 
     def __init__(
@@ -86,7 +94,11 @@ class LiF:
     def update(self, t: int, x: float, y: float, x0: float | None = None) -> bool:
         """Take in the outcome y of playing x at step t; moves the centre when the window is full.
 
+        :param t: the step, as `suggest` gave it.
+        :param x: what was played, as `suggest` gave it.
+        :param y: the outcome, any finite number, higher is better.
         :param x0: the centre of the suggestion. A stored centre is newer, so this counts only if none is.
+        :returns: True, as in StreamingBandit.
         """
         state = self.theta
         if self._fresh and x0 is not None:

@@ -25,6 +25,15 @@ class LM:
     :param p: number of coefficients of a fresh model, an intercept included. Left out, the first `update`
         decides.
     :param add_intercept: put a 1 in front of every x.
+    :raises ValueError: a stored dict without a field, or with matrices of other shapes.
+
+    The penalty is that of ridge regression: Hoerl and Kennard, Technometrics 12(1), 1970.
+
+    >>> line = LM({}, p=2, add_intercept=True)
+    >>> for x in [-1.0, 1.0] * 500:
+    ...     line.update(3.0 + 2.0 * x, [x])
+    >>> [round(value, 2) for value in line.get_value()], round(line.predict([2.0]), 1)
+    ([3.0, 2.0], 7.0)
     """
 
     def __init__(
@@ -62,8 +71,9 @@ class LM:
     def update(self, y: float, x: Any, discount: float = 1) -> None:
         """Take in one observation.
 
+        :param y: the outcome, a number.
         :param x: p regressors, or p - 1 with an added intercept.
-        :param discount: weight of this observation.
+        :param discount: weight of this observation, at least 0.
         :raises ValueError: if x has another length.
         """
         if self._undecided:
@@ -76,7 +86,7 @@ class LM:
         self.value["n"] += 1
 
     def predict(self, x: Any) -> float:
-        """The expected y at x."""
+        """The expected y at x, which is as for `update`. :raises ValueError: if x has another length."""
         row = stored.regressors(x, self.p, "LM", intercept=self.intercept)
         return float(row @ self._beta())
 
@@ -107,6 +117,16 @@ class RLS:
     :param default: a stored dict; empty: a fresh model, which needs `p`.
     :param p: number of coefficients.
     :param ridge: penalty of a fresh model, above 0.
+    :raises ValueError: a fresh model without `p`, a ridge that is not above 0, a stored dict of another size.
+
+    Sherman and Morrison, Annals of Mathematical Statistics 21(1), 1950; Li, Chu, Langford and Schapire, "A
+    contextual-bandit approach to personalized news article recommendation" (LinUCB), arXiv:1003.0146.
+
+    >>> arm = RLS({}, p=2)
+    >>> for _ in range(99):
+    ...     arm.update(1.0, [1.0, 0.0])
+    >>> [round(figure, 2) for figure in arm.estimate([1.0, 0.0])]
+    [0.99, 0.01]
     """
 
     def __init__(
@@ -140,7 +160,7 @@ class RLS:
         return values
 
     def update(self, y: float, x: Any) -> None:
-        """Take in one observation. :raises ValueError: if x has another length."""
+        """Take in one observation: y, a number, at p regressors x. :raises ValueError: another length."""
         row = stored.regressors(x, self._b.size, "RLS")
         gain = self._inverse @ row
         self._inverse -= np.outer(gain, gain) / (1.0 + row @ gain)
@@ -148,11 +168,14 @@ class RLS:
         self.n += 1
 
     def predict(self, x: Any) -> float:
-        """The expected y at x."""
+        """The expected y at p regressors x. :raises ValueError: if x has another length."""
         return self.estimate(x)[0]
 
     def estimate(self, x: Any) -> tuple[float, float]:
-        """(expected y at x, x' A^-1 x): the second times the noise variance is the variance of the first."""
+        """(expected y at x, x' A^-1 x): the second times the noise variance is the variance of the first.
+
+        :raises ValueError: if x has another length than p.
+        """
         row = stored.regressors(x, self._b.size, "RLS")
         gain = self._inverse @ row
         return float(gain @ self._b), max(float(gain @ row), 0.0)

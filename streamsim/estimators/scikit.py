@@ -23,7 +23,14 @@ class SKLModel:
     :param skClass: module below `sklearn`.
     :param skMethod: class in it.
     :param params: arguments of the class for a fresh model.
-    :raises ImportError: if scikit-learn is not installed.
+    :raises ImportError: if scikit-learn is not installed. :raises AttributeError: it has no such class.
+    :raises KeyError: a stored dict without `picklestr`.
+
+    >>> model = SKLModel({}, "linear_model", "SGDClassifier", random_state=1)
+    >>> model.update([[0.0], [1.0]], ["no", "yes"], classes=["no", "yes"])
+    >>> again = SKLModel(model.get_dict())
+    >>> again.predict([[5.0]]).tolist()
+    ['yes']
     """
 
     def __init__(

@@ -17,6 +17,9 @@ def number(value: Any) -> float:
     """A stored number; text such as "3" or "0.25" is accepted.
 
     :raises ValueError: if it is not a number.
+
+    >>> number("0.25")
+    0.25
     """
     try:
         return float(value)
@@ -28,6 +31,9 @@ def parsed(value: Any) -> Any:
     """A stored list or dict; its JSON text, or its Python text as StreamingBandit stored it, is accepted.
 
     :raises ValueError: for text that is neither.
+
+    >>> parsed("[1, 2]"), parsed("{'n': 3}")
+    ([1, 2], {'n': 3})
     """
     if not isinstance(value, str | bytes):
         return value
@@ -58,7 +64,10 @@ def field(state: Mapping[str, Any], name: str, owner: str) -> Any:
 
 
 def vector(value: Any) -> Floats:
-    """A stored vector as a float array of shape (p,); a 1 x p or p x 1 matrix is accepted."""
+    """A stored vector as a float array of shape (p,); a 1 x p or p x 1 matrix is accepted.
+
+    :raises ValueError: for what is no list of numbers.
+    """
     return np.array(parsed(value), dtype=float).reshape(-1)
 
 

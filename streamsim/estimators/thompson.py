@@ -26,19 +26,26 @@ class BBThompsonList(List):
 
     :param objects: stored `Proportion` dicts {p, n} by arm.
     :param value_names: the arms.
+    :raises ValueError: as `List`.
+
+    >>> arms = BBThompsonList({"a": {"n": 10, "p": 0.1}, "b": {"n": 10, "p": 0.9}}, ["a", "b"])
+    >>> arms.posterior("b")
+    (10.0, 2.0)
+    >>> {arm: round(chance, 3) for arm, chance in arms.propensities().items()}
+    {'a': 0.0, 'b': 1.0}
     """
 
     def __init__(self, objects: Mapping[Any, Any] | None, value_names: Iterable[Any]) -> None:
         super().__init__(objects, Proportion, value_names)
 
     def posterior(self, name: Any) -> tuple[float, float]:
-        """Parameters (a, b) of an arm's Beta posterior."""
+        """Parameters (a, b) of an arm's Beta posterior, both at least 1. :raises KeyError: no such arm."""
         state = self.base_list[name].value
         successes = state["p"] * state["n"]
         return successes + 1.0, max(state["n"] - successes, 0.0) + 1.0
 
     def draws(self) -> dict[Any, float]:
-        """One draw of each arm's success probability from its posterior."""
+        """One draw, from 0 to 1, of each arm's success probability from its posterior."""
         beta = np.random.beta
         return {name: beta(*self.posterior(name)) for name in self.base_list}
 
@@ -74,6 +81,7 @@ class BBThompsonList(List):
         """The probability that `thompson` chooses the arm `value`.
 
         :param n: StreamingBandit estimated it from n draws; here it is exact, whatever n is.
+        :raises KeyError: there is no such arm.
         """
         return self.propensities()[value]
 
@@ -90,6 +98,11 @@ class ThompsonVarList(List):
 
     :param objects: stored `Variance` dicts {n, x_bar, s, v} by arm.
     :param value_names: the arms.
+    :raises ValueError: as `List`.
+
+    >>> known, new = {"n": 50, "x_bar": 1.0, "s": 49.0, "v": 1.0}, {"n": 1, "x_bar": 2.0, "s": 0.0, "v": 0.0}
+    >>> ThompsonVarList({"a": known, "b": new}, ["a", "b"]).experimentThompson()
+    'b'
     """
 
     def __init__(self, objects: Mapping[Any, Any] | None, value_names: Iterable[Any]) -> None:

@@ -21,6 +21,15 @@ class ThompsonBayesianLinear:
 
     :param default: a stored dict, lists may be given as text; J and P of a new model are its prior. Empty: a
         standard normal prior and err 1; the first `update` decides the number of coefficients.
+    :raises ValueError: a stored dict without a field, matrices of other shapes, or err that is not above 0.
+
+    Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs", arXiv:1209.3352.
+
+    >>> curve = ThompsonBayesianLinear({"J": [[0.0, 0.0]], "P": [[1.0, 0.0], [0.0, 1.0]], "err": 1.0})
+    >>> for _ in range(999):
+    ...     curve.update(2.0, [1.0, 0.0])
+    >>> [round(value, 2) for value in curve.get_value()], curve.sample().shape
+    ([2.0, 0.0], (2,))
     """
 
     def __init__(self, default: Mapping[str, Any] | None = None) -> None:
@@ -48,8 +57,9 @@ class ThompsonBayesianLinear:
     def update(self, y: float, x: Any, discount: float = 1) -> None:
         """Take in one observation.
 
+        :param y: the outcome, a number.
         :param x: p regressors, an intercept included.
-        :param discount: weight of this observation.
+        :param discount: weight of this observation, at least 0.
         :raises ValueError: if x has another length.
         """
         if self._undecided:

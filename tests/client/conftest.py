@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import AsyncClient, Client, Retries
-from streamsim.client.faces import Group, call, each
+from streamsim_client import AsyncClient, Client, Retries
+from streamsim_client.faces import Group, call, each
 from tests.backends import Storage, chosen
 from tests.support import PASSWORD, Server
 

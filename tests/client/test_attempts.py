@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import (
+from streamsim_client import (
     Client,
     Disconnected,
     Retries,

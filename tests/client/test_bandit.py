@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import (
+from streamsim_client import (
     BadRequest,
     Conflict,
     NotFound,
@@ -19,12 +19,12 @@ from streamsim.client import (
     Unauthorized,
     Unprocessable,
 )
-from streamsim.client.accounts import Accounts
-from streamsim.client.decisions import Decisions
-from streamsim.client.evaluation import Evaluation
-from streamsim.client.experiments import Experiments
-from streamsim.client.service import Service
-from streamsim.client.stats import Stats
+from streamsim_client.accounts import Accounts
+from streamsim_client.decisions import Decisions
+from streamsim_client.evaluation import Evaluation
+from streamsim_client.experiments import Experiments
+from streamsim_client.service import Service
+from streamsim_client.stats import Stats
 from tests.client.conftest import Called, Connect, Shown, public_calls
 from tests.support import PASSWORD, Server
 
@@ -101,7 +101,7 @@ def test_service(nobody: Shown) -> None:
     assert nobody.service.healthy()["status"] == "ok"
     assert nobody.service.ready() == {"status": "ready"}
     assert "streamsim_http_request_seconds" in nobody.service.metrics()
-    assert "/getaction/{experiment}" in nobody.service.openapi()["paths"]
+    assert "/getaction/{exp_id}" in nobody.service.openapi()["paths"]
     assert nobody.service.full_metrics()["instanceCount"] >= 0
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import BadRequest, Conflict, NotFound
-from streamsim.client.models import Jobs, Models, Sweeps
-from streamsim.client.scenarios import Scenarios, Sessions
+from streamsim_client import BadRequest, Conflict, NotFound
+from streamsim_client.models import Jobs, Models, Sweeps
+from streamsim_client.scenarios import Scenarios, Sessions
 from tests.client.conftest import Called, Shown, public_calls
 from tests.servers import wait_until
 from tests.support import ROOT

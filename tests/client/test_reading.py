@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import Unreadable
-from streamsim.client.reading import elements, events
+from streamsim_client import Unreadable
+from streamsim_client.reading import elements, events
 from tests.conftest import Run
 
 STEPS = [{"a": {"b": [1.5, '],[ \\" }']}}, {}, {"c": None}]

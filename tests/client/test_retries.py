@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import ClientError, Retries
+from streamsim_client import ClientError, Retries
 from tests.client.conftest import Connect, Shown
 from tests.client.flaky import Flaky
 from tests.support import Server

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamsim.client import BadRequest, NotFound
-from streamsim.client.runs import Project, Runs
+from streamsim_client import BadRequest, NotFound
+from streamsim_client.runs import Project, Runs
 from tests.client.conftest import Called, Shown, public_calls
 
 GROUPS = (Project, Runs)

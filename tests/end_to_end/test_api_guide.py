@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from streamsim.client import Client
-from streamsim.client.faces import Group, call, each
+from streamsim_client import Client
+from streamsim_client.faces import Group, call, each
 from tests.guides import pasted
 from tests.support import ROOT
 

@@ -116,7 +116,7 @@ def _redeem(db: sqlite3.Connection, redemptions: list[Redemption], numbers: dict
     for by in {redemption.by for redemption in redemptions}:
         pairs = ((r.experiment_id, r.id) for r in redemptions if r.by == by)
         for experiment_id, ids in _known(numbers, pairs).items():
-            sql = "UPDATE advices SET redeemed_by = ? WHERE experiment_id = ? AND id IN"
+            sql = "UPDATE advices SET redeemed_by = ? WHERE experiment = ? AND id IN"
             list(each_in(db, sql, [by, numbers[experiment_id]], ids))
 
 

@@ -58,7 +58,7 @@ def test_kinds_and_experiments_have_logs_of_their_own(run: Any, store: Store) ->
         for experiment in ("e1", "e2"):
             for kind in kinds:
                 assert await ids(store, kind, experiment) == [f"{experiment}-{kind}-{i}" for i in (1, 0)]
-        assert await ids(store, experiment="unknown") == []
+        assert await ids(store, experiment_id="unknown") == []
 
     run(body())
 

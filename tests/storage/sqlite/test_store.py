@@ -44,19 +44,15 @@ from tests.storage.contract.helpers import (
 WRITER = """
 import asyncio, json, sys
 from pathlib import Path
-from streamsim.storage.contract.decisions import (
-    Committed,
-    LogRow,
-    Scope,
-    Transaction,
-)
+from streamsim.storage.contract.decisions import Committed, ThetaAddress, Transaction
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.sqlite.store import SQLiteStore
 
 async def main(file, name, key):
     store = SQLiteStore(Path(file))
     await store.open()
     stop = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    counter = Scope("e1", "_theta", key, "")
+    counter = ThetaAddress("e1", "_theta", key, "")
     rows = await store.decisions.read_theta(counter)
     i = 0
     while not stop.done():

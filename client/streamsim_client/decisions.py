@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict, cast
+from typing import TypedDict, TypeVar
 from uuid import uuid4
 
-from streamsim.client.answers import Decision, Reward, Rewarded
-from streamsim.client.errors import ServerError, of_element
-from streamsim.client.faces import Group, S, call, given, path
+from streamsim_client.answers import Decision, Reward, Rewarded
+from streamsim_client.errors import ServerError, of_element
+from streamsim_client.faces import Group, S, call, given, path
+from streamsim_client.reading import checked
+from streamsim_client.values import Json
+
+T = TypeVar("T")
 
 
 class _Results(TypedDict):
-    results: list[Any]
+    results: list[Json]
 
 
 class Decisions(Group[S]):
-    """`client.decisions`. All calls raise Unauthorized for a wrong key."""
+    """`client.decisions`. `experiment` is an id, `key` its secret; a wrong one raises Unauthorized.
+
+    Contexts, actions and rewards are whatever JSON the experiment's code takes and gives.
+
+    >>> client.decisions.get_action(ID, KEY, {"visitor": 7})
+    {'action': {'arm': 'a'}}
+    >>> client.decisions.set_rewards(ID, KEY, [{"reward": 1, "action": {"arm": "a"}}])
+    [{'status': 'success'}]
+    """
 
     @call
     async def get_action(
-        self, experiment: str, key: str, context: Mapping[str, Any] | None = None
+        self, experiment: str, key: str, context: Mapping[str, object] | None = None
     ) -> Decision:
         """Decide: `action`, and `advice_id` if the experiment gives them. The decision is logged.
 
@@ -35,25 +47,26 @@ class Decisions(Group[S]):
 
     @call
     async def get_actions(
-        self, experiment: str, key: str, contexts: Iterable[Mapping[str, Any]]
+        self, experiment: str, key: str, contexts: Iterable[Mapping[str, object]]
     ) -> list[Decision | ServerError]:
         """Decide for up to 1,000 contexts in one request: for each, in order, its decision or its error.
 
-        Sent again as `get_action` is.
+        Sent again as `get_action` is. :raises BadRequest: no context, or one that is no object.
         """
         body = {"key": key, "contexts": list(contexts)}
         where = path("getaction", experiment)
-        return _each((await self._ask(_Results, "POST", where, body=body, repeat="unsent"))["results"])
+        answer = await self._ask(_Results, "POST", where, body=body, repeat="unsent")
+        return _each(answer["results"], Decision)
 
     @call
     async def set_reward(
         self,
         experiment: str,
         key: str,
-        reward: Any,
+        reward: object,
         *,
-        context: Mapping[str, Any] | None = None,
-        action: Mapping[str, Any] | None = None,
+        context: Mapping[str, object] | None = None,
+        action: Mapping[str, object] | None = None,
         advice_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Rewarded:
@@ -87,9 +100,10 @@ class Decisions(Group[S]):
         named = [{"idempotency_key": uuid4().hex, **reward} for reward in rewards]
         where = path("setreward", experiment)
         body = {"key": key, "rewards": named}
-        return _each((await self._ask(_Results, "POST", where, body=body, repeat="safe"))["results"])
+        answer = await self._ask(_Results, "POST", where, body=body, repeat="safe")
+        return _each(answer["results"], Rewarded)
 
 
-def _each(results: list[Any]) -> list[Any]:
+def _each(results: list[Json], kind: type[T]) -> list[T | ServerError]:
     """Results with their errors as exceptions, which are not raised."""
-    return [of_element(cast(Any, one)["error"]) if "error" in one else one for one in results]
+    return [of_element(one["error"]) if "error" in one else checked(one, kind) for one in results]

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from streamsim.client.faces import Group, S, call
-from streamsim.client.sending import Request
+from streamsim_client.faces import Group, S, call
+from streamsim_client.sending import Request
+from streamsim_client.values import Object
 
 
 class Healthy(TypedDict):
+    """`version`: of the server."""
+
     status: str
     version: str
 
 
 class Ready(TypedDict):
+    """`{"status": "ready"}`"""
+
     status: str
 
 
 class Service(Group[S]):
-    """`client.service`. Needs no login."""
+    """`client.service`. Needs no login.
+
+    >>> client.service.healthy()["status"]
+    'ok'
+    """
 
     @call
     async def healthy(self) -> Healthy:
@@ -36,11 +45,11 @@ class Service(Group[S]):
         return (await self._sender.ask(Request("GET", "/metrics", repeat="safe"))).text
 
     @call
-    async def openapi(self) -> dict[str, Any]:
+    async def openapi(self) -> Object:
         """The OpenAPI document of every endpoint."""
-        return await self._ask(dict[str, Any], "GET", "/openapi.json")
+        return await self._ask(Object, "GET", "/openapi.json")
 
     @call
-    async def full_metrics(self) -> dict[str, Any]:
+    async def full_metrics(self) -> Object:
         """As a BptkServer's: `instanceCount`, `threadCount`, and the steps of one's own instances."""
-        return await self._ask(dict[str, Any], "GET", "/full-metrics")
+        return await self._ask(Object, "GET", "/full-metrics")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
+
+from streamsim_client.values import Json, Object
 
 
 class Done(TypedDict):
@@ -12,12 +14,16 @@ class Done(TypedDict):
 
 
 class LoggedIn(TypedDict):
+    """Who is logged in. `admin`: may add users."""
+
     status: str
     username: str
     admin: bool
 
 
 class Token(TypedDict):
+    """A bearer token, without its secret. `created`, `expires`: dates."""
+
     id: str
     label: str
     created: str
@@ -40,6 +46,12 @@ class Created(TypedDict):
 
 
 class Experiment(TypedDict):
+    """All fields of an experiment.
+
+    `delta_hours`: hours after which an advice gets its `default_reward`, None for never. `revision`: 1, and
+    one more with each change.
+    """
+
     id: str
     name: str
     key: str
@@ -49,7 +61,7 @@ class Experiment(TypedDict):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: dict[str, Any] | None
+    default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
     revision: int
@@ -66,12 +78,14 @@ class ExperimentFields(TypedDict, total=False):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: dict[str, Any] | None
+    default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
 
 
 class Updated(TypedDict):
+    """`revision`: the one that the change made."""
+
     status: str
     id: str
     revision: int
@@ -90,31 +104,33 @@ class Policy(TypedDict):
 class Decision(TypedDict):
     """`context` is there if the server's `server.debug` is on."""
 
-    action: dict[str, Any]
+    action: Object
     advice_id: NotRequired[str]
-    context: NotRequired[dict[str, Any]]
+    context: NotRequired[Object]
 
 
 class Rewarded(TypedDict):
     """What was used is there if the server's `server.debug` is on."""
 
     status: str
-    context: NotRequired[dict[str, Any]]
-    action: NotRequired[dict[str, Any]]
-    reward: NotRequired[Any]
+    context: NotRequired[Object]
+    action: NotRequired[Object]
+    reward: NotRequired[Json]
 
 
 class Reward(TypedDict):
     """One of many: with `advice_id`, or with `context` and `action`."""
 
-    reward: Any
-    context: NotRequired[dict[str, Any]]
-    action: NotRequired[dict[str, Any]]
+    reward: Json
+    context: NotRequired[Object]
+    action: NotRequired[Object]
     advice_id: NotRequired[str]
     idempotency_key: NotRequired[str]
 
 
 class Summary(TypedDict):
+    """Numbers of calls, and the dates of the last ones, None before the first."""
+
     get_action_calls: int
     last_added_get_action: str | None
     set_reward_calls: int
@@ -128,8 +144,10 @@ class _Row(TypedDict):
 
 
 class ActionRow(_Row):
-    context: dict[str, Any]
-    action: dict[str, Any]
+    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known."""
+
+    context: Object
+    action: Object
     advice_id: NotRequired[str]
     propensity: NotRequired[float]
 
@@ -137,54 +155,66 @@ class ActionRow(_Row):
 class RewardRow(_Row):
     """`timeout`: the default reward of an advice that nobody redeemed in time."""
 
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
+    context: Object
+    action: Object
+    reward: Json
     advice_id: NotRequired[str]
     timeout: NotRequired[bool]
 
 
 class ThetaRow(_Row):
-    theta: dict[str, Any]
-    named: NotRequired[dict[str, Any]]
+    """Theta at one hour, as `Stats.current_theta` gives it; `named`: other named sets."""
+
+    theta: Object
+    named: NotRequired[Object]
 
 
 class ErrorRow(_Row):
+    """A call that the code failed on. `call`: getaction or setreward; `code`, `message`: as of its answer."""
+
     call: str
     code: str
     message: str
-    detail: NotRequired[Any]
+    detail: NotRequired[Json]
 
 
 class SimulationRow(_Row):
+    """A draw of a simulation with `log_stats`. `draw`: its number; `theta`: after it."""
+
     simulation: str
     draw: int
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
-    theta: dict[str, Any]
+    context: Object
+    action: Object
+    reward: Json
+    theta: Object
 
 
 class Check(TypedDict):
+    """One check of an experiment's health. `p_value`: from 0 to 1, None where there is no test."""
+
     name: str
     ok: bool
     statistic: float | None
     p_value: float | None
     sentence: str
-    detail: dict[str, Any]
+    detail: Object
 
 
 class Health(TypedDict):
+    """`ok`: all checks are. `decisions`: how many were looked at."""
+
     ok: bool
     decisions: int
     checks: list[Check]
 
 
 class Draw(TypedDict):
-    context: dict[str, Any]
-    action: dict[str, Any]
-    reward: Any
-    theta: dict[str, Any]
+    """One draw of a simulation; `theta`: after it."""
+
+    context: Object
+    action: Object
+    reward: Json
+    theta: Object
 
 
 class Simulated(TypedDict):
@@ -194,7 +224,8 @@ class Simulated(TypedDict):
     experiment: str
     seed: int
     data: NotRequired[dict[str, Draw]]
-    theta: NotRequired[dict[str, Any]]
+    theta: NotRequired[Object]
+    error: NotRequired[Object]
 
 
 class Bands(TypedDict):
@@ -214,12 +245,16 @@ class Curves(TypedDict):
 
 
 class Difference(TypedDict):
+    """Cumulative reward of `first` minus that of `second`, on the same random numbers."""
+
     first: str
     second: str
     reward: Bands
 
 
 class Comparison(TypedDict):
+    """Curves by experiment at the draws `points`. `level`: of the intervals, e.g. 0.95."""
+
     points: list[int]
     replications: int
     seed: int
@@ -229,6 +264,8 @@ class Comparison(TypedDict):
 
 
 class Progress(TypedDict):
+    """Draws, or runs, that are done, and of how many."""
+
     done: int
     total: int
 
@@ -248,8 +285,8 @@ class Job(TypedDict):
     replications: NotRequired[int]
     seed: NotRequired[int]
     theta: NotRequired[str]
-    result: NotRequired[dict[str, Any]]
-    error: NotRequired[dict[str, Any]]
+    result: NotRequired[Object]
+    error: NotRequired[Object]
 
 
 class JobEvent(TypedDict):
@@ -268,14 +305,21 @@ class Ended(TypedDict):
     simulation: str
 
 
+class Interval(TypedDict):
+    """A confidence interval, in the unit of the reward."""
+
+    low: float
+    high: float
+
+
 class Estimate(TypedDict):
     """What is None could not be computed; `warnings` say why, and where an estimate cannot be trusted."""
 
     estimator: str
     value: float | None
     standard_error: float | None
-    asymptotic: list[float] | None
-    bootstrap: list[float] | None
+    asymptotic: Interval | None
+    bootstrap: Interval | None
     hyperparameter: float | None
     warnings: list[str]
 
@@ -284,7 +328,7 @@ class OffPolicy(TypedDict):
     """Estimates of a candidate's expected reward per decision; see docs/evaluation.md."""
 
     estimates: list[Estimate]
-    overlap: dict[str, Any]
+    overlap: Object
     level: float
-    log: dict[str, Any]
-    candidate: dict[str, Any]
+    log: Object
+    candidate: Object

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.model_answers import (
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.model_answers import (
     Instance,
     Instances,
     InstanceState,
@@ -15,12 +15,18 @@ from streamsim.client.model_answers import (
     Results,
     Settings,
 )
-from streamsim.client.reading import elements
-from streamsim.client.sending import Request
+from streamsim_client.reading import elements
+from streamsim_client.sending import Request
+from streamsim_client.values import Object
 
 
 class Scenarios(Group[S]):
-    """`client.scenarios`"""
+    """`client.scenarios`
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> client.scenarios.names()["tea"]
+    ['cup']
+    """
 
     @call
     async def names(self) -> dict[str, list[str]]:
@@ -55,6 +61,13 @@ class Sessions(Group[S]):
     """`client.sessions`. All that take an instance raise NotFound if it is unknown or timed out.
 
     Steps are never sent again: a step whose answer was lost may have been made. `results` tells.
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> instance = client.sessions.start({"minutes": 5})["instance_uuid"]
+    >>> client.sessions.begin(instance, ["tea"], ["cup"], equations=["Teacup Temperature"])
+    {'msg': 'session started'}
+    >>> client.sessions.step(instance, flat=True)
+    {'tea': {'cup': {'Teacup Temperature': 180}}}
     """
 
     @call
@@ -91,28 +104,26 @@ class Sessions(Group[S]):
         return await self._ask(Message, "POST", path(instance, "begin-session"), body=body)
 
     @call
-    async def step(
-        self, instance: str, settings: Settings | None = None, *, flat: bool = False
-    ) -> dict[str, Any]:
+    async def step(self, instance: str, settings: Settings | None = None, *, flat: bool = False) -> Object:
         """One step. :param settings: hold from this step on. :param flat: numbers without their time.
 
         :raises BadRequest: no session. :raises Conflict: it is being streamed, or too many want to step.
         """
         body = _step(settings, flat)
-        return await self._ask(dict[str, Any], "POST", path(instance, "run-step"), body=body)
+        return await self._ask(Object, "POST", path(instance, "run-step"), body=body)
 
     @call
     async def steps(
         self, instance: str, number: int, settings: Settings | None = None, *, flat: bool = False
-    ) -> list[dict[str, Any]]:
+    ) -> list[Object]:
         """Several steps; settings hold from the first on. :raises: as `step`."""
         body = {"settings": {}, **(_step(settings, flat) or {}), "numberSteps": number}
-        return await self._ask(list[dict[str, Any]], "POST", path(instance, "run-steps"), body=body)
+        return await self._ask(list[Object], "POST", path(instance, "run-steps"), body=body)
 
     @each
     def stream(
         self, instance: str, settings: Settings | None = None, *, flat: bool = False
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> AsyncGenerator[Object, None]:
         """All steps that are left, as they are computed. To stop early, close the iterator.
 
         :raises: as `step`.
@@ -156,5 +167,5 @@ class Sessions(Group[S]):
         return await self._ask(list[InstanceState], "GET", "/load-state")
 
 
-def _step(settings: Settings | None, flat: bool) -> dict[str, Any] | None:
+def _step(settings: Settings | None, flat: bool) -> Object | None:
     return None if settings is None and not flat else {"settings": settings or {}, "flatResults": flat}

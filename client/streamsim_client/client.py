@@ -7,18 +7,18 @@ from typing import Generic, Self
 
 import httpx
 
-from streamsim.client.accounts import Accounts
-from streamsim.client.decisions import Decisions
-from streamsim.client.evaluation import Evaluation
-from streamsim.client.experiments import Experiments
-from streamsim.client.faces import S
-from streamsim.client.models import Jobs, Models, Sweeps
-from streamsim.client.retries import Retries
-from streamsim.client.runs import Project, Runs
-from streamsim.client.scenarios import Scenarios, Sessions
-from streamsim.client.sending import Asyncio, Blocking
-from streamsim.client.service import Service
-from streamsim.client.stats import Stats
+from streamsim_client.accounts import Accounts
+from streamsim_client.decisions import Decisions
+from streamsim_client.evaluation import Evaluation
+from streamsim_client.experiments import Experiments
+from streamsim_client.faces import S
+from streamsim_client.models import Jobs, Models, Sweeps
+from streamsim_client.retries import Retries
+from streamsim_client.runs import Project, Runs
+from streamsim_client.scenarios import Scenarios, Sessions
+from streamsim_client.sending import Asyncio, Blocking
+from streamsim_client.service import Service
+from streamsim_client.stats import Stats
 
 TIMEOUT_S = 90.0
 """Longer than the server lets a request simulate (its `evaluation.request_s`)."""
@@ -41,7 +41,11 @@ class _Faces(Generic[S]):
         self.runs: Runs[S] = Runs(sender)
 
     def project(self, account: str, project: str) -> Project[S]:
-        """Runs of a project. :param account: the user's name. :param project: a name for a group of runs."""
+        """Runs of a project.
+
+        :param account: the user's name.
+        :param project: a name for a group of runs, of your choice.
+        """
         return Project(self._sender, account, project)
 
 
@@ -55,6 +59,11 @@ class Client(_Faces[Blocking]):
     :param timeout_s: longest wait for the next bytes of an answer.
     :param http: an httpx client to use, e.g. with certificates or a proxy of your own; you close it, and
         its timeout counts.
+    :raises ValueError: `url` is no http:// or https:// address.
+
+    >>> with Client(URL, token=TOKEN) as client:
+    ...     client.service.ready()
+    {'status': 'ready'}
     """
 
     def __init__(
@@ -89,6 +98,14 @@ class AsyncClient(_Faces[Asyncio]):
     """As `Client`, with the same calls as coroutines and asynchronous iterators.
 
     :param http: as for `Client`, an `httpx.AsyncClient`.
+    :raises ValueError: `url` is no http:// or https:// address.
+
+    >>> import asyncio
+    >>> async def arms():
+    ...     async with AsyncClient(URL) as client:
+    ...         return await client.decisions.get_actions(ID, KEY, [{"visitor": 1}, {"visitor": 2}])
+    >>> asyncio.run(arms())
+    [{'action': {'arm': 'a'}}, {'action': {'arm': 'a'}}]
     """
 
     def __init__(

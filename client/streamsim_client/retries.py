@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from streamsim.client.errors import ClientError, Disconnected, ServerError, TimedOut
+from streamsim_client.errors import ClientError, Disconnected, ServerError, TimedOut
 
 Repeat = Literal["safe", "unsent", "never"]
 """Whether a request may be sent again.
@@ -25,6 +25,10 @@ class Retries:
     :param attempts: how often a request is sent, at most; 1 is no retry.
     :param base_s: the first pause is up to this long, each later one up to twice the one before.
     :param most_s: longest pause; a server that asks for a longer one is not asked again.
+
+    >>> once = Retries(attempts=1)
+    >>> once.pause_s(1, "safe", Disconnected("the connection was reset")) is None
+    True
     """
 
     attempts: int = 4

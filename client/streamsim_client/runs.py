@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 from urllib.parse import quote
 
-from streamsim.client.errors import Unreadable
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.model_answers import Description, Introspection, Recorded, Run, RunFields
-from streamsim.client.sending import Request, content
+from streamsim_client.errors import Unreadable
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.model_answers import Description, Introspection, Recorded, Run, RunFields
+from streamsim_client.reading import content
+from streamsim_client.sending import Request
+from streamsim_client.values import Json, Object
 
 Operator = Literal["=", "!=", "<", ">", "<=", ">="]
 Filter = tuple[str, Operator, str | int | float | bool]
@@ -43,36 +45,37 @@ class _Runs(Group[S]):
         raise NotImplementedError
 
     @call
-    async def operate(self, run: str, name: str, *arguments: Any) -> Any:
+    async def operate(self, run: str, name: str, *arguments: object) -> Json:
         """Call an operation of the model; its result. What it recorded is stored by then.
 
         :raises BadRequest: there is none; or it failed, and changed nothing: `detail["fault"]` says where.
         :raises Conflict: too many change this run at once. :raises CodeTimeout:
         """
         body = {"name": name, "arguments": list(arguments)}
-        answer = await self._ask(dict[str, Any], "POST", self._operation(run, name), body=body)
+        answer = await self._ask(Object, "POST", self._operation(run, name), body=body)
         return answer.get("result")
 
     @call
-    async def variable(self, run: str, name: str) -> Any:
+    async def variable(self, run: str, name: str) -> Json:
         """The value of a variable, e.g. of `stock.apples` or `matrix[1, 2]`. :raises BadRequest:"""
         where = f"{self._variables(_part(run))}/{quote(name, safe='')}"
-        return content(await self._sender.ask(Request("GET", where, repeat="safe")))
+        value: Json = content(await self._sender.ask(Request("GET", where, repeat="safe")), object)
+        return value
 
     @call
-    async def variables(self, run: str, *names: str) -> dict[str, Any]:
+    async def variables(self, run: str, *names: str) -> Object:
         """Values of several variables by path. :raises BadRequest: naming the path."""
         where = self._variables(_part(run))
-        return await self._ask(dict[str, Any], "GET", where, query={"name": names})
+        return await self._ask(Object, "GET", where, query={"name": names})
 
     @call
-    async def set(self, run: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    async def set(self, run: str, changes: Mapping[str, object]) -> Object:
         """Set variables by path, all or none; their values afterwards.
 
         :raises BadRequest: naming the path. :raises Conflict: too many change this run at once.
         """
         where = self._variables(_part(run))
-        return await self._ask(dict[str, Any], "PATCH", where, body=dict(changes))
+        return await self._ask(Object, "PATCH", where, body=dict(changes))
 
     @call
     async def recorded(self, names: Iterable[str], *filters: Filter) -> list[Recorded]:
@@ -85,7 +88,14 @@ class _Runs(Group[S]):
 
 
 class Runs(_Runs[S]):
-    """`client.runs`: runs by their id alone."""
+    """`client.runs`: runs by their id alone.
+
+    >>> code = "stock = 10\\ndef buy(n):\\n    global stock\\n    stock += n\\n    return stock\\n"
+    >>> _ = client.models.push("store", {"store.py": code}, engine="python")
+    >>> run = client.runs.create("admin", "fair", "store")["id"]
+    >>> client.runs.operate(run, "buy", 5), client.runs.variable(run, "stock")
+    (15, 15)
+    """
 
     def _variables(self, runs: str) -> str:
         return f"/v2/model/variable/{runs}"
@@ -134,7 +144,11 @@ class Runs(_Runs[S]):
 
 
 class Project(_Runs[S]):
-    """`client.project(account, project)`: its runs. Calls raise NotFound for a run of another project."""
+    """`client.project(account, project)`: its runs. Calls raise NotFound for a run of another project.
+
+    >>> client.project("admin", "nobody").page().total
+    0
+    """
 
     def __init__(self, sender: S, account: str, project: str) -> None:
         super().__init__(sender)
@@ -162,8 +176,7 @@ class Project(_Runs[S]):
         headers = {"X-AutoRestore": "true"} if restore else {}
         query = {"include": ",".join(include) or None}
         request = Request("GET", self._place + path(run), query, headers=headers, repeat="safe")
-        answer: Run = content(await self._sender.ask(request))
-        return answer
+        return content(await self._sender.ask(request), Run)
 
     @call
     async def page(
@@ -200,11 +213,11 @@ class Project(_Runs[S]):
             first, total = first + limit, page.total
 
     @call
-    async def patch(self, run: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    async def patch(self, run: str, changes: Mapping[str, object]) -> Object:
         """Change a record, and variables with it, all or none: `saved`, `trashed`, `scope`, `variables`, or a
         field of your own; dots lead into objects. What was changed. :raises BadRequest:
         """
-        return await self._ask(dict[str, Any], "PATCH", self._place + path(run), body=dict(changes))
+        return await self._ask(Object, "PATCH", self._place + path(run), body=dict(changes))
 
     @call
     async def unload(self, run: str) -> None:
@@ -243,7 +256,7 @@ class Project(_Runs[S]):
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdecimal():
             raise Unreadable(f"{where} answered no Content-Range")
-        return Page(content(response), first, int(total))
+        return Page(content(response, list[Run]), first, int(total))
 
 
 def _part(run: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
-from streamsim.client.answers import JobEvent
-from streamsim.client.faces import Group, S, call, each, path
-from streamsim.client.model_answers import (
+from streamsim_client.answers import JobEvent
+from streamsim_client.faces import Group, S, call, each, path
+from streamsim_client.model_answers import (
     EndedJob,
     Message,
     Model,
@@ -17,10 +17,17 @@ from streamsim.client.model_answers import (
     SweepFields,
     Work,
 )
+from streamsim_client.values import Object
 
 
 class Models(Group[S]):
-    """`client.models`"""
+    """`client.models`
+
+    >>> code = "stock = 10\\ndef buy(n):\\n    global stock\\n    stock += n\\n    return stock\\n"
+    >>> model = client.models.push("shop", {"shop.py": code}, engine="python")
+    >>> model["version"], [one["name"] for one in model["operations"]]
+    (1, ['buy'])
+    """
 
     @call
     async def push(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
@@ -63,7 +70,14 @@ class Models(Group[S]):
 
 
 class Sweeps(Group[S]):
-    """`client.sweeps`: a scenario under many values of its constants."""
+    """`client.sweeps`: a scenario under many values of its constants.
+
+    >>> _ = client.models.push("tea", {"tea.mdl": MDL}, scenarios={"cup": {}}, manager="tea")
+    >>> rooms = {"Room Temperature": [60.0, 80.0]}
+    >>> sweep = client.sweeps.run("tea", "cup", ["Teacup Temperature"], rooms, seed=1)
+    >>> sweep["runs"], sweep["bands"]["Teacup Temperature"]["max"]["0.0"]
+    (2, 180.0)
+    """
 
     @call
     async def run(
@@ -71,7 +85,7 @@ class Sweeps(Group[S]):
         manager: str,
         scenario: str,
         equations: Iterable[str],
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         **fields: Unpack[SweepFields],
     ) -> Sweep:
         """Bands of equations over time.
@@ -88,7 +102,7 @@ class Sweeps(Group[S]):
         manager: str,
         scenario: str,
         equations: Iterable[str],
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         **fields: Unpack[SweepFields],
     ) -> Work:
         """The same in the background: a job, see `client.jobs`. :raises: as `run`."""
@@ -97,7 +111,13 @@ class Sweeps(Group[S]):
 
 
 class Jobs(Group[S]):
-    """`client.jobs`: sweeps in the background, and simulation jobs."""
+    """`client.jobs`: sweeps in the background, and simulation jobs.
+
+    >>> job = client.evaluation.start(ID, n=10)
+    >>> *_, last = client.jobs.events(job["id"])
+    >>> last["event"], client.jobs.get(job["id"])["kind"]
+    ('end', 'simulation')
+    """
 
     @each
     def all(self, *, limit: int | None = None) -> AsyncGenerator[Work, None]:
@@ -127,9 +147,9 @@ def _body(
     manager: str,
     scenario: str,
     equations: Iterable[str],
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
     fields: SweepFields,
-) -> dict[str, Any]:
+) -> Object:
     more = {"everyRun" if name == "every_run" else name: value for name, value in fields.items()}
     return {
         "scenario_manager": manager,

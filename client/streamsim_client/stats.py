@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
-from streamsim.client.answers import (
+from streamsim_client.answers import (
     ActionRow,
     ErrorRow,
     Health,
@@ -14,7 +13,8 @@ from streamsim.client.answers import (
     Summary,
     ThetaRow,
 )
-from streamsim.client.faces import Group, S, T, call, each, path
+from streamsim_client.faces import Group, S, T, call, each, path
+from streamsim_client.values import Object
 
 
 class Stats(Group[S]):
@@ -22,13 +22,18 @@ class Stats(Group[S]):
 
     `limit` is how many rows one request fetches, at most 10,000; the server's default is 1,000. Everything
     raises Unauthorized for an experiment that is not the user's.
+
+    >>> _ = client.decisions.set_reward(ID, KEY, 0.5, action={"arm": "a"})
+    >>> newest = next(client.stats.reward_log(ID, limit=1))
+    >>> newest["action"], newest["reward"]
+    ({'arm': 'a'}, 0.5)
     """
 
     @call
-    async def current_theta(self, experiment: str, *, name: str | None = None) -> dict[str, Any]:
+    async def current_theta(self, experiment: str, *, name: str | None = None) -> Object:
         """Theta as `{"key:value": {...}}`; a keyless dict alone as it is. :param name: of a named set."""
         where = path("stats", experiment, "currenttheta")
-        return await self._ask(dict[str, Any], "GET", where, query={"name": name})
+        return await self._ask(Object, "GET", where, query={"name": name})
 
     @call
     async def summary(self, experiment: str) -> Summary:
@@ -41,9 +46,9 @@ class Stats(Group[S]):
         return await self._ask(Health, "GET", path("stats", experiment, "health"), query={"rows": rows})
 
     @each
-    def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+    def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[Object, None]:
         """What the code logged with `self.log_data`; rows have no id of their own."""
-        return self._rows(dict[str, Any], experiment, "log", limit)
+        return self._rows(Object, experiment, "log", limit)
 
     @each
     def action_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ActionRow, None]:

@@ -7,7 +7,6 @@ waits inside of each step, so that its coroutines never suspend and one `send(No
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from streamsim.client.errors import ClientError, Disconnected, TimedOut, Unreadable, told
-from streamsim.client.retries import Repeat, Retries
+from streamsim_client.errors import ClientError, Disconnected, TimedOut, Unreadable, told
+from streamsim_client.retries import Repeat, Retries
 
 T = TypeVar("T")
 
@@ -37,7 +36,7 @@ class Request:
     method: str
     path: str
     query: Mapping[str, Parameter] = field(default_factory=dict)
-    body: Any = None
+    body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeat: Repeat = "never"
     endless: bool = False
@@ -155,6 +154,7 @@ class Blocking(Sender):
         time.sleep(seconds)  # noqa: ASYNC251 -- nobody else waits for this coroutine
 
     def finished(self, work: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result."""
         try:
             work.send(None)
         except StopIteration as end:
@@ -163,6 +163,7 @@ class Blocking(Sender):
         raise AssertionError("a blocking client waited for an event loop")
 
     def iterated(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """The generator's items, as an iterator that closes it at its end."""
         try:
             while True:
                 try:
@@ -197,19 +198,12 @@ class Asyncio(Sender):
         await asyncio.sleep(seconds)
 
     def finished(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """The coroutine, for the caller to await."""
         return work
 
     def iterated(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """The generator itself."""
         return items
-
-
-def content(response: httpx.Response) -> Any:
-    """The JSON value of an answer. :raises Unreadable: it is none."""
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        kind = response.headers.get("Content-Type", "unknown type")
-        raise Unreadable(f"{response.url} answered no JSON but {kind}; is this a streamsim server?") from None
 
 
 def _failure(error: httpx.TransportError, request: Request) -> Disconnected:

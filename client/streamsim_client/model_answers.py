@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from streamsim.client.answers import Progress
+from streamsim_client.answers import Progress
+from streamsim_client.values import Json, Object
 
-Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Settings = Mapping[str, Mapping[str, Mapping[str, object]]]
 """By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""
 
-Results = dict[str, dict[str, dict[str, Any]]]
+Results = dict[str, dict[str, Object]]
 """By scenario manager and scenario; see docs/models.md."""
 
 
 class Message(TypedDict):
+    """What was done, in words."""
+
     msg: str
 
 
@@ -23,7 +26,7 @@ class ModelFields(TypedDict, total=False):
 
     engine: str
     main: str
-    scenarios: dict[str, dict[str, Any]]
+    scenarios: dict[str, Object]
     manager: str
 
 
@@ -39,11 +42,13 @@ class Model(TypedDict):
     scenario_managers: dict[str, list[str]]
     equations: dict[str, dict[str, list[str]]]
     agents: dict[str, dict[str, dict[str, list[str]]]]
-    variables: list[dict[str, Any]]
-    operations: list[dict[str, Any]]
+    variables: list[Object]
+    operations: list[Object]
 
 
 class ModelWithFiles(Model):
+    """`files`: name -> text."""
+
     files: dict[str, str]
 
 
@@ -61,11 +66,15 @@ class Outputs(TypedDict, total=False):
 
 
 class Instance(TypedDict):
+    """A new instance. `timeout`: how long it may be unused, by unit, e.g. {"hours": 12}."""
+
     instance_uuid: str
     timeout: dict[str, int]
 
 
 class Instances(TypedDict):
+    """New instances, all with the same timeout."""
+
     instance_uuids: list[str]
     timeout: dict[str, int]
 
@@ -77,7 +86,7 @@ class InstanceState(TypedDict):
     time: str
     timeout: dict[str, int]
     step: float | None
-    state: dict[str, Any] | None
+    state: Object | None
 
 
 class SweepFields(TypedDict, total=False):
@@ -97,8 +106,8 @@ class Sweep(TypedDict):
     scenario: str
     runs: int
     seed: int
-    bands: dict[str, dict[str, Any]]
-    every_run: NotRequired[list[dict[str, Any]]]
+    bands: dict[str, Object]
+    every_run: NotRequired[list[Object]]
 
 
 class Work(TypedDict):
@@ -123,8 +132,8 @@ class Work(TypedDict):
     replications: NotRequired[int]
     seed: NotRequired[int]
     theta: NotRequired[str]
-    error: NotRequired[dict[str, Any]]
-    result: NotRequired[Any]
+    error: NotRequired[Object]
+    result: NotRequired[Json]
 
 
 class EndedJob(TypedDict):
@@ -137,8 +146,8 @@ class EndedJob(TypedDict):
 class RunFields(TypedDict, total=False):
     """What can be set when a run is made: objects of your own, and a flag that is kept in its record."""
 
-    scope: dict[str, Any]
-    files: dict[str, Any]
+    scope: Object
+    files: Object
     ephemeral: bool
 
 
@@ -150,8 +159,8 @@ class Run(TypedDict):
     project: str
     model: str
     user: dict[str, str]
-    scope: dict[str, Any]
-    files: dict[str, Any]
+    scope: Object
+    files: Object
     ephemeral: bool
     saved: bool
     trashed: bool
@@ -159,27 +168,33 @@ class Run(TypedDict):
     lastModified: str
     initialized: bool
     active: bool
-    variables: dict[str, Any]
+    variables: Object
 
 
 class Recorded(TypedDict):
     """Recorded variables of one of many runs."""
 
     run: str
-    variables: dict[str, Any]
+    variables: Object
 
 
 class Function(TypedDict):
+    """An operation; `signature`: the names of its arguments."""
+
     name: str
     signature: list[str]
 
 
 class Variable(TypedDict):
+    """A variable, and the name of its type."""
+
     name: str
     type: str
 
 
 class Introspection(TypedDict):
+    """What a model offers to runs."""
+
     functions: list[Function]
     variables: list[Variable]
 

@@ -15,9 +15,11 @@ from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from urllib.parse import quote
 
-from streamsim.client.reading import events
-from streamsim.client.retries import Repeat
-from streamsim.client.sending import Asyncio, Blocking, Parameter, Request, Sender, content
+from streamsim_client.answers import JobEvent
+from streamsim_client.reading import checked, content, events
+from streamsim_client.retries import Repeat
+from streamsim_client.sending import Asyncio, Blocking, Parameter, Request, Sender
+from streamsim_client.values import Json, Object
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,23 +39,23 @@ class Group(Generic[S]):
         path: str,
         *,
         query: Mapping[str, Parameter] | None = None,
-        body: Any = None,
+        body: object = None,
         repeat: Repeat | None = None,
     ) -> T:
         """The JSON value of an answer, which the documents say is of this kind.
 
         :param repeat: by default a GET is safe to send again, and nothing else.
         """
-        response = await self._sender.ask(_request(method, path, query, body, repeat))
-        answer: T = content(response)
-        return answer
+        return content(await self._sender.ask(_request(method, path, query, body, repeat)), kind)
 
-    async def _pages(self, path: str, query: Mapping[str, Parameter]) -> AsyncGenerator[Any, None]:
+    async def _pages(
+        self, kind: type[T], path: str, query: Mapping[str, Parameter]
+    ) -> AsyncGenerator[T, None]:
         """The JSON values of a list's pages, as far as the header `Link` leads."""
         more: Mapping[str, Parameter] | None = query
         while more is not None:
             response = await self._sender.ask(_request("GET", path, more, None, None))
-            yield content(response)
+            yield content(response, kind)
             link = response.links.get("next")
             # Only its query: before a proxy, the service may have another path.
             more = None if link is None else dict(response.url.join(link["url"]).params)
@@ -62,23 +64,24 @@ class Group(Generic[S]):
         self, kind: type[T], path: str, query: Mapping[str, Parameter]
     ) -> AsyncGenerator[T, None]:
         """The elements, which are of this kind, of a list in pages."""
-        async for page in self._pages(path, query):
+        async for page in self._pages(list[Json], path, query):
             for item in page:
-                yield item
+                yield checked(item, kind)
 
-    async def _events(self, path: str) -> AsyncGenerator[Any, None]:
+    async def _events(self, path: str) -> AsyncGenerator[JobEvent, None]:
         """The state and progress of a job at each of its events."""
         texts = self._sender.stream(Request("GET", path, repeat="safe", endless=True))
         async with aclosing(events(texts)) as found:
             async for event, data in found:
-                yield {"event": event, **{name: data[name] for name in ("id", "state", "progress")}}
+                progress = {name: data.get(name) for name in ("id", "state", "progress")}
+                yield checked({"event": event, **progress}, JobEvent)
 
 
 def _request(
     method: str,
     path: str,
     query: Mapping[str, Parameter] | None,
-    body: Any,
+    body: object,
     repeat: Repeat | None,
 ) -> Request:
     again: Repeat = repeat or ("safe" if method == "GET" else "never")
@@ -138,13 +141,21 @@ class each(Generic[P, T]):  # noqa: N801 -- a decorator
 
 
 def path(*parts: str) -> str:
-    """A percent-encoded path. :raises ValueError: a part that would lead elsewhere."""
+    """A percent-encoded path. :raises ValueError: a part that would lead elsewhere.
+
+    >>> path("stats", "4b1e", "a/b")
+    '/stats/4b1e/a%2Fb'
+    """
     for part in parts:
         if part in ("", ".", ".."):
             raise ValueError(f"{part!r} is no id or name")
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-def given(**fields: Any) -> dict[str, Any]:
-    """The fields that are not None."""
+def given(**fields: object) -> Object:
+    """The fields that are not None.
+
+    >>> given(seed=0, theta=None)
+    {'seed': 0}
+    """
     return {name: value for name, value in fields.items() if value is not None}

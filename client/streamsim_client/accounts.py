@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from streamsim.client.answers import Done, LoggedIn, NewToken, Token
-from streamsim.client.faces import Group, S, call, given, path
+from streamsim_client.answers import Done, LoggedIn, NewToken, Token
+from streamsim_client.faces import Group, S, call, given, path
 
 
 class _Tokens(TypedDict):
@@ -13,7 +13,13 @@ class _Tokens(TypedDict):
 
 
 class Accounts(Group[S]):
-    """`client.accounts`"""
+    """`client.accounts`
+
+    >>> made = client.accounts.add_token("laptop", days=30)
+    >>> with Client(URL, token=made["token"]) as laptop:
+    ...     [token["label"] for token in laptop.accounts.tokens() if token["id"] == made["id"]]
+    ['laptop']
+    """
 
     @call
     async def log_in(self, username: str, password: str) -> LoggedIn:

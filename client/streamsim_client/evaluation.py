@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
-from streamsim.client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
-from streamsim.client.errors import of_element
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.sending import Request
+from streamsim_client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
+from streamsim_client.errors import of_element
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.sending import Parameter, Request
+from streamsim_client.values import Object
 
 Start = Literal["empty", "current"]
 """Theta at the beginning of a simulation: none, or a copy of the live one."""
@@ -27,7 +28,14 @@ class Replications(TypedDict, total=False):
 
 
 class Evaluation(Group[S]):
-    """`client.evaluation`. Live theta is never changed."""
+    """`client.evaluation`. Live theta is never changed.
+
+    >>> client.evaluation.simulate(ID, n=100, seed=1, verbose=False)["theta"]
+    {}
+    >>> job = client.evaluation.start(ID, n=10, replications=2)
+    >>> [event["state"] for event in client.evaluation.events(ID, job["id"])][-1]
+    'done'
+    """
 
     @call
     async def simulate(
@@ -47,13 +55,13 @@ class Evaluation(Group[S]):
         :raises BadRequest: it takes too long, or has too many draws: make a job of it.
         :raises ServerError: the policy's code failed; with status 200 if the answer had begun.
         """
-        query = given(N=n, seed=seed, theta=theta, verbose=verbose, log_stats=log_stats)
+        query: dict[str, Parameter] = {"N": n, "seed": seed, "theta": theta}
+        query |= {"verbose": verbose, "log_stats": log_stats}
         where = path("eval", experiment, "simulate")
         repeat: Literal["safe", "never"] = "never" if log_stats else "safe"
         answer = await self._ask(Simulated, "GET", where, query=query, repeat=repeat)
         if answer["simulate"] != "success":
-            failed: Mapping[str, Any] = answer
-            error = of_element(failed["error"])
+            error = of_element(answer.get("error", {}))
             error.status = 200
             raise error
         return answer
@@ -123,7 +131,7 @@ class Evaluation(Group[S]):
     async def off_policy(
         self,
         experiment: str,
-        candidate: Mapping[str, Any],
+        candidate: Mapping[str, object],
         *,
         estimators: Iterable[str] | None = None,
         theta: Start | None = None,
@@ -159,6 +167,6 @@ class Evaluation(Group[S]):
         )
 
 
-def _with_n(request: Replications) -> dict[str, Any]:
+def _with_n(request: Replications) -> Object:
     """The fields as the server calls them."""
     return {"N" if name == "n" else name: value for name, value in request.items()}

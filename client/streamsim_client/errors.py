@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpx
+
+from streamsim_client.values import Json, Object
 
 
 class ClientError(Exception):
@@ -53,7 +54,7 @@ class ServerError(ClientError):
         message: str,
         *,
         field: str | None = None,
-        detail: Any = None,
+        detail: Json = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
@@ -144,7 +145,7 @@ _STATUSES = {
 def told(response: httpx.Response) -> ServerError:
     """The error that an answer tells, in any of the service's three forms, or in a proxy's."""
     status = response.status_code
-    about: dict[str, Any] = {
+    about: Object = {
         "request_id": response.headers.get("X-Request-Id"),
         "retry_after_s": _seconds(response.headers.get("Retry-After")),
     }
@@ -166,12 +167,12 @@ def told(response: httpx.Response) -> ServerError:
     return kind(status, code, response.reason_phrase or "an error without an explanation", **about)
 
 
-def of_element(record: Mapping[str, Any]) -> ServerError:
+def of_element(record: Mapping[str, Json]) -> ServerError:
     """The error of one element of a batch, whose status its code tells."""
     return _of_record(_STATUSES.get(str(record.get("code")), 400), record, {})
 
 
-def _of_record(status: int, record: Mapping[str, Any], about: dict[str, Any]) -> ServerError:
+def _of_record(status: int, record: Mapping[str, Json], about: Object) -> ServerError:
     kind, code = _CLASSES.get(status, (ServerError, f"http_{status}"))
     return kind(
         status,

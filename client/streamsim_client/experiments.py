@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Unpack
 
-from streamsim.client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
-from streamsim.client.faces import Group, S, call, each, given, path
-from streamsim.client.retries import Repeat
+from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
+from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.retries import Repeat
 
 
 class Experiments(Group[S]):
-    """`client.experiments`. Everything raises Unauthorized for an experiment that is not the user's."""
+    """`client.experiments`. Everything raises Unauthorized for an experiment that is not the user's.
+
+    >>> made = client.experiments.create("buttons", get_action="self.action['button'] = 'red'")
+    >>> client.experiments.update(made["id"], name="colours")["revision"]
+    2
+    >>> dict(client.experiments.names())[made["id"]]
+    'colours'
+    """
 
     @call
     async def create(self, name: str, **fields: Unpack[ExperimentFields]) -> Created:
@@ -30,8 +37,7 @@ class Experiments(Group[S]):
     @each
     async def names(self, *, limit: int | None = None) -> AsyncGenerator[tuple[str, str], None]:
         """(id, name) of each experiment, in order of id. :param limit: how many one request fetches."""
-        page: dict[str, str]
-        async for page in self._pages("/exp", {"limit": limit}):
+        async for page in self._pages(dict[str, str], "/exp", {"limit": limit}):
             for pair in page.items():
                 yield pair
 
