@@ -1,1 +1,1 @@
-"""The HTTP face: one module per API, each ending with its routes."""
+"""The HTTP API: one module per API, each ending with its routes."""

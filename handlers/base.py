@@ -240,15 +240,23 @@ class BaseHandler(tornado.web.RequestHandler):
         self.finish(answer if isinstance(answer, bytes) else values.dump(answer))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """The one form of all errors; see `error_body`."""
+        """Every error, in the form of its API."""
         error = expected(kwargs["exc_info"][1] if "exc_info" in kwargs else None, status_code)
-        self.set_status(error.status)
+        self.set_status(self.error_status(error))
         retry_after_s = getattr(error, "retry_after_s", None)
         if retry_after_s is not None:
             self.set_header("Retry-After", str(retry_after_s))
         if error.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        self.finish(values.dump(error_body(error)))
+        self.finish(values.dump(self.error_body(error)))
+
+    def error_status(self, error: StreamsimError) -> int:
+        """The status that an error answers with; some APIs know fewer than we do."""
+        return error.status
+
+    def error_body(self, error: StreamsimError) -> dict[str, Any]:
+        """The body that tells an error; each API has its own form."""
+        return error_body(error)
 
     def log_exception(
         self,

@@ -9,7 +9,7 @@ import inspect
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
-from handlers.base import Access, BaseHandler, expected
+from handlers.base import Access, BaseHandler
 from streamsim import values
 from streamsim.errors import BadRequest, ModelError, StreamsimError
 from streamsim.models import paths, run_queries
@@ -85,16 +85,12 @@ class RunApiHandler(BaseHandler):
         """Variables that the query names in `include`."""
         return [path for text in self.get_query_arguments("include") for path in paths.split(text)]
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = expected(kwargs["exc_info"][1] if "exc_info" in kwargs else None, status_code)
+    def error_status(self, error: StreamsimError) -> int:
         # These documents know of no 422.
-        self.set_status(400 if error.status == 422 else error.status)
-        retry_after_s = getattr(error, "retry_after_s", None)
-        if retry_after_s is not None:
-            self.set_header("Retry-After", str(retry_after_s))
-        if error.status == 405:
-            self.set_header("Allow", ", ".join(self.allowed_methods()))
-        self.finish(values.dump(error_record(error, self.kind, self.about)))
+        return 400 if error.status == 422 else error.status
+
+    def error_body(self, error: StreamsimError) -> dict[str, Any]:
+        return error_record(error, self.kind, self.about)
 
 
 def error_record(error: StreamsimError, kind: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import tornado.iostream
 
-from handlers.base import Access, BaseHandler, expected
+from handlers.base import Access, BaseHandler
 from streamsim import values
-from streamsim.errors import BadRequest
+from streamsim.errors import BadRequest, StreamsimError
 from streamsim.models.instances import Instances
 from streamsim.models.scenarios import Scenarios
 
@@ -56,17 +56,12 @@ class ScenarioHandler(BaseHandler):
             raise BadRequest(NOT_JSON)
         return content
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = expected(kwargs["exc_info"][1] if "exc_info" in kwargs else None, status_code)
+    def error_status(self, error: StreamsimError) -> int:
         legacy = self.service_settings.compat.bptk_status == "legacy"
-        status = 500 if legacy and error.status in (400, 404, 409, 422) else error.status
-        self.set_status(status)
-        retry_after_s = getattr(error, "retry_after_s", None)
-        if retry_after_s is not None:
-            self.set_header("Retry-After", str(retry_after_s))
-        if error.status == 405:
-            self.set_header("Allow", ", ".join(self.allowed_methods()))
-        self.finish(values.dump({"error": error.message}))
+        return 500 if legacy and error.status in (400, 404, 409, 422) else error.status
+
+    def error_body(self, error: StreamsimError) -> dict[str, Any]:
+        return {"error": error.message}
 
 
 class ScenariosHandler(ScenarioHandler):

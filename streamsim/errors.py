@@ -1,6 +1,6 @@
-"""The errors that the engine raises on purpose; the HTTP face turns each into one answer.
+"""The errors that the engine raises on purpose; the HTTP API turns each into one answer.
 
-Anything else that reaches the HTTP face is a bug and answers 500.
+Anything else that reaches the HTTP API is a bug and answers 500.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from streamsim_client.answers import Done, LoggedIn, NewToken, Token
-from streamsim_client.faces import Group, S, call, given, path
+from streamsim_client.groups import Group, S, call, given, path
 
 
 class _Tokens(TypedDict):

@@ -11,7 +11,7 @@ from streamsim_client.accounts import Accounts
 from streamsim_client.decisions import Decisions
 from streamsim_client.evaluation import Evaluation
 from streamsim_client.experiments import Experiments
-from streamsim_client.faces import S
+from streamsim_client.groups import S
 from streamsim_client.models import Jobs, Models, Sweeps
 from streamsim_client.retries import Retries
 from streamsim_client.runs import Project, Runs

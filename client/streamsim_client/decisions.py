@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from streamsim_client.answers import Decision, Reward, Rewarded
 from streamsim_client.errors import ServerError, of_element
-from streamsim_client.faces import Group, S, call, given, path
+from streamsim_client.groups import Group, S, call, given, path
 from streamsim_client.reading import checked
 from streamsim_client.values import Json
 

@@ -7,7 +7,7 @@ from typing import Literal, TypedDict, Unpack
 
 from streamsim_client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
 from streamsim_client.errors import of_element
-from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.sending import Parameter, Request
 from streamsim_client.values import Object
 

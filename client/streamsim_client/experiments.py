@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Unpack
 
 from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
-from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
 
 

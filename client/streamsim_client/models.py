@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Unpack
 
 from streamsim_client.answers import JobEvent
-from streamsim_client.faces import Group, S, call, each, path
+from streamsim_client.groups import Group, S, call, each, path
 from streamsim_client.model_answers import (
     EndedJob,
     Message,

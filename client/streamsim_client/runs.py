@@ -8,7 +8,7 @@ from typing import Literal, Unpack
 from urllib.parse import quote
 
 from streamsim_client.errors import Unreadable
-from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.model_answers import Description, Introspection, Recorded, Run, RunFields
 from streamsim_client.reading import content
 from streamsim_client.sending import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Literal, Unpack
 
-from streamsim_client.faces import Group, S, call, each, given, path
+from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.model_answers import (
     Instance,
     Instances,

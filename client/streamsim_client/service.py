@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from streamsim_client.faces import Group, S, call
+from streamsim_client.groups import Group, S, call
 from streamsim_client.sending import Request
 from streamsim_client.values import Object
 

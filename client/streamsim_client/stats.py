@@ -13,7 +13,7 @@ from streamsim_client.answers import (
     Summary,
     ThetaRow,
 )
-from streamsim_client.faces import Group, S, T, call, each, path
+from streamsim_client.groups import Group, S, T, call, each, path
 from streamsim_client.values import Object
 
 

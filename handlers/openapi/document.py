@@ -167,10 +167,10 @@ def _operation(
     secured = handler.access in ("user", "admin") and method != "OPTIONS"
     found["security"] = [{"cookie": []}, {"bearer": []}] if secured else []
     responses = {str(status): _answer(answer) for status, answer in one.answers.items()}
-    face = _face(handler)
+    form = _error_form(handler)
     for status in sorted(errors(handler, method, path, one)):
-        told = 500 if legacy and face == "ScenarioError" and status in LEGACY else status
-        responses[str(told)] = {"$ref": f"#/components/responses/{face}{told}"}
+        told = 500 if legacy and form == "ScenarioError" and status in LEGACY else status
+        responses[str(told)] = {"$ref": f"#/components/responses/{form}{told}"}
     return found | {"responses": responses}
 
 
@@ -206,7 +206,7 @@ def _header(one: tuple[str, str]) -> tuple[str, dict[str, Any]]:
     return one[0], {"description": one[1], "schema": TEXT}
 
 
-def _face(handler: type[BaseHandler]) -> str:
+def _error_form(handler: type[BaseHandler]) -> str:
     """The form of a handler's errors, by the name of its schema."""
     if issubclass(handler, ScenarioHandler):
         return "ScenarioError"
@@ -215,12 +215,12 @@ def _face(handler: type[BaseHandler]) -> str:
 
 def _error_responses() -> dict[str, Any]:
     found = {}
-    for face in ("Error", "ScenarioError", "RunError"):
+    for form in ("Error", "ScenarioError", "RunError"):
         for status, meaning in MEANINGS.items():
-            schema = ref(face)
-            if status == 404 and face != "Error":
-                # A path that is no endpoint has no face.
+            schema = ref(form)
+            if status == 404 and form != "Error":
+                # A path that is no endpoint has no form.
                 schema = {"anyOf": [schema, ref("Error")]}
             later = {"Retry-After": "Seconds."} if status in (429, 503) else {}
-            found[f"{face}{status}"] = _answer(Answer(meaning, schema, headers=later))
+            found[f"{form}{status}"] = _answer(Answer(meaning, schema, headers=later))
     return found

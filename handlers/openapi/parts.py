@@ -182,7 +182,7 @@ def schemas() -> dict[str, Any]:
         description["properties"],
     )
     # Unknown parts are refused, as the parser of requests does by itself.
-    found["ScenarioSettings"] = {**found.pop("Settings"), "additionalProperties": False}
+    found["ScenarioSettings"]["additionalProperties"] = False
     return {
         "Error": ERROR,
         "ScenarioError": SCENARIO_ERROR,

@@ -8,6 +8,17 @@ import msgspec
 
 from streamsim.sandbox.wire import Failure
 
+WireAddress = tuple[str, str, str | None, str | None]
+"""A `ThetaAddress` on the wire: (experiment_id, name, key, value); None as there."""
+WireRow = tuple[str, str, str, str]
+"""The address of one row."""
+WireRows = tuple[int, list[tuple[str, str, bytes, int]]]
+"""`ThetaRows` on the wire: version of the scope, [(key, value, JSON object text, version of the row)]."""
+WireTheta = tuple[str, str, str, str, bytes]
+"""A row of theta without version: (experiment_id, name, key, value, JSON object text)."""
+MAX_ADDRESS: Final = 512
+"""Characters of a name, key or value of theta."""
+
 PIECES: Final = ("get_context", "get_action", "get_reward", "set_reward")
 ACTION: Final = 0
 REWARD: Final = 1
@@ -32,7 +43,7 @@ class Request(msgspec.Struct, array_like=True, gc=False):
 
     committed: dict[str, int] | None
     changed: list[str]
-    fresh: list[tuple[Address, int, list[tuple[str, str, bytes, int]]]]
+    fresh: list[tuple[WireAddress, int, list[tuple[str, str, bytes, int]]]]
     calls: list[Call]
 
 
@@ -72,15 +83,6 @@ class Opened(msgspec.Struct, array_like=True, gc=False):
     properties: dict[str, Any] = {}
 
 
-ThetaRow = tuple[str, str, str, str, bytes]
-"""(experiment, name, key, value, JSON object text)"""
-
-
-Row = tuple[str, str, str, str]
-
-Address = tuple[str, str, str | None, str | None]
-
-# (version of the scope, [(key, value, JSON object text, version of the row)])
-Answer = tuple[int, list[tuple[str, str, bytes, int]]]
-
-MAX_ADDRESS = 512  # characters of a name, key or value
+def theta_label(key: str, value: str) -> str:
+    """How a view of theta names a row: `"key:value"`, or the key of one that was stored without value."""
+    return f"{key}:{value}" if value else key

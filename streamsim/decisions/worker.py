@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
-from streamsim.decisions.wire import Address, Answer, Call, Done, Opened, Request
+from streamsim.decisions.wire import Call, Done, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -85,7 +85,7 @@ class PolicyWorker:
     def _settle(self, committed: dict[str, int] | None) -> None:
         self._committed = committed
         self._changed: list[str] = []
-        self._fresh: list[tuple[Address, int, list[tuple[str, str, bytes, int]]]] = []
+        self._fresh: list[tuple[WireAddress, int, list[tuple[str, str, bytes, int]]]] = []
 
     async def run(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         """Run a batch. Its effects must then be settled by `committed` or `stale`; else they are forgotten.
@@ -210,7 +210,7 @@ class PolicyWorker:
         return Opened("", found.code, found.properties | {"name": found.name})
 
 
-def _answer(rows: ThetaRows) -> Answer:
+def _answer(rows: ThetaRows) -> WireRows:
     return rows.version, [(key, value, data, version) for (key, value), (data, version) in rows.rows.items()]
 
 

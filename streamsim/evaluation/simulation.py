@@ -12,14 +12,14 @@ import msgspec
 import numpy as np
 
 from streamsim.decisions.transaction import policy_error
-from streamsim.decisions.wire import MAX_ADDRESS, Opened, ThetaRow
+from streamsim.decisions.wire import MAX_ADDRESS, Opened, WireTheta
 from streamsim.errors import PolicyCrashed, StreamsimError
 from streamsim.evaluation.intervals import thin
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
 from streamsim.sandbox.host.pool import Worker
 
 Start = Literal["empty", "current"]
-Nested = tuple[Opened, list[ThetaRow]]
+Nested = tuple[Opened, list[WireTheta]]
 
 MAX_SEED: Final = 2**63 - 1
 MAX_POINTS: Final = 200

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streamsim.decisions.wire import ThetaRow
+from streamsim.decisions.wire import WireTheta
 from streamsim.sandbox.wire import Failure
 
 
@@ -23,7 +23,7 @@ class SimulationLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     code: dict[str, str]
     properties: dict[str, Any]
     seed: int
-    theta: list[ThetaRow] = []
+    theta: list[WireTheta] = []
     common: bool = False
     environment: tuple[str, dict[str, str], dict[str, Any]] | None = None
     action_field: str | None = None
@@ -53,7 +53,7 @@ class Draws(msgspec.Struct, array_like=True, gc=False):
     reward: float = 0.0
     regret: float = 0.0
     arms: dict[str, int] = msgspec.field(default_factory=dict)
-    theta: list[ThetaRow] = msgspec.field(default_factory=list)
+    theta: list[WireTheta] = msgspec.field(default_factory=list)
     failure: Failure | None = None
 
 
@@ -64,7 +64,7 @@ class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     code: dict[str, str]
     properties: dict[str, Any]
     seed: int
-    theta: list[ThetaRow]
+    theta: list[WireTheta]
     runs: int
     action_field: str | None = None
 

@@ -11,7 +11,7 @@ import msgspec
 
 from streamsim import values
 from streamsim.dates import iso
-from streamsim.decisions.wire import PIECES
+from streamsim.decisions.wire import PIECES, theta_label
 from streamsim.errors import BadRequest, Conflict, Unauthorized
 from streamsim.experiments import fields
 from streamsim.storage.contract.decisions import (
@@ -247,8 +247,7 @@ def theta_view(theta: ThetaRows) -> dict[str, Any]:
     if list(theta.rows) == [("", "")]:
         return dict(msgspec.json.decode(theta.rows["", ""][0]))
     return {
-        f"{key}:{value}" if value else key: msgspec.json.decode(data)
-        for (key, value), (data, _) in theta.rows.items()
+        theta_label(key, value): msgspec.json.decode(data) for (key, value), (data, _) in theta.rows.items()
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy as sp
 
 from streamsim import values
-from streamsim.decisions.wire import MAX_ADDRESS, PIECES, Opened, Row
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES, Opened, WireRow, theta_label
 from streamsim.programs.theta import Theta, copied, merged
 
 MAX_NESTING: Final = 8
@@ -129,9 +129,7 @@ class Experiment:
             elif key is not None:
                 result = {row[3]: copied(data) for row, data in rows.items()}
             else:
-                result = {
-                    f"{row[2]}:{row[3]}" if row[3] else row[2]: copied(data) for row, data in rows.items()
-                }
+                result = {theta_label(row[2], row[3]): copied(data) for row, data in rows.items()}
         return _floats(result) if all_float else result
 
     def set_theta(
@@ -142,7 +140,7 @@ class Experiment:
         :raises ValueError: for anything that is not a dict of finite JSON values.
         """
         theta = self._session.theta
-        row: Row = (self.exp_id, _part(name), _part(key), _part(value))
+        row: WireRow = (self.exp_id, _part(name), _part(key), _part(value))
         theta.write(row, merged(theta.row(row), thetas))
         return True
 
@@ -150,7 +148,7 @@ class Experiment:
         """Delete one dict, all of a key, or all of a name; how many dicts there were."""
         theta = self._session.theta
         name = _part(name)
-        rows: list[Row]
+        rows: list[WireRow]
         if value is not None:
             row = (self.exp_id, name, _part(key), _part(value))
             rows = [row] if theta.row(row) is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.decisions.wire import Row
+from streamsim.decisions.wire import WireRow
 from streamsim.programs.theta import copied
 
 
@@ -36,12 +36,12 @@ class MemoryTheta:
         """By key, none empty; the dict stays the same one as rows come and go."""
         return self._named.setdefault((experiment_id, name), {})
 
-    def row(self, row: Row) -> dict[str, Any] | None:
+    def row(self, row: WireRow) -> dict[str, Any] | None:
         """As `Theta.row`."""
         group = self.groups(*row[:2]).get(row[2])
         return None if group is None else group.rows.get(row[3])
 
-    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[WireRow, dict[str, Any]]:
         """As `Theta.group`."""
         return {
             (experiment_id, name, k, value): data
@@ -50,7 +50,7 @@ class MemoryTheta:
             for value, data in group.rows.items()
         }
 
-    def write(self, row: Row, data: dict[str, Any] | None) -> None:
+    def write(self, row: WireRow, data: dict[str, Any] | None) -> None:
         """As `Theta.write`."""
         groups = self.groups(*row[:2])
         group = groups.get(row[2])
@@ -63,7 +63,7 @@ class MemoryTheta:
             if not group.rows:
                 del groups[row[2]]
 
-    def snapshot(self, experiment_id: str) -> dict[Row, dict[str, Any]]:
+    def snapshot(self, experiment_id: str) -> dict[WireRow, dict[str, Any]]:
         """All rows of an experiment now; the dicts are shared and never changed in place."""
         return {
             (*address, key, value): data

@@ -18,7 +18,7 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of
-from streamsim.decisions.wire import PIECES, Answer, Opened, ThetaRow
+from streamsim.decisions.wire import PIECES, Opened, WireRows, WireTheta
 from streamsim.evaluation.wire import Propensities, PropensityLoad
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.policy import checked_probabilities
@@ -37,7 +37,7 @@ class Program:
         self._channel = channel
         self._load = load
         self._names = {f"<{piece}>": piece for piece in PIECES}
-        self._rows: list[ThetaRow] = list(load.theta)
+        self._rows: list[WireTheta] = list(load.theta)
         self._theta = ThetaCache(self._fetch, 2**62)
         try:
             root = Pieces(load.experiment_id, load.code, load.properties)
@@ -89,7 +89,7 @@ class Program:
         experiment.run_action_code(dict(context))
         return experiment
 
-    def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Answer:
+    def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> WireRows:
         found = [
             (k, v, data, 1)
             for e, n, k, v, data in self._rows

@@ -24,7 +24,7 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, reward_of
-from streamsim.decisions.wire import PIECES, Opened, ThetaRow
+from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_label
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.memory_theta import Group, MemoryTheta
@@ -238,7 +238,7 @@ class Program:
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
         root = self._session.root.experiment_id
         rows = self._theta.group(root, "_theta", None)
-        theta = {f"{row[2]}:{row[3]}" if row[3] else row[2]: data for row, data in rows.items()}
+        theta = {theta_label(row[2], row[3]): data for row, data in rows.items()}
         if list(theta) == [""]:
             theta = theta[""]
         return values.dump(
@@ -262,7 +262,7 @@ class Program:
         self._regret += _regret(expected, arm) if expected else math.nan
         arms[arm] = arms.get(arm, 0) + 1
 
-    def _keep(self, rows: list[ThetaRow]) -> None:
+    def _keep(self, rows: list[WireTheta]) -> None:
         for experiment, name, key, value, data in rows:
             self._theta.write((experiment, name, key, value), _parse(data))
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamsim import values
-from streamsim.decisions.wire import Address, Answer, Row
+from streamsim.decisions.wire import WireAddress, WireRow, WireRows
 
 _ABSENT: tuple[None, int] = (None, 0)
 _parse = msgspec.json.Decoder(dict[str, Any]).decode
@@ -33,13 +33,13 @@ def copied(value: Any) -> Any:
 class Theta(Protocol):
     """What policy code's get_theta, set_theta and delete_theta stand on."""
 
-    def row(self, row: Row) -> dict[str, Any] | None:
+    def row(self, row: WireRow) -> dict[str, Any] | None:
         """The stored dict of a row, not to be changed; None if there is none."""
 
-    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[WireRow, dict[str, Any]]:
         """All rows of (experiment, name, key), or of (experiment, name) for `key=None`."""
 
-    def write(self, row: Row, data: dict[str, Any] | None) -> None:
+    def write(self, row: WireRow, data: dict[str, Any] | None) -> None:
         """Replace a row that was read before, or delete it with None."""
 
 
@@ -50,26 +50,26 @@ class ThetaCache:
     :param max_rows: above this many rows, everything is forgotten between two batches.
     """
 
-    def __init__(self, fetch: Callable[[str, str, str | None, str | None], Answer], max_rows: int) -> None:
+    def __init__(self, fetch: Callable[[str, str, str | None, str | None], WireRows], max_rows: int) -> None:
         self._fetch = fetch
         self._max_rows = max_rows
-        self._rows: dict[Row, tuple[dict[str, Any] | None, int]] = {}
+        self._rows: dict[WireRow, tuple[dict[str, Any] | None, int]] = {}
         # Scopes of which every row is known: version, and members; a member may be a row deleted or undone.
-        self._whole: dict[Address, tuple[int, dict[Row, None]]] = {}
-        self._journal: list[tuple[Row, tuple[dict[str, Any] | None, int], bool]] = []
-        self.reads: dict[Address, int] = {}
-        self.writes: dict[Row, dict[str, Any] | None] = {}
+        self._whole: dict[WireAddress, tuple[int, dict[WireRow, None]]] = {}
+        self._journal: list[tuple[WireRow, tuple[dict[str, Any] | None, int], bool]] = []
+        self.reads: dict[WireAddress, int] = {}
+        self.writes: dict[WireRow, dict[str, Any] | None] = {}
 
     # ---- what a call may do
 
-    def row(self, row: Row) -> dict[str, Any] | None:
+    def row(self, row: WireRow) -> dict[str, Any] | None:
         """As `Theta.row`."""
         data, version = self._known(row)
         if row not in self.writes:
             self.reads.setdefault(row, version)
         return data
 
-    def group(self, experiment_id: str, name: str, key: str | None) -> dict[Row, dict[str, Any]]:
+    def group(self, experiment_id: str, name: str, key: str | None) -> dict[WireRow, dict[str, Any]]:
         """As `Theta.group`."""
         address = (experiment_id, name, key, None)
         rows = self._rows
@@ -80,7 +80,7 @@ class ThetaCache:
                 found[row] = data
         return found
 
-    def write(self, row: Row, data: dict[str, Any] | None) -> None:
+    def write(self, row: WireRow, data: dict[str, Any] | None) -> None:
         """As `Theta.write`; the row must have been read in this batch."""
         before = self._rows[row]
         self._journal.append((row, before, row in self.writes))
@@ -132,7 +132,7 @@ class ThetaCache:
         self.undo(0)
         self._begin()
 
-    def refresh(self, address: Address, answer: Answer) -> None:
+    def refresh(self, address: WireAddress, answer: WireRows) -> None:
         """Learn the present rows of a scope that was stale. Only between batches."""
         experiment_id, name, key, _ = address
         self._whole.pop((experiment_id, name, None, None), None)
@@ -160,7 +160,7 @@ class ThetaCache:
             self._rows.clear()
             self._whole.clear()
 
-    def _known(self, row: Row) -> tuple[dict[str, Any] | None, int]:
+    def _known(self, row: WireRow) -> tuple[dict[str, Any] | None, int]:
         known = self._rows.get(row)
         if known is not None:
             return known
@@ -174,7 +174,7 @@ class ThetaCache:
             known = self._rows[row]
         return known
 
-    def _whole_scope(self, address: Address) -> dict[Row, None]:
+    def _whole_scope(self, address: WireAddress) -> dict[WireRow, None]:
         known = self._whole.get(address)
         if known is None:
             experiment_id, name, key, _ = address
@@ -183,19 +183,19 @@ class ThetaCache:
         self.reads.setdefault(address, known[0])
         return known[1]
 
-    def _learn(self, address: Address, answer: Answer) -> None:
+    def _learn(self, address: WireAddress, answer: WireRows) -> None:
         experiment_id, name, key, value = address
         version, rows = answer
         written = self.writes
         if value is not None:
-            row: Row = (experiment_id, name, key or "", value)
+            row: WireRow = (experiment_id, name, key or "", value)
             if rows:
                 _, _, text, row_version = rows[0]
                 self._rows[row] = (_parse(text), row_version)
             else:
                 self._rows[row] = _ABSENT
             return
-        members: dict[Row, None] = {}
+        members: dict[WireRow, None] = {}
         for row_key, row_value, text, row_version in rows:
             row = (experiment_id, name, row_key, row_value)
             members[row] = None

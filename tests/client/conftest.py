@@ -1,4 +1,4 @@
-"""Both faces of the client, as one, against a real server on each backend.
+"""Both kinds of the client, as one, against a real server on each backend.
 
 A case is written once: `client` calls the blocking client, or the asyncio one through an event loop of the
 test. What was called with success is remembered, so that a module can show that it called everything.
@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 
 from streamsim_client import AsyncClient, Client, Retries
-from streamsim_client.faces import Group, call, each
+from streamsim_client.groups import Group, call, each
 from tests.backends import Storage, chosen
 from tests.support import PASSWORD, Server
 
-FACES = ("blocking", "asyncio")
+KINDS = ("blocking", "asyncio")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Called = set[tuple[type[Group[Any]], str]]
 _numbers = count(1)
 
 
 class Shown:
-    """A client, or one of its groups, whose calls are remembered and give results in either face."""
+    """A client, or one of its groups, whose calls are remembered and give results in either kind."""
 
     def __init__(self, of: Any, called: Called, run: Run) -> None:
         self._of, self._called, self._run = of, called, run
@@ -111,14 +111,14 @@ def server(servers: Callable[[Storage], Server], shared_storage: Storage) -> Ser
     return servers(shared_storage)
 
 
-@pytest.fixture(scope="module", params=FACES)
-def face(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def called(server: Server, face: str) -> Called:
-    """What this module called with success, of one face on one backend."""
+def called(server: Server, kind: str) -> Called:
+    """What this module called with success, of one kind on one backend."""
     return set()
 
 
@@ -132,13 +132,13 @@ Connect = Callable[..., Shown]
 
 
 @contextmanager
-def connections(face: str, called: Called, run: Run) -> Iterator[Connect]:
-    """Makes clients of a face, and closes them."""
+def connections(kind: str, called: Called, run: Run) -> Iterator[Connect]:
+    """Makes clients of a kind, and closes them."""
     made: list[Client | AsyncClient] = []
 
     def connected(url: str, **options: Any) -> Shown:
-        kind = Client if face == "blocking" else AsyncClient
-        client = kind(url, **{"retries": Retries(base_s=0.001), **options})
+        client_class = Client if kind == "blocking" else AsyncClient
+        client = client_class(url, **{"retries": Retries(base_s=0.001), **options})
         made.append(client)
         return Shown(client, called, run)
 
@@ -150,9 +150,9 @@ def connections(face: str, called: Called, run: Run) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def connect(face: str, called: Called) -> Iterator[Connect]:
-    """Makes clients of a server, of the face under test."""
-    with asyncio.Runner() as runner, connections(face, called, runner.run) as connected:
+def connect(kind: str, called: Called) -> Iterator[Connect]:
+    """Makes clients of a server, of the kind under test."""
+    with asyncio.Runner() as runner, connections(kind, called, runner.run) as connected:
         yield connected
 
 

@@ -19,14 +19,14 @@ from streamsim_client import (
     Unavailable,
     Unreadable,
 )
-from tests.client.conftest import FACES, Connect, Shown, connections
+from tests.client.conftest import KINDS, Connect, Shown, connections
 from tests.client.flaky import Flaky
 from tests.servers import free_port
 
 
-@pytest.fixture(params=FACES)
+@pytest.fixture(params=KINDS)
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Makes clients of each face; no backend is behind what they call."""
+    """Makes clients of each kind; no backend is behind what they call."""
     with asyncio.Runner() as runner, connections(request.param, set(), runner.run) as connected:
         yield connected
 

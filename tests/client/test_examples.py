@@ -13,7 +13,7 @@ import pytest
 
 import streamsim_client
 from streamsim_client import Client
-from streamsim_client.faces import Group
+from streamsim_client.groups import Group
 from streamsim_client.runs import Project
 
 from ..support import Server
@@ -22,7 +22,7 @@ MODULES = [
     "streamsim_client",
     *(f"streamsim_client.{one.name}" for one in iter_modules(streamsim_client.__path__)),
 ]
-TEACUP = Path(__file__).parents[1] / "scenarios" / "models" / "teacup.mdl"
+TEACUP = Path(__file__).parents[1] / "models" / "scenarios" / "models" / "teacup.mdl"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every call of the model, scenario, session, sweep and job groups, end to end: both faces, both backends."""
+"""Every call of the model, scenario, session, sweep and job groups, end to end: both kinds, both backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package is: whole, and the same on both faces."""
+"""What the package is: whole, and the same on both kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 from handlers.routes import ROUTES, pattern
 from streamsim_client import AsyncClient, Client, Retries
-from streamsim_client.faces import Group
+from streamsim_client.groups import Group
 from streamsim_client.runs import Project
 from streamsim_client.sending import Blocking, Request
 from tests.client import test_bandit, test_models, test_runs

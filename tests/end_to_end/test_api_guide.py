@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from streamsim_client import Client
-from streamsim_client.faces import Group, call, each
+from streamsim_client.groups import Group, call, each
 from tests.guides import pasted
 from tests.support import ROOT
 

@@ -8,13 +8,17 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from bench.load import request
 from tests.backends import Storage
+from tests.conftest import Run
+from tests.folders import on_disk
 from tests.support import Client, Server
 
 pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
@@ -59,7 +63,8 @@ async def client(
 
 
 def create(admin: Client, **fields: Any) -> tuple[str, str]:
-    body = admin.post("/exp", {"name": "counter", "set_reward": COUNT, **fields}).body
+    fields = {"name": f"counter {uuid4()}", "set_reward": COUNT, **fields}
+    body = admin.post("/exp", fields).body
     return body["id"], body["key"]
 
 
@@ -85,30 +90,44 @@ def reward(experiment_id: str, key: str, **fields: object) -> bytes:
     return request("POST", f"/setreward/{experiment_id}", body)
 
 
+Pair = tuple[Server, Server]
+
+
+@pytest.fixture(scope="module")
+def pair(shared_storage: Storage) -> Iterator[Pair]:
+    """Two server processes on one installation, for tests that leave both alive."""
+    with (
+        on_disk() as folder,
+        Server(folder, settings=shared_storage) as one,
+        Server(folder, settings=shared_storage) as other,
+    ):
+        yield one, other
+
+
 def test_ten_thousand_rewards_of_64_clients_through_two_processes_lose_no_update(
-    tmp_path: Path, storage: Storage
+    run: Run, pair: Pair
 ) -> None:
-    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
-        admin = one.admin()
-        experiment, key = create(admin)
-        answers: list[tuple[int, Any] | None] = []
+    one, other = pair
+    admin = one.admin()
+    experiment, key = create(admin)
+    answers: list[tuple[int, Any] | None] = []
 
-        async def load() -> None:
-            shares = [10_000 // 64 + (i < 10_000 % 64) for i in range(64)]
-            messages = [[reward(experiment, key)] * share for share in shares]
-            ports = [[one, other][i % 2].port for i in range(64)]
-            await asyncio.gather(*(client(p, m, answers) for p, m in zip(ports, messages, strict=True)))
+    async def load() -> None:
+        shares = [10_000 // 64 + (i < 10_000 % 64) for i in range(64)]
+        messages = [[reward(experiment, key)] * share for share in shares]
+        ports = [[one, other][i % 2].port for i in range(64)]
+        await asyncio.gather(*(client(p, m, answers) for p, m in zip(ports, messages, strict=True)))
 
-        asyncio.run(load())
-        assert answers == [(200, {"status": "success"})] * 10_000
-        assert count(admin, experiment) == 10_000
-        log = rows(admin, experiment)
-        assert len(log) == len({row["id"] for row in log}) == 10_000
-        assert admin.get(f"/stats/{experiment}/summary").body["set_reward_calls"] == 10_000
+    run(load())
+    assert answers == [(200, {"status": "success"})] * 10_000
+    assert count(admin, experiment) == 10_000
+    log = rows(admin, experiment)
+    assert len(log) == len({row["id"] for row in log}) == 10_000
+    assert admin.get(f"/stats/{experiment}/summary").body["set_reward_calls"] == 10_000
 
 
 def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
-    tmp_path: Path, storage: Storage
+    run: Run, tmp_path: Path, storage: Storage
 ) -> None:
     with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
         admin = one.admin()
@@ -128,7 +147,7 @@ def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
             os.kill(other.process.pid, signal.SIGKILL)
             await asyncio.gather(*clients)
 
-        asyncio.run(load())
+        run(load())
         acknowledged = sum(answer is not None for answer in answers)
         unanswered = sum(answer is None for answer in answers)
         assert all(answer is None or answer[0] == 200 for answer in answers)
@@ -138,26 +157,26 @@ def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
         assert len(log) == len({row["id"] for row in log}) == count(admin, experiment)
 
 
-def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(tmp_path: Path, storage: Storage) -> None:
-    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
-        admin = one.admin()
-        experiment, key = create(
-            admin, advice_id=True, delta_hours=1, default_reward={"v": 0}, get_action="self.action['a'] = 1"
-        )
-        advice = admin.get(f"/getaction/{experiment}", key=key).body["advice_id"]
-        answers: list[tuple[int, Any] | None] = []
+def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(run: Run, pair: Pair) -> None:
+    one, other = pair
+    admin = one.admin()
+    experiment, key = create(
+        admin, advice_id=True, delta_hours=1, default_reward={"v": 0}, get_action="self.action['a'] = 1"
+    )
+    advice = admin.get(f"/getaction/{experiment}", key=key).body["advice_id"]
+    answers: list[tuple[int, Any] | None] = []
 
-        async def race() -> None:
-            message = [reward(experiment, key, advice_id=advice)]
-            await asyncio.gather(*(client([one, other][i % 2].port, message, answers) for i in range(50)))
+    async def race() -> None:
+        message = [reward(experiment, key, advice_id=advice)]
+        await asyncio.gather(*(client([one, other][i % 2].port, message, answers) for i in range(50)))
 
-        asyncio.run(race())
-        statuses = sorted(answer[0] for answer in answers if answer is not None)
-        assert statuses == [200] + [409] * 49
-        errors = [answer[1]["error"] for answer in answers if answer is not None and answer[0] == 409]
-        assert {error["field"] for error in errors} == {"advice_id"}
-        assert count(admin, experiment) == 1
-        assert len(rows(admin, experiment)) == 1
+    run(race())
+    statuses = sorted(answer[0] for answer in answers if answer is not None)
+    assert statuses == [200] + [409] * 49
+    errors = [answer[1]["error"] for answer in answers if answer is not None and answer[0] == 409]
+    assert {error["field"] for error in errors} == {"advice_id"}
+    assert count(admin, experiment) == 1
+    assert len(rows(admin, experiment)) == 1
 
 
 def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
@@ -180,7 +199,9 @@ def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, storage: Storage, processes: int) -> None:
+def test_a_term_signal_drains_what_was_accepted(
+    run: Run, tmp_path: Path, storage: Storage, processes: int
+) -> None:
     with Server(tmp_path, processes=processes, settings=storage) as server:
         admin = server.admin()
         experiment, key = create(admin, set_reward="import time; time.sleep(0.05)" + COUNT)
@@ -194,7 +215,7 @@ def test_a_term_signal_drains_what_was_accepted(tmp_path: Path, storage: Storage
             await asyncio.gather(*clients)
             return status
 
-        assert asyncio.run(stop()) == 0
+        assert run(stop()) == 0
         assert [answer[0] for answer in answers if answer is not None] == [200] * 20
     with Server(tmp_path, settings=storage) as server:
         assert count(server.admin(), experiment) == 20

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Run
 from tests.faults.conftest import LONG, Installation
 from tests.faults.load import Load
 from tests.servers import aside, wait_until
@@ -27,7 +28,7 @@ REDIS_AWAY_S = 1.0
 Fault = Callable[[Load, int], Awaitable[None]]
 
 
-def under_load(installation: Installation, name: str, fault: Fault) -> Load:
+def under_load(run: Run, installation: Installation, name: str, fault: Fault) -> Load:
     """Meet a fault in the middle of the load, in the long form again and again; then check everything."""
     load, experiment = installation.load(name)
 
@@ -42,7 +43,7 @@ def under_load(installation: Installation, name: str, fault: Fault) -> Load:
                 times += 1
             load.stop()
 
-    asyncio.run(play())
+    run(play())
     installation.check(load, experiment)
     return load
 
@@ -58,19 +59,19 @@ def only(load: Load, *ends: tuple[int, str]) -> bool:
     return load.statuses.keys() <= {(200, ""), (409, "conflict"), *ends}
 
 
-def test_a_killed_server_takes_nothing_with_it(installation: Installation) -> None:
+def test_a_killed_server_takes_nothing_with_it(run: Run, installation: Installation) -> None:
     async def fault(load: Load, times: int) -> None:
         server = installation.servers[1 + times % 2]
         os.kill(pid(server), signal.SIGKILL)
         await load.reach(100)  # the others go on
         await again(server)
 
-    load = under_load(installation, "server", fault)
+    load = under_load(run, installation, "server", fault)
     assert only(load, (0, "")), load.statuses
     assert load.statuses[0, ""] > 0, "the server was killed between calls"
 
 
-def test_a_killed_sandbox_worker_costs_at_most_its_own_call(installation: Installation) -> None:
+def test_a_killed_sandbox_worker_costs_at_most_its_own_call(run: Run, installation: Installation) -> None:
     before = {server: workers(server) for server in installation.servers}
 
     async def fault(load: Load, times: int) -> None:
@@ -80,11 +81,11 @@ def test_a_killed_sandbox_worker_costs_at_most_its_own_call(installation: Instal
             for worker in found:
                 os.kill(worker, signal.SIGKILL)
 
-    load = under_load(installation, "worker", fault)
+    load = under_load(run, installation, "worker", fault)
     assert only(load, (422, "policy_crashed")), load.statuses
 
 
-def test_a_drainer_killed_in_mid_batch_loses_and_repeats_no_row(installation: Installation) -> None:
+def test_a_drainer_killed_in_mid_batch_loses_and_repeats_no_row(run: Run, installation: Installation) -> None:
     async def fault(load: Load, times: int) -> None:
         mongo, server = installation.mongo, installation.servers[1 + times % 2]
         assert mongo.process is not None
@@ -98,22 +99,26 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_no_row(installation: In
             mongo.process.send_signal(signal.SIGCONT)
         await again(server)
 
-    load = under_load(installation, "drainer", fault)
+    load = under_load(run, installation, "drainer", fault)
     assert only(load, (0, "")), load.statuses
 
 
-def test_a_killed_redis_comes_back_with_all_that_was_acknowledged(installation: Installation) -> None:
+def test_a_killed_redis_comes_back_with_all_that_was_acknowledged(
+    run: Run, installation: Installation
+) -> None:
     async def fault(load: Load, times: int) -> None:
         await aside(installation.redis.kill)
         await asyncio.sleep(REDIS_AWAY_S)
         await aside(installation.redis.start)
 
-    load = under_load(installation, "redis", fault)
+    load = under_load(run, installation, "redis", fault)
     # A call waits for Redis up to 5 s, which it does not have to here; those in flight are repeated.
     assert only(load, (503, "unavailable")), load.statuses
 
 
-def test_while_mongodb_is_away_every_call_succeeds_and_its_rows_follow(installation: Installation) -> None:
+def test_while_mongodb_is_away_every_call_succeeds_and_its_rows_follow(
+    run: Run, installation: Installation
+) -> None:
     async def fault(load: Load, times: int) -> None:
         await aside(installation.mongo.stop)
         await asyncio.sleep(AWAY_S)
@@ -132,7 +137,7 @@ def test_while_mongodb_is_away_every_call_succeeds_and_its_rows_follow(installat
             await load.reach(100)
             load.stop()
 
-    asyncio.run(play())
+    run(play())
     assert only(load), load.statuses
     wait_until(lambda: installation.waiting() == 0, "the outbox is empty though nobody reads")
     installation.check(load, experiment)

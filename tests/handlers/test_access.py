@@ -20,8 +20,8 @@ from tests.application import Caller
 METHODS = ("GET", "POST", "PUT", "DELETE")
 # What a route needs, with the methods that it has.
 CLASSIFIED = {
-    "/getaction/{experiment}": ("key", "GET POST"),
-    "/setreward/{experiment}": ("key", "GET POST"),
+    "/getaction/{exp_id}": ("key", "GET POST"),
+    "/setreward/{exp_id}": ("key", "GET POST"),
     "/stats/{exp_id}/currenttheta": ("user", "GET"),
     "/stats/{exp_id}/hourlytheta": ("user", "GET"),
     "/stats/{exp_id}/log": ("user", "GET"),
@@ -61,8 +61,8 @@ BODIES: dict[str, Any] = {
     "/exp/{exp_id}": {"name": "taken over"},
     "/user": {"username": "eve", "password": "a good password"},
     "/user/password": {"old_password": "wrong password", "new_password": "a better password"},
-    "/getaction/{experiment}": {"key": "wrong"},
-    "/setreward/{experiment}": {"key": "wrong", "reward": 1},
+    "/getaction/{exp_id}": {"key": "wrong"},
+    "/setreward/{exp_id}": {"key": "wrong", "reward": 1},
 }
 CALLS = [
     (method, template)
@@ -77,7 +77,8 @@ def test_every_route_is_classified() -> None:
         own = handler.allowed_methods()
         return " ".join(method for method in (*METHODS, "HEAD", "PATCH") if method in own)
 
-    # Those of the scenario endpoints are classified in tests/scenarios, those of runs in tests/runs.
+    # Those of the scenario endpoints are classified in tests/models/scenarios,
+    # those of runs in tests/models/runs.
     own = (ScenarioHandler, RunApiHandler)
     routes: list[Any] = [route for route in ROUTES if not issubclass(route[1], own)]
     assert {template: (handler.access, methods(handler)) for template, handler in routes} == CLASSIFIED

@@ -35,7 +35,7 @@ def is_error(answer: Answer, status: int, code: str) -> bool:
 
 
 def paths() -> list[tuple[str, type[Any]]]:
-    # The scenario and run endpoints have forms of their own: tests/scenarios, tests/runs.
+    # The scenario and run endpoints have forms of their own: tests/models.
     own = (ScenarioHandler, RunApiHandler)
     routes = [route for route in ROUTES if not issubclass(route[1], own)]
     return [(re.sub(r"\{\w+\}", "0" * 32, template), handler) for template, handler in routes]
@@ -78,7 +78,7 @@ async def test_errors_of_every_route_have_the_documented_form(
                 assert is_error(answer, 400, "bad_request")
                 assert answer.body["error"]["field"] == "body"
     if handler.access in ("user", "admin") or path == "/ready":
-        monkeypatch.setattr(services.store, "get_session", away)
+        monkeypatch.setattr(services.store.accounts, "get_session", away)
         monkeypatch.setattr(services.store, "ping", away)
         method = handler.allowed_methods()[0]
         answer = await ann.request(method, path, body={} if method in ("POST", "PUT") else None)

@@ -53,7 +53,7 @@ async def test_metrics_count_requests_by_route_and_name_no_id(ann: Caller, nobod
         assert found, line
         return float(found[1])
 
-    route = 'route="/getaction/{experiment}"'
+    route = 'route="/getaction/{exp_id}"'
     assert value(f'streamsim_http_requests_total{{method="GET",{route},status="200"}}') == 3
     assert value(f'streamsim_http_requests_total{{method="GET",{route},status="401"}}') == 1
     assert value('streamsim_http_requests_total{method="GET",route="other",status="404"}') == 1

@@ -174,7 +174,7 @@ async def test_reset_reaches_sets_that_come_up_while_it_runs_and_spares_what_is_
         await reward(ann, experiment, {"name": "after the commit"})
         return await theta_names(id)
 
-    monkeypatch.setattr(services.store, "theta_names", names_then_a_reward)
+    monkeypatch.setattr(services.store.decisions, "theta_names", names_then_a_reward)
     assert await reset(ann, experiment) == 200
     monkeypatch.undo()
     assert looks == 2

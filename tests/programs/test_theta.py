@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsim.decisions.wire import Address, Answer, Row
+from streamsim.decisions.wire import WireAddress, WireRow, WireRows
 from streamsim.programs.theta import ThetaCache, copied, merged
 from streamsim.values import InvalidValue
 
@@ -21,19 +21,19 @@ class Model:
     """The storage contract's theta in a few lines of dicts: rows, and a version of every scope."""
 
     def __init__(self) -> None:
-        self.rows: dict[Row, tuple[bytes, int]] = {}
-        self.versions: dict[Address, int] = {}
+        self.rows: dict[WireRow, tuple[bytes, int]] = {}
+        self.versions: dict[WireAddress, int] = {}
         self.counter = 0
 
-    def version(self, scope: Address) -> int:
+    def version(self, scope: WireAddress) -> int:
         if scope[3] is not None:
             return self.rows.get(scope, (b"", 0))[1]  # type: ignore[arg-type]
         return self.versions.get(scope, 0) if self.members(scope) else 0
 
-    def members(self, scope: Address) -> list[Row]:
+    def members(self, scope: WireAddress) -> list[WireRow]:
         return [row for row in self.rows if all(s is None or s == r for s, r in zip(scope, row, strict=True))]
 
-    def read(self, experiment_id: str, name: str, key: str | None, value: str | None) -> Answer:
+    def read(self, experiment_id: str, name: str, key: str | None, value: str | None) -> WireRows:
         scope = (experiment_id, name, key, value)
         return self.version(scope), [(row[2], row[3], *self.rows[row]) for row in self.members(scope)]
 

@@ -113,7 +113,7 @@ def renewed(ann: Tenant, tenant: Make, path: str) -> Tenant:
 
 def test_a_generated_request_with_the_things_of_examples_is_accepted(server: Server, tenant: Make) -> None:
     ann = tenant()
-    operation = SCHEMA["/getaction/{experiment}"]["POST"]
+    operation = SCHEMA["/getaction/{exp_id}"]["POST"]
     seen = set()
 
     @settings(max_examples=40, derandomize=True, deadline=None, database=None)

@@ -107,7 +107,7 @@ async def test_each_route_needs_a_login_and_has_one_form_of_errors(
     async def away(*_arguments: object, **_named: object) -> None:
         raise StoreUnavailable("the disk is full at /some/path")
 
-    monkeypatch.setattr(services.store, "get_session", away)
+    monkeypatch.setattr(services.store.accounts, "get_session", away)
     answer = await player.get(f"/v2/model/variable/{run}/price")
     assert is_error(answer, 503)
     assert "/some/path" not in str(answer.body)

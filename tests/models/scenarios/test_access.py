@@ -91,7 +91,7 @@ async def test_each_route_needs_a_login_and_has_one_form_of_errors(
         elif template not in OPEN:
             answer = await nobody.request(method, path, body=body)
             assert (answer.status, list(answer.body)) == (401, ["error"])
-    monkeypatch.setattr(services.store, "get_session", away)
+    monkeypatch.setattr(services.store.accounts, "get_session", away)
     method = methods(handler)[0]
     answer = await ann.request(method, path, body=b"{}" if method in ("POST", "PUT") else None)
     assert (answer.status, list(answer.body)) == (503, ["error"])
