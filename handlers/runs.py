@@ -1,131 +1,21 @@
-"""The run API: runs of models, their variables and operations, in the forms of Forio Epicenter.
-
-Errors are the error record of that API. Paths begin with `/v2`, which may be left out before `/model`.
-"""
+"""The run API: runs of models and their operations, in the forms of Forio Epicenter."""
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, ClassVar, Final
-from urllib.parse import unquote
+from typing import Any, ClassVar
 
-from handlers.base import Access, BaseHandler
-from streamsim import values
-from streamsim.errors import BadRequest, ModelError, StreamsimError
-from streamsim.models import paths, run_queries
-from streamsim.models.run_service import Page, RunService
-
-MAX_VALUES: Final = 200_000
-HEADERS: Final = "content-type, authorization, x-autorestore, x-request-id"
-EXPOSED: Final = "Content-Range, Pragma, Retry-After, X-Request-Id"
-
-
-class RunApiHandler(BaseHandler):
-    """What these endpoints share: bodies, errors, and OPTIONS.
-
-    `properties`: fields of bodies and parameters, with what they mean. `described`: the endpoint that OPTIONS
-    tells about, if it is another one. `kind`: what a bad request is about, in error records.
-    """
-
-    access: ClassVar[Access] = "user"
-    kind: ClassVar[str] = "run"
-    described: ClassVar[type[BaseHandler] | None] = None
-    properties: ClassVar[dict[str, str]] = {}
-
-    def initialize(self) -> None:
-        super().initialize()
-        # What an error record names.
-        self.about: dict[str, Any] = {}
-
-    @property
-    def service(self) -> RunService:
-        return self.services.run_service
-
-    @property
-    def tenant(self) -> str:
-        return self.user.name
-
-    def set_default_headers(self) -> None:
-        super().set_default_headers()
-        if "Access-Control-Expose-Headers" in self._headers:
-            self.set_header("Access-Control-Expose-Headers", EXPOSED)
-
-    def options(self, *_args: str, **_kwargs: str) -> None:
-        """What this endpoint takes; also a browser's question before a request from another origin."""
-        super().options()
-        if "Access-Control-Allow-Headers" in self._headers:
-            self.set_header("Access-Control-Allow-Headers", HEADERS)
-        described = self.described or type(self)
-        methods = [one for one in described.allowed_methods() if one != "OPTIONS"]
-        self.set_status(200)
-        self.write_json(
-            {
-                "uri": self.request.path,
-                "methods": {one: inspect.getdoc(getattr(described, one.lower())) for one in methods},
-                "properties": self.properties,
-            }
-        )
-
-    def segments(self) -> list[str]:
-        """Parts of the path after `/v2`, as they were sent: matrix parameters are split before decoding."""
-        parts = self.request.path.split("/")[1:]
-        return parts[1:] if parts[0].lower() == "v2" else parts
-
-    def body(self) -> dict[str, Any]:
-        """The JSON body. :raises BadRequest: it is no object."""
-        try:
-            content = values.parse(self.request.body, "body", max_values=MAX_VALUES)
-        except values.InvalidValue as error:
-            raise BadRequest(str(error), field=error.where) from None
-        if type(content) is not dict:
-            raise BadRequest("the request body must be a JSON object", field="body")
-        return content
-
-    def included(self) -> list[str]:
-        """Variables that the query names in `include`."""
-        return [path for text in self.get_query_arguments("include") for path in paths.split(text)]
-
-    def error_status(self, error: StreamsimError) -> int:
-        # These documents know of no 422.
-        return 400 if error.status == 422 else error.status
-
-    def error_body(self, error: StreamsimError) -> dict[str, Any]:
-        return error_record(error, self.kind, self.about)
-
-
-def error_record(error: StreamsimError, kind: str, about: dict[str, Any]) -> dict[str, Any]:
-    """The error record: `type`, `message`, `error`, what the request was about, and a model's `fault`."""
-    of_model = isinstance(error, ModelError)
-    detail = error.detail if isinstance(error.detail, dict) else {}
-    message = f"{detail['type']}: {detail['message']}" if of_model and "type" in detail else error.message
-    arguments = values.dump(about["arguments"]).decode() if "arguments" in about else None
-    record: dict[str, Any] = {
-        "type": f"invalid_{kind}" if error.status in (400, 422) else error.code,
-        **about,
-        **({} if arguments is None else {"arguments": arguments}),
-        "message": message,
-        "error": True,
-    }
-    if of_model:
-        trace = [{"type": "python", **frame} for frame in detail.get("trace", [])]
-        record["fault"] = {
-            "cause": trace[-1] if trace else None,
-            "context": None,
-            "trace": trace,
-            "information": {
-                "class": detail.get("type", error.code),
-                "value": {
-                    "type": kind,
-                    "runId": about.get("run_id"),
-                    "key": about.get("name"),
-                    "detail": arguments,
-                },
-            },
-            "type": "python",
-            "message": message,
-            "native": None,
-        }
-    return record
+from handlers.base import BaseHandler
+from handlers.run_api import RunApiHandler
+from handlers.run_variables import (
+    DescribeVariableHandler,
+    RunVariableHandler,
+    RunVariablesHandler,
+    VariableHandler,
+    VariablesHandler,
+)
+from streamsim.errors import BadRequest
+from streamsim.models import run_queries
+from streamsim.models.run_service import Page
 
 
 class _Runs(RunApiHandler):
@@ -277,88 +167,6 @@ class RunOperationHandler(_Operations):
         await self.call(run, name, body)
 
 
-class _Variables(RunApiHandler):
-    kind: ClassVar[str] = "variable"
-    properties: ClassVar[dict[str, str]] = {
-        "name": "a variable; repeat it for several",
-        "id": "matrix parameter, ;id=A;id=B: recorded variables of several runs",
-    }
-
-    async def read(self, project: str | None, selector: str, name: str | None) -> None:
-        """Answer with one variable by name, or with those that the query names."""
-        names = [name] if name is not None else self.get_query_arguments("name", strip=False)
-        if not names:
-            raise BadRequest("name a variable in the path, or several as ?name=A&name=B", field="name")
-        if not selector.startswith(";"):
-            self.about["run_id"] = run = unquote(selector)
-            found = await self.service.variables(self.tenant, run, names)
-            self.write_json(found[name] if name is not None else found)
-            return
-        filters = run_queries.filters(selector)
-        several = await self.service.many(self.tenant, project, filters, names)
-        self.write_json(
-            [{"run": run, "variables": one[name] if name is not None else one} for run, one in several]
-        )
-
-    async def change(self, selector: str) -> None:
-        """Set the variables of the body."""
-        if selector.startswith(";"):
-            raise BadRequest("variables of one run can be set at a time")
-        self.about["run_id"] = run = unquote(selector)
-        self.write_json(await self.service.set(self.tenant, run, self.body()))
-
-
-class VariablesHandler(_Variables):
-    """`/v2/model/variable/{id}`, or with `;id=A;id=B` for the id"""
-
-    async def get(self, run: str) -> None:
-        """Values of the variables that the query names: of one run by path, or recorded ones of several."""
-        await self.read(None, self.segments()[2], None)
-
-    async def patch(self, run: str) -> None:
-        """Sets variables by path, all or none; answers their values afterwards."""
-        await self.change(self.segments()[2])
-
-
-class VariableHandler(_Variables):
-    """`/v2/model/variable/{id}/{name}`, or with `;id=A;id=B` for the id"""
-
-    async def get(self, run: str, name: str) -> None:
-        """Value of a variable: of one run by path, or a recorded one of several."""
-        await self.read(None, self.segments()[2], name)
-
-
-class _RunVariables(_Variables):
-    async def inside(self, account: str, project: str, run: str) -> str:
-        """The project, in which a single run must be."""
-        if run.startswith(";"):
-            self.service.own(self.tenant, account)
-        else:
-            await self.service.look(self.tenant, account, project, run)
-        return project
-
-
-class RunVariablesHandler(_RunVariables):
-    """`/v2/run/{account}/{project}/{id}/variables`, and as the variable API"""
-
-    async def get(self, account: str, project: str, run: str) -> None:
-        """Values of the variables that the query names: of one run by path, or recorded ones of several."""
-        await self.read(await self.inside(account, project, run), self.segments()[3], None)
-
-    async def patch(self, account: str, project: str, run: str) -> None:
-        """Sets variables by path, all or none; answers their values afterwards."""
-        await self.inside(account, project, run)
-        await self.change(self.segments()[3])
-
-
-class RunVariableHandler(_RunVariables):
-    """`/v2/run/{account}/{project}/{id}/variables/{name}`, and as the variable API"""
-
-    async def get(self, account: str, project: str, run: str, name: str) -> None:
-        """Value of a variable: of one run by path, or a recorded one of several."""
-        await self.read(await self.inside(account, project, run), self.segments()[3], name)
-
-
 class IntrospectRunHandler(RunApiHandler):
     """`/v2/model/introspect/{id}`"""
 
@@ -406,12 +214,6 @@ class DescribeOperationHandler(_Operations):
     """`/v2/model/operation`, for OPTIONS"""
 
     described: ClassVar[type[BaseHandler] | None] = OperationHandler
-
-
-class DescribeVariableHandler(_Variables):
-    """`/v2/model/variable`, for OPTIONS"""
-
-    described: ClassVar[type[BaseHandler] | None] = VariablesHandler
 
 
 _RUN = "/v2/run/{account:part}/{project:part}"

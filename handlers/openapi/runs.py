@@ -1,10 +1,10 @@
-"""Descriptions of `handlers.runs`."""
+"""Descriptions of `handlers.runs` and `handlers.run_variables`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from handlers import runs
+from handlers import run_variables, runs
 from handlers.openapi.operation import (
     ANY,
     BOOLEAN,
@@ -230,11 +230,11 @@ def operations(_settings: Settings) -> Described:
                 errors=CODE,
             )
         },
-        runs.DescribeVariableHandler: {},
-        runs.VariablesHandler: of_run(),
-        runs.VariableHandler: {"get": read_one()},
-        runs.RunVariablesHandler: of_run(),
-        runs.RunVariableHandler: {"get": read_one()},
+        run_variables.DescribeVariableHandler: {},
+        run_variables.VariablesHandler: of_run(),
+        run_variables.VariableHandler: {"get": read_one()},
+        run_variables.RunVariablesHandler: of_run(),
+        run_variables.RunVariableHandler: {"get": read_one()},
         runs.IntrospectRunHandler: {
             "get": Operation("Operations and variables of a run's model.", introspected)
         },
