@@ -17,6 +17,7 @@ from streamsim.sandbox.host.pool import (
     ProgramFailed,
     Sandbox,
     SandboxUnavailable,
+    Words,
     Worker,
     WorkerDied,
     WorkerTimeout,
@@ -26,6 +27,7 @@ from streamsim.storage.contract.runs import Model
 
 FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"
+WORDS: Final = Words("the model's process", "the model's process", "the model")
 LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
 """The library behind each engine that needs one."""
 PRELOAD: Final = ("pandas", "BPTK_Py", "BPTK_Py.sdcompiler.compile", "pysd", "pysd.builders.python.namespace")
@@ -106,8 +108,8 @@ def expected(error: ProgramFailed | WorkerDied) -> BadRequest | ModelError:
     if isinstance(error, ProgramFailed):
         return failed(error.failure)
     if isinstance(error, WorkerTimeout):
-        return ModelTimeout(str(error).replace("a call", "the model"))
-    return ModelError(str(error).replace("policy process", "the model's process"))
+        return ModelTimeout(error.worded(WORDS))
+    return ModelError(error.worded(WORDS))
 
 
 def failed(failure: Failure) -> BadRequest | ModelError:

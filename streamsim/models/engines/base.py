@@ -160,8 +160,6 @@ def number(value: Any) -> Number:
         value = float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, bool):
-        return value
     raise TypeError(f"an equation gave a value of type {type(value).__name__}")
 
 
