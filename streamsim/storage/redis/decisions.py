@@ -162,7 +162,7 @@ class RedisDecisions:
             for first in range(0, len(ids), _TENANTS_AT_ONCE):
                 some = ids[first : first + _TENANTS_AT_ONCE]
                 read = await asyncio.gather(*(self._fields(keys, id.decode()) for id in some))
-                found += [one for one in map(_experiment, read) if one is not None and not one.archived]
+                found += [item for item in map(_experiment, read) if item is not None and not item.archived]
             if len(ids) < wanted:
                 break
             after = ids[-1].decode()
