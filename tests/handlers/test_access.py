@@ -77,7 +77,8 @@ def test_every_route_is_classified() -> None:
         own = handler.allowed_methods()
         return " ".join(method for method in (*METHODS, "HEAD", "PATCH") if method in own)
 
-    # Those of scenarios and of runs are classified in tests/models.
+    # Those of the scenario endpoints are classified in tests/models/scenarios,
+    # those of runs in tests/models/runs.
     own = (ScenarioHandler, RunApiHandler)
     routes: list[Any] = [route for route in ROUTES if not issubclass(route[1], own)]
     assert {template: (handler.access, methods(handler)) for template, handler in routes} == CLASSIFIED

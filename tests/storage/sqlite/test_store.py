@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.decisions import Summary, ThetaAddress
 from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
 from streamsim.storage.sqlite import schema as sqlite_schema
@@ -26,18 +25,14 @@ from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
 from tests.patience import PATIENCE_S
 from tests.storage.contract.helpers import (
-    NOW,
-    advice,
     committed,
     experiment,
-    group,
     log,
-    record,
-    redeem,
     row,
     transaction,
     whole,
 )
+from tests.storage.sqlite.conftest import opened
 
 # Commits one log row and one more in a counter again and again, prints each that was acknowledged, and stops
 # when its standard input closes. Arguments: file, name, counter's key.
@@ -82,36 +77,6 @@ def writer(path: Path, name: str, key: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-@contextmanager
-def opened(path: Path, run: Any, **options: Any) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(path, **options)
-    run(store.open())
-    try:
-        yield store
-    finally:
-        run(store.close())
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "data" / "streamsim.db"
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All SQL that stores opened in this test run."""
-    seen: list[str] = []
-    connect = sqlite_schema.connect
-
-    def traced(*arguments: Any) -> sqlite3.Connection:
-        db = connect(*arguments)
-        db.set_trace_callback(seen.append)
-        return db
-
-    monkeypatch.setattr(sqlite_schema, "connect", traced)
-    return seen
 
 
 async def state(store: SQLiteStore) -> tuple[int, list[str], Summary]:
@@ -254,22 +219,6 @@ def test_one_failing_job_of_a_group_leaves_the_others(run: Any, path: Path) -> N
         run(body(store))
 
 
-def test_concurrent_commits_share_one_sync(run: Any, path: Path, statements: list[str]) -> None:
-    async def body(store: SQLiteStore) -> None:
-        await store.decisions.create_experiment(experiment())
-        with closing(Turn(path, 1000)) as turn, turn:  # all gather while another process writes
-            first = asyncio.ensure_future(store.ping())
-            await asyncio.sleep(0)
-            calls = [asyncio.ensure_future(committed(store, logs=[log(str(i))])) for i in range(40)]
-            await asyncio.sleep(0)
-            statements.clear()
-        await asyncio.gather(first, *calls)
-        assert statements.count("COMMIT") <= 2
-
-    with opened(path, run) as store:
-        run(body(store))
-
-
 def test_a_cancelled_caller_disturbs_no_other(run: Any, path: Path) -> None:
     async def body(store: SQLiteStore) -> None:
         await store.decisions.create_experiment(experiment())
@@ -351,60 +300,3 @@ def test_what_was_stored_is_there_after_reopening(run: Any, path: Path) -> None:
         assert run(store.decisions.read_theta(row())).version == version
         assert run(committed(store, deletes=[whole()]))["e1"] > version
         assert store.describe()["synchronous"] == "NORMAL"
-
-
-def test_no_statement_scans_a_table(run: Any, path: Path, statements: list[str]) -> None:
-    """Whatever the length of logs and tables, rows are found by an index."""
-
-    async def body(store: SQLiteStore) -> None:
-        await store.decisions.create_experiment(experiment())
-        await store.accounts.create_user(User(name="ann", password_hash="h", created_ms=NOW))
-        await store.accounts.add_session(
-            LoginSession(id="s", user="ann", kind="cookie", epoch=1, created_ms=NOW, expires_ms=NOW)
-        )
-        await store.decisions.update_experiment(experiment())
-        everything: dict[str, Any] = {
-            "writes": {row(key=k): b"{}" for k in "abc"},
-            "logs": [log("a"), log("b", "reward")],
-            "advices": [advice("a"), advice("b")],
-            "idempotency": [record("k")],
-        }
-        await committed(store, revision=2, **everything)
-        await committed(store, revision=2, redemptions=[redeem("a"), redeem("b", "timeout")])
-        await committed(store, revision=2, deletes=[row(key="a"), group(key="b")], reads={group(key="z"): 0})
-        await committed(store, revision=2, deletes=[whole()])
-        await store.decisions.commit(
-            transaction(revision=2, **everything, redemptions=[redeem("a")], reads={whole(): 1})
-        )
-        for scope in (row(), group(), whole()):
-            await store.decisions.read_theta(scope)
-        await store.decisions.theta_names("e1")
-        await store.decisions.list_experiments("ann", limit=9, after="a")
-        await store.decisions.peek("e1", ["a"], ["k"], NOW)
-        await store.decisions.due_advices(NOW, 9)
-        await store.decisions.summary("e1")
-        await store.logs.read_log("e1", "action", limit=9, before="9")
-        await store.decisions.claim("w", "o", NOW, NOW)
-        await store.decisions.hit("w", NOW, 9)
-        await store.decisions.clear_hits("w")
-        await store.accounts.secret("s", b"s")
-        await store.accounts.get_user("ann")
-        await store.accounts.list_users(limit=9, after="a")
-        await store.accounts.set_password("ann", "h")
-        await store.accounts.get_session("s", NOW)
-        await store.accounts.list_sessions("ann", "cookie", NOW)
-        await store.accounts.remove_session("ann", "s")
-        await store.forget(NOW, 0, 9)
-        await store.decisions.archive_experiment("ann", "e1", NOW)
-        await store.accounts.remove_user("ann")
-
-    with opened(path, run) as store:
-        statements.clear()
-        run(body(store))
-    verbs = ("SELECT", "INSERT", "UPDATE", "DELETE")
-    work = {one for one in map(str.strip, statements) if one.startswith(verbs)}
-    assert len(work) > 60
-    with closing(sqlite3.connect(path)) as db:
-        for sql in work:
-            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
-                assert not step.startswith("SCAN") or "CONSTANT ROW" in step, sql

@@ -1,0 +1,76 @@
+"""What tests of one folder share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamsim.sandbox.host.pool import (
+    Limits,
+    Sandbox,
+    Worker,
+)
+from tests.patience import PATIENCE_S
+
+ROOM = 3
+
+
+ECHO = "def handle(request, channel): return request"
+
+
+DEFAULT = Limits()
+
+
+SHORT = Limits(cpu_ms=300, wall_ms=400, grace_ms=400)
+
+
+LOOP = "def handle(request, channel):\n    while True:\n        pass"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
+    sandbox = Sandbox(workers=ROOM)
+    runner.run(sandbox.start())
+    yield sandbox
+    runner.run(sandbox.close())
+
+
+@pytest.fixture
+def run(runner: asyncio.Runner, sandbox: Sandbox) -> Iterator[Callable[..., Any]]:
+    failures: list[dict[str, Any]] = []
+    runner.get_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    yield runner.run
+    for worker in sandbox.workers:
+        worker.kill()
+    assert failures == []
+
+
+async def probe(sandbox: Sandbox, code: str, limits: Limits = DEFAULT) -> Worker:
+    return await sandbox.spawn("probe", {"code": code}, limits, identity="test")
+
+
+async def ask_once(sandbox: Sandbox, code: str, limits: Limits = DEFAULT, **more: Any) -> Any:
+    """The decoded answer of a fresh worker to one request."""
+    worker = await probe(sandbox, code, limits)
+    return msgspec.msgpack.decode(await worker.exchange(None, **more))
+
+
+def exists(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 -- the kernel sets no event
+            await asyncio.sleep(0.005)
