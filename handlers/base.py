@@ -25,7 +25,7 @@ from tornado.httputil import HTTPHeaders, format_timestamp
 from streamsim import values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
-from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable
+from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable, error_body
 from streamsim.services import Services
 from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -56,16 +56,6 @@ _CODES = {
 @lru_cache(1)
 def _date(now_s: int) -> str:
     return format_timestamp(now_s)
-
-
-def error_body(error: StreamsimError) -> dict[str, Any]:
-    """The JSON form of an expected failure: `{"error": {"code", "message", "field"?, "detail"?}}`."""
-    record: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.field is not None:
-        record["field"] = error.field
-    if error.detail is not None:
-        record["detail"] = error.detail
-    return {"error": record}
 
 
 def expected(error: BaseException | None, status: int) -> StreamsimError:

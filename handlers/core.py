@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
-from handlers.base import Access, BaseHandler, error_body, expected
+from handlers.base import Access, BaseHandler, expected
 from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
-from streamsim.errors import BadRequest, StreamsimError, TooLarge
+from streamsim.errors import BadRequest, StreamsimError, TooLarge, error_body
 from streamsim.storage.contract.errors import StoreUnavailable
 
 MAX_CALLS = 1_000

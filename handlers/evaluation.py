@@ -7,23 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-import msgspec
 import tornado.iostream
 
-from handlers.base import Access, BaseHandler, error_body
+from handlers.base import Access, BaseHandler
 from handlers.job_events import JobEventsHandler
-from handlers.stats import LogHandler
 from streamsim import values
-from streamsim.errors import BadRequest, StreamsimError
-from streamsim.evaluation import live_health, offline, requests
+from streamsim.errors import BadRequest
+from streamsim.evaluation import offline, requests
+from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
 from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.evaluations import Evaluations
 from streamsim.evaluation.plots import plot
 from streamsim.experiments import fields as experiment_fields
-from streamsim.storage.contract.logs import LogKind
 
-# An answer that is shorter is sent as a whole, so that an error in it still has its status.
-HELD_BYTES = 1 << 20
 MAX_LISTED = 200
 LOG_TYPES = {
     "text/csv": "csv",
@@ -75,60 +71,19 @@ class SimulateHandler(EvaluationHandler):
         seed = requests.seed(self.text_argument("seed"))
         verbose, logged = self.flag("verbose", True), self.flag("log_stats", False)
         start = requests.start(self.text_argument("theta"))
-        held, size, number, sent = [values.dump({"experiment": exp_id, "seed": seed})[:-1]], 0, 0, False
-        if verbose:
-            held.append(b',"data":{')
-        ending: dict[str, Any] = {"simulate": "success"}
-        theta: list[Any] = []
-        pieces = self.evaluations.simulate(
-            self.user.name, exp_id, draws, seed, start, records=verbose, logged=logged
+        answer = simulation_answer(
+            self.evaluations, self.user.name, exp_id, draws, seed, start, verbose=verbose, logged=logged
         )
         try:
-            async for some in pieces:
-                theta = some.theta
-                for record in some.records if verbose else ():
-                    held.append(b'%s"%d":%s' % (b"," if number else b"", number, record))
-                    number += 1
-                    size += len(record)
-                if size > HELD_BYTES:
-                    sent = True
-                    self.write(b"".join(held))
+            async for part in answer:
+                self.write(part)
+                if len(part) > HELD_BYTES:
                     await self.flush()
-                    held, size = [], 0
-        except StreamsimError as error:
-            if not sent:
-                raise
-            ending = {"simulate": "failed", **error_body(error)}
         except tornado.iostream.StreamClosedError:
             return
         finally:
-            await pieces.aclose()
-        if verbose:
-            held.append(b"}")
-        else:
-            ending["theta"] = shown_theta(theta)
-        self.finish(b"".join(held) + b"," + values.dump(ending)[1:])
-
-
-class HealthHandler(EvaluationHandler):
-    """`/stats/{exp_id}/health`"""
-
-    async def get(self, exp_id: str) -> None:
-        """Query: rows?. Checks of the newest decisions, rewards and errors."""
-        rows = self.integer_argument("rows", live_health.DEFAULT_ROWS, 1, live_health.MAX_ROWS)
-        self.write_json(await self.services.offline.health(self.user.name, exp_id, rows))
-
-
-class ErrorLogHandler(LogHandler):
-    """`/stats/{exp_id}/errorlog`"""
-
-    kind: ClassVar[LogKind] = "error"
-
-
-class SimulationLogHandler(LogHandler):
-    """`/stats/{exp_id}/simulationlog`"""
-
-    kind: ClassVar[LogKind] = "simulation"
+            await answer.aclose()
+        self.finish()
 
 
 class SimulationsHandler(EvaluationHandler):
@@ -140,10 +95,10 @@ class SimulationsHandler(EvaluationHandler):
         before = self.text_argument("before") or ""
         await self.services.experiments.get(self.user.name, exp_id)
         jobs = self.evaluations.jobs
-        found = await jobs.page(self.user.name, exp_id, limit=limit, before=before)
-        if len(found) == limit:
-            self.link_next(limit=limit, before=found[-1].id)
-        self.write_json([jobs.shown(job) for job in found])
+        page = await jobs.page(self.user.name, exp_id, limit=limit, before=before)
+        if len(page) == limit:
+            self.link_next(limit=limit, before=page[-1].id)
+        self.write_json([jobs.shown(job) for job in page])
 
     async def post(self, exp_id: str) -> None:
         """Body: N?, replications?, seed?, theta?, points?, action_field?, reward_field?. Answers 202."""
@@ -167,8 +122,8 @@ class SimulationHandler(EvaluationHandler):
         """Cancels the job or, when it is finished, removes it."""
         await self.services.experiments.get(self.user.name, exp_id)
         jobs = self.evaluations.jobs
-        end = await jobs.cancel(await jobs.get(self.user.name, job, exp_id))
-        self.write_json({"status": "success", "simulation": end})
+        outcome = await jobs.cancel(await jobs.get(self.user.name, job, exp_id))
+        self.write_json({"status": "success", "simulation": outcome})
 
 
 class SimulationEventsHandler(EvaluationHandler, JobEventsHandler):
@@ -195,11 +150,11 @@ class CompareHandler(EvaluationHandler):
 
     def _format(self) -> str:
         """:raises BadRequest: the query asks for another."""
-        asked = self.text_argument("format")
-        if asked is not None:
-            if asked not in FORMATS:
+        name = self.text_argument("format")
+        if name is not None:
+            if name not in FORMATS:
                 raise BadRequest(f"format must be one of {', '.join(FORMATS)}", field="format")
-            return asked
+            return name
         accepted = self.request.headers.get("Accept", "")
         kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
         by_type = {kind.partition(";")[0]: form for form, kind in TYPES.items()}
@@ -245,16 +200,6 @@ class OffPolicyHandler(EvaluationHandler):
         return fields
 
 
-def shown_theta(rows: list[tuple[str, str, str, str, bytes]]) -> Any:
-    """The rows of the default set as `get_theta()` gives them to policy code."""
-    view = {
-        f"{key}:{value}" if value else key: msgspec.Raw(data)
-        for _, name, key, value, data in rows
-        if name == "_theta"
-    }
-    return view[""] if list(view) == [""] else view
-
-
 routes = [
     ("/eval/compare", CompareHandler),
     ("/eval/{exp_id}/simulate", SimulateHandler),
@@ -262,7 +207,4 @@ routes = [
     ("/eval/{exp_id}/simulations/{job}", SimulationHandler),
     ("/eval/{exp_id}/simulations/{job}/events", SimulationEventsHandler),
     ("/eval/{exp_id}/offpolicy", OffPolicyHandler),
-    ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
-    ("/stats/{exp_id}/errorlog", ErrorLogHandler),
-    ("/stats/{exp_id}/health", HealthHandler),
 ]

@@ -87,7 +87,7 @@ class MetricsHandler(BaseHandler):
 
     async def get(self) -> None:
         """Counters and times in the Prometheus text format."""
-        await self.services.scenarios.count()
+        await self.services.instances.count()
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self.services.metrics.text())
 

@@ -12,6 +12,7 @@ import tornado.iostream
 from handlers.base import Access, BaseHandler
 from streamsim import values
 from streamsim.errors import BadRequest, StreamsimError
+from streamsim.models.instances import Instances
 from streamsim.models.scenarios import Scenarios
 
 NOT_JSON = "please pass the request with content-type application/json"
@@ -26,6 +27,10 @@ class ScenarioHandler(BaseHandler):
     @property
     def scenarios(self) -> Scenarios:
         return self.services.scenarios
+
+    @property
+    def instances(self) -> Instances:
+        return self.services.instances
 
     @property
     def tenant(self) -> str:
@@ -100,7 +105,7 @@ class StartInstanceHandler(ScenarioHandler):
 
     async def post(self) -> None:
         """Body: timeout?. A private instance."""
-        instance, timeout = await self.scenarios.start(self.tenant, self.optional_body() or {})
+        instance, timeout = await self.instances.start(self.tenant, self.optional_body() or {})
         self.write_json({"instance_uuid": instance, "timeout": timeout})
 
 
@@ -109,7 +114,7 @@ class StartInstancesHandler(ScenarioHandler):
 
     async def post(self) -> None:
         """Body: instances?, timeout?. Several at once."""
-        instances, timeout = await self.scenarios.start_many(self.tenant, self.optional_body() or {})
+        instances, timeout = await self.instances.start_many(self.tenant, self.optional_body() or {})
         self.write_json({"instance_uuids": instances, "timeout": timeout})
 
 
@@ -118,7 +123,7 @@ class BeginSessionHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Body: as `/run`, and stepSize?. Starts a session in place of any other."""
-        await self.scenarios.begin(self.tenant, instance, self.body())
+        await self.instances.begin(self.tenant, instance, self.body())
         self.write_json({"msg": "session started"})
 
 
@@ -127,7 +132,7 @@ class RunStepHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Body, if any: settings, flatResults?. One step."""
-        self.write_json(await self.scenarios.step(self.tenant, instance, self.optional_body()))
+        self.write_json(await self.instances.step(self.tenant, instance, self.optional_body()))
 
 
 class RunStepsHandler(ScenarioHandler):
@@ -135,7 +140,7 @@ class RunStepsHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Body: numberSteps, settings, flatResults?. An array of steps."""
-        self.write_json(await self.scenarios.steps(self.tenant, instance, self.body()))
+        self.write_json(await self.instances.steps(self.tenant, instance, self.body()))
 
 
 class StreamStepsHandler(ScenarioHandler):
@@ -143,7 +148,7 @@ class StreamStepsHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Body, if any: settings, flatResults?. All steps that are left, as they are computed."""
-        stream = self.scenarios.stream(self.tenant, instance, self.optional_body())
+        stream = self.instances.stream(self.tenant, instance, self.optional_body())
         separator = b"["
         try:
             async for step in stream:
@@ -164,7 +169,7 @@ class SessionResultsHandler(ScenarioHandler):
 
     async def get(self, instance: str) -> None:
         """All steps so far."""
-        self.write_json(await self.scenarios.results(self.tenant, instance, flat=self.flat))
+        self.write_json(await self.instances.results(self.tenant, instance, flat=self.flat))
 
 
 class FlatSessionResultsHandler(SessionResultsHandler):
@@ -178,7 +183,7 @@ class EndSessionHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Ends the session, if there is one."""
-        await self.scenarios.end(self.tenant, instance)
+        await self.instances.end(self.tenant, instance)
         self.write_json({"msg": "session terminated"})
 
 
@@ -187,7 +192,7 @@ class KeepAliveHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Resets the instance's timeout."""
-        await self.scenarios.keep_alive(self.tenant, instance)
+        await self.instances.keep_alive(self.tenant, instance)
         self.write_json({"msg": "instance timer reset"})
 
 
@@ -196,7 +201,7 @@ class StopInstanceHandler(ScenarioHandler):
 
     async def post(self, instance: str) -> None:
         """Deletes the instance."""
-        await self.scenarios.stop(self.tenant, instance)
+        await self.instances.stop(self.tenant, instance)
         self.write_json({"msg": "Instance deleted."})
 
 
@@ -205,7 +210,7 @@ class SaveStateHandler(ScenarioHandler):
 
     async def get(self) -> None:
         """The user's instances as they are stored, which they are at all times."""
-        self.write_json(await self.scenarios.states(self.tenant))
+        self.write_json(await self.instances.states(self.tenant))
 
 
 class LoadStateHandler(ScenarioHandler):
@@ -213,7 +218,7 @@ class LoadStateHandler(ScenarioHandler):
 
     async def get(self) -> None:
         """Nothing is to be loaded: a stored instance comes back when it is used."""
-        self.write_json(await self.scenarios.states(self.tenant))
+        self.write_json(await self.instances.states(self.tenant))
 
     post = get
 
@@ -226,7 +231,7 @@ class FullMetricsHandler(ScenarioHandler):
     async def get(self) -> None:
         """Counts; for a logged-in user also the own instances."""
         user = await self.services.accounts.authenticated(self.credential())
-        self.write_json(await self.scenarios.metrics(user.name if user else None))
+        self.write_json(await self.instances.metrics(user.name if user else None))
 
 
 _PATHS = [

@@ -1,4 +1,4 @@
-"""The stats API: theta, logs and counters of running experiments."""
+"""The stats API: theta, logs, counters and health of running experiments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
 from streamsim.dates import iso
+from streamsim.evaluation import live_health
 from streamsim.experiments.experiments import THETA
 from streamsim.storage.contract.logs import LogKind
 
@@ -85,6 +86,29 @@ class RewardLogHandler(LogHandler):
     kind: ClassVar[LogKind] = "reward"
 
 
+class ErrorLogHandler(LogHandler):
+    """`/stats/{exp_id}/errorlog`"""
+
+    kind: ClassVar[LogKind] = "error"
+
+
+class SimulationLogHandler(LogHandler):
+    """`/stats/{exp_id}/simulationlog`"""
+
+    kind: ClassVar[LogKind] = "simulation"
+
+
+class HealthHandler(BaseHandler):
+    """`/stats/{exp_id}/health`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: rows?. Checks of the newest decisions, rewards and errors."""
+        rows = self.integer_argument("rows", live_health.DEFAULT_ROWS, 1, live_health.MAX_ROWS)
+        self.write_json(await self.services.offline.health(self.user.name, exp_id, rows))
+
+
 routes = [
     ("/stats/{exp_id}/currenttheta", CurrentThetaHandler),
     ("/stats/{exp_id}/hourlytheta", HourlyThetaHandler),
@@ -92,4 +116,7 @@ routes = [
     ("/stats/{exp_id}/actionlog", ActionLogHandler),
     ("/stats/{exp_id}/rewardlog", RewardLogHandler),
     ("/stats/{exp_id}/summary", SummaryHandler),
+    ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
+    ("/stats/{exp_id}/errorlog", ErrorLogHandler),
+    ("/stats/{exp_id}/health", HealthHandler),
 ]

@@ -120,3 +120,13 @@ class ModelTimeout(ModelError):
     """The model used more time than its limit."""
 
     status, code = 504, "model_timeout"
+
+
+def error_body(error: StreamsimError) -> dict[str, Any]:
+    """The JSON form of an expected failure: `{"error": {"code", "message", "field"?, "detail"?}}`."""
+    record: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.field is not None:
+        record["field"] = error.field
+    if error.detail is not None:
+        record["detail"] = error.detail
+    return {"error": record}

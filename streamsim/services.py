@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from streamsim.experiments.experiments import Experiments
     from streamsim.jobs.jobs import Jobs
     from streamsim.metrics import Metrics
-    from streamsim.models.journal import RunJournal
+    from streamsim.models.instances import Instances
     from streamsim.models.library import Models
+    from streamsim.models.live_runs import LiveRuns
     from streamsim.models.run_service import RunService
     from streamsim.models.scenarios import Scenarios
     from streamsim.models.sweeps import Sweeps
@@ -37,11 +38,12 @@ class Services:
     catalogue: Catalogue
     metrics: Metrics
     models: Models
-    runs: RunJournal
+    live_runs: LiveRuns
     scenarios: Scenarios
+    instances: Instances
     evaluations: Evaluations
     offline: Offline
     sweeps: Sweeps
     jobs: Jobs
-    interactive: RunService
+    run_service: RunService
     draining: bool = False

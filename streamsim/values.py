@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
+
+Json: TypeAlias = Any
+"""A JSON value whose form its user decides: None, bool, int, float, str, a list or a dict with text keys."""
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object whose fields its user decides, or that are still to be checked."""
 
 MAX_DEPTH = 32
 MAX_VALUES = 20_000

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from handlers.base import COOKIE, BaseHandler
-from handlers.openapi import admin, core, evaluation, login, models, ops, runs, scenarios, stats
+from handlers.openapi import admin, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
 from handlers.openapi.operation import (
     JSON,
     MISSING,
@@ -25,11 +25,11 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import PATH, schemas
 from handlers.routes import Route
-from handlers.runs import RunApiHandler
+from handlers.run_api import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.config import Settings
 
-MODULES: Final = (core, scenarios, stats, evaluation, admin, login, ops, models, runs)
+MODULES: Final = (core, scenarios, stats, evaluation, admin, login, ops, jobs, models, runs)
 ABOUT: Final = """Contextual-bandit experiments, simulation models and runs of them.
 
 Paths match in any letter case; `x-aliases` are other paths of the same. A method that a path does not have
@@ -155,7 +155,7 @@ def _operation(
     ]
     found: dict[str, Any] = {
         "operationId": f"{method.lower()}{handler.__name__.removesuffix('Handler')}",
-        "tags": [handler.__module__.rpartition(".")[2]],
+        "tags": ["runs" if issubclass(handler, RunApiHandler) else handler.__module__.rpartition(".")[2]],
         "summary": one.summary,
         **({"description": one.more} if one.more else {}),
         **({"parameters": parameters} if parameters else {}),

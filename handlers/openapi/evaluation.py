@@ -7,7 +7,6 @@ from typing import Any, Final
 from handlers import evaluation
 from handlers.openapi.operation import (
     ANY,
-    BOOLEAN,
     FLAG,
     OBJECT,
     TEXT,
@@ -26,10 +25,9 @@ from handlers.openapi.operation import (
     text,
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, ID, JOB, SUCCESS, WHEN
-from handlers.openapi.stats import ROW, log
 from streamsim.config import Settings
 from streamsim.decisions.wire import PIECES
-from streamsim.evaluation import live_health, offline, requests
+from streamsim.evaluation import offline, requests
 from streamsim.evaluation.simulation import MAX_POINTS, MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 
@@ -37,14 +35,6 @@ _CODE: Final = (422, 429, 504)
 _STATES: Final = ("waiting", "running", "done", "failed", "cancelled", "interrupted")
 _FIELD: Final = or_null(text(1, 200))
 PROGRESS: Final = record({"done": integer(0), "total": integer(1)})
-SIMULATION_ROW: Final = record(
-    {**ROW, "simulation": TEXT, "draw": integer(0), "context": ANY, "action": ANY, "reward": ANY},
-    {"theta": ANY, "propensity": ANY, "probabilities": ANY, "regret": ANY},
-    closed=False,
-)
-ERROR_ROW: Final = record(
-    {**ROW, "call": TEXT, "code": TEXT, "message": TEXT, "detail": or_null(OBJECT)}, closed=False
-)
 JOB_SHOWN: Final = record(
     {
         "id": ID,
@@ -263,26 +253,6 @@ def operations(settings: Settings) -> Described:
                 },
                 bodies=dict.fromkeys(("text/csv", "application/x-ndjson"), TEXT),
                 errors=_CODE,
-            )
-        },
-        evaluation.SimulationLogHandler: log("Draws that `log_stats` stored.", SIMULATION_ROW, []),
-        evaluation.ErrorLogHandler: log("Calls that the code failed on.", ERROR_ROW, []),
-        evaluation.HealthHandler: {
-            "get": Operation(
-                "Checks of the newest decisions, rewards and errors.",
-                {
-                    200: Answer(
-                        "Each check, with a sentence.",
-                        record({"ok": BOOLEAN, "decisions": integer(0), "checks": array(ref("Check"))}),
-                    )
-                },
-                query=(
-                    Parameter(
-                        "rows",
-                        "Most rows of each log.",
-                        integer(1, live_health.MAX_ROWS, default=live_health.DEFAULT_ROWS),
-                    ),
-                ),
             )
         },
     }

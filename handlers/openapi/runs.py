@@ -1,10 +1,10 @@
-"""Descriptions of `handlers.runs`."""
+"""Descriptions of `handlers.runs` and `handlers.run_variables`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from handlers import runs
+from handlers import run_variables, runs
 from handlers.openapi.operation import (
     ANY,
     BOOLEAN,
@@ -25,7 +25,7 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import ACCOUNT, DATE, RUN, WHEN
 from streamsim.config import Settings
-from streamsim.models import run_service as interactive
+from streamsim.models.run_service import MAX_RUNS
 
 CODE: Final = (409, 504)
 """Errors of what touches a run; those of the model's code are 400 here."""
@@ -161,7 +161,7 @@ def operations(_settings: Settings) -> Described:
             ),
             "get": Operation(
                 "Records of all runs of a project.",
-                {200: Answer(f"At most {interactive.MAX_RUNS}.", array(RECORD), of_income, headers=ranged)},
+                {200: Answer(f"At most {MAX_RUNS}.", array(RECORD), of_income, headers=ranged)},
                 query=(INCLUDE, *_LIST),
                 errors=CODE,
             ),
@@ -230,11 +230,11 @@ def operations(_settings: Settings) -> Described:
                 errors=CODE,
             )
         },
-        runs.DescribeVariableHandler: {},
-        runs.VariablesHandler: of_run(),
-        runs.VariableHandler: {"get": read_one()},
-        runs.RunVariablesHandler: of_run(),
-        runs.RunVariableHandler: {"get": read_one()},
+        run_variables.DescribeVariableHandler: {},
+        run_variables.VariablesHandler: of_run(),
+        run_variables.VariableHandler: {"get": read_one()},
+        run_variables.RunVariablesHandler: of_run(),
+        run_variables.RunVariableHandler: {"get": read_one()},
         runs.IntrospectRunHandler: {
             "get": Operation("Operations and variables of a run's model.", introspected)
         },

@@ -27,7 +27,7 @@ from handlers.openapi.parts import DATE, INSTANCE, NAMES, RESULTS, SETTINGS, WHE
 from streamsim.config import Settings
 from streamsim.models import requests
 from streamsim.models.engines.base import Outputs
-from streamsim.models.scenarios import MAX_INSTANCES, MAX_STEPS
+from streamsim.models.instances import MAX_INSTANCES, MAX_STEPS
 from streamsim.models.session import STOPPED
 
 CODE: Final = (422, 504)

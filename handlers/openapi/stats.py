@@ -7,6 +7,7 @@ from typing import Any, Final
 from handlers import stats
 from handlers.openapi.operation import (
     ANY,
+    BOOLEAN,
     OBJECT,
     TEXT,
     Answer,
@@ -19,10 +20,12 @@ from handlers.openapi.operation import (
     one_of,
     or_null,
     record,
+    ref,
     text,
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
 from streamsim.config import Settings
+from streamsim.evaluation import live_health
 
 _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
@@ -36,6 +39,14 @@ REWARD_ROW: Final = record(
 )
 # What the code logs under these names is shown as it logged it.
 MANUAL_ROW: Final = record({"date": ANY, "exp_id": ANY}, closed=False)
+SIMULATION_ROW: Final = record(
+    {**ROW, "simulation": TEXT, "draw": integer(0), "context": ANY, "action": ANY, "reward": ANY},
+    {"theta": ANY, "propensity": ANY, "probabilities": ANY, "regret": ANY},
+    closed=False,
+)
+ERROR_ROW: Final = record(
+    {**ROW, "call": TEXT, "code": TEXT, "message": TEXT, "detail": or_null(OBJECT)}, closed=False
+)
 THETA_ROW: Final = record({**ROW, "theta": OBJECT}, {"named": OBJECT})
 
 
@@ -103,6 +114,26 @@ def operations(_settings: Settings) -> Described:
             "get": Operation(
                 "Numbers of calls.",
                 {200: Answer("Numbers, and dates of the last calls.", summary, counts | dates)},
+            )
+        },
+        stats.SimulationLogHandler: log("Draws that `log_stats` stored.", SIMULATION_ROW, []),
+        stats.ErrorLogHandler: log("Calls that the code failed on.", ERROR_ROW, []),
+        stats.HealthHandler: {
+            "get": Operation(
+                "Checks of the newest decisions, rewards and errors.",
+                {
+                    200: Answer(
+                        "Each check, with a sentence.",
+                        record({"ok": BOOLEAN, "decisions": integer(0), "checks": array(ref("Check"))}),
+                    )
+                },
+                query=(
+                    Parameter(
+                        "rows",
+                        "Most rows of each log.",
+                        integer(1, live_health.MAX_ROWS, default=live_health.DEFAULT_ROWS),
+                    ),
+                ),
             )
         },
     }

@@ -81,6 +81,13 @@ class Models:
             raise NotFound(f"you have no model {name[:64]}")
         return model
 
+    async def version(self, tenant: str, name: str, version: int) -> Model:
+        """A version that something began with, also of a deleted model. :raises NotFound:"""
+        model = await self._store.get_model(tenant, name, version)
+        if model is None:
+            raise NotFound(f"model {name} has no version {version}")
+        return model
+
     async def list(self, tenant: str) -> list[Model]:
         """The newest versions of all models, without files."""
         return await self._store.list_models(tenant)

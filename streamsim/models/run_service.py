@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from streamsim import values
-from streamsim.dates import iso
-from streamsim.errors import BadRequest, ModelError, NotFound
-from streamsim.models import library, paths
-from streamsim.models.engines.base import Found
+from streamsim.errors import BadRequest, NotFound
+from streamsim.models import answers, library, paths, run_records
+from streamsim.models.engines.base import Found, Operation, Variable
 from streamsim.models.engines.variables import described
-from streamsim.models.journal import Entry, Outcome, RunJournal
+from streamsim.models.journal import Entry
 from streamsim.models.library import Models
+from streamsim.models.live_runs import LiveRuns, Turn
 from streamsim.storage.contract.runs import Filter, Model, Run, RunQuery
+from streamsim.values import Json, JsonObject
 
-CREATE_FIELDS: Final = ("model", "scope", "files", "ephemeral")
-READ_ONLY: Final = frozenset(
-    ("id", "account", "project", "model", "user", "created", "lastModified", "initialized", "active")
-)
 MAX_RUNS: Final = 1000
 """Most runs that one request reads."""
-MAX_VALUES: Final = 200_000
-MAX_METADATA_BYTES: Final = 64 << 10
-
-_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_decode = msgspec.json.decode
-
-
-class _Answer(msgspec.Struct):
-    """What the model's process answers."""
-
-    result: Any = None
-    values: dict[str, Any] = {}
-    recorded: dict[str, Any] = {}
-
-
-_answer = msgspec.msgpack.Decoder(_Answer)
-_values = msgspec.msgpack.Decoder(dict[str, Any])
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -53,43 +30,38 @@ class Page(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
+class Introspection(msgspec.Struct):
+    """What a run of a model can be asked."""
+
+    functions: list[Operation]
+    variables: list[Variable]
+
+
 class RunService:
     """Every method takes the tenant that asks, and raises NotFound for what is not the tenant's."""
 
-    def __init__(self, runs: RunJournal, models: Models) -> None:
+    def __init__(self, runs: LiveRuns, models: Models) -> None:
         self._runs = runs
+        self._journal = runs.journal
         self._models = models
 
-    async def create(self, tenant: str, account: Any, project: Any, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, tenant: str, account: Json, project: Json, body: JsonObject) -> JsonObject:
         """A new run; its record. :raises BadRequest: :raises ModelError: the model does not start."""
         _own(tenant, account)
-        for name in body:
-            if name not in CREATE_FIELDS:
-                raise BadRequest(f"there is no field {name[:100]}", field=name[:100])
-        named = body.get("model")
-        if not isinstance(named, str):
-            raise BadRequest("model must be the name of a model, or of its main file", field="model")
+        named = run_records.model_name(body)
         model = await self._model(tenant, named)
-        metadata = {
-            "scope": body.get("scope", {}),
-            "files": body.get("files", {}),
-            "ephemeral": body.get("ephemeral", False),
-            "saved": False,
-            "trashed": False,
-        }
-        [run] = await self._runs.create(
+        [run] = await self._journal.create(
             tenant,
             "run",
             {model.name: model.version},
-            project=_project(project),
+            project=run_records.project_name(project),
             model=named,
-            metadata=_checked(metadata),
+            metadata=run_records.metadata_of(body),
         )
         try:
             await self._write(tenant, run.id, {"op": "open", "seed": run.seed})
         except BaseException:
-            self._runs.forget(run.id)
-            await self._runs.store.delete_runs([run.id])
+            await self._runs.discard(run.id)
             raise
         return await self.record(tenant, account, project, run.id, [])
 
@@ -102,21 +74,21 @@ class RunService:
         include: list[str],
         *,
         restore: bool = False,
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """The record of a run, with variables: those of its process, or recorded ones if it is not in memory.
 
         :param restore: bring it into memory first.
         """
-        found = await self.look(tenant, account, project, run)
+        stored = await self.look(tenant, account, project, run)
         if restore:
-            found = await self._runs.load(tenant, run, "run")
-        included: dict[str, Any] = {}
+            stored = await self._runs.load(tenant, run, "run")
+        included: JsonObject = {}
         if include and self.active(run):
             included = await self.variables(tenant, run, include)
         elif include:
-            stored = (await self._runs.store.variables([run], include))[run]
-            included = {name: _decode(stored[name]) for name in include if name in stored}
-        return self.shown(found, included)
+            recorded = await self._journal.recorded(run, include)
+            included = _decoded({name: recorded[name] for name in include if name in recorded})
+        return self.shown(stored, included)
 
     async def find(
         self,
@@ -126,12 +98,15 @@ class RunService:
         filters: tuple[Filter, ...],
         names: list[str],
         page: Page,
-    ) -> tuple[list[dict[str, Any]], int]:
-        """Records of runs with recorded variables, and how many runs there are."""
+    ) -> tuple[list[JsonObject], int]:
+        """Records of the runs of a page with their recorded variables, and how many runs there are in all.
+
+        :param names: of the variables. :raises BadRequest: one is no name of a whole variable.
+        """
         _own(tenant, account)
-        query = _query(tenant, project, filters, page)
-        found, total = await self._runs.store.find_variables(query, _whole(names))
-        return [self.shown(run, {n: _decode(v) for n, v in one.items()}) for run, one in found], total
+        runs, total = await self._journal.find(_query(tenant, project, filters, page), _whole(names))
+        records = [self.shown(run, _decoded(recorded)) for run, recorded in runs]
+        return records, total
 
     async def many(
         self,
@@ -139,70 +114,71 @@ class RunService:
         project: str | None,
         filters: tuple[Filter, ...],
         names: list[str],
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Recorded variables of the runs that meet filters.
+    ) -> list[tuple[str, JsonObject]]:
+        """Ids of the runs that meet filters, each with its recorded variables by name.
 
         :raises NotFound: an id that is asked for. :raises BadRequest: one of those did not record a variable.
         """
         if not filters:
             raise BadRequest("name runs, e.g. ;id=A;id=B, or filter them, e.g. ;saved=true")
-        query = _query(tenant, project, filters, Page())
-        found, total = await self._runs.store.find_variables(query, _whole(names))
+        runs, total = await self._journal.find(_query(tenant, project, filters, Page()), _whole(names))
         if total > MAX_RUNS:
             raise BadRequest(f"{total} runs: at most {MAX_RUNS} in one request")
-        by_id = {run.id: variables for run, variables in found}
-        asked = [value for one in filters if one[:2] == ("id", "=") for value in one.values]
-        if asked and len(filters) == 1:
-            for run in asked:
-                if str(run) not in by_id:
-                    raise NotFound(f"there is no run {str(run)[:64]}")
-            for run in asked:
+        by_id = {run.id: recorded for run, recorded in runs}
+        ids = [str(value) for given in filters if given[:2] == ("id", "=") for value in given.values]
+        if ids and len(filters) == 1:
+            for run in ids:
+                if run not in by_id:
+                    raise NotFound(f"there is no run {run[:64]}")
+            for run in ids:
                 for name in names:
-                    if name not in by_id[str(run)]:
+                    if name not in by_id[run]:
                         raise BadRequest(f"run {run} has not recorded a variable {name}", field=name)
-            by_id = {str(run): by_id[str(run)] for run in asked}
+            by_id = {run: by_id[run] for run in ids}
         return [
-            (run, {name: _decode(one[name]) for name in names if name in one})
-            for run, one in by_id.items()
-            if one
+            (run, _decoded({name: recorded[name] for name in names if name in recorded}))
+            for run, recorded in by_id.items()
+            if recorded
         ]
 
-    async def variables(self, tenant: str, run: str, texts: Sequence[str]) -> dict[str, Any]:
+    async def variables(self, tenant: str, run: str, texts: Sequence[str]) -> JsonObject:
         """Values by path, from the run's process. :raises BadRequest: naming the path."""
         if len(texts) > MAX_RUNS:
             raise BadRequest(f"at most {MAX_RUNS} variables in one request")
-        raw = await self._runs.read(tenant, run, {"op": "get", "paths": list(texts)}, "run")
-        found: dict[str, Any] = _decoded(_values, raw, lambda found: found)
-        return found
+        answer = await self._runs.read(tenant, run, {"op": "get", "paths": list(texts)}, "run")
+        return answers.checked(answers.variables, answer)
 
-    async def set(self, tenant: str, run: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Set variables, all or none; their values afterwards."""
-        found: dict[str, Any] = (await self._write(tenant, run, {"op": "set", "changes": changes})).values
-        return found
+    async def set(self, tenant: str, run: str, changes: JsonObject) -> JsonObject:
+        """Set variables by path, all or none; their values afterwards.
 
-    async def call(self, tenant: str, run: str, name: str, arguments: list[Any]) -> Any:
+        :raises BadRequest: naming the path. :raises ModelError: nothing was changed.
+        """
+        return (await self._write(tenant, run, {"op": "set", "changes": changes})).values
+
+    async def call(self, tenant: str, run: str, name: str, arguments: list[Json]) -> Json:
         """Call an operation; its result. :raises BadRequest: :raises ModelError: nothing was changed."""
         return (await self._write(tenant, run, {"op": "call", "name": name, "arguments": arguments})).result
 
     async def patch(
-        self, tenant: str, account: str, project: str, run: str, changes: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Change fields of the record, and variables; what was changed."""
+        self, tenant: str, account: str, project: str, run: str, changes: JsonObject
+    ) -> JsonObject:
+        """Change fields of the record, and variables; what was changed. :raises BadRequest:"""
         await self.look(tenant, account, project, run)
         fields = dict(changes)
         variables = fields.pop("variables", None)
+        run_records.changed(b"{}", fields)
+        if variables is not None:
+            if not isinstance(variables, dict):
+                raise BadRequest("variables must be an object of path -> value", field="variables")
+            answer = await self._write(tenant, run, {"op": "set", "changes": variables}, fields)
+            return {**fields, "variables": answer.values}
 
-        def change(metadata: bytes) -> bytes:
-            return _changed(metadata, fields)
+        async def note(turn: Turn) -> None:
+            metadata = run_records.changed(turn.run.metadata, fields)
+            await turn.append({"op": "note"}, metadata=metadata)
 
-        change(b"{}")
-        if variables is None:
-            await self._runs.note(tenant, run, "run", {"op": "note"}, change)
-            return changes
-        if not isinstance(variables, dict):
-            raise BadRequest("variables must be an object of path -> value", field="variables")
-        answer = await self._write(tenant, run, {"op": "set", "changes": variables}, change)
-        return {**fields, "variables": answer.values}
+        await self._runs.change(tenant, run, "run", note)
+        return changes
 
     async def unload(self, tenant: str, account: str, project: str, run: str) -> None:
         """Let it leave memory; it stays in the store."""
@@ -210,36 +186,36 @@ class RunService:
         await self._runs.unload(tenant, run, "run")
 
     async def replay(self, tenant: str, run: str, stop_before: str | None, exclude: list[str]) -> str:
-        """Bring a run back from its journal, without some operations and all that follow another."""
+        """Bring a run back from its journal; its id.
+
+        :param stop_before: the operation from whose first call on everything is left out.
+        :param exclude: operations whose calls are left out.
+        :raises ModelError: what is left does not run; nothing was changed.
+        """
         if stop_before is None and not exclude:
             await self._runs.unload(tenant, run, "run")
             await self._runs.load(tenant, run, "run")
         else:
-            await self._runs.rewrite(tenant, run, "run", _cut(stop_before, exclude), _all_recorded)
+            await self._shorten(tenant, run, stop_before, exclude)
         return run
 
     async def clone(self, tenant: str, run: str, stop_before: str | None, exclude: list[str]) -> str:
-        """A copy of a run, with the same cuts; its id."""
-        made = (await self._runs.copy(tenant, run, "run")).id
+        """A copy of a run, with the same cuts as `replay`; its id."""
+        copied = (await self._runs.copy(tenant, run, "run")).id
         if stop_before is not None or exclude:
             try:
-                await self._runs.rewrite(tenant, made, "run", _cut(stop_before, exclude), _all_recorded)
+                await self._shorten(tenant, copied, stop_before, exclude)
             except BaseException:
-                self._runs.forget(made)
-                await self._runs.store.delete_runs([made])
+                await self._runs.discard(copied)
                 raise
-        return made
+        return copied
 
-    async def introspect_run(self, tenant: str, run: str) -> dict[str, Any]:
+    async def introspect_run(self, tenant: str, run: str) -> Introspection:
         """Operations and variables of a run's model, in the version that the run has."""
-        found = await self._runs.look(tenant, run, "run")
-        [(name, version)] = found.models.items()
-        model = await self._runs.store.get_model(tenant, name, version)
-        if model is None:
-            raise NotFound(f"model {name} has no version {version}")
-        return _introspected(library.found(model))
+        [(name, version)] = (await self._journal.look(tenant, run, "run")).models.items()
+        return _introspected(library.found(await self._models.version(tenant, name, version)))
 
-    async def introspect(self, tenant: str, account: str, model: str) -> dict[str, Any]:
+    async def introspect(self, tenant: str, account: str, model: str) -> Introspection:
         """Operations and variables of a model. :raises NotFound:"""
         _own(tenant, account)
         try:
@@ -250,10 +226,10 @@ class RunService:
     async def look(self, tenant: str, account: str, project: str, run: str) -> Run:
         """A run of a project. :raises NotFound:"""
         _own(tenant, account)
-        found = await self._runs.look(tenant, run, "run")
-        if found.project != project:
+        stored = await self._journal.look(tenant, run, "run")
+        if stored.project != project:
             raise NotFound(f"there is no such run in project {project[:64]}")
-        return found
+        return stored
 
     def own(self, tenant: str, account: str) -> None:
         """:raises NotFound: another user's account."""
@@ -261,60 +237,51 @@ class RunService:
 
     def active(self, run: str) -> bool:
         """Whether this server process has it in memory."""
-        return run in self._runs.live
+        return run in self._runs.all
 
-    def shown(self, run: Run, variables: dict[str, Any]) -> dict[str, Any]:
-        """The record of a run."""
-        return {
-            "id": run.id,
-            "account": run.tenant,
-            "project": run.project,
-            "model": run.model,
-            "user": {"id": run.tenant, "userName": run.tenant},
-            **_decode(run.metadata),
-            "created": iso(run.created_ms),
-            "lastModified": iso(run.modified_ms),
-            "initialized": run.length > 0,
-            "active": self.active(run.id),
-            "variables": variables,
-        }
+    def shown(self, run: Run, variables: JsonObject) -> JsonObject:
+        """The record of a run, with these values by path."""
+        return run_records.shown(run, variables, active=self.active(run.id))
 
     # ---- inside
 
     async def _write(
-        self, tenant: str, run: str, entry: Entry, metadata: Callable[[bytes], bytes] | None = None
-    ) -> _Answer:
-        def decide(raw: msgspec.Raw) -> Outcome:
-            def outcome(answer: _Answer) -> Outcome:
-                return Outcome(answer, variables=_texts(answer.recorded), metadata=metadata)
+        self, tenant: str, run: str, entry: Entry, fields: JsonObject | None = None
+    ) -> answers.Changed:
+        """:param fields: of the record, that change together with what the entry does."""
 
-            decided: Outcome = _decoded(_answer, raw, outcome)
-            return decided
+        async def write(turn: Turn) -> answers.Changed:
+            answer, recorded = answers.changed_and_recorded(await turn.ask(entry))
+            metadata = None if fields is None else run_records.changed(turn.run.metadata, fields)
+            await turn.append(entry, variables=recorded, metadata=metadata)
+            return answer
 
-        answer: _Answer = await self._runs.write(tenant, run, entry, decide, kind="run")
-        return answer
+        return await self._runs.change(tenant, run, "run", write)
+
+    async def _shorten(self, tenant: str, run: str, stop_before: str | None, exclude: list[str]) -> None:
+        async def shorten(turn: Turn) -> None:
+            kept = _cut(await turn.entries(), stop_before, exclude)
+            await turn.replay(kept)
+            recorded = answers.recorded(await turn.ask({"op": "recorded"}))
+            await turn.append(*kept, restart=True, variables=recorded)
+
+        await self._runs.change(tenant, run, "run", shorten)
 
     async def _model(self, tenant: str, named: str) -> Model:
         """The model of a name, or with a main file of that name. :raises BadRequest:"""
         try:
             return await self._models.get(tenant, named)
         except NotFound:
-            found = [one for one in await self._models.list(tenant) if one.main == named]
-        if len(found) != 1:
-            many = f"{len(found)} models have a main file {named[:64]}: expecting the name of one"
-            raise BadRequest(many if found else f"you have no model {named[:64]}", field="model")
-        return found[0]
+            models = [model for model in await self._models.list(tenant) if model.main == named]
+        if len(models) != 1:
+            many = f"{len(models)} models have a main file {named[:64]}: expecting the name of one"
+            raise BadRequest(many if models else f"you have no model {named[:64]}", field="model")
+        return models[0]
 
 
-def _own(tenant: str, account: Any) -> None:
+def _own(tenant: str, account: Json) -> None:
     if account != tenant:
         raise NotFound(f"you have no account {str(account)[:64]}")
-
-
-def _project(project: Any) -> str:
-    if not isinstance(project, str) or not _PROJECT.fullmatch(project):
-        raise BadRequest("project must have 1 to 64 letters, digits, '_', '.' or '-'", field="project")
-    return project
 
 
 def _query(tenant: str, project: str | None, filters: tuple[Filter, ...], page: Page) -> RunQuery:
@@ -339,75 +306,24 @@ def _whole(names: list[str]) -> list[str]:
         raise BadRequest(str(bad)) from None
 
 
-def _decoded(decoder: Any, raw: msgspec.Raw | None, use: Callable[[Any], Any]) -> Any:
-    """Of an answer that the model's process, which is not to be trusted, gave."""
-    try:
-        found = decoder.decode(raw)
-        values.check(msgspec.to_builtins(found), "answer", max_values=MAX_VALUES)
-        return use(found)
-    except (msgspec.DecodeError, values.InvalidValue, RecursionError, paths.BadPath) as error:
-        raise ModelError(f"the model answered what cannot be passed on: {error}") from None
+def _decoded(recorded: dict[str, bytes]) -> JsonObject:
+    return {name: msgspec.json.decode(text) for name, text in recorded.items()}
 
 
-def _texts(recorded: dict[str, Any]) -> dict[str, bytes]:
-    return {paths.whole(name): values.dump(value) for name, value in recorded.items()}
+def _cut(entries: list[Entry], stop_before: str | None, exclude: list[str]) -> list[Entry]:
+    """Entries before the first call of an operation, without calls of others."""
+    names = [entry.get("name") if entry["op"] == "call" else None for entry in entries]
+    stop = names.index(stop_before) if stop_before is not None and stop_before in names else len(names)
+    return [
+        entry
+        for entry, name in zip(entries[:stop], names, strict=False)
+        if name is None or name not in exclude
+    ]
 
 
-def _all_recorded(raw: msgspec.Raw) -> dict[str, bytes]:
-    found: dict[str, bytes] = _decoded(_values, raw, _texts)
-    return found
-
-
-def _cut(stop_before: str | None, exclude: list[str]) -> Callable[[list[Entry]], list[Entry]]:
-    def keep(entries: list[Entry]) -> list[Entry]:
-        names = [entry.get("name") if entry["op"] == "call" else None for entry in entries]
-        end = names.index(stop_before) if stop_before is not None and stop_before in names else len(names)
-        return [
-            entry
-            for entry, name in zip(entries[:end], names, strict=False)
-            if name is None or name not in exclude
-        ]
-
-    return keep
-
-
-def _checked(metadata: dict[str, Any]) -> bytes:
-    for name in ("scope", "files"):
-        if not isinstance(metadata.get(name, {}), dict):
-            raise BadRequest(f"{name} must be an object", field=name)
-    for name in ("ephemeral", "saved", "trashed"):
-        if type(metadata.get(name, False)) is not bool:
-            raise BadRequest(f"{name} must be true or false", field=name)
-    text = values.dump(metadata)
-    if len(text) > MAX_METADATA_BYTES:
-        raise BadRequest(f"a run's own fields have at most {MAX_METADATA_BYTES} bytes")
-    return text
-
-
-def _changed(metadata: bytes, fields: dict[str, Any]) -> bytes:
-    """Metadata with some fields set; dots in a name lead into objects."""
-    found = _decode(metadata)
-    for name, value in fields.items():
-        parts = name.split(".")
-        if parts[0] in READ_ONLY:
-            raise BadRequest(f"{name[:100]} cannot be changed", field=name[:100])
-        if not all(map(_KEY.fullmatch, parts)) or len(parts) > 8:
-            raise BadRequest(f"{name[:100]} is no name of a field", field=name[:100])
-        holder = found
-        for part in parts[:-1]:
-            inner = holder.get(part)
-            if not isinstance(inner, dict):
-                inner = holder[part] = {}
-            holder = inner
-        holder[parts[-1]] = value
-    return _checked(found)
-
-
-def _introspected(found: Found) -> dict[str, Any]:
-    operations, variables = found.operations, found.variables
-    for scenarios in found.managers.values():
-        for scenario in scenarios.values():
-            operations, variables = described(scenario)
-            break
-        break
-    return {"functions": operations, "variables": variables}
+def _introspected(found: Found) -> Introspection:
+    scenarios = next(iter(found.managers.values()), {})
+    scenario = next(iter(scenarios.values()), None)
+    if scenario is None:
+        return Introspection(found.operations, found.variables)
+    return Introspection(*described(scenario))

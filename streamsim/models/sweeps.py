@@ -12,7 +12,7 @@ import secrets
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 
 from streamsim import values
 from streamsim.config import ModelSettings
-from streamsim.errors import BadRequest, NotFound, TooLarge, TooManyRequests
+from streamsim.errors import BadRequest, TooLarge, TooManyRequests
 from streamsim.jobs.jobs import JobDesk, together
-from streamsim.models import requests
+from streamsim.models import answers, requests
+from streamsim.models.answers import SweepPart
 from streamsim.models.engines.base import Outputs, time_text
-from streamsim.models.scenarios import Scenarios, decoded
+from streamsim.models.library import Models
+from streamsim.models.scenarios import Scenarios
 from streamsim.models.session import Begin
 from streamsim.models.sweep_pools import SweepPool
 from streamsim.storage.contract.jobs import Job
-from streamsim.storage.contract.runs import RunStore
+from streamsim.values import Json, JsonObject
 
 FIELDS: Final = (
     "scenario_manager",
@@ -60,13 +62,6 @@ REQUESTS: Final = 8
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
-class Part(msgspec.Struct):
-    """What a worker answers to some runs: times, and by run and equation the values at these."""
-
-    times: list[float]
-    values: list[list[list[float | None]]]
-
-
 class Plan(msgspec.Struct, frozen=True):
     """A sweep that was checked: its runs as rows of constants, so many of them in a part.
 
@@ -82,13 +77,12 @@ class Plan(msgspec.Struct, frozen=True):
     rows: list[list[float]]
     seed: int
     quantiles: list[float]
-    settings: dict[str, Any]
+    settings: JsonObject
     every_run: bool
     size: int
 
 
 _plan = msgspec.json.Decoder(Plan)
-_part = msgspec.msgpack.Decoder(Part)
 
 
 class Sweeps:
@@ -97,22 +91,22 @@ class Sweeps:
     name: Final = SWEEP
 
     def __init__(
-        self, store: RunStore, scenarios: Scenarios, pool: SweepPool, settings: ModelSettings
+        self, models: Models, scenarios: Scenarios, pool: SweepPool, settings: ModelSettings
     ) -> None:
-        self._store = store
+        self._models = models
         self._scenarios = scenarios
         self._pool = pool
         self._settings = settings
         self._answering: Counter[str] = Counter()
         self.at_once: Final = settings.runners
 
-    async def plan(self, tenant: str, body: dict[str, Any]) -> Plan:
+    async def plan(self, tenant: str, body: JsonObject) -> Plan:
         """Check a request. :raises BadRequest: naming the field. :raises TooLarge:"""
         for name in body:
             if name not in FIELDS:
                 raise BadRequest(f"there is no field {name[:100]}: expecting {', '.join(FIELDS)}")
         known = await self._scenarios.known(tenant)
-        found = requests.scenario_of(body, known.scenarios, ("scenario_manager", "scenarioManager"))
+        scenario = requests.scenario_of(body, known.scenarios, ("scenario_manager", "scenarioManager"))
         manager = str(body.get("scenario_manager", body.get("scenarioManager")))
         request = {**body, "scenario_managers": [manager], "scenarios": [body["scenario"]]}
         begin = requests.begin(request, known.scenarios)
@@ -123,14 +117,14 @@ class Sweeps:
         if not isinstance(parameters, dict) or not parameters:
             raise BadRequest("parameters must be an object of constant -> values", field="parameters")
         for name in parameters:
-            if not requests.has_equation(found, name):
+            if not requests.has_equation(scenario, name):
                 raise BadRequest(f"unknown constant {name} in parameters", field="parameters")
         seed = secrets.randbits(32) if "seed" not in body else begin.seed
         rows = self._rows(parameters, body, seed)
-        steps = (found.stop - found.start) / found.dt + 1
+        steps = (scenario.stop - scenario.start) / scenario.dt + 1
         if len(rows) * len(equations) * steps > MAX_VALUES:
             raise TooLarge(f"runs x equations x times may be at most {MAX_VALUES}", field="runs")
-        settings = {name: one for name, one in begin.settings.items() if name == manager}
+        settings = {name: given for name, given in begin.settings.items() if name == manager}
         # Small parts at the end of the queue keep all processes busy until the last.
         size = min(PART_RUNS, -(-len(rows) // (4 * self._settings.runners)))
         model = known.owner[manager]
@@ -149,7 +143,7 @@ class Sweeps:
             max(1, min(size, int(PART_VALUES / (len(equations) * steps)))),
         )
 
-    async def answer(self, tenant: str, plan: Plan) -> dict[str, Any]:
+    async def answer(self, tenant: str, plan: Plan) -> JsonObject:
         """The answer to a sweep: bands over time, and every run if wanted.
 
         :raises TooManyRequests: :raises ModelError:
@@ -168,7 +162,7 @@ class Sweeps:
         """As `Kind.work`."""
         return values.dump(await self._run(job.tenant, _plan.decode(job.spec), desk))
 
-    def asked(self, spec: bytes) -> dict[str, Any]:
+    def asked(self, spec: bytes) -> JsonObject:
         """As `Kind.asked`."""
         plan = _plan.decode(spec)
         return {
@@ -178,34 +172,36 @@ class Sweeps:
             "seed": plan.seed,
         }
 
-    async def _run(self, tenant: str, plan: Plan, desk: JobDesk) -> dict[str, Any]:
-        model = await self._store.get_model(tenant, plan.model, plan.version)
-        if model is None:
-            raise NotFound(f"you have no model {plan.model}")
+    async def _run(self, tenant: str, plan: Plan, desk: JobDesk) -> JsonObject:
+        model = await self._models.version(tenant, plan.model, plan.version)
         total = len(plan.rows)
-        parts = {number: decoded(_part, msgspec.Raw(data)) for number, data in desk.parts.items()}
+        parts = {
+            number: answers.decoded(answers.sweep_part, msgspec.Raw(data))
+            for number, data in desk.parts.items()
+        }
         desk.add(sum(len(part.values) for part in parts.values()))
         missing = iter([number for number in range(-(-total // plan.size)) if number not in parts])
 
-        async def some() -> None:
+        async def run_missing() -> None:
             for number in missing:
                 first = number * plan.size
                 rows = plan.rows[first : first + plan.size]
                 answer = await self._pool.run(model, _entry(plan, first, rows), len(rows))
-                parts[number] = decoded(_part, answer)
+                parts[number] = _part(answer)
                 await desk.keep(number, bytes(answer))
                 desk.add(len(rows))
 
-        await together(some() for _ in range(self._pool.at_once))
+        await together(run_missing() for _ in range(self._pool.at_once))
         # Summing up a large sweep takes a while, in which others are to be answered.
         return await asyncio.to_thread(summary, plan, [parts[number] for number in sorted(parts)])
 
-    def _rows(self, parameters: dict[str, Any], body: dict[str, Any], seed: int) -> list[list[float]]:
+    def _rows(self, parameters: JsonObject, body: JsonObject, seed: int) -> list[list[float]]:
         """The runs: a grid of all lists and ranges; where something is drawn, `runs` draws along it."""
         most = self._settings.sweep_runs
-        lists = {name: one for name, given in parameters.items() if (one := _values(name, given)) is not None}
+        listed = {name: _values(name, given) for name, given in parameters.items()}
+        lists = {name: numbers for name, numbers in listed.items() if numbers is not None}
         draws = {name: _draw(name, given) for name, given in parameters.items() if name not in lists}
-        size = math.prod(len(one) for one in lists.values())
+        size = math.prod(map(len, lists.values()))
         if "runs" in body or draws:
             count = requests.count(body, "runs", most)
             if not draws and count != size:
@@ -224,7 +220,11 @@ class Sweeps:
         ]
 
 
-def _entry(plan: Plan, first: int, rows: list[list[float]]) -> dict[str, Any]:
+def _part(answer: msgspec.Raw) -> SweepPart:
+    return answers.decoded(answers.sweep_part, answer)
+
+
+def _entry(plan: Plan, first: int, rows: list[list[float]]) -> JsonObject:
     """What a worker is sent for some of the runs."""
     begin = Begin(
         scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
@@ -234,7 +234,7 @@ def _entry(plan: Plan, first: int, rows: list[list[float]]) -> dict[str, Any]:
     return {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
 
 
-def summary(plan: Plan, parts: list[Part]) -> dict[str, Any]:
+def summary(plan: Plan, parts: list[SweepPart]) -> JsonObject:
     """Bands over all runs: mean, extremes and quantiles by equation and time."""
     times = [time_text(time) for time in parts[0].times]
     runs = [run for part in parts for run in part.values]
@@ -269,8 +269,8 @@ def summary(plan: Plan, parts: list[Part]) -> dict[str, Any]:
             {
                 "parameters": dict(zip(plan.names, row, strict=True)),
                 "equations": {
-                    equation: dict(zip(times, one, strict=True))
-                    for equation, one in zip(plan.equations, run, strict=True)
+                    equation: dict(zip(times, row_values, strict=True))
+                    for equation, row_values in zip(plan.equations, run, strict=True)
                 },
             }
             for row, run in zip(plan.rows, runs, strict=True)
@@ -278,7 +278,7 @@ def summary(plan: Plan, parts: list[Part]) -> dict[str, Any]:
     return result
 
 
-def _values(name: str, given: Any) -> list[float] | None:
+def _values(name: str, given: Json) -> list[float] | None:
     """Values of a list or a range `{"from", "to", "count" or "step"}`; None for a distribution."""
     form = (
         f"parameters.{name} must be a list of numbers, {{from, to, count}}, {{from, to, step}}, or "
@@ -289,22 +289,24 @@ def _values(name: str, given: Any) -> list[float] | None:
     if isinstance(given, dict) and given.keys() in ({"from", "to", "count"}, {"from", "to", "step"}):
         if not all(type(value) in (int, float) for value in given.values()):
             raise BadRequest(form, field="parameters")
-        start, end = given["from"], given["to"]
+        first, last = given["from"], given["to"]
         if "count" in given:
-            return [float(value) for value in np.linspace(start, end, requests.count(given, "count", 10_000))]
-        steps = (end - start) / given["step"] if given["step"] else -1.0
+            return [
+                float(value) for value in np.linspace(first, last, requests.count(given, "count", 10_000))
+            ]
+        steps = (last - first) / given["step"] if given["step"] else -1.0
         if not 0 <= steps < 10_000:
             raise BadRequest(form, field="parameters")
-        return [start + given["step"] * index for index in range(int(steps + 1e-9) + 1)]
+        return [first + given["step"] * index for index in range(int(steps + 1e-9) + 1)]
     if not isinstance(given, list) or not given or not all(type(value) in (int, float) for value in given):
         raise BadRequest(form, field="parameters")
     return [float(value) for value in given]
 
 
-def _draw(name: str, given: dict[str, Any]) -> Draw:
+def _draw(name: str, given: JsonObject) -> Draw:
     kind = given["distribution"]
     wanted = DISTRIBUTIONS.get(kind) if isinstance(kind, str) else None
-    numbers: list[Any] = [given.get(key) for key in wanted or ()]
+    numbers: list[Json] = [given.get(key) for key in wanted or ()]
     if (
         wanted is None
         or given.keys() != {"distribution", *wanted}
@@ -320,7 +322,7 @@ def _draw(name: str, given: dict[str, Any]) -> Draw:
     return lambda generator, count: np.asarray(getattr(generator, kind)(*numbers, count))
 
 
-def _quantiles(body: dict[str, Any]) -> list[float]:
+def _quantiles(body: JsonObject) -> list[float]:
     given = body.get("quantiles", list(QUANTILES))
     if not isinstance(given, list) or not 0 < len(given) <= 100:
         raise BadRequest("quantiles must be a list of 1 to 100 numbers from 0 to 1", field="quantiles")

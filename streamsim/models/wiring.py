@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from streamsim.config import Settings
 from streamsim.metrics import Metrics
+from streamsim.models.instances import Instances
 from streamsim.models.journal import RunJournal
 from streamsim.models.library import Models
+from streamsim.models.live_runs import LiveRuns
 from streamsim.models.run_service import RunService
 from streamsim.models.runners import Runners
 from streamsim.models.scenarios import Scenarios
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ModelServices:
-    """Models, their runs, and the scenario endpoints' service."""
+    """Models, their runs and instances, scenarios and sweeps."""
 
     def __init__(
         self,
@@ -44,27 +46,28 @@ class ModelServices:
         own = settings.models
         self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
         self.runners = Runners(self.workers, own.runners)
-        self.runs = RunJournal(store, self.workers, own, now_ms)
         self.models = Models(store, self.workers, own, now_ms)
-        self.scenarios = Scenarios(store, self.runs, self.runners, own, now_ms)
+        self.live_runs = LiveRuns(RunJournal(store, now_ms), self.models, self.workers, own)
+        self.scenarios = Scenarios(self.models, self.runners)
+        self.instances = Instances(self.live_runs, self.scenarios, own)
         pool: SweepPool = LocalSweeps(self.runners)
         if cluster is not None:
             from streamsim.models.dask_sweeps import DaskSweeps
 
             pool = DaskSweeps(cluster, own, box=settings.sandbox)
-        self.sweeps = Sweeps(store, self.scenarios, pool, own)
-        self.interactive = RunService(self.runs, self.models)
+        self.sweeps = Sweeps(self.models, self.scenarios, pool, own)
+        self.run_service = RunService(self.live_runs, self.models)
         metrics.gauge(
             "bptk_instance_count",
             "Live instances of the scenario endpoints, in all server processes.",
-            lambda: float(self.scenarios.counted),
+            lambda: float(self.instances.counted),
             mode="livemax",
         )
         metrics.gauge("bptk_thread_count", "Threads of the server.", lambda: float(threading.active_count()))
 
     async def close(self) -> None:
         """End all processes; runs are in the store."""
-        self.runs.close()
+        self.live_runs.close()
         self.runners.close()
         await self.workers.close()
 
@@ -73,9 +76,9 @@ class ModelServices:
         while True:
             await asyncio.sleep(pause_s)
             try:
-                self.runs.tidy()
-                await self.runs.expire()
-                await self.scenarios.count()
+                self.live_runs.tidy()
+                await self.live_runs.expire()
+                await self.instances.count()
             except StoreUnavailable as error:
                 log.warning("runs: the store is away: %s", error)
             except Exception:

@@ -132,13 +132,14 @@ async def running(
             catalogue=Catalogue(entries()),
             metrics=metrics,
             models=models.models,
-            runs=models.runs,
+            live_runs=models.live_runs,
             scenarios=models.scenarios,
+            instances=models.instances,
             evaluations=evaluations,
             offline=Offline(settings.evaluation, store, experiments, batch_workers, decisions, now_ms),
             sweeps=models.sweeps,
             jobs=jobs,
-            interactive=models.interactive,
+            run_service=models.run_service,
         )
         if upkeep:
             background = Upkeep(services, now_ms)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from handlers.routes import ROUTES
-from handlers.runs import RunApiHandler
+from handlers.run_api import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from tests.application import Caller
 

@@ -11,7 +11,7 @@ import pytest
 import tornado.web
 
 from handlers.routes import ROUTES
-from handlers.runs import RunApiHandler
+from handlers.run_api import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.services import Services
 from streamsim.storage.contract.errors import StoreUnavailable

@@ -67,12 +67,26 @@ class ScenarioFound(msgspec.Struct):
     more: list[str] = []
 
 
+class Variable(msgspec.Struct):
+    """A variable of a model. `type`: of its value, as Python names it, or the kind of its equation."""
+
+    name: str
+    type: str
+
+
+class Operation(msgspec.Struct):
+    """An operation of a model. `signature`: its parameters, each as it is written, e.g. `count=1`."""
+
+    name: str
+    signature: list[str]
+
+
 class Found(msgspec.Struct):
     """What loading a model found. Variables and operations are those of the run endpoints."""
 
     managers: dict[str, dict[str, ScenarioFound]] = {}
-    variables: list[dict[str, Any]] = []
-    operations: list[dict[str, Any]] = []
+    variables: list[Variable] = []
+    operations: list[Operation] = []
 
 
 class Simulation(Protocol):

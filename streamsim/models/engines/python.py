@@ -18,7 +18,7 @@ import numpy as np
 
 from streamsim import values
 from streamsim.models import paths
-from streamsim.models.engines.base import Engine, Found, Refused, Source
+from streamsim.models.engines.base import Engine, Found, Operation, Refused, Source, Variable
 from streamsim.models.engines.modules import Files
 from streamsim.models.paths import BadPath, Field, Index, Path
 from streamsim.sandbox.wire import Failure
@@ -59,12 +59,8 @@ class PythonEngine(Engine):
         self._module = ModuleType("nothing")
         self.open(0)
         self.found = Found(
-            variables=[
-                {"name": name, "type": type(value).__name__} for name, value in self._variables().items()
-            ],
-            operations=[
-                {"name": name, "signature": _signature(value)} for name, value in self._operations().items()
-            ],
+            variables=[Variable(name, type(value).__name__) for name, value in self._variables().items()],
+            operations=[Operation(name, _signature(value)) for name, value in self._operations().items()],
         )
 
     def open(self, seed: int) -> PythonEngine:

@@ -16,7 +16,15 @@ import msgspec
 import numpy as np
 
 from streamsim.models import paths
-from streamsim.models.engines.base import Engine, Outputs, Refused, ScenarioFound, ScenarioSettings
+from streamsim.models.engines.base import (
+    Engine,
+    Operation,
+    Outputs,
+    Refused,
+    ScenarioFound,
+    ScenarioSettings,
+    Variable,
+)
 from streamsim.models.session import times
 
 OPERATIONS: Final = {
@@ -234,10 +242,10 @@ class ScenarioVariables:
             self._new |= found
 
 
-def described(scenario: ScenarioFound) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def described(scenario: ScenarioFound) -> tuple[list[Operation], list[Variable]]:
     """Operations and variables of a scenario, as those of a Python model are described."""
-    operations = [{"name": name, "signature": signature} for name, signature in OPERATIONS.items()]
-    variables = [{"name": name, "type": kind} for kind, names in scenario.equations.items() for name in names]
+    operations = [Operation(name, signature) for name, signature in OPERATIONS.items()]
+    variables = [Variable(name, kind) for kind, names in scenario.equations.items() for name in names]
     return operations, variables
 
 

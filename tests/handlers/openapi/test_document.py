@@ -20,8 +20,7 @@ from handlers.routes import ROUTES
 from streamsim.config import Settings, load
 from streamsim.evaluation import offline, requests
 from streamsim.experiments import fields as experiment_fields
-from streamsim.models import library, sweeps
-from streamsim.models import run_service as interactive
+from streamsim.models import library, run_records, sweeps
 from tests.handlers.openapi.world import Make, Tenant
 from tests.support import Answer, Server
 
@@ -78,7 +77,7 @@ def test_fields_of_bodies_are_those_that_are_read() -> None:
     assert fields("post", "/eval/{exp_id}/offpolicy") == set(offline.FIELDS)
     assert fields("post", "/sweep") == set(sweeps.FIELDS)
     assert model_words.FIELDS.keys() == set(library.FIELDS)
-    assert run_words.MADE.keys() == set(interactive.CREATE_FIELDS)
+    assert run_words.MADE.keys() == set(run_records.CREATE_FIELDS)
     assert fields("post", "/v2/model/state/{run}") == runs.StateHandler.properties.keys()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handlers.routes import ROUTES
-from handlers.runs import RunApiHandler
+from handlers.run_api import RunApiHandler
 from streamsim.services import Services
 from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller

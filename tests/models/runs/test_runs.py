@@ -186,36 +186,34 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
 ) -> None:
     run = await start(player)
     await operate(player, run, "set_price", [1])
-    runs: Any = services.runs
-    [source] = (await runs.store.list_runs(_all()))[0]
+    store: Any = services.store.runs
+    [source] = (await store.list_runs(_all()))[0]
     from msgspec.structs import replace
 
     from streamsim.storage.contract.runs import Append
 
     for number in range(500):
         copy = replace(source, id=f"{number:036x}")
-        await runs.store.copy_run(copy, "", await runs.store.entries(run, 0))
+        await store.copy_run(copy, "", await store.entries(run, 0))
         price = str(number).encode()
-        await runs.store.append(
-            Append(copy.id, copy.length, 1, [b'{"op":"note"}'], variables={"price": price})
-        )
+        await store.append(Append(copy.id, copy.length, 1, [b'{"op":"note"}'], variables={"price": price}))
     calls: list[str] = []
     statements: list[str] = []
-    for name in dir(runs.store):
+    for name in dir(store):
         if not name.startswith("_"):
-            real = getattr(runs.store, name)
+            real = getattr(store, name)
 
             async def counted(*arguments: Any, _real: Any = real, _name: str = name, **named: Any) -> Any:
                 calls.append(_name)
                 return await _real(*arguments, **named)
 
-            monkeypatch.setattr(runs.store, name, counted)
+            monkeypatch.setattr(store, name, counted)
 
     async def no_process(*_arguments: object) -> None:
         raise AssertionError("a replay")
 
-    monkeypatch.setattr(runs, "_spawn", no_process)
-    database = getattr(runs.store, "_db", None)
+    monkeypatch.setattr(services.live_runs, "_place", no_process)
+    database = getattr(store, "_db", None)
     reading = getattr(database, "_reading", None)
     if isinstance(reading, sqlite3.Connection):
         reading.set_trace_callback(statements.append)
@@ -449,7 +447,7 @@ async def test_a_call_that_could_not_be_stored_did_not_happen(
         raise StoreUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(services.runs.store, "append", away)
+        patched.setattr(services.store.runs, "append", away)
         answer = await player.post(
             f"/v2/model/operation/{run}", {"name": "runmodel", "arguments": ["", 1, True]}
         )

@@ -359,7 +359,7 @@ async def test_10_save_and_load_state_lose_nothing(customers: Caller, services: 
     assert (state["instance_id"], state["step"]) == (instance, 4.0)
     log = state["state"]["settings_log"]
     assert log[2]["settings"][MANAGER]["interactive_scenario"]["constants"] == {"word_of_mouth_success": 0.7}
-    services.runs.close()
+    services.live_runs.close()
     for method in ("GET", "POST"):
         assert (await customers.request(method, "/load-state", body=None)).status == 200
     answer = await customers.post(f"/{instance}/run-step", None)

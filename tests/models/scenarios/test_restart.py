@@ -104,7 +104,7 @@ async def test_sessions_go_on_after_their_processes_were_killed(
     for step in range(STEPS):
         for index, instance in enumerate(instances):
             if step % 2 == 1:
-                services.runs.live[instance].worker.kill()
+                services.live_runs.all[instance].worker.kill()
             answer = await customers.post(f"/{instance}/run-step", body(index, step))
             series[index].append(customers_in(answer.body))
     assert series == [undisturbed(index) for index in range(4)]
@@ -127,7 +127,7 @@ async def test_more_sessions_than_room_in_memory(customers: Caller, services: Se
     for step in range(STEPS):
         await step_all(step)
     assert series == [undisturbed(index) for index in range(6)]
-    assert len(services.runs.live) == 2
+    assert len(services.live_runs.all) == 2
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +208,6 @@ async def test_the_session_that_leaves_memory_is_the_one_used_least_recently(
     first, second = await session(customers), await session(customers)
     assert (await customers.post(f"/{first}/run-step", None)).status == 200
     third = await session(customers)
-    assert list(services.runs.live) == [first, third]
+    assert list(services.live_runs.all) == [first, third]
     answer = await customers.post(f"/{second}/run-step", None)
     assert list(answer.body[MANAGER]["interactive_scenario"]["customers"]) == ["1.0"]

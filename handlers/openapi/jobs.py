@@ -1,0 +1,200 @@
+"""Descriptions of `handlers.jobs`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from handlers import jobs
+from handlers.openapi.operation import (
+    ANY,
+    BOOLEAN,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    Answer,
+    Described,
+    Operation,
+    Parameter,
+    Schema,
+    array,
+    integer,
+    mapping,
+    one_of,
+    or_null,
+    record,
+    text,
+)
+from handlers.openapi.parts import DATE, ID, NAMES, PLAIN, SETTINGS, WHEN, WORK
+from handlers.openapi.scenarios import CODE
+from streamsim.config import Settings
+from streamsim.models import sweeps
+
+JOB_SHOWN: Final = record(
+    {
+        "id": ID,
+        "kind": one_of("simulation", "sweep"),
+        "state": one_of("waiting", "running", "interrupted", "done", "failed", "cancelled"),
+        "progress": record({"done": integer(0), "total": integer(0)}),
+        "attempts": integer(0),
+        "created": WHEN,
+        "modified": WHEN,
+    },
+    {
+        "scenario_manager": TEXT,
+        "scenario": TEXT,
+        "runs": integer(1),
+        "seed": integer(0),
+        "experiment": ID,
+        "N": integer(1),
+        "replications": integer(1),
+        "theta": TEXT,
+        "result": ANY,
+        "error": OBJECT,
+    },
+)
+VALUES: Final[Schema] = {
+    "description": "A list of values, a range, or a distribution to draw from.",
+    "anyOf": [
+        array(NUMBER, 1),
+        record({"from": NUMBER, "to": NUMBER, "count": integer(1, 10_000)}),
+        record({"from": NUMBER, "to": NUMBER, "step": NUMBER}),
+        *(
+            record({"distribution": one_of(name), **dict.fromkeys(parts, NUMBER)})
+            for name, parts in sweeps.DISTRIBUTIONS.items()
+        ),
+    ],
+}
+
+
+def _sweep(settings: Settings) -> dict[str, Schema]:
+    return {
+        "scenario_manager": TEXT,
+        "scenarioManager": TEXT,
+        "scenario": TEXT,
+        "equations": NAMES,
+        "parameters": {"description": "Constant -> values.", **mapping(VALUES), "minProperties": 1},
+        "runs": integer(1, settings.models.sweep_runs),
+        "seed": or_null(integer(0)),
+        "quantiles": or_null(array({"type": "number", "minimum": 0, "maximum": 1})),
+        "settings": or_null(SETTINGS),
+        "everyRun": BOOLEAN,
+        "background": BOOLEAN,
+    }
+
+
+def operations(settings: Settings) -> Described:
+    job = {
+        "id": WORK,
+        "kind": "sweep",
+        "state": "done",
+        "progress": {"done": 2, "total": 2},
+        "attempts": 1,
+        "created": DATE,
+        "modified": DATE,
+    }
+    fields = _sweep(settings)
+    work = Parameter("job", "Id of a job.", PLAIN, WORK)
+    bands = {"0.0": 100.0, "1.0": 60.0}
+    return {
+        jobs.SweepHandler: {
+            "post": Operation(
+                "Run a scenario with many values of its constants.",
+                {
+                    200: Answer(
+                        "Mean, extremes and quantiles over all runs, by equation and time.",
+                        record(
+                            {
+                                "scenario_manager": TEXT,
+                                "scenario": TEXT,
+                                "runs": integer(1),
+                                "seed": integer(0),
+                                "bands": mapping(OBJECT),
+                            },
+                            {"every_run": array(OBJECT)},
+                        ),
+                        {
+                            "scenario_manager": "tea",
+                            "scenario": "base",
+                            "runs": 2,
+                            "seed": 1,
+                            "bands": {
+                                "temperature": {
+                                    "mean": {"0.0": 100.0, "1.0": 55.0},
+                                    "min": {"0.0": 100.0, "1.0": 50.0},
+                                    "max": bands,
+                                    "quantiles": {"0.5": {"0.0": 100.0, "1.0": 55.0}},
+                                }
+                            },
+                        },
+                    ),
+                    202: Answer(
+                        "With `background`: the job that does it.",
+                        JOB_SHOWN,
+                        headers={"Location": "The job."},
+                    ),
+                },
+                body=record({name: fields[name] for name in ("scenario", "equations", "parameters")}, fields),
+                sends={
+                    "scenario_manager": "tea",
+                    "scenario": "base",
+                    "equations": ["temperature"],
+                    "parameters": {"room": [0.0, 20.0]},
+                    "settings": {"tea": {"base": {"runspecs": {"stoptime": 1.0}}}},
+                    "quantiles": [0.5],
+                    "seed": 1,
+                },
+                errors=(404, 429, *CODE),
+            )
+        },
+        jobs.JobsHandler: {
+            "get": Operation(
+                "The own jobs, sweeps and simulations.",
+                {
+                    200: Answer(
+                        "Newest first, without what they were asked for and their results.",
+                        array(JOB_SHOWN),
+                        [job],
+                    )
+                },
+                query=(
+                    Parameter("limit", "Most jobs.", integer(1, jobs.MAX_LISTED), 10),
+                    Parameter("before", "The id of a job.", text()),
+                ),
+            )
+        },
+        jobs.JobHandler: {
+            "get": Operation(
+                "A job.",
+                {
+                    200: Answer(
+                        "State and progress, and the result once it is done.",
+                        JOB_SHOWN,
+                    )
+                },
+                path=(work,),
+            ),
+            "delete": Operation(
+                "Cancel a job, or remove a finished one.",
+                {
+                    200: Answer(
+                        "Which of the two happened.",
+                        record({"status": one_of("success"), "job": one_of("cancelled", "removed")}),
+                        {"status": "success", "job": "removed"},
+                    )
+                },
+                path=(work,),
+            ),
+        },
+        jobs.JobEventsOfUserHandler: {
+            "get": Operation(
+                "Follow a job.",
+                {
+                    200: Answer(
+                        "Server-sent events: `progress` at every change, at last `end`.",
+                        others={"text/event-stream": ANY},
+                    )
+                },
+                path=(work,),
+            )
+        },
+    }
