@@ -47,13 +47,13 @@ class CoreHandler(BaseHandler):
     async def answer_each(self, calls: list[Awaitable[bytes]]) -> None:
         """Answer `{"results": [...]}`: for every call its answer, or its error, in order."""
         parts = []
-        for end in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(end, bytes):
-                parts.append(end)
-            elif isinstance(end, StreamsimError | StoreUnavailable):
-                parts.append(values.dump(error_body(expected(end, 500))))
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(outcome, bytes):
+                parts.append(outcome)
+            elif isinstance(outcome, StreamsimError | StoreUnavailable):
+                parts.append(values.dump(error_body(expected(outcome, 500))))
             else:
-                raise end
+                raise outcome
         self.write_json(b'{"results":[' + b",".join(parts) + b"]}")
 
 

@@ -58,11 +58,9 @@ use_memory()
 # Files that take long. Where files are dealt out to several processes these come first, the longest before
 # the others, so that none is begun when the others are done.
 LONG = (
-    "test_attacks.py",
     "test_concurrency.py",
     "test_schemathesis.py",
     "test_serve.py",
-    "test_model_attacks.py",
     "test_restart.py",
     "test_persistence.py",
     "test_replications.py",

@@ -53,12 +53,12 @@ def reward_of(reward: object, field: str | None = None) -> float:
         if field is None:
             numeric = [name for name, value in reward.items() if isinstance(value, int | float)]
             if len(numeric) != 1:
-                some = (
+                complaint = (
                     f"several numeric fields ({', '.join(numeric)}): choose one"
                     if numeric
                     else "no numeric field"
                 )
-                raise values.InvalidValue("reward", f"has {some}")
+                raise values.InvalidValue("reward", f"has {complaint}")
             field = numeric[0]
         elif field not in reward:
             raise values.InvalidValue("reward", f"has no field {field!r}")

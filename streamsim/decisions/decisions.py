@@ -90,13 +90,13 @@ class Decisions:
 
     async def find(self, experiment_id: str) -> Experiment | None:
         """The live experiment, from this process's cache or the store. A commit finds out if it is old."""
-        found = self._experiments.get(experiment_id)
-        if found is None and len(experiment_id) <= MAX_ID:
-            found = await self._store.get_experiment(experiment_id)
-            if found is None or found.archived:
+        experiment = self._experiments.get(experiment_id)
+        if experiment is None and len(experiment_id) <= MAX_ID:
+            experiment = await self._store.get_experiment(experiment_id)
+            if experiment is None or experiment.archived:
                 return None
-            self._experiments[experiment_id] = found
-        return found
+            self._experiments[experiment_id] = experiment
+        return experiment
 
     def forget(self, experiment_id: str) -> None:
         """Drop what is cached of an experiment, e.g. after an edit."""
@@ -114,12 +114,12 @@ class Decisions:
             reward = experiment.properties.get("default_reward")
             call = Reward(loop, {} if reward is None else reward, advice_id=advice.id, by="timeout")
             answers.append(self._submit(advice.experiment_id, call))
-        ended = await asyncio.gather(*answers, return_exceptions=True)
-        for end in ended:
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        for outcome in outcomes:
             # Another process was first, the code failed (and that is logged), or the store is away.
-            if isinstance(end, BaseException) and not isinstance(end, StreamsimError):
-                raise end
-        return sum(1 for end in ended if isinstance(end, bytes | PolicyError))
+            if isinstance(outcome, BaseException) and not isinstance(outcome, StreamsimError):
+                raise outcome
+        return sum(1 for outcome in outcomes if isinstance(outcome, bytes | PolicyError))
 
     def tidy(self) -> None:
         """End lanes that were idle for ten minutes."""
@@ -147,8 +147,8 @@ class Decisions:
     async def authorize(self, experiment_id: str, key: str) -> None:
         """Check the key of a call. :raises Unauthorized: unknown experiment or wrong key."""
         # Awaiting nothing where the experiment is known keeps a decision on its fast way.
-        found = self._experiments.get(experiment_id) or await self.find(experiment_id)
-        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
+        experiment = self._experiments.get(experiment_id) or await self.find(experiment_id)
+        if experiment is None or not hmac.compare_digest(experiment.key.encode(), key.encode()):
             raise Unauthorized("key or experiment id is not valid")
 
     def _submit(self, experiment_id: str, call: Pending) -> asyncio.Future[bytes]:

@@ -151,12 +151,12 @@ class Lane:
                 continue
             self._worker.committed(result)
             errors = False
-            for call, end in prepared.ends:
-                if isinstance(end, bytes):
-                    call.resolve(end)
+            for call, outcome in prepared.ends:
+                if isinstance(outcome, bytes):
+                    call.resolve(outcome)
                 else:
                     errors = True
-                    await self._fail_call(experiment, call, end)
+                    await self._fail_call(experiment, call, outcome)
             if errors:
                 self._worker.recycle()
             return

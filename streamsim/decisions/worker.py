@@ -203,11 +203,11 @@ class PolicyWorker:
 
     async def _open(self, experiment_id: str) -> Opened:
         root = self._experiment
-        found = await self._find(experiment_id)
-        if root is None or found is None or found.tenant != root.tenant:
+        nested = await self._find(experiment_id)
+        if root is None or nested is None or nested.tenant != root.tenant:
             return Opened(f"there is no experiment {experiment_id[:64]!r}")
-        self.opened[found.id] = found.revision
-        return Opened("", found.code, found.properties | {"name": found.name})
+        self.opened[nested.id] = nested.revision
+        return Opened("", nested.code, nested.properties | {"name": nested.name})
 
 
 def _answer(rows: ThetaRows) -> WireRows:

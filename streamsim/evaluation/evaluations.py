@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from streamsim import values
 from streamsim.config import EvaluationSettings
-from streamsim.errors import BadRequest, Conflict
+from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
+from streamsim.evaluation.deadline import in_time, too_long
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, properties_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -98,7 +98,7 @@ class Evaluations:
                 number += some.draws
                 yield some
                 if number < draws and loop.time() > deadline:
-                    raise self._too_long()
+                    raise too_long(self.settings.request_s)
 
     async def load(self, experiment: Experiment, theta: Start) -> SimulationLoad:
         """What a simulation of an experiment starts from, without seed."""
@@ -132,7 +132,7 @@ class Evaluations:
         found = [await self.experiments.get(tenant, one) for one in ids]
         world = await self.experiments.get(tenant, environment)
         loads = {one.name: await self._compared(one, world, request) for one in found}
-        async with self.in_time():
+        async with in_time(self.settings.request_s):
             curves = await replicated(
                 self.pool,
                 loads,
@@ -145,15 +145,6 @@ class Evaluations:
             compare, points, curves, replications=request.replications, seed=request.seed
         )
 
-    @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
-        """Whatever a request computes. :raises BadRequest: it takes longer than the settings allow."""
-        try:
-            async with asyncio.timeout(self.settings.request_s):
-                yield
-        except TimeoutError:
-            raise self._too_long() from None
-
     async def _compared(self, one: Experiment, world: Experiment, request: Replications) -> SimulationLoad:
         own = one.id == world.id
         return msgspec.structs.replace(
@@ -162,13 +153,6 @@ class Evaluations:
             environment=None if own else (world.id, world.code, properties_of(world)),
             action_field=request.action_field,
             reward_field=request.reward_field,
-        )
-
-    def _too_long(self) -> BadRequest:
-        return BadRequest(
-            f"this takes longer than {self.settings.request_s:g} s (evaluation.request_s): ask for fewer "
-            "draws, or make a simulation job",
-            field="N",
         )
 
     async def _log(self, experiment: Experiment, name: str, first: int, records: list[bytes]) -> None:

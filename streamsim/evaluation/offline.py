@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from streamsim.config.settings import EvaluationSettings
 from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
-from streamsim.evaluation.evaluations import Evaluations
+from streamsim.evaluation.deadline import in_time
 from streamsim.evaluation.logs import DecisionLog, from_logs, parse_csv, parse_json_lines
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
 from streamsim.evaluation.offpolicy import evaluate
@@ -21,9 +23,12 @@ from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 from streamsim.evaluation.wire import PropensityLoad
+from streamsim.evaluation.workers import BatchWorkers
+from streamsim.experiments.experiments import Experiments
 from streamsim.experiments.fields import MAX_CODE_BYTES
 from streamsim.storage.contract.decisions import Experiment
 from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.store import Store
 
 FIELDS: Final = (
     "candidate",
@@ -46,24 +51,34 @@ _FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
 class Offline:
     """Off-policy evaluation of all tenants."""
 
-    def __init__(self, evaluations: Evaluations, decisions: Decisions) -> None:
-        self._evaluations = evaluations
+    def __init__(
+        self,
+        settings: EvaluationSettings,
+        store: Store,
+        experiments: Experiments,
+        workers: BatchWorkers,
+        decisions: Decisions,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._experiments = experiments
+        self._workers = workers
         self._decisions = decisions
-        self._store = evaluations.store
-        self._settings = evaluations.settings
+        self._now_ms = now_ms
 
     async def evaluate(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Estimates of what a candidate would have earned on the experiment's log, or on an uploaded one.
 
         :raises BadRequest: naming the field. :raises Unauthorized: :raises PolicyError: the candidate fails.
         """
-        found = await self._evaluations.experiments.get(tenant, experiment_id)
+        found = await self._experiments.get(tenant, experiment_id)
         names = _estimators(body.get("estimators"))
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)
         action_field = requests.text(body.get("action_field"), "action_field")
         reward_field = requests.text(body.get("reward_field"), "reward_field")
         load = await self._candidate(found, body, seed, action_field)
-        async with self._evaluations.in_time():
+        async with in_time(self._settings.request_s):
             if body.get("log") is None:
                 most = self._settings.log_rows
                 limit = requests.integer(body.get("rows"), "rows", most, 1, most)
@@ -75,9 +90,7 @@ class Offline:
                     "the experiment has no logged rewards: let it serve, or upload a log", field="log"
                 )
             nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
-            tried = await candidate(
-                self._evaluations.workers, load, nest, data, identity=f"{tenant}/offpolicy"
-            )
+            tried = await candidate(self._workers, load, nest, data, identity=f"{tenant}/offpolicy")
             runs = load.runs if tried.exact < len(data) else None
             estimates = await asyncio.to_thread(_estimates, data, tried, runs, names, seed)
         return _shown(data, tried, runs, estimates)
@@ -95,7 +108,7 @@ class Offline:
         if "experiment" in given:
             if not isinstance(given["experiment"], str):
                 raise BadRequest("candidate.experiment must be an id", field="candidate")
-            source = await self._evaluations.experiments.get(logging.tenant, given["experiment"])
+            source = await self._experiments.get(logging.tenant, given["experiment"])
             code = source.code
         else:
             source, code = logging, _code(given["code"])
@@ -116,12 +129,12 @@ class Offline:
 
         :raises Unauthorized:
         """
-        found = await self._evaluations.experiments.get(tenant, experiment_id)
+        found = await self._experiments.get(tenant, experiment_id)
         decisions = await self.rows(experiment_id, "action", limit)
         rewards = await self.rows(experiment_id, "reward", limit)
         errors = await self.rows(experiment_id, "error", limit)
         return await asyncio.to_thread(
-            live_health.examine, decisions, rewards, errors, found.properties, self._evaluations.now_ms()
+            live_health.examine, decisions, rewards, errors, found.properties, self._now_ms()
         )
 
     async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
@@ -166,7 +179,7 @@ def _code(value: object) -> dict[str, str]:
 
 
 def _uploaded(
-    body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: Any
+    body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: EvaluationSettings
 ) -> DecisionLog:
     text, form = body["log"], body.get("format", "jsonl")
     if not isinstance(text, str):

@@ -44,14 +44,14 @@ class PolicyBatch:
         self.namespace: dict[str, Any] = {}
 
     def pieces(self, experiment_id: str) -> Pieces:
-        found = self.opened.get(experiment_id)
-        if found is None:
+        pieces = self.opened.get(experiment_id)
+        if pieces is None:
             opened = self._open(experiment_id)
             if opened.error:
                 raise LookupError(opened.error)
-            found = self.opened[experiment_id] = Pieces(experiment_id, opened.code, opened.properties)
+            pieces = self.opened[experiment_id] = Pieces(experiment_id, opened.code, opened.properties)
         self.used.add(experiment_id)
-        return found
+        return pieces
 
 
 class Experiment:

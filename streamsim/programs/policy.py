@@ -1,8 +1,8 @@
 """The program that runs an experiment's policy code in its worker.
 
-load      {"experiment", "tenant_view", "code": {piece: source}, "properties", "max_rows", "messages"}
+load      {"experiment": its id, "code": {piece: source}, "properties", "max_rows": rows that it caches}
 request   `Request`: how the last batch ended, what became stale, and the calls of this one
-ask       ["theta", experiment, name, key|nil, value|nil] -> theta.Answer;  ["open", experiment] -> `Opened`
+ask       ["theta", experiment_id, name, key|nil, value|nil] -> `WireRows`;  ["open", id] -> `Opened`
 result    `Done`
 
 Calls run one after the other on the same theta; the effects of a call that fails are undone at once.

@@ -73,12 +73,12 @@ class ThetaCache:
         """As `Theta.group`."""
         address = (experiment_id, name, key, None)
         rows = self._rows
-        found = {}
+        live = {}
         for row in self._whole_scope(address):
             data = rows[row][0]
             if data is not None:
-                found[row] = data
-        return found
+                live[row] = data
+        return live
 
     def write(self, row: WireRow, data: dict[str, Any] | None) -> None:
         """As `Theta.write`; the row must have been read in this batch."""

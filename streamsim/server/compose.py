@@ -116,15 +116,8 @@ async def running(
             )
         )
         jobs.add(models.sweeps)
-        evaluations = local(
-            settings.evaluation,
-            store,
-            jobs,
-            experiments,
-            BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox),
-            now_ms,
-            cluster,
-        )
+        batch_workers = BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox)
+        evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
         stack.push_async_callback(evaluations.close)
         stack.push_async_callback(jobs.close)
         if upkeep:
@@ -143,7 +136,7 @@ async def running(
             scenarios=models.scenarios,
             instances=models.instances,
             evaluations=evaluations,
-            offline=Offline(evaluations, decisions),
+            offline=Offline(settings.evaluation, store, experiments, batch_workers, decisions, now_ms),
             sweeps=models.sweeps,
             jobs=jobs,
             run_service=models.run_service,

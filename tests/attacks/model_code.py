@@ -129,7 +129,7 @@ class ModelCampaign(Campaign):
             if response.code != 200 or json.loads(response.body) != right:
                 self._result.wrong.append(f"a bystander was answered {response.code} {response.body[:300]!r}")
             steps += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(harness.PAUSE_S)
 
     async def _attack(self, snippet: dict[str, Any], outcome: Outcome) -> None:
         name = "m_" + snippet["id"].replace("-", "_")

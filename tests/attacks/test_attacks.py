@@ -14,6 +14,8 @@ from tests.attacks import harness
 from tests.attacks.own import OWN
 from tests.attacks.targets import SECRET
 
+pytestmark = pytest.mark.serial
+
 CORPUS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("corpus.json").read_text())
 # Must be found out, or the harness sees nothing.
 CONTROLS: list[dict[str, Any]] = [

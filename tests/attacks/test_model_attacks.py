@@ -12,6 +12,8 @@ from tests.attacks.model_code import ModelCampaign, faults
 from tests.attacks.targets import SECRET
 from tests.attacks.test_attacks import CORPUS
 
+pytestmark = pytest.mark.serial
+
 # Must be found out, or the harness sees nothing.
 CONTROLS: list[dict[str, Any]] = [
     {"id": f"control-{number}", "code": "self.action['x'] = 'pwned'", "expect": ["ok"]} for number in range(2)

@@ -16,6 +16,8 @@ from streamsim.errors import (
 from tests.decisions.conftest import Bench
 from tests.decisions.helpers import COUNT, count
 
+pytestmark = pytest.mark.every_backend
+
 
 def advised(bench: Bench, **properties: Any) -> str:
     given: dict[str, Any] = {"delta_hours": 1, "default_reward": {"v": 0}} | properties

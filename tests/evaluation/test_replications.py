@@ -116,8 +116,13 @@ def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, 
 
 
 def test_the_terminal_gives_the_same_numbers(
-    store: SQLiteStore, run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    store: SQLiteStore,
+    run: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("STREAMSIM_SANDBOX_PRELOAD", "")  # libraries that these policies do not use
     arguments = ["simulate", "greedy", "--n", "200", "--replications", "4", "--seed", "11", "--json"]
     arguments += ["--action-field", "treatment", "--data", str(tmp_path / "data")]
     assert main(arguments) == 0

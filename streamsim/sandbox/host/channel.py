@@ -151,11 +151,11 @@ class WorkerChannel(asyncio.BufferedProtocol):
             received = await self._send(frame, self._limits.hard_s)
             while received.kind == "ask":
                 assert ask is not None
-                asked = self._loop.time()
-                left = self._deadline - asked
-                self._arm(asked + self._answer_s)
+                asked_at = self._loop.time()
+                left = self._deadline - asked_at
+                self._arm(asked_at + self._answer_s)
                 answer = await self._answer(ask, received)
-                self._answer_s -= self._loop.time() - asked
+                self._answer_s -= self._loop.time() - asked_at
                 if self.death is not None:
                     raise self.death
                 received = await self._send(answer, left)

@@ -144,9 +144,9 @@ def _counts(logs: list[LogRow], experiment_id: str) -> tuple[int, int, int, int]
 
 def decode_committed(transaction: Transaction, outcome: bytes) -> Committed:
     """From "<version> <a 0 or 1 for each delete>"."""
-    version, _, found = outcome.partition(b" ")
+    version, _, rest = outcome.partition(b" ")
     changed = {scope.experiment_id for scope in transaction.writes}
-    for scope, flag in zip(transaction.deletes, found, strict=True):
+    for scope, flag in zip(transaction.deletes, rest, strict=True):
         if flag == ord("1"):
             changed.add(scope.experiment_id)
     return Committed(dict.fromkeys(changed, int(version)))
@@ -166,9 +166,9 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
         if scope.key is not None:
             theta[scope] = theta_rows(version, {scope.key: rest[0]})
     known = {}
-    for place, *found in advices:
+    for place, *rest in advices:
         redemption = transaction.redemptions[place - 1]
-        record = found[0] if found else None
+        record = rest[0] if rest else None
         known[redemption.id] = (
             unpack_advice(redemption.experiment_id, redemption.id, record) if record else None
         )

@@ -87,9 +87,9 @@ def _experiments(db: sqlite3.Connection, transaction: Transaction) -> tuple[dict
     sql = "SELECT num, revision FROM experiments WHERE id = ? AND tenant = ? AND archived = 0"
     numbers, refused = {}, []
     for experiment_id, revision in transaction.revisions.items():
-        found = db.execute(sql, (experiment_id, transaction.tenant)).fetchall()
-        if found and found[0][1] == revision:
-            numbers[experiment_id] = found[0][0]
+        rows = db.execute(sql, (experiment_id, transaction.tenant)).fetchall()
+        if rows and rows[0][1] == revision:
+            numbers[experiment_id] = rows[0][0]
         else:
             refused.append(experiment_id)
     return numbers, tuple(refused)

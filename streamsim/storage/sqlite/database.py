@@ -43,12 +43,16 @@ class Database:
         """:raises StoreUnavailable:"""
         self._reader = ThreadPoolExecutor(1, "sqlite-reader")
         try:
-            found = await self._on_reader(self._connect)
+            connections = await self._on_reader(self._connect)
         except BaseException:
             self._reader.shutdown()
             raise
-        self._revocations, self._reading, self._looking = found.revocations, found.reading, found.looking
-        self._writer = Writer(found.writing, found.turn, found.revocations)
+        self._revocations, self._reading, self._looking = (
+            connections.revocations,
+            connections.reading,
+            connections.looking,
+        )
+        self._writer = Writer(connections.writing, connections.turn, connections.revocations)
 
     async def close(self) -> None:
         """Finish what was submitted. Further work is refused."""

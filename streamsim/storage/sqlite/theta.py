@@ -22,15 +22,15 @@ def scope_version(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> i
     if scope.value is None:
         return _version(db, (number, _GROUP, scope.name, scope.key))
     sql = "SELECT version FROM theta WHERE experiment = ? AND name = ? AND key = ? AND value = ?"
-    found = db.execute(sql, (number, scope.name, scope.key, scope.value)).fetchall()
-    return found[0][0] if found else 0
+    rows = db.execute(sql, (number, scope.name, scope.key, scope.value)).fetchall()
+    return rows[0][0] if rows else 0
 
 
 def read_scope(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> ThetaRows:
     """Rows of a scope and its version."""
     where, parameters = _where(number, scope)
-    found = db.execute(f"SELECT key, value, data, version FROM theta WHERE {where}", parameters).fetchall()
-    rows = {(key, value): (data, version) for key, value, data, version in found}
+    cursor = db.execute(f"SELECT key, value, data, version FROM theta WHERE {where}", parameters)
+    rows = {(key, value): (data, version) for key, value, data, version in cursor.fetchall()}
     return ThetaRows(scope_version(db, number, scope), rows)
 
 
@@ -77,17 +77,17 @@ def write_theta(db: sqlite3.Connection, transaction: Transaction, numbers: dict[
 
 def _delete(db: sqlite3.Connection, number: int, scope: ThetaAddress) -> bool:
     where, parameters = _where(number, scope)
-    found = db.execute(f"DELETE FROM theta WHERE {where}", parameters).rowcount > 0
-    if found and scope.key is None:
+    deleted = db.execute(f"DELETE FROM theta WHERE {where}", parameters).rowcount > 0
+    if deleted and scope.key is None:
         sql = "DELETE FROM scopes WHERE experiment = ? AND level = ? AND name = ?"
         db.execute(sql, (number, _GROUP, scope.name))
-    return found
+    return deleted
 
 
 def _version(db: sqlite3.Connection, entry: _Entry) -> int:
     sql = "SELECT version FROM scopes WHERE experiment = ? AND level = ? AND name = ? AND key = ?"
-    found = db.execute(sql, entry).fetchall()
-    return found[0][0] if found else 0
+    rows = db.execute(sql, entry).fetchall()
+    return rows[0][0] if rows else 0
 
 
 def _has_rows(db: sqlite3.Connection, entry: _Entry) -> bool:
