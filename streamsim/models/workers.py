@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from streamsim.sandbox.host.pool import (
 )
 from streamsim.sandbox.wire import Failure
 from streamsim.storage.contract.runs import Model
+from streamsim.values import JsonObject
 
 FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"
@@ -131,7 +132,7 @@ def failed(failure: Failure) -> BadRequest | ModelError:
     return kind(message, detail=detail)
 
 
-async def ask(worker: Worker, entries: list[dict[str, Any]], calls: int = 0) -> msgspec.Raw:
+async def ask(worker: Worker, entries: list[JsonObject], calls: int = 0) -> msgspec.Raw:
     """The result of the last of some entries, which are `calls` that have the time limit each."""
     try:
         return await worker.exchange(entries, calls=calls or len(entries))

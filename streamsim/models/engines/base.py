@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Container, Iterable
+from types import ModuleType
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
+
+from streamsim.values import Json, JsonObject
+
+LibraryObject: TypeAlias = Any
+"""An object of a modelling library; those libraries declare no types."""
+ModelValue: TypeAlias = Any
+"""What code of a model computed or holds in a variable: anything that Python has."""
 
 Number = float | int | bool | None
 """A value of an equation at one time; None where it is not finite."""
 
+Runspec = Literal["starttime", "stoptime", "dt"]
 KINDS = ("constants", "converters", "flows", "points", "stocks")
 
 
@@ -29,7 +39,7 @@ class Source(msgspec.Struct, frozen=True):
     engine: str
     main: str
     files: dict[str, str]
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
 
 
 class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +58,9 @@ class ScenarioSettings(msgspec.Struct, frozen=True):
 
     constants: dict[str, float | int | str] = {}
     points: dict[str, list[tuple[float, float]]] = {}
-    runspecs: dict[Literal["starttime", "stoptime", "dt"], float] = {}
-    properties: dict[str, Any] = {}
-    agents: list[dict[str, Any]] | None = None
+    runspecs: dict[Runspec, float] = {}
+    properties: JsonObject = {}
+    agents: list[JsonObject] | None = None
 
 
 class ScenarioFound(msgspec.Struct):
@@ -99,8 +109,11 @@ class Simulation(Protocol):
     def change(self, settings: ScenarioSettings, time: float | None) -> None:
         """Apply overrides from a time on, or from the beginning. :raises Refused: before anything changed."""
 
-    def step(self, time: float) -> dict[str, Any]:
+    def step(self, time: float) -> JsonObject:
         """The outputs at a time: `{equation: number}`, and for agents `{"agents": {...}}`."""
+
+    def points(self, name: str) -> list[list[float]]:
+        """A table as it is now: its `[x, y]` by rising x. :raises Refused: it cannot be read."""
 
 
 class Engine:
@@ -130,23 +143,23 @@ class Engine:
 class Variables(Protocol):
     """A run of one model, through its variables and operations."""
 
-    def get(self, paths: list[str]) -> dict[str, Any]:
+    def get(self, paths: list[str]) -> JsonObject:
         """Values of variables by path; changes nothing. :raises Refused: naming the path."""
 
-    def set(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def set(self, changes: JsonObject) -> JsonObject:
         """Set variables; their values afterwards.
 
         :raises Refused: naming the path, nothing was changed. Any other exception: some may be set.
         """
 
-    def call(self, name: str, arguments: list[Any]) -> Any:
+    def call(self, name: str, arguments: list[Json]) -> Json:
         """Call an operation; its result. :raises Refused: for an unknown one, nothing was changed."""
 
-    def recorded(self, *, all: bool = False) -> dict[str, Any]:
+    def recorded(self, *, all: bool = False) -> JsonObject:
         """Variables that were recorded since this was last asked, or ever."""
 
 
-def number(value: Any) -> Number:
+def number(value: ModelValue) -> Number:
     """What an equation gave as a JSON number. :raises TypeError: it is no number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
@@ -168,14 +181,14 @@ def time_text(time: float) -> str:
     return repr(time)
 
 
-def named(names: list[str], known: Any, what: str, where: str) -> None:
+def named(names: Iterable[str], known: Container[str], what: str, where: str) -> None:
     """:raises Refused: naming the first of `names` that is not known."""
     for name in names:
         if name not in known:
             raise Refused(f"unknown {what} {name} in {where}")
 
 
-def library(module: str, engine: str, name: str) -> Any:
+def library(module: str, engine: str, name: str) -> ModuleType:
     """The library behind an engine. :raises Refused: it is not installed; how to get it."""
     try:
         return importlib.import_module(module)

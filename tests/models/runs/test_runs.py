@@ -212,7 +212,7 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
     async def no_process(*_arguments: object) -> None:
         raise AssertionError("a replay")
 
-    monkeypatch.setattr(services.live_runs, "_place", no_process)
+    monkeypatch.setattr(services.live_runs, "place", no_process)
     database = getattr(store, "_db", None)
     reading = getattr(database, "_reading", None)
     if isinstance(reading, sqlite3.Connection):
