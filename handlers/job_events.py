@@ -25,22 +25,22 @@ class JobEventsHandler(BaseHandler):
     async def follow(self, find: Callable[[], Awaitable[Job]]) -> None:
         """Its state and progress: an event `progress` at every change, at last `end`."""
         jobs = self.services.jobs
-        found = await find()
+        job = await find()
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")
-        told = b""
+        last_event = b""
         try:
             while not self._gone and not self.services.draining:
-                shown = jobs.shown(found)
+                shown = jobs.shown(job)
                 event = values.dump({name: shown[name] for name in ("id", "state", "progress")})
-                if event != told:
-                    kind = b"end" if jobs.finished(found) else b"progress"
+                if event != last_event:
+                    kind = b"end" if jobs.finished(job) else b"progress"
                     self.write(b"event: %s\ndata: %s\n\n" % (kind, event))
                     await self.flush()
-                    told = event
-                if jobs.finished(found):
+                    last_event = event
+                if jobs.finished(job):
                     return
                 await asyncio.sleep(EVENT_S)
-                found = await find()
+                job = await find()
         except tornado.iostream.StreamClosedError:
             return

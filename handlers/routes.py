@@ -45,5 +45,5 @@ def pattern(template: str) -> str:
     return "(?i)" + re.sub(r"\{(\w+)(?::(\w+))?\}", _group, template) + "$"
 
 
-def _group(found: re.Match[str]) -> str:
-    return f"(?P<{found[1]}>{_PARTS[found[2]]})"
+def _group(part: re.Match[str]) -> str:
+    return f"(?P<{part[1]}>{_PARTS[part[2]]})"

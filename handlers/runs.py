@@ -244,7 +244,7 @@ _PATHS = [
 
 # With the slash first, so that metrics know a handler by the path without it.
 routes = [
-    (path + end, handler)
+    (path + slash, handler)
     for path, handler in _PATHS
-    for end in (("",) if path.endswith(":rest}") else ("/", ""))
+    for slash in (("",) if path.endswith(":rest}") else ("/", ""))
 ]

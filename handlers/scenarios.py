@@ -256,4 +256,4 @@ _PATHS = [
 ]
 
 # With the slash first, so that metrics know a handler by the path without it.
-routes = [(path + end, handler) for path, handler in _PATHS for end in ("/", "")]
+routes = [(path + slash, handler) for path, handler in _PATHS for slash in ("/", "")]

@@ -28,7 +28,7 @@ class Task(msgspec.Struct, array_like=True):
     box: SandboxSettings
 
 
-class End(msgspec.Struct, array_like=True):
+class Outcome(msgspec.Struct, array_like=True):
     """What comes back: an answer, or an error."""
 
     answer: bytes = b""
@@ -48,10 +48,11 @@ class DaskSweeps:
     async def run(self, model: Model, entry: JsonObject, calls: int) -> msgspec.Raw:
         """As `SweepPool.run`. :raises Unavailable: the cluster is away."""
         task = Task(model, entry, calls, self._limits, self._box)
-        end = msgspec.msgpack.decode(await self._cluster.call(work, msgspec.msgpack.encode(task)), type=End)
-        if end.error is not None:
-            raise end.error.local()
-        return msgspec.Raw(end.answer)
+        answer = await self._cluster.call(work, msgspec.msgpack.encode(task))
+        outcome = msgspec.msgpack.decode(answer, type=Outcome)
+        if outcome.error is not None:
+            raise outcome.error.local()
+        return msgspec.Raw(outcome.answer)
 
     @property
     def at_once(self) -> int:
@@ -69,14 +70,14 @@ def work(task: bytes) -> bytes:
     return msgspec.msgpack.encode(site.run(_answered(site, given)))
 
 
-async def _answered(site: Site, task: Task) -> End:
+async def _answered(site: Site, task: Task) -> Outcome:
     # Processes are kept for the next task on the same model; a cluster may serve several installations.
     digest = hashlib.sha256(msgspec.msgpack.encode(task.model)).hexdigest()
     model = msgspec.structs.replace(task.model, tenant=f"{task.model.tenant}/{digest}")
     try:
-        return End(bytes(await site.pool.run(model, task.entry, task.calls)))
+        return Outcome(bytes(await site.pool.run(model, task.entry, task.calls)))
     except StreamsimError as error:
-        return End(error=RemoteError.of(error))
+        return Outcome(error=RemoteError.of(error))
 
 
 class Site(Thread):

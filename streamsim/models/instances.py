@@ -150,10 +150,10 @@ class Instances:
     async def end(self, tenant: str, instance: str) -> None:
         """End the session, if there is one."""
 
-        async def end(turn: Turn) -> None:
+        async def drop_session(turn: Turn) -> None:
             await turn.restart({"op": "end"}, b"{}")
 
-        await self._runs.change(tenant, instance, INSTANCE, end)
+        await self._runs.change(tenant, instance, INSTANCE, drop_session)
 
     # ---- the whole of it
 

@@ -110,7 +110,7 @@ class Models:
             raise BadRequest("the model does not load: it answered what no model does") from None
         finally:
             worker.kill()
-        for name in (*found.managers, *(name for one in found.managers.values() for name in one)):
+        for name in (*found.managers, *(name for scenarios in found.managers.values() for name in scenarios)):
             values.check(name, "name")
         model = msgspec.structs.replace(
             model, found=msgspec.json.encode(found), managers=tuple(found.managers)
@@ -182,23 +182,25 @@ def _options(body: JsonObject) -> JsonObject:
         options["manager"] = manager
     if scenarios is not None:
         form = "scenarios must be an object of name -> object with constants, points or runspecs"
-        if not isinstance(scenarios, dict) or not all(isinstance(one, dict) for one in scenarios.values()):
+        if not isinstance(scenarios, dict) or not all(
+            isinstance(given, dict) for given in scenarios.values()
+        ):
             raise BadRequest(form, field="scenarios")
-        if any(one.keys() - {"constants", "points", "runspecs"} for one in scenarios.values()):
+        if any(given.keys() - {"constants", "points", "runspecs"} for given in scenarios.values()):
             raise BadRequest(form, field="scenarios")
         options["scenarios"] = scenarios
     return options
 
 
-def found(model: Model) -> Found:
+def found_in(model: Model) -> Found:
     """What loading a model found."""
     return _found.decode(model.found)
 
 
 def shown(model: Model) -> JsonObject:
     """A model as the API answers it: everything but its files."""
-    one = found(model)
-    scenarios = {name: list(scenarios) for name, scenarios in one.managers.items()}
+    found = found_in(model)
+    scenarios = {name: list(scenarios) for name, scenarios in found.managers.items()}
     return {
         "name": model.name,
         "version": model.version,
@@ -208,15 +210,15 @@ def shown(model: Model) -> JsonObject:
         "modified": iso(model.modified_ms),
         "scenario_managers": scenarios,
         "equations": {
-            name: _first(scenarios).equations for name, scenarios in one.managers.items() if scenarios
+            name: _first(scenarios).equations for name, scenarios in found.managers.items() if scenarios
         },
         "agents": {
             name: _first(scenarios).agents
-            for name, scenarios in one.managers.items()
+            for name, scenarios in found.managers.items()
             if scenarios and _first(scenarios).agents
         },
-        "variables": one.variables,
-        "operations": one.operations,
+        "variables": found.variables,
+        "operations": found.operations,
     }
 
 

@@ -137,10 +137,10 @@ class _Parser:
                 raise self._bad("expecting ',' or ']'")
 
     def _key(self) -> Key:
-        found = _QUOTED.match(self._text, self._at)
-        if found is not None:
-            self._at = found.end()
-            text = found[1] if found[1] is not None else found[2]
+        quoted = _QUOTED.match(self._text, self._at)
+        if quoted is not None:
+            self._at = quoted.end()
+            text = quoted[1] if quoted[1] is not None else quoted[2]
             return self._checked(_ESCAPE.sub(r"\1", text))
         text = self._match(_LABEL) or ""
         text = text.rstrip(" ")
@@ -158,11 +158,11 @@ class _Parser:
         return key
 
     def _match(self, pattern: re.Pattern[str]) -> str | None:
-        found = pattern.match(self._text, self._at)
-        if found is None:
+        match = pattern.match(self._text, self._at)
+        if match is None:
             return None
-        self._at = found.end()
-        return found[0]
+        self._at = match.end()
+        return match[0]
 
     def _take(self, letter: str) -> bool:
         if self._text[self._at : self._at + 1] == letter:

@@ -174,47 +174,51 @@ def _chosen(managers: list[str], scenarios: list[str], known: Scenarios) -> list
 
 def _all_known(lists: dict[str, list[str]], chosen: list[tuple[str, str]], known: Scenarios) -> None:
     """Names that none of the chosen scenarios has are mistakes; that some lack them is not."""
-    found = [known[manager][scenario] for manager, scenario in chosen]
+    scenarios = [known[manager][scenario] for manager, scenario in chosen]
     for name in lists["equations"]:
-        if not any(has_equation(one, name) for one in found):
+        if not any(has_equation(scenario, name) for scenario in scenarios):
             raise BadRequest(f"unknown equation {name}", field="equations")
     for name in lists["agents"]:
-        if not any(name in one.agents for one in found):
+        if not any(name in scenario.agents for scenario in scenarios):
             raise BadRequest(f"unknown agent {name}", field="agents")
-    wanted = [one.agents[name] for name in lists["agents"] for one in found if name in one.agents]
+    types = [
+        scenario.agents[name] for name in lists["agents"] for scenario in scenarios if name in scenario.agents
+    ]
     for field, part in (("agent_states", "states"), ("agent_properties", "properties")):
         for name in lists[field]:
-            if not any(name in one[part] for one in wanted):
+            if not any(name in agent[part] for agent in types):
                 raise BadRequest(f"unknown name {name} in {field}", field=field)
 
 
-def has_equation(found: ScenarioFound, name: str) -> bool:
+def has_equation(scenario: ScenarioFound, name: str) -> bool:
     """Whether a scenario has an equation, or for `name[*]` an array of that name."""
     plain = name.partition("[")[0]
-    for names in (*found.equations.values(), found.more):
+    for names in (*scenario.equations.values(), scenario.more):
         if name in names:
             return True
-        if "*" in name and any(one.partition("[")[0] == plain for one in names):
+        if "*" in name and any(known.partition("[")[0] == plain for known in names):
             return True
     return False
 
 
-def _outputs(lists: dict[str, list[str]], individual: dict[str, list[str]], found: ScenarioFound) -> Outputs:
-    agents = [name for name in lists["agents"] if name in found.agents]
+def _outputs(
+    lists: dict[str, list[str]], individual: dict[str, list[str]], scenario: ScenarioFound
+) -> Outputs:
+    agents = [name for name in lists["agents"] if name in scenario.agents]
     return Outputs(
-        equations=[name for name in lists["equations"] if has_equation(found, name)],
+        equations=[name for name in lists["equations"] if has_equation(scenario, name)],
         agents=agents,
         agent_states=lists["agent_states"] if agents else [],
         agent_properties=lists["agent_properties"] if agents else [],
         agent_property_types=lists["agent_property_types"] if agents else [],
-        individual_agent_properties={name: one for name, one in individual.items() if name in agents},
+        individual_agent_properties={name: names for name, names in individual.items() if name in agents},
     )
 
 
-def _settings(parts: JsonObject, where: str, found: ScenarioFound) -> ScenarioSettings:
+def _settings(parts: JsonObject, where: str, scenario: ScenarioFound) -> ScenarioSettings:
     constants = _object(parts.get("constants", {}), f"{where}.constants")
     for name, value in constants.items():
-        if not found.agents and not has_equation(found, name):
+        if not scenario.agents and not has_equation(scenario, name):
             raise BadRequest(f"unknown constant {name} in {where}", field="settings")
         if type(value) not in (int, float, str):
             raise BadRequest(f"{where}.constants.{name} must be a number", field="settings")
@@ -261,7 +265,7 @@ def _names(body: JsonObject, name: str, missing: Iterable[str] | Literal[None] =
     given = body[name]
     if isinstance(given, str):
         given = [part.strip() for part in given.split(",") if part.strip()]
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
         raise BadRequest(f"{name} must be a list of names, or text with commas between them", field=name)
     return list(dict.fromkeys(given))
 

@@ -214,13 +214,13 @@ class RunService:
     async def introspect_run(self, tenant: str, run: str) -> Introspection:
         """Operations and variables of a run's model, in the version that the run has."""
         [(name, version)] = (await self._journal.look(tenant, run, "run")).models.items()
-        return _introspected(library.found(await self._models.version(tenant, name, version)))
+        return _introspected(library.found_in(await self._models.version(tenant, name, version)))
 
     async def introspect(self, tenant: str, account: str, model: str) -> Introspection:
         """Operations and variables of a model. :raises NotFound:"""
         _own(tenant, account)
         try:
-            return _introspected(library.found(await self._model(tenant, model)))
+            return _introspected(library.found_in(await self._model(tenant, model)))
         except BadRequest as unknown:
             raise NotFound(unknown.message) from None
 

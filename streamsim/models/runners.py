@@ -29,11 +29,11 @@ class Runners:
         return self._most
 
     @asynccontextmanager
-    async def one(self, models: Sequence[Model]) -> AsyncIterator[Worker]:
+    async def lend(self, models: Sequence[Model]) -> AsyncIterator[Worker]:
         """A process that has loaded these models, for the length of the context."""
         key = tuple((model.tenant, model.name, model.version) for model in models)
         async with self._turns:
-            worker = next((one for one, has in self._idle.items() if has == key and one.alive), None)
+            worker = next((idle for idle, has in self._idle.items() if has == key and idle.alive), None)
             if worker is not None:
                 del self._idle[worker]
             else:

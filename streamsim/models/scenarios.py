@@ -12,7 +12,7 @@ from streamsim.errors import BadRequest, NotFound
 from streamsim.models import answers, requests
 from streamsim.models.answers import Series
 from streamsim.models.engines.base import KINDS, Found, Outputs, ScenarioFound
-from streamsim.models.library import Models, found
+from streamsim.models.library import Models, found_in
 from streamsim.models.runners import Runners
 from streamsim.models.session import Begin
 from streamsim.models.workers import ask
@@ -95,7 +95,7 @@ class Scenarios:
 
     async def _whole(self, tenant: str, model: Model, begin: Begin) -> dict[str, Series]:
         complete = await self._models.version(tenant, model.name, model.version)
-        async with self._runners.one([complete]) as worker:
+        async with self._runners.lend([complete]) as worker:
             answer = await ask(worker, [{"op": "run", "begin": msgspec.to_builtins(begin)}])
             return answers.decoded(answers.series, answer)
 
@@ -103,7 +103,7 @@ class Scenarios:
         key = (model.tenant, model.name, model.version)
         known = self._found.get(key)
         if known is None:
-            known = self._found[key] = found(model)
+            known = self._found[key] = found_in(model)
             if len(self._found) > 1000:
                 self._found.popitem(last=False)
         return known

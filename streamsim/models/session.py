@@ -34,9 +34,9 @@ class StepSession:
     def __init__(self, begin: Begin, start: Start) -> None:
         self._simulations = started(begin, start)
         simulations = self._simulations.values()
-        self.size = begin.step_size or min(one.dt for one in simulations)
-        self.start = max(one.start for one in simulations)
-        self.stop = min(one.stop for one in simulations)
+        self.size = begin.step_size or min(simulation.dt for simulation in simulations)
+        self.start = max(simulation.start for simulation in simulations)
+        self.stop = min(simulation.stop for simulation in simulations)
         self._steps = 0
         self.next = round(self.start, 10)
         """The time of the next step."""
@@ -53,7 +53,7 @@ class StepSession:
             return STOPPED
         time = self.next
         change(self._simulations, settings, time)
-        values = {address: one.step(time) for address, one in self._simulations.items()}
+        values = {address: simulation.step(time) for address, simulation in self._simulations.items()}
         self._log.append((time, values))
         self._steps += 1
         # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
@@ -109,10 +109,10 @@ def started(begin: Begin, start: Start) -> dict[tuple[str, str], Simulation]:
 def change(simulations: dict[tuple[str, str], Simulation], settings: SettingsBy, time: float | None) -> None:
     """Apply settings to the scenarios that they name. :raises Refused: one is not simulated."""
     for manager, by_scenario in settings.items():
-        for scenario, one in by_scenario.items():
+        for scenario, overrides in by_scenario.items():
             if (manager, scenario) not in simulations:
                 raise Refused(f"settings: scenario {scenario} of {manager} is not simulated here")
-            simulations[manager, scenario].change(one, time)
+            simulations[manager, scenario].change(overrides, time)
 
 
 def times(simulation: Simulation) -> Iterator[float]:

@@ -31,7 +31,7 @@ class LocalSweeps:
 
     async def run(self, model: Model, entry: JsonObject, calls: int) -> msgspec.Raw:
         """As `SweepPool.run`."""
-        async with self._runners.one([model]) as worker:
+        async with self._runners.lend([model]) as worker:
             return await ask(worker, [entry], calls)
 
     @property

@@ -131,9 +131,11 @@ class AgentSimulation:
         wanted = outputs.individual_agent_properties.get(agent)
         if wanted:
             result["instances"] = {
-                str(one.id): {name: _plain(one.properties[name]) for name in wanted if name in one.properties}
-                for one in self._model.agents
-                if one.agent_type == agent
+                str(member.id): {
+                    name: _plain(member.properties[name]) for name in wanted if name in member.properties
+                }
+                for member in self._model.agents
+                if member.agent_type == agent
             }
         return result
 

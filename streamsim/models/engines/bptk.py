@@ -64,20 +64,20 @@ class BptkEngine(Engine):
     def start(self, manager: str, scenario: str, outputs: Outputs) -> AgentSimulation | EquationSimulation:
         """A fresh simulation. Models that may keep state outside their equations are loaded anew."""
         self._known(manager, scenario)
-        found = self._managers()[manager]
-        if found.type == "abm":
+        holder = self._managers()[manager]
+        if holder.type == "abm":
             # Agents hold state of their own, and their code any other: only a new model is a fresh one.
             self._bptk = self._make()
             model = self._managers()[manager].scenarios[scenario]
             return AgentSimulation(self._library, model, f"{manager}.{scenario}", outputs)
-        if self._has_code(found.scenarios[scenario].model):
+        if self._has_code(holder.scenarios[scenario].model):
             self._bptk = self._make()
-            found = self._managers()[manager]
-        one = found.scenarios[scenario]
+            holder = self._managers()[manager]
+        chosen = holder.scenarios[scenario]
         # The library lets clones of a model share one table of points, and a scenario's own replace it whole.
-        shared = getattr(found.model, "points", None) or {}
-        points = copy.deepcopy({**shared, **_points(one.model), **one.points})
-        return EquationSimulation(one, points, f"{manager}.{scenario}", outputs)
+        shared = getattr(holder.model, "points", None) or {}
+        points = copy.deepcopy({**shared, **_points(chosen.model), **chosen.points})
+        return EquationSimulation(chosen, points, f"{manager}.{scenario}", outputs)
 
     def _known(self, manager: str, scenario: str) -> None:
         named([manager], self.found.managers, "scenario manager", f"model {self._source.name}")
@@ -128,8 +128,8 @@ class BptkEngine(Engine):
         manager = options.get("manager", self._source.name)
         scenarios = options.get("scenarios") or {"base": {}}
         bptk = self._library.bptk()
-        one = self._library_manager(manager, module, copy.deepcopy(scenarios))
-        bptk.scenario_manager_factory.scenario_managers[manager] = one
+        holder = self._library_manager(manager, module, copy.deepcopy(scenarios))
+        bptk.scenario_manager_factory.scenario_managers[manager] = holder
         return bptk
 
     def _library_manager(self, name: str, module: ModuleType, scenarios: JsonObject) -> LibraryObject:

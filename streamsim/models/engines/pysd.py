@@ -157,7 +157,7 @@ class PysdSimulation:
         if table is None or len(table.values) != 1 or not table.is_float:
             raise Refused(f"points {name} in {self._where} cannot be read")
         x, y, _ = table.values[0]
-        return [[float(one), float(other)] for one, other in zip(x, y, strict=True)]
+        return [[float(at), float(height)] for at, height in zip(x, y, strict=True)]
 
     def step(self, time: float) -> JsonObject:
         self._reach(time)
@@ -276,7 +276,7 @@ def names(model: LibraryObject) -> dict[str, tuple[str, str, tuple[str, ...]]]:
         if not row["Subscripts"]:
             result[real] = (python, kind, ())
             continue
-        spaces = [subscripts.get(one, [one]) for one in row["Subscripts"]]
+        spaces = [subscripts.get(label, [label]) for label in row["Subscripts"]]
         for labels in itertools.product(*spaces):
             result[f"{real}[{','.join(labels)}]"] = (python, kind, labels)
     return result

@@ -129,7 +129,7 @@ class PythonEngine(Engine):
 
     def _modules(self) -> dict[str, ModuleType]:
         """The model's modules as they are addressed: its main one by nothing, those it imports by name."""
-        found: dict[str, ModuleType] = {"": self._module}
+        modules: dict[str, ModuleType] = {"": self._module}
         waiting = [("", self._module)]
         while waiting:
             scope, module = waiting.pop()
@@ -137,11 +137,11 @@ class PythonEngine(Engine):
                 if (
                     not name.startswith("_")
                     and self._is_own_module(value)
-                    and not any(value is one for one in found.values())
+                    and not any(value is known for known in modules.values())
                 ):
-                    found[scope + name] = value
+                    modules[scope + name] = value
                     waiting.append((f"{scope}{name}.", value))
-        return found
+        return modules
 
     def _variables(self) -> JsonObject:
         return {
@@ -210,9 +210,9 @@ class PythonEngine(Engine):
 
     def _key(self, value: ModelValue, key: int | str, path: Path) -> ModelValue:
         if isinstance(value, dict):
-            found = _key_of(value, key)
-            if found is not _ABSENT:
-                return value[found]
+            actual = _key_of(value, key)
+            if actual is not _ABSENT:
+                return value[actual]
         elif isinstance(value, list | tuple):
             if isinstance(key, int) and key < len(value):
                 return value[key]
@@ -222,9 +222,9 @@ class PythonEngine(Engine):
 
     def _attribute(self, value: object, name: str, path: Path) -> ModelValue:
         if self._is_own(value):
-            found = getattr(value, name, _ABSENT)
-            if found is not _ABSENT and self._is_data(found):
-                return found
+            attribute = getattr(value, name, _ABSENT)
+            if attribute is not _ABSENT and self._is_data(attribute):
+                return attribute
         raise Refused(f"the model has no variable {path.text}: there is no field {name}")
 
     def _put(self, path: Path, value: Json, *, check: bool) -> None:
@@ -259,11 +259,11 @@ class PythonEngine(Engine):
         if isinstance(holder, np.ndarray):
             _put_element(holder, _position(holder, (key,), path), value, path, check=check)
         elif isinstance(holder, dict):
-            found = _key_of(holder, key)
-            if found is _ABSENT and isinstance(last, Field):
+            actual = _key_of(holder, key)
+            if actual is _ABSENT and isinstance(last, Field):
                 raise Refused(f"the model has no variable {path.text}")
-            if found is not _ABSENT:
-                key, value = found, _fit(holder[found], value, path)
+            if actual is not _ABSENT:
+                key, value = actual, _fit(holder[actual], value, path)
             if not check:
                 holder[key] = value
         elif isinstance(holder, list):
@@ -281,16 +281,16 @@ class PythonEngine(Engine):
         if depth < 0:
             return value
         if isinstance(value, dict):
-            return {_text_key(key): self._opened_up(one, depth - 1) for key, one in value.items()}
+            return {_text_key(key): self._opened_up(item, depth - 1) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self._opened_up(one, depth - 1) for one in value]
+            return [self._opened_up(item, depth - 1) for item in value]
         if isinstance(value, np.ndarray | np.generic):
             return self._opened_up(value.tolist(), depth - 1) if value.dtype != object else value
         if self._is_own(value) and not isinstance(value, _DATA):
             return {
-                name: self._opened_up(one, depth - 1)
-                for name, one in getattr(value, "__dict__", {}).items()
-                if not name.startswith("_") and self._is_data(one)
+                name: self._opened_up(item, depth - 1)
+                for name, item in getattr(value, "__dict__", {}).items()
+                if not name.startswith("_") and self._is_data(item)
             }
         return value
 
@@ -381,7 +381,7 @@ def _signature(function: Callable[..., ModelValue]) -> list[str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
-    return [str(one.replace(annotation=one.empty))[:200] for one in parameters]
+    return [str(parameter.replace(annotation=parameter.empty))[:200] for parameter in parameters]
 
 
 ENGINE = PythonEngine

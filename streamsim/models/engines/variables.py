@@ -119,7 +119,9 @@ class ScenarioVariables:
         return self._time
 
     def _op_reset(self, arguments: list[Json]) -> float:
-        if len(arguments) > 2 or not all(one is None or isinstance(one, str) for one in arguments):
+        if len(arguments) > 2 or not all(
+            argument is None or isinstance(argument, str) for argument in arguments
+        ):
             raise Refused("reset takes the name of a scenario, and that of its scenario manager")
         scenario, manager = [*arguments, None, None][:2]
         managers = self._engine.found.managers
@@ -133,11 +135,11 @@ class ScenarioVariables:
         return self._time
 
     def _op_record(self, arguments: list[Json]) -> None:
-        if not arguments or not all(isinstance(one, str) for one in arguments):
+        if not arguments or not all(isinstance(argument, str) for argument in arguments):
             raise Refused("record takes names of variables")
-        found = {path: self._value(path) for path in arguments}
-        self._all |= found
-        self._new |= found
+        recorded = {path: self._value(path) for path in arguments}
+        self._all |= recorded
+        self._new |= recorded
 
     # ---- inside
 
@@ -146,13 +148,13 @@ class ScenarioVariables:
 
     def _begin(self, manager: str, scenario: str) -> None:
         self._manager, self._scenario = manager, scenario
-        found = self._scenarios()[scenario]
-        self._points = set(found.equations.get("points", ()))
+        chosen = self._scenarios()[scenario]
+        self._points = set(chosen.equations.get("points", ()))
         self._equations = [
-            name for kind, names in found.equations.items() if kind != "points" for name in names
+            name for kind, names in chosen.equations.items() if kind != "points" for name in names
         ]
         self._equations = list(dict.fromkeys(self._equations))
-        self._outputs = Outputs(equations=self._equations, agents=list(found.agents))
+        self._outputs = Outputs(equations=self._equations, agents=list(chosen.agents))
         self._again([])
 
     def _again(self, changes: list[ScenarioSettings]) -> None:
@@ -238,9 +240,9 @@ class ScenarioVariables:
 
     def _record_all(self) -> None:
         if len(self._series) <= MAX_RECORDED:
-            found = {"time": self._time, **{name: self._value(name) for name in self._series}}
-            self._all |= found
-            self._new |= found
+            recorded = {"time": self._time, **{name: self._value(name) for name in self._series}}
+            self._all |= recorded
+            self._new |= recorded
 
 
 def described(scenario: ScenarioFound) -> tuple[list[Operation], list[Variable]]:
