@@ -13,6 +13,7 @@ from streamsim.models import paths
 from streamsim.values import Json, JsonObject
 
 MAX_VALUES: Final = 200_000
+NO_ANSWER: Final = "the model's process answered what no model does"
 
 Series = dict[str, JsonObject]
 """By manager and scenario: `{"equations": {name: {time: value}}, "agents": {...}}`."""
@@ -64,7 +65,7 @@ def decoded(decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw) -> Form
     try:
         return decoder.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ModelError("the model's process answered what no model does") from None
+        raise ModelError(NO_ANSWER) from None
 
 
 def checked(decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw) -> Form:

@@ -12,7 +12,7 @@ import msgspec
 from streamsim import values
 from streamsim.config import ModelSettings
 from streamsim.dates import iso
-from streamsim.errors import BadRequest, Conflict, NotFound
+from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
 from streamsim.models import answers, requests
 from streamsim.models.answers import Steps
 from streamsim.models.journal import Entry, RunJournal
@@ -220,7 +220,9 @@ class Instances:
         self, tenant: str, instance: str, body: JsonObject | None, count: int, token: str = ""
     ) -> Steps:
         """:param token: of the stream that asks; "" for other steps, which no stream may be in the way of."""
-        entry = await self._steps_entry(tenant, instance, body, count)
+        entry: Entry = {"op": "steps", "count": count}
+        if body is not None:
+            entry |= await self._step_settings(tenant, instance, body)
 
         async def advance(turn: Turn) -> Steps:
             if self._token(turn.run) != token if token else self._is_locked(turn.run):
@@ -229,7 +231,9 @@ class Instances:
             steps = answers.decoded(answers.steps, await turn.ask(entry))
             if steps is None:
                 raise NotBegun
-            if all(answer == STOPPED for answer in steps.answers):
+            if len(steps.answers) != count:
+                raise ModelError(answers.NO_ANSWER)
+            if steps.answers[0] == STOPPED:
                 # Past the stop time nothing happened, and nothing is to be kept.
                 await turn.confirm()
                 return steps
@@ -241,11 +245,9 @@ class Instances:
 
         return await self._runs.change(tenant, instance, INSTANCE, advance)
 
-    async def _steps_entry(self, tenant: str, instance: str, body: JsonObject | None, count: int) -> Entry:
-        """Steps with a request's settings. :raises BadRequest:"""
-        entry: Entry = {"op": "steps", "count": count}
-        if body is None:
-            return entry
+    async def _step_settings(self, tenant: str, instance: str, body: JsonObject) -> Entry:
+        """What the body of a request for steps adds to their entry. :raises BadRequest:"""
+        entry: Entry = {}
         if "settings" not in body:
             raise BadRequest("expecting settings to be set", field="settings")
         flat = requests.flag(body, "flatResults")

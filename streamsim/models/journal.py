@@ -95,7 +95,6 @@ class RunJournal:
         run: str,
         expected: int,
         entries: Sequence[Entry],
-        *,
         restart: bool = False,
         variables: dict[str, bytes] | None = None,
         metadata: bytes | None = None,
@@ -105,7 +104,7 @@ class RunJournal:
         :param restart: the first of the entries begins anew, and what was before is dropped.
         :param variables: name -> JSON text of what was recorded. :param metadata: replaces the run's.
         """
-        texts = [encode(entry) for entry in entries]
+        texts = list(map(encode, entries))
         change = Append(run, expected, self.now_ms(), texts, restart, variables or {}, metadata)
         return await self._store.append(change)
 

@@ -154,7 +154,7 @@ class LiveRuns:
         """End processes that nobody used for long."""
         limit = asyncio.get_running_loop().time() - self._settings.idle_s
         for run, live in list(self._live.items()):
-            if live.used < limit and not self._lock(run).locked():
+            if live.worker.used < limit and not self._lock(run).locked():
                 self.drop(run)
 
     async def expire(self) -> int:
@@ -203,7 +203,6 @@ class LiveRuns:
 
     def use(self, live: Live) -> None:
         """It is the last of those that have to leave memory."""
-        live.used = asyncio.get_running_loop().time()
         if live.run.id in self._live:  # else it expired during this request
             self._live.move_to_end(live.run.id)
 

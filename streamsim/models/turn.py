@@ -45,7 +45,6 @@ class Live:
         self.worker = worker
         self.models = models
         self.position = position
-        self.used = asyncio.get_running_loop().time()
 
 
 class Turn:
@@ -130,9 +129,8 @@ class Turn:
 
         :raises Behind: somebody else appended; `LiveRuns.change` starts over.
         """
-        changed = await self._runs.journal.append(
-            self.run.id, self._expected, entries, restart=restart, variables=variables, metadata=metadata
-        )
+        journal = self._runs.journal
+        changed = await journal.append(self.run.id, self._expected, entries, restart, variables, metadata)
         if changed is None:
             raise Behind
         # Where no process was asked, the entries do nothing in one that is at the journal's end.

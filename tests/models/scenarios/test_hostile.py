@@ -84,3 +84,15 @@ async def test_only_its_own_instance_is_hurt(
     flat = (await bob.get(f"/{hostile}/flat-session-results")).body
     assert flat == {"hostile": {"base": {"equations": {"y": [1.0]}}}}
     assert (await bob.post(f"/{hostile}/begin-session", what)).status == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("answers", ["[]", "[{}, {}]", "3"])
+async def test_a_process_that_answers_another_number_of_steps_is_told_so(bob: Caller, answers: str) -> None:
+    forged = f"{{'answers': {answers}, 'step': 2.0, 'ended': False}}"
+    patch = f"sys.modules['streamsim.programs.model'].Program.op_steps = lambda self, **given: {forged}\n"
+    await push(bob, "hostile", {"model.py": MODEL.replace("ACTION", "pass") + patch})
+    what = {"scenario_managers": ["hostile"], "scenarios": ["base"], "equations": ["y"]}
+    hostile = await session(bob, **what)
+    answer = await bob.post(f"/{hostile}/run-step", None)
+    assert (answer.status, answer.body) == (422, {"error": "the model's process answered what no model does"})
