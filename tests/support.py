@@ -137,8 +137,6 @@ class Server:
     ) -> None:
         for client in self._clients:
             client.close()
-        for client in self._clients:
-            client.close()
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from streamsim.models.runners import Runners
 from streamsim.models.sweep_pools import LocalSweeps
 from streamsim.models.workers import ModelWorkers
 from streamsim.storage.contract.runs import Model
+from streamsim.values import JsonObject
 
 _MOST = 256
 
@@ -22,7 +22,7 @@ class Task(msgspec.Struct, array_like=True):
     """What goes to a worker of the cluster. `limits`: cpu_ms, wall_ms, memory_bytes, frame_bytes."""
 
     model: Model
-    entry: dict[str, Any]
+    entry: JsonObject
     calls: int
     limits: tuple[int, int, int, int]
     box: SandboxSettings
@@ -45,7 +45,7 @@ class DaskSweeps:
         self._limits = (settings.cpu_ms, settings.wall_ms, settings.memory_bytes, settings.frame_bytes)
         self._box = box or SandboxSettings()
 
-    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+    async def run(self, model: Model, entry: JsonObject, calls: int) -> msgspec.Raw:
         """As `SweepPool.run`. :raises Unavailable: the cluster is away."""
         task = Task(model, entry, calls, self._limits, self._box)
         end = msgspec.msgpack.decode(await self._cluster.call(work, msgspec.msgpack.encode(task)), type=End)

@@ -16,9 +16,10 @@ from streamsim.errors import BadRequest, Conflict, NotFound
 from streamsim.models import answers, requests
 from streamsim.models.answers import Steps
 from streamsim.models.journal import Entry, RunJournal
-from streamsim.models.live_runs import LiveRuns, NotBegun, Turn
+from streamsim.models.live_runs import LiveRuns
 from streamsim.models.scenarios import Scenarios
 from streamsim.models.session import STOPPED
+from streamsim.models.turn import NotBegun, Turn
 from streamsim.storage.contract.runs import Run, RunQuery
 from streamsim.values import JsonObject
 

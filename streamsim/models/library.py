@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,6 +15,7 @@ from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooLarg
 from streamsim.models.engines.base import Found, ScenarioFound
 from streamsim.models.workers import ModelWorkers, installed
 from streamsim.storage.contract.runs import Model, NameTaken, RunStore
+from streamsim.values import Json, JsonObject
 
 ENGINES: Final = ("bptk", "pysd", "python")
 ENDINGS: Final = {
@@ -45,7 +46,7 @@ class Models:
         self._settings = settings
         self._now_ms = now_ms
 
-    async def create(self, tenant: str, body: dict[str, Any]) -> Model:
+    async def create(self, tenant: str, body: JsonObject) -> Model:
         """Load a new model in the sandbox, and store it.
 
         :raises BadRequest: a malformed field, or the model does not load: `detail` names its file and line.
@@ -62,7 +63,7 @@ class Models:
             raise Conflict(f"at most {self._settings.per_tenant} models: delete one first")
         return await self._put(self._model(tenant, name, body), new=True)
 
-    async def update(self, tenant: str, name: str, body: dict[str, Any]) -> Model:
+    async def update(self, tenant: str, name: str, body: JsonObject) -> Model:
         """A new version; what it leaves out, except files, is as before. Runs keep the version they have.
 
         :raises NotFound: :raises BadRequest: :raises Conflict: as `create`.
@@ -125,7 +126,7 @@ class Models:
         except KeyError:
             raise NotFound(f"you have no model {model.name}") from None
 
-    def _model(self, tenant: str, name: str, body: dict[str, Any]) -> Model:
+    def _model(self, tenant: str, name: str, body: JsonObject) -> Model:
         files = self._files(body.get("files"))
         main = body.get("main")
         if main is None:
@@ -155,7 +156,7 @@ class Models:
             modified_ms=now_ms,
         )
 
-    def _files(self, files: Any) -> dict[str, str]:
+    def _files(self, files: Json) -> dict[str, str]:
         if not isinstance(files, dict) or not files:
             raise BadRequest("files must be an object of file name -> text", field="files")
         if len(files) > MAX_FILES:
@@ -172,8 +173,8 @@ class Models:
         return files
 
 
-def _options(body: dict[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+def _options(body: JsonObject) -> JsonObject:
+    options: JsonObject = {}
     manager, scenarios = body.get("manager"), body.get("scenarios")
     if manager is not None:
         if not isinstance(manager, str) or not 0 < len(manager) <= 200:
@@ -194,7 +195,7 @@ def found(model: Model) -> Found:
     return _found.decode(model.found)
 
 
-def shown(model: Model) -> dict[str, Any]:
+def shown(model: Model) -> JsonObject:
     """A model as the API answers it: everything but its files."""
     one = found(model)
     scenarios = {name: list(scenarios) for name, scenarios in one.managers.items()}

@@ -17,47 +17,18 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from streamsim.config import ModelSettings
-from streamsim.errors import BadRequest, Conflict, ModelError
+from streamsim.errors import Conflict, ModelError
 from streamsim.models.journal import Entry, Kind, RunJournal
 from streamsim.models.library import Models
+from streamsim.models.turn import ATTEMPTS, BUSY, Behind, Live, NotBegun, Turn
 from streamsim.models.workers import ModelWorkers, Refusal, ask
-from streamsim.sandbox.host.pool import Worker
 from streamsim.storage.contract.runs import Run
 from streamsim.waiting import Turns
 
-ATTEMPTS: Final = 20
 AT_ONCE: Final = 100
 """Entries per message when a journal is played."""
-BUSY: Final = "the instance is being used by too many others at once; try again"
-NO_SESSION: Final = "no data was returned from run_step"
 
 Result = TypeVar("Result")
-
-
-class NotBegun(BadRequest):
-    """The instance has no session that could be asked."""
-
-    def __init__(self) -> None:
-        super().__init__(NO_SESSION)
-
-
-class Behind(Exception):
-    """Somebody else appended to the run: what was decided on its former end does not hold."""
-
-
-class Live:
-    """A process at a position of a run's journal."""
-
-    def __init__(
-        self, run: Run, worker: Worker, models: dict[str, int], position: int, lock: asyncio.Lock
-    ) -> None:
-        """:param lock: the run's, which lives as long as its process."""
-        self.lock = lock
-        self.run = run
-        self.worker = worker
-        self.models = models
-        self.position = position
-        self.used = asyncio.get_running_loop().time()
 
 
 class Alone:
@@ -111,14 +82,14 @@ class LiveRuns:
         :raises NotFound: :raises NotBegun: :raises Refusal: :raises ModelError:
         """
         async with self._alone(run):
-            live = await self._current(await self.journal.get(tenant, run, kind))
+            live = await self.current(await self.journal.get(tenant, run, kind))
             try:
                 return await ask(live.worker, [entry])
             except Refusal:
                 raise
             except BaseException:
                 # The model stopped halfway through: what its process holds is no longer the journal's.
-                self._drop(run)
+                self.drop(run)
                 raise
 
     async def change(
@@ -146,31 +117,31 @@ class LiveRuns:
                     known = None
                 finally:
                     if turn.unsaved:
-                        self._drop(run)
+                        self.drop(run)
             raise Conflict(BUSY)
 
     async def delete(self, tenant: str, run: str) -> None:
         """Remove an instance. :raises NotFound:"""
         async with self._alone(run):
             await self.journal.get(tenant, run)
-            self._drop(run)
+            self.drop(run)
             await self.journal.delete([run])
 
     async def discard(self, run: str) -> None:
         """Remove a run that nobody else knows of: it did not come about."""
-        self._drop(run)
+        self.drop(run)
         await self.journal.delete([run])
 
     async def unload(self, tenant: str, run: str, kind: Kind) -> None:
         """Let go of its process, after the request that it is at; the run stays. :raises NotFound:"""
         async with self._alone(run):
             await self.journal.look(tenant, run, kind)
-            self._drop(run)
+            self.drop(run)
 
     async def load(self, tenant: str, run: str, kind: Kind) -> Run:
         """Bring it into memory; the run. :raises NotFound: :raises ModelError: it does not come back."""
         async with self._alone(run):
-            return (await self._current(await self.journal.look(tenant, run, kind))).run
+            return (await self.current(await self.journal.look(tenant, run, kind))).run
 
     async def copy(self, tenant: str, run: str, kind: Kind) -> Run:
         """A new run with the journal, the seed and the recorded variables of another. :raises NotFound:"""
@@ -184,53 +155,60 @@ class LiveRuns:
         limit = asyncio.get_running_loop().time() - self._settings.idle_s
         for run, live in list(self._live.items()):
             if live.used < limit and not self._lock(run).locked():
-                self._drop(run)
+                self.drop(run)
 
     async def expire(self) -> int:
         """Remove runs that timed out; how many."""
         removed = 0
         while expired := await self.journal.expired():
             for run in expired:
-                self._drop(run)
+                self.drop(run)
             removed += await self.journal.delete(expired)
         return removed
 
-    # ---- inside
+    # ---- what a turn needs
 
-    async def _current(self, run: Run) -> Live:
+    def get(self, run: str) -> Live | None:
+        """Its process, wherever in the journal that is; None if it has none here."""
+        return self._live.get(run)
+
+    async def current(self, run: Run) -> Live:
         """Its process at the end of the journal. :raises NotBegun: an empty journal of an instance."""
         live = self._live.get(run.id)
         if live is not None and (not live.worker.alive or live.position > run.length):
-            self._drop(run.id)
+            self.drop(run.id)
             live = None
         if live is not None and live.position >= run.base:
-            await self._play(live, await self.journal.entries(run, live.position))
+            await self.play(live, await self.journal.entries(run, live.position))
         else:
-            self._drop(run.id)
+            self.drop(run.id)
             entries = await self.journal.entries(run)
             models = entries[0].get("models") if entries else None
             if run.kind == "instance" and models is None:
                 raise NotBegun
-            live = await self._place(run, models or run.models, run.base)
-            await self._play(live, entries)
+            live = await self.place(run, models or run.models, run.base)
+            await self.play(live, entries)
         live.run = run
-        self._use(live)
+        self.use(live)
         return live
 
-    async def _fresh(self, run: Run, models: dict[str, int], known: Live | None) -> Live:
+    async def fresh(self, run: Run, models: dict[str, int], known: Live | None) -> Live:
         """A process with exactly these models, whatever it did before: the next entry starts anew."""
         live = known or self._live.get(run.id)
         if live is None or not live.worker.alive or live.models != models:
-            self._drop(run.id)
-            live = await self._place(run, models, run.length)
-        self._use(live)
+            self.drop(run.id)
+            live = await self.place(run, models, run.length)
+        self.use(live)
         return live
 
-    def _use(self, live: Live) -> None:
+    def use(self, live: Live) -> None:
+        """It is the last of those that have to leave memory."""
         live.used = asyncio.get_running_loop().time()
-        self._live.move_to_end(live.run.id)
+        if live.run.id in self._live:  # else it expired during this request
+            self._live.move_to_end(live.run.id)
 
-    async def _play(self, live: Live, entries: Sequence[Entry]) -> None:
+    async def play(self, live: Live, entries: Sequence[Entry]) -> None:
+        """Have its process do entries of a journal. :raises ModelError: it does not; the process is gone."""
         for start in range(0, len(entries), AT_ONCE):
             part = [
                 {name: value for name, value in entry.items() if name != "models"}
@@ -239,13 +217,13 @@ class LiveRuns:
             try:
                 await ask(live.worker, part)
             except BaseException as error:
-                self._drop(live.run.id)
+                self.drop(live.run.id)
                 if isinstance(error, Refusal):
                     raise ModelError(f"the instance cannot be brought back: {error.message}") from None
                 raise
             live.position += len(part)
 
-    async def _place(self, run: Run, versions: dict[str, int], position: int) -> Live:
+    async def place(self, run: Run, versions: dict[str, int], position: int) -> Live:
         """The run in a new process, which is to be brought to the journal's end."""
         models = [await self._models.version(run.tenant, name, number) for name, number in versions.items()]
         await self._make_room()
@@ -258,144 +236,28 @@ class LiveRuns:
         live = self._live[run.id] = Live(run, worker, versions, position, self._lock(run.id))
         return live
 
+    def drop(self, run: str) -> None:
+        """End its process, if it has one here; the run stays."""
+        live = self._live.pop(run, None)
+        if live is not None:
+            live.worker.kill()
+
+    # ---- inside
+
     async def _make_room(self) -> None:
         """Let go of the least recently used run that nobody uses now; if all are in use, wait for one."""
         while len(self._live) + self._coming >= self._settings.live:
             idle = next((run for run in self._live if not self._lock(run).locked()), None)
             if idle is not None:
-                self._drop(idle)
+                self.drop(idle)
                 continue
             await self._turns.wait()
 
     def _alone(self, run: str) -> Alone:
         return Alone(self._lock(run), self._turns.give)
 
-    def _drop(self, run: str) -> None:
-        live = self._live.pop(run, None)
-        if live is not None:
-            live.worker.kill()
-
     def _lock(self, run: str) -> asyncio.Lock:
         lock = self._locks.get(run)
         if lock is None:
             lock = self._locks[run] = asyncio.Lock()
         return lock
-
-
-class Turn:
-    """One attempt of a request at a run; made by `LiveRuns.change`.
-
-    `run`: as this server process knows it. Before a request is refused for what it says, `confirm` that it
-    still holds. `unsaved`: whether the process did what the journal does not have.
-    """
-
-    __slots__ = ("_expected", "_live", "_runs", "run", "unsaved")
-
-    def __init__(self, runs: LiveRuns, run: Run, live: Live | None) -> None:
-        """:param live: its process, if that is known to be at the end of the journal as `run` has it."""
-        self.run = run
-        self.unsaved = False
-        self._runs = runs
-        self._live = live
-        self._expected = run.length if live is None else live.position
-
-    async def ask(self, entry: Entry) -> msgspec.Raw:
-        """What the run's process, at the journal's end, answers to an entry.
-
-        :raises NotBegun: :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
-        """
-        if self._live is None:
-            self._live = await self._runs._current(self.run)
-            self._expected = self._live.position
-        else:
-            self._runs._use(self._live)
-        was_unsaved, self.unsaved = self.unsaved, True
-        try:
-            return await ask(self._live.worker, [entry])
-        except Refusal:
-            self.unsaved = was_unsaved
-            await self._check_end()
-            raise
-
-    async def ask_anew(self, entry: Entry, models: dict[str, int]) -> msgspec.Raw:
-        """What a process with exactly these models answers to an entry that begins anew, whatever was before.
-
-        `restart` is to follow. :raises Refusal: nothing was changed. :raises ModelError: nothing was changed.
-        """
-        self._live = await self._runs._fresh(self.run, models, self._live)
-        # Also a refused beginning has cost the process what it held.
-        self.unsaved = True
-        try:
-            return await ask(self._live.worker, [entry])
-        except Refusal:
-            await self._check_end()
-            raise
-
-    async def replay(self, entries: Sequence[Entry]) -> None:
-        """Have a new process do these entries, whatever the journal says. `append` is to follow.
-
-        :raises ModelError: they do not run; nothing was changed.
-        """
-        self._runs._drop(self.run.id)
-        self._live = await self._runs._place(self.run, self.run.models, self.run.length)
-        self.unsaved = True
-        await self._runs._play(self._live, entries)
-
-    async def entries(self) -> list[Entry]:
-        """The journal as far as it is needed to bring the run back."""
-        return await self._runs.journal.entries(self.run)
-
-    async def confirm(self) -> None:
-        """See to it that nothing was appended elsewhere, for an answer that leaves nothing behind; an access.
-
-        What was asked in this turn, if anything, has changed nothing. :raises Behind:
-        """
-        self.unsaved = False
-        await self._check_end()
-
-    async def append(
-        self,
-        *entries: Entry,
-        restart: bool = False,
-        variables: dict[str, bytes] | None = None,
-        metadata: bytes | None = None,
-    ) -> None:
-        """Put what was done into the journal. Arguments as of `RunJournal.append`.
-
-        :raises Behind: somebody else appended; `LiveRuns.change` starts over.
-        """
-        changed = await self._runs.journal.append(
-            self.run.id, self._expected, entries, restart=restart, variables=variables, metadata=metadata
-        )
-        if changed is None:
-            raise Behind
-        # Where no process was asked, the entries do nothing in one that is at the journal's end.
-        live = self._live or self._runs._live.get(self.run.id)
-        if live is not None and (live is self._live or live.position == self._expected):
-            live.run, live.position = changed, changed.length
-        self.run, self._expected, self.unsaved = changed, changed.length, False
-
-    async def restart(self, entry: Entry, metadata: bytes) -> None:
-        """Replace the journal by an entry that begins anew. It does not depend on what was before, so it goes
-        wherever the end is by now. `metadata` replaces the run's.
-
-        :raises Conflict: too many others write to the run.
-        """
-        is_asked = self.unsaved
-        for _ in range(ATTEMPTS):
-            try:
-                await self.append(entry, restart=True, metadata=metadata)
-            except Behind:
-                self._expected = (await self._now()).length
-                continue
-            if not is_asked:
-                self._runs._drop(self.run.id)
-            return
-        raise Conflict(BUSY)
-
-    async def _check_end(self) -> None:
-        if (await self._now()).length != self._expected:
-            raise Behind
-
-    async def _now(self) -> Run:
-        return await self._runs.journal.get(self.run.tenant, self.run.id, self.run.kind)

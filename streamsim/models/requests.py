@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from streamsim.errors import BadRequest
-from streamsim.models.engines.base import Outputs, ScenarioFound, ScenarioSettings
+from streamsim.models.engines.base import Outputs, Runspec, ScenarioFound, ScenarioSettings
 from streamsim.models.session import Begin, SettingsBy
+from streamsim.values import Json, JsonObject
 
 UNITS_US: Final = {
     "weeks": 604_800_000_000,
@@ -25,13 +26,13 @@ UNITS_US: Final = {
 DEFAULT_TIMEOUT: Final = {unit: 12 if unit == "hours" else 0 for unit in UNITS_US}
 MAX_TIMEOUT_MS: Final = 10 * 366 * 86_400_000
 LISTS: Final = ("equations", "agents", "agent_states", "agent_properties", "agent_property_types")
-RUNSPECS: Final = ("starttime", "stoptime", "dt")
+RUNSPECS: Final[tuple[Runspec, ...]] = ("starttime", "stoptime", "dt")
 
 Scenarios = Mapping[str, Mapping[str, ScenarioFound]]
 """A tenant's scenarios by scenario manager."""
 
 
-def begin(body: dict[str, Any], known: Scenarios, *, step_size: float = 1.0) -> Begin:
+def begin(body: JsonObject, known: Scenarios, *, step_size: float = 1.0) -> Begin:
     """What a body of `/run` or `begin-session` asks for.
 
     :raises BadRequest: naming what is missing, malformed, or in none of the models.
@@ -68,7 +69,7 @@ def begin(body: dict[str, Any], known: Scenarios, *, step_size: float = 1.0) -> 
     )
 
 
-def settings(given: Any, known: Scenarios) -> SettingsBy:
+def settings(given: Json, known: Scenarios) -> SettingsBy:
     """`{manager: {scenario: {constants, points, runspecs, properties, agents}}}`, checked.
 
     :raises BadRequest: naming the part at fault.
@@ -92,7 +93,7 @@ def settings(given: Any, known: Scenarios) -> SettingsBy:
     return result
 
 
-def step_size(body: dict[str, Any]) -> float:
+def step_size(body: JsonObject) -> float:
     """`stepSize`: a positive number, or "dt" for the smallest dt of the models, as 0; 1.0 if absent."""
     size = body.get("stepSize", 1.0)
     if size == "dt":
@@ -104,7 +105,7 @@ def step_size(body: dict[str, Any]) -> float:
     return float(size)
 
 
-def timeout(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def timeout(body: JsonObject) -> tuple[JsonObject, int]:
     """The timeout as given, and in milliseconds, at least 1.
 
     :raises BadRequest: it is not an object of units and whole numbers.
@@ -125,7 +126,7 @@ def timeout(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return given, max(1, -(-total // 1000))
 
 
-def count(body: dict[str, Any], name: str, most: int, default: int | None = None) -> int:
+def count(body: JsonObject, name: str, most: int, default: int | None = None) -> int:
     """A positive whole number. :raises BadRequest:"""
     number = body.get(name, default)
     if type(number) is not int or not 1 <= number <= most:
@@ -133,7 +134,7 @@ def count(body: dict[str, Any], name: str, most: int, default: int | None = None
     return number
 
 
-def flag(body: dict[str, Any], name: str) -> bool:
+def flag(body: JsonObject, name: str) -> bool:
     """A boolean, False if absent. :raises BadRequest:"""
     value = body.get(name, False)
     if not isinstance(value, bool):
@@ -141,7 +142,7 @@ def flag(body: dict[str, Any], name: str) -> bool:
     return value
 
 
-def scenario_of(body: dict[str, Any], known: Scenarios, fields: tuple[str, ...]) -> ScenarioFound:
+def scenario_of(body: JsonObject, known: Scenarios, fields: tuple[str, ...]) -> ScenarioFound:
     """The scenario that a body names. :raises BadRequest:"""
     manager = next((body[name] for name in fields if name in body), None)
     if manager is None:
@@ -210,14 +211,14 @@ def _outputs(lists: dict[str, list[str]], individual: dict[str, list[str]], foun
     )
 
 
-def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> ScenarioSettings:
+def _settings(parts: JsonObject, where: str, found: ScenarioFound) -> ScenarioSettings:
     constants = _object(parts.get("constants", {}), f"{where}.constants")
     for name, value in constants.items():
         if not found.agents and not has_equation(found, name):
             raise BadRequest(f"unknown constant {name} in {where}", field="settings")
         if type(value) not in (int, float, str):
             raise BadRequest(f"{where}.constants.{name} must be a number", field="settings")
-    specs: Any = _object(parts.get("runspecs", {}), f"{where}.runspecs")
+    specs = _object(parts.get("runspecs", {}), f"{where}.runspecs")
     for name, value in specs.items():
         if name not in RUNSPECS or type(value) not in (int, float):
             raise BadRequest(
@@ -235,10 +236,11 @@ def _settings(parts: dict[str, Any], where: str, found: ScenarioFound) -> Scenar
     if agents is not None and not (isinstance(agents, list) and all(isinstance(a, dict) for a in agents)):
         raise BadRequest(f"{where}.agents must be a list of objects with name and count", field="settings")
     properties = _object(parts.get("properties", {}), f"{where}.properties")
-    return ScenarioSettings(constants, pairs, specs, properties, agents)
+    runspecs: dict[Runspec, float] = {name: specs[name] for name in RUNSPECS if name in specs}
+    return ScenarioSettings(constants, pairs, runspecs, properties, agents)
 
 
-def _individual(given: Any) -> dict[str, list[str]]:
+def _individual(given: Json) -> dict[str, list[str]]:
     if not given:
         return {}
     try:
@@ -250,7 +252,7 @@ def _individual(given: Any) -> dict[str, list[str]]:
         ) from None
 
 
-def _names(body: dict[str, Any], name: str, missing: Iterable[str] | Literal[None] = None) -> list[str]:
+def _names(body: JsonObject, name: str, missing: Iterable[str] | Literal[None] = None) -> list[str]:
     """A list of names, or text with commas."""
     if name not in body:
         if missing is None:
@@ -264,7 +266,7 @@ def _names(body: dict[str, Any], name: str, missing: Iterable[str] | Literal[Non
     return list(dict.fromkeys(given))
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: Json, where: str) -> JsonObject:
     if not isinstance(value, dict):
         raise BadRequest(f"{where} must be a JSON object", field=where.partition(".")[0])
     return value

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import unquote
 
 from streamsim.errors import BadRequest
 from streamsim.models import paths
 from streamsim.storage.contract.runs import Filter, Operator
+
+Scalar = bool | int | float | str | None
 
 MAX_FILTERS: Final = 2000
 _FIELDS: Final = {"id": "id", "model": "model", "created": "created_ms", "lastModified": "modified_ms"}
@@ -28,7 +30,7 @@ def filters(raw: str) -> tuple[Filter, ...]:
 
     :raises BadRequest: naming the parameter.
     """
-    found: dict[tuple[str, Operator], list[Any]] = {}
+    wanted: dict[tuple[str, Operator], list[Scalar]] = {}
     parts = [part for part in raw.split(";") if part]
     if len(parts) > MAX_FILTERS:
         raise BadRequest(f"at most {MAX_FILTERS} filters")
@@ -40,8 +42,8 @@ def filters(raw: str) -> tuple[Filter, ...]:
                 f"{text[:100]} is no filter: expecting name=value, or name>value", field="filter"
             )
         name, operator = field(match[1].strip()), cast(Operator, match[2] or "=")
-        found.setdefault((name, operator), []).append(_value(name, match[3]))
-    return tuple(Filter(name, operator, tuple(values)) for (name, operator), values in found.items())
+        wanted.setdefault((name, operator), []).append(_value(name, match[3]))
+    return tuple(Filter(name, operator, tuple(values)) for (name, operator), values in wanted.items())
 
 
 def field(name: str) -> str:
@@ -59,7 +61,7 @@ def field(name: str) -> str:
     return f"metadata.{name}"
 
 
-def _value(field: str, text: str) -> Any:
+def _value(field: str, text: str) -> Scalar:
     if field in ("id", "model"):
         return text
     if field.endswith("_ms"):

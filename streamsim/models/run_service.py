@@ -13,7 +13,8 @@ from streamsim.models.engines.base import Found, Operation, Variable
 from streamsim.models.engines.variables import described
 from streamsim.models.journal import Entry
 from streamsim.models.library import Models
-from streamsim.models.live_runs import LiveRuns, Turn
+from streamsim.models.live_runs import LiveRuns
+from streamsim.models.turn import Turn
 from streamsim.storage.contract.runs import Filter, Model, Run, RunQuery
 from streamsim.values import Json, JsonObject
 

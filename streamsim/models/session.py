@@ -6,11 +6,11 @@ Answers have the forms of BptkServer. Times are the library's: rounded to the st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
 from streamsim.models.engines.base import Outputs, Refused, ScenarioSettings, Simulation, time_text
+from streamsim.values import JsonObject
 
 STOPPED = {"msg": "Stoptime reached"}
 MAX_STEPS = 1_000_000
@@ -40,14 +40,14 @@ class StepSession:
         self._steps = 0
         self.next = round(self.start, 10)
         """The time of the next step."""
-        self._log: list[tuple[float, dict[tuple[str, str], dict[str, Any]]]] = []
+        self._log: list[tuple[float, dict[tuple[str, str], JsonObject]]] = []
 
     @property
     def ended(self) -> bool:
         """Whether the stop time was passed."""
         return self.next > self.stop
 
-    def step(self, settings: SettingsBy, flat: bool) -> dict[str, Any]:
+    def step(self, settings: SettingsBy, flat: bool) -> JsonObject:
         """Advance by one step; its answer. :raises Refused: nothing was advanced."""
         if self.ended:
             return STOPPED
@@ -59,14 +59,14 @@ class StepSession:
         # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
         self.next = round(self.start + self._steps * self.size, 10)
         text = time_text(time)
-        result: dict[str, Any] = {}
+        result: JsonObject = {}
         for (manager, scenario), row in values.items():
             result.setdefault(manager, {})[scenario] = _at(row, text, flat)
         return result
 
-    def results(self, flat: bool) -> dict[str, Any]:
+    def results(self, flat: bool) -> JsonObject:
         """All steps so far by manager, scenario and equation; `{}` before the first."""
-        result: dict[str, Any] = {}
+        result: JsonObject = {}
         for time, values in self._log:
             for (manager, scenario), row in values.items():
                 entry = result.setdefault(manager, {}).setdefault(scenario, {})
@@ -74,14 +74,14 @@ class StepSession:
         return result
 
 
-def whole(begin: Begin, start: Start) -> dict[str, Any]:
+def whole(begin: Begin, start: Start) -> JsonObject:
     """Each scenario from its start to its stop time at its own dt."""
     simulations = started(begin, start)
-    result: dict[str, Any] = {}
+    result: JsonObject = {}
     for manager, scenario, outputs in begin.scenarios:
         simulation = simulations[manager, scenario]
         entry = result.setdefault(manager, {}).setdefault(scenario, {})
-        series: dict[str, dict[str, Any]] = {name: {} for name in outputs.equations}
+        series: dict[str, JsonObject] = {name: {} for name in outputs.equations}
         for time in times(simulation):
             row = simulation.step(time)
             text = time_text(time)
@@ -126,11 +126,11 @@ def times(simulation: Simulation) -> Iterator[float]:
         yield normalize(simulation.start + step * dt)
 
 
-def _at(row: dict[str, Any], time: str, flat: bool) -> dict[str, Any]:
+def _at(row: JsonObject, time: str, flat: bool) -> JsonObject:
     return {name: value if flat or name == "agents" else {time: value} for name, value in row.items()}
 
 
-def _collect(entry: dict[str, Any], row: dict[str, Any], time: str, flat: bool) -> None:
+def _collect(entry: JsonObject, row: JsonObject, time: str, flat: bool) -> None:
     for name, value in row.items():
         if name == "agents":
             _merge(entry.setdefault("agents", {}), value)
@@ -142,7 +142,7 @@ def _collect(entry: dict[str, Any], row: dict[str, Any], time: str, flat: bool) 
             series[time] = value
 
 
-def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+def _merge(into: JsonObject, new: JsonObject) -> None:
     for key, value in new.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
@@ -150,7 +150,7 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _one_type(series: dict[str, Any]) -> dict[str, Any]:
+def _one_type(series: JsonObject) -> JsonObject:
     """Integers among floats become floats, as in a data frame's column."""
     kinds = {type(value) for value in series.values()}
     if int not in kinds or not kinds & {float, type(None)}:

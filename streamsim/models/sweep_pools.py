@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from streamsim.models.runners import Runners
 from streamsim.models.workers import ask
 from streamsim.storage.contract.runs import Model
+from streamsim.values import JsonObject
 
 
 class SweepPool(Protocol):
     """Computes parts of sweeps. The numbers do not depend on where."""
 
-    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+    async def run(self, model: Model, entry: JsonObject, calls: int) -> msgspec.Raw:
         """What the model program answers to an entry with so many runs. :raises ModelError:"""
 
     @property
@@ -28,7 +29,7 @@ class LocalSweeps:
     def __init__(self, runners: Runners) -> None:
         self._runners = runners
 
-    async def run(self, model: Model, entry: dict[str, Any], calls: int) -> msgspec.Raw:
+    async def run(self, model: Model, entry: JsonObject, calls: int) -> msgspec.Raw:
         """As `SweepPool.run`."""
         async with self._runners.one([model]) as worker:
             return await ask(worker, [entry], calls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,15 +17,18 @@ from streamsim.sandbox.host.pool import (
     ProgramFailed,
     Sandbox,
     SandboxUnavailable,
+    Words,
     Worker,
     WorkerDied,
     WorkerTimeout,
 )
 from streamsim.sandbox.wire import Failure
 from streamsim.storage.contract.runs import Model
+from streamsim.values import JsonObject
 
 FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"
+WORDS: Final = Words("the model's process", "the model's process", "the model")
 LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
 """The library behind each engine that needs one."""
 PRELOAD: Final = ("pandas", "BPTK_Py", "BPTK_Py.sdcompiler.compile", "pysd", "pysd.builders.python.namespace")
@@ -106,8 +109,8 @@ def expected(error: ProgramFailed | WorkerDied) -> BadRequest | ModelError:
     if isinstance(error, ProgramFailed):
         return failed(error.failure)
     if isinstance(error, WorkerTimeout):
-        return ModelTimeout(str(error).replace("a call", "the model"))
-    return ModelError(str(error).replace("policy process", "the model's process"))
+        return ModelTimeout(error.worded(WORDS))
+    return ModelError(error.worded(WORDS))
 
 
 def failed(failure: Failure) -> BadRequest | ModelError:
@@ -129,7 +132,7 @@ def failed(failure: Failure) -> BadRequest | ModelError:
     return kind(message, detail=detail)
 
 
-async def ask(worker: Worker, entries: list[dict[str, Any]], calls: int = 0) -> msgspec.Raw:
+async def ask(worker: Worker, entries: list[JsonObject], calls: int = 0) -> msgspec.Raw:
     """The result of the last of some entries, which are `calls` that have the time limit each."""
     try:
         return await worker.exchange(entries, calls=calls or len(entries))

@@ -15,7 +15,7 @@ from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
 from streamsim.services import Services
 from tests.application import Caller, Clock
-from tests.support import ROOT
+from tests.support import ROOT, Answer
 
 EXAMPLES = ROOT / "examples"
 MANAGER = "sddsl_customer_acquisition"
@@ -80,3 +80,9 @@ def customers(io_loop: IOLoop, ann: Caller) -> Caller:
 
 
 Push = Callable[..., Any]
+
+
+def error(answer: Answer) -> tuple[int, str]:
+    """Status and text of an error of the scenario endpoints."""
+    assert set(answer.body) == {"error"}
+    return answer.status, answer.body["error"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from streamsim.models.engines.base import Outputs, Refused, ScenarioSettings, named, number, time_text
+from streamsim.models.engines.base import (
+    LibraryObject,
+    ModelValue,
+    Outputs,
+    Refused,
+    ScenarioSettings,
+    named,
+    number,
+    time_text,
+)
+from streamsim.values import Json, JsonObject
 
 PROPERTY_TYPES = ("max", "mean", "min", "total")
 
@@ -14,7 +24,7 @@ class AgentSimulation:
 
     rounds = True
 
-    def __init__(self, library: Any, model: Any, where: str, outputs: Outputs) -> None:
+    def __init__(self, library: LibraryObject, model: LibraryObject, where: str, outputs: Outputs) -> None:
         self._model, self._where, self._outputs = model, where, outputs
         self.start, self.stop, self.dt = float(model.starttime), float(model.stoptime), float(model.dt)
         self._seen = 0
@@ -79,7 +89,7 @@ class AgentSimulation:
         """A table as it is now."""
         return [[float(x), float(y)] for x, y in self._model.points[name]]
 
-    def step(self, time: float) -> dict[str, Any]:
+    def step(self, time: float) -> JsonObject:
         model = self._model
         round_ = int(time)
         for step in range(round(1 / model.dt)):
@@ -87,7 +97,7 @@ class AgentSimulation:
         statistics = model.statistics() or {}
         times = list(statistics)[self._seen :]
         self._seen = len(statistics)
-        result: dict[str, Any] = {
+        result: JsonObject = {
             name: number(model.evaluate_equation(name, time)) for name in self._outputs.equations
         }
         if self._outputs.agents:
@@ -96,13 +106,13 @@ class AgentSimulation:
             }
         return result
 
-    def _agent(self, agent: str, statistics: dict[Any, Any]) -> dict[str, Any]:
+    def _agent(self, agent: str, statistics: dict[float, LibraryObject]) -> JsonObject:
         """Of one agent type: `{state: {time: count}}`, or its properties by state."""
         outputs = self._outputs
         states = list(outputs.agent_states)
         if not states:
             states = agent_types(self._model).get(agent, {}).get("states", [])
-        result: dict[str, Any] = {}
+        result: JsonObject = {}
         for state in states:
             rows = {time_text(t): row.get(agent, {}).get(state, {}) for t, row in statistics.items()}
             if outputs.agent_properties:
@@ -128,7 +138,7 @@ class AgentSimulation:
         return result
 
 
-def agent_types(model: Any) -> dict[str, dict[str, list[str]]]:
+def agent_types(model: LibraryObject) -> dict[str, dict[str, list[str]]]:
     """States and properties of each agent type: what its agents are in, and what they have handlers for."""
     types: dict[str, dict[str, list[str]]] = {}
     for agent in model.agents:
@@ -142,11 +152,11 @@ def agent_types(model: Any) -> dict[str, dict[str, list[str]]]:
     return types
 
 
-def _fixed(value: Any) -> Any:
+def _fixed(value: Json) -> Callable[[float], Json]:
     return lambda t: value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: ModelValue) -> Json:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return value if isinstance(value, str) or value is None else number(value)

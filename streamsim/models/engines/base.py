@@ -1,21 +1,39 @@
 """What every engine offers to the program that runs models (`streamsim.programs.model`).
 
-An engine is a module of this package with a class `Engine`, built from a `Source`. Scenario simulations need
-`start`; runs of one model through variables and operations are what `open` gives.
+An engine is a module of this package with a subclass of `Engine`, which the module names `ENGINE`. The
+program builds it from a `Source` when a worker loads the model, inside the sandbox: no files but the model's,
+no network. `start` gives simulations of scenarios; `open` gives runs of the whole model through variables and
+operations. An engine offers one of them, or both. What it raises other than `Refused` is an error of the
+model's code.
+
+Times are floats in the model's own unit. Random numbers come from `random` and `numpy.random`, which the
+program seeds before each simulation, so that a journal that is played again gives the same numbers.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Container, Iterable
+from types import ModuleType
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
+
+from streamsim.values import Json, JsonObject
+
+LibraryObject: TypeAlias = Any
+"""An object of a modelling library; those libraries declare no types."""
+ModelValue: TypeAlias = Any
+"""What code of a model computed or holds in a variable: anything that Python has."""
 
 Number = float | int | bool | None
 """A value of an equation at one time; None where it is not finite."""
 
+Runspec = Literal["starttime", "stoptime", "dt"]
+"""The first and the last time of a simulation, and the step between, above 0; all in the model's unit."""
 KINDS = ("constants", "converters", "flows", "points", "stocks")
+"""What an equation can be; `points` are tables of x and y."""
 
 
 class Refused(Exception):
@@ -23,17 +41,27 @@ class Refused(Exception):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """An uploaded model. `options`: what was given with the upload, e.g. scenarios of a Vensim file."""
+    """An uploaded model.
+
+    `name`: 1 to 64 letters, digits and `_`. `engine`: the module's name. `main`: the file to load, a key of
+    `files`. `files`: text by relative path with `/`. `options`: what else was given with the upload:
+    `manager`, the name of the scenario manager, and `scenarios`, by name `{"constants", "points",
+    "runspecs"}` as in `ScenarioSettings`; for engines whose files have neither.
+    """
 
     name: str
     engine: str
     main: str
     files: dict[str, str]
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
 
 
 class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a simulation answers: equations, or agents by state and property."""
+    """What a simulation answers at each step: equations, or agents by state and property. All are names.
+
+    `agent_property_types`: of "max", "mean", "min", "total"; empty for all of them.
+    `individual_agent_properties`: by agent type the properties that each single agent answers.
+    """
 
     equations: list[str] = []
     agents: list[str] = []
@@ -44,19 +72,25 @@ class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScenarioSettings(msgspec.Struct, frozen=True):
-    """Overrides of one scenario. Constants: numbers, or text that is an expression of `t`."""
+    """Overrides of one scenario; what is absent stays.
+
+    `constants`: by name a number, or text that is an expression of `t`. `points`: by name pairs of x and y
+    with rising x. `runspecs`: only before the first step. `properties` and `agents`: of agent-based
+    scenarios; an agent is `{"name": type, "count": how many, ...}`.
+    """
 
     constants: dict[str, float | int | str] = {}
     points: dict[str, list[tuple[float, float]]] = {}
-    runspecs: dict[Literal["starttime", "stoptime", "dt"], float] = {}
-    properties: dict[str, Any] = {}
-    agents: list[dict[str, Any]] | None = None
+    runspecs: dict[Runspec, float] = {}
+    properties: JsonObject = {}
+    agents: list[JsonObject] | None = None
 
 
 class ScenarioFound(msgspec.Struct):
     """A scenario of a model: its run specification, its equations by kind, its agents by type.
 
-    `more`: names that can be asked for like equations, and are of no kind.
+    `equations`: names by each of `KINDS`. `agents`: by type `{"states": names, "properties": names}`. `more`:
+    names that can be asked for like equations, and are of no kind.
     """
 
     start: float
@@ -82,7 +116,12 @@ class Operation(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What loading a model found. Variables and operations are those of the run endpoints."""
+    """What loading a model found: what clients may ask for. It is stored with the version of the model.
+
+    `managers`: by scenario manager the scenarios by name; a manager's name is unique among a tenant's models.
+    `variables` and `operations`: of engines whose `open` gives them; of others they follow from the
+    scenarios.
+    """
 
     managers: dict[str, dict[str, ScenarioFound]] = {}
     variables: list[Variable] = []
@@ -90,64 +129,100 @@ class Found(msgspec.Struct):
 
 
 class Simulation(Protocol):
-    """One scenario under way. `step` is called with rising times, from `start` on."""
+    """One scenario under way, from time `start` to `stop` by `dt`.
+
+    `step` is called with rising times, from `start` on, which need not be `dt` apart. Two things are
+    optional: an attribute `rounds`, if a step of a whole run is a round of 1.0 whatever `dt` is; and a method
+    `normalize(time: float) -> float`, how the library rounds times.
+    """
 
     start: float
     stop: float
     dt: float
 
     def change(self, settings: ScenarioSettings, time: float | None) -> None:
-        """Apply overrides from a time on, or from the beginning. :raises Refused: before anything changed."""
+        """Apply overrides.
 
-    def step(self, time: float) -> dict[str, Any]:
-        """The outputs at a time: `{equation: number}`, and for agents `{"agents": {...}}`."""
+        :param time: of the next step, from which on they hold; None before the first step: from the
+            beginning.
+        :raises Refused: a name is unknown or a value does not fit; nothing was changed.
+        """
+
+    def step(self, time: float) -> JsonObject:
+        """The outputs at a time: a `Number` by equation, in the order of `Outputs.equations`.
+
+        Those of agents are under the key `agents`: by type and state `{time: count}`, or
+        `{"properties": {name: {property type: {time: number}}}}`.
+        """
+
+    def points(self, name: str) -> list[list[float]]:
+        """A table as it is now: its `[x, y]` by rising x. :raises Refused: it cannot be read."""
 
 
 class Engine:
-    """A loaded model. Subclasses override what they can do."""
+    """A loaded model. Subclasses override what they can do.
+
+    `found`: set by `__init__`. An attribute `files`, a `modules.Files`, makes the model's own files
+    importable while its code runs.
+    """
 
     found: Found
 
     def __init__(self, source: Source) -> None:
-        """:raises Refused: the model lacks what this engine needs."""
+        """Load the model; any other exception names the model's line to whoever uploads it.
+
+        :raises Refused: the model lacks what this engine needs, or its library is not installed.
+        """
         raise NotImplementedError
 
     def start(self, manager: str, scenario: str, outputs: Outputs) -> Simulation:
-        """A fresh simulation of a scenario; an earlier one of the same scenario ends.
+        """A fresh simulation of a scenario, at its beginning; an earlier one of the same scenario ends.
 
+        :param manager: a key of `found.managers`, and :param scenario: a key of that.
+        :param outputs: what `Simulation.step` is to answer.
         :raises Refused: naming what the model does not have.
         """
         raise Refused(f"the model has no scenario manager {manager}")
 
     def open(self, seed: int) -> Variables | None:
-        """The model at its beginning as variables and operations; generators of numbers are seeded already.
+        """The model at its beginning as variables and operations.
 
-        None: those that its scenarios give (`ScenarioVariables`).
+        :param seed: from 0 to 2^32 - 1; `random` and `numpy.random` are seeded with it already.
+        :returns: None for those that its first scenario gives (`variables.ScenarioVariables`).
         """
         return None
 
 
 class Variables(Protocol):
-    """A run of one model, through its variables and operations."""
+    """A run of one model, through its variables and operations. Paths are texts as in
+    `streamsim.models.paths`.
 
-    def get(self, paths: list[str]) -> dict[str, Any]:
-        """Values of variables by path; changes nothing. :raises Refused: naming the path."""
+    Values are JSON values: `streamsim.values.plain` makes them of NumPy's and of nested ones.
+    """
 
-    def set(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Set variables; their values afterwards.
+    def get(self, paths: list[str]) -> JsonObject:
+        """Values of variables by path, in this order; changes nothing. :raises Refused: naming the path."""
+
+    def set(self, changes: JsonObject) -> JsonObject:
+        """Set variables to a value by path; their values afterwards, by the same paths.
 
         :raises Refused: naming the path, nothing was changed. Any other exception: some may be set.
         """
 
-    def call(self, name: str, arguments: list[Any]) -> Any:
-        """Call an operation; its result. :raises Refused: for an unknown one, nothing was changed."""
+    def call(self, name: str, arguments: list[Json]) -> Json:
+        """Call an operation with positional arguments; its result, None if it has none.
 
-    def recorded(self, *, all: bool = False) -> dict[str, Any]:
-        """Variables that were recorded since this was last asked, or ever."""
+        :raises Refused: there is no such operation; nothing was changed. Any other exception: an error of the
+            model's code, and the run is brought back to where it was.
+        """
+
+    def recorded(self, *, all: bool = False) -> JsonObject:
+        """Values by name of the variables that were recorded since this was last called; with `all`, ever."""
 
 
-def number(value: Any) -> Number:
-    """What an equation gave as a JSON number. :raises TypeError: it is no number."""
+def number(value: ModelValue) -> Number:
+    """What an equation gave as a JSON number: NumPy's become Python's, integers beyond 64 bits become floats,
+    and NaN and infinities None. :raises TypeError: it is no number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or value is None:
@@ -160,8 +235,6 @@ def number(value: Any) -> Number:
         value = float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, bool):
-        return value
     raise TypeError(f"an equation gave a value of type {type(value).__name__}")
 
 
@@ -170,15 +243,24 @@ def time_text(time: float) -> str:
     return repr(time)
 
 
-def named(names: list[str], known: Any, what: str, where: str) -> None:
-    """:raises Refused: naming the first of `names` that is not known."""
+def named(names: Iterable[str], known: Container[str], what: str, where: str) -> None:
+    """Check names that a request gives.
+
+    :param what: they are, and :param where: they are looked for, e.g. "equation" and "manager.scenario".
+    :raises Refused: naming the first of `names` that is not known.
+    """
     for name in names:
         if name not in known:
             raise Refused(f"unknown {what} {name} in {where}")
 
 
-def library(module: str, engine: str, name: str) -> Any:
-    """The library behind an engine. :raises Refused: it is not installed; how to get it."""
+def library(module: str, engine: str, name: str) -> ModuleType:
+    """The library behind an engine, imported.
+
+    :param module: its import name. :param engine: the extra of streamsim that installs it.
+    :param name: its name on the package index.
+    :raises Refused: it is not installed; how to get it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError:

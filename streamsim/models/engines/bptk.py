@@ -12,13 +12,14 @@ import io
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 from streamsim.models.engines.agents import AgentSimulation, agent_types
 from streamsim.models.engines.base import (
     KINDS,
     Engine,
     Found,
+    LibraryObject,
+    ModelValue,
     Outputs,
     Refused,
     ScenarioFound,
@@ -29,8 +30,11 @@ from streamsim.models.engines.base import (
     number,
 )
 from streamsim.models.engines.modules import Files
+from streamsim.values import Json, JsonObject
 
 XMILE = (".stmx", ".itmx", ".xmile")
+Equation = Callable[[float], ModelValue]
+"""A model's function of time."""
 PRELOAD = ("BPTK_Py", "BPTK_Py.sdcompiler.compile", "jinja2.ext")
 
 
@@ -57,7 +61,7 @@ class BptkEngine(Engine):
         if not any(self.found.managers.values()):
             raise Refused("the model registers no scenarios")
 
-    def start(self, manager: str, scenario: str, outputs: Outputs) -> Any:
+    def start(self, manager: str, scenario: str, outputs: Outputs) -> AgentSimulation | EquationSimulation:
         """A fresh simulation. Models that may keep state outside their equations are loaded anew."""
         self._known(manager, scenario)
         found = self._managers()[manager]
@@ -79,14 +83,14 @@ class BptkEngine(Engine):
         named([manager], self.found.managers, "scenario manager", f"model {self._source.name}")
         named([scenario], self.found.managers[manager], "scenario", f"scenario manager {manager}")
 
-    def _managers(self) -> dict[str, Any]:
-        managers: dict[str, Any] = self._bptk.scenario_manager_factory.scenario_managers
+    def _managers(self) -> JsonObject:
+        managers: JsonObject = self._bptk.scenario_manager_factory.scenario_managers
         return managers
 
-    def _has_code(self, model: Any) -> bool:
+    def _has_code(self, model: LibraryObject) -> bool:
         return bool(getattr(model, "fn", None))
 
-    def _scenarios(self, manager: Any) -> dict[str, ScenarioFound]:
+    def _scenarios(self, manager: LibraryObject) -> dict[str, ScenarioFound]:
         result = {}
         for name, scenario in manager.scenarios.items():
             model = scenario if manager.type == "abm" else scenario.model
@@ -99,8 +103,8 @@ class BptkEngine(Engine):
             result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
         return result
 
-    def _from_python(self) -> Any:
-        captured: list[Any] = []
+    def _from_python(self) -> LibraryObject:
+        captured: list[LibraryObject] = []
         with _server_modules(captured):
             module = self.files.run(self._source.main)
         with self.files.importable():
@@ -118,7 +122,7 @@ class BptkEngine(Engine):
                     return made
         raise Refused(f"{self._source.main} defines neither bptk_factory() nor a module-level bptk")
 
-    def _from_xmile(self) -> Any:
+    def _from_xmile(self) -> LibraryObject:
         module = self.files.run("simulation_model.py")
         options = self._source.options
         manager = options.get("manager", self._source.name)
@@ -128,7 +132,7 @@ class BptkEngine(Engine):
         bptk.scenario_manager_factory.scenario_managers[manager] = one
         return bptk
 
-    def _library_manager(self, name: str, module: ModuleType, scenarios: dict[str, Any]) -> Any:
+    def _library_manager(self, name: str, module: ModuleType, scenarios: JsonObject) -> LibraryObject:
         from BPTK_Py.scenariomanager import ScenarioManagerSd
         from BPTK_Py.scenariomanager.scenario import SimulationScenario
 
@@ -149,7 +153,7 @@ class BptkEngine(Engine):
 class EquationSimulation:
     """One scenario of a system-dynamics model."""
 
-    def __init__(self, scenario: Any, points: dict[str, Any], where: str, outputs: Outputs) -> None:
+    def __init__(self, scenario: LibraryObject, points: JsonObject, where: str, outputs: Outputs) -> None:
         self._model = model = scenario.model
         self._where = where
         if not hasattr(model, "_streamsim_equations"):
@@ -170,7 +174,7 @@ class EquationSimulation:
             plain = name.partition("[")[0] if "*" in name else name
             named([name if name in self._equations else plain], self._equations, "equation", where)
         self._outputs = outputs.equations
-        self._timed: dict[str, list[tuple[float, Callable[[float], Any]]]] = {}
+        self._timed: dict[str, list[tuple[float, Equation]]] = {}
         self._reached: float | None = None
         for name, value in scenario.constants.items():
             self._equations[name] = _constant(name, value, where)
@@ -214,14 +218,14 @@ class EquationSimulation:
         self.start, self.stop, self.dt = start, stop, dt
         self._begin()
 
-    def _set_from(self, name: str, equation: Callable[[float], Any], time: float) -> None:
+    def _set_from(self, name: str, equation: Equation, time: float) -> None:
         """Let an equation answer by the time that it is asked for: delays look back."""
         history = self._timed.get(name)
         if history is None:
             history = self._timed[name] = []
             before = self._equations[name]
 
-            def timed(t: float) -> Any:
+            def timed(t: float) -> ModelValue:
                 current = before
                 for since, value in history:
                     if since > t:
@@ -237,7 +241,7 @@ class EquationSimulation:
         """A table as it is now."""
         return [[float(x), float(y)] for x, y in self._model.points[name]]
 
-    def step(self, time: float) -> dict[str, Any]:
+    def step(self, time: float) -> JsonObject:
         # On the way every step of the model is computed, so that no chain of look-backs grows long.
         between = self.start if self._reached is None else self.normalize(self._reached + self.dt)
         while between < time - 1e-9 * self.dt:
@@ -253,7 +257,7 @@ class EquationSimulation:
         return result
 
 
-def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float], float]]:
+def evaluator(model: LibraryObject) -> tuple[Callable[[str, float], ModelValue], Callable[[float], float]]:
     """A memo for a model, installed as the `memoize` that its functions call; and how it rounds times.
 
     Times are rounded as the library does (`util.floating_point.normalize`), but each only once.
@@ -261,7 +265,7 @@ def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float]
     from BPTK_Py.util import floating_point
 
     equations = model.equations
-    memo: dict[str, dict[float, Any]] = {name: {} for name in equations}
+    memo: dict[str, dict[float, ModelValue]] = {name: {} for name in equations}
     model.memo = memo
     base, offset = model.dt, model.starttime
     precision = max(floating_point.scale(offset), floating_point.scale(base))
@@ -275,7 +279,7 @@ def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float]
             rounded = known[time] = floating_point.normalize(time, base, offset, precision)
         return rounded
 
-    def memoize(name: str, time: float) -> Any:
+    def memoize(name: str, time: float) -> ModelValue:
         values = memo.get(name)
         if values is None:
             # Arrays and constants in compiled XMILE models; in others an unknown equation.
@@ -296,7 +300,7 @@ def evaluator(model: Any) -> tuple[Callable[[str, float], Any], Callable[[float]
     return memoize, normalize
 
 
-def _constant(name: str, value: Any, where: str) -> Callable[[float], Any]:
+def _constant(name: str, value: Json, where: str) -> Equation:
     if isinstance(value, str):
         try:
             code = compile(value.strip(), f"<{name}>", "eval")
@@ -306,17 +310,17 @@ def _constant(name: str, value: Any, where: str) -> Callable[[float], Any]:
     return lambda t: value
 
 
-def _points(model: Any) -> dict[str, Any]:
-    points: dict[str, Any] = getattr(model, "points", None) or {}
+def _points(model: LibraryObject) -> JsonObject:
+    points: JsonObject = getattr(model, "points", None) or {}
     return points
 
 
-def _library() -> Any:
+def _library() -> LibraryObject:
     """The library, made quiet: it appends to a log file in whatever folder it runs."""
     bptk = library("BPTK_Py", "bptk", "bptk-py")
-    logger: Any = sys.modules["BPTK_Py.logger.logger"]
+    logger: LibraryObject = sys.modules["BPTK_Py.logger.logger"]
     logger.open = lambda *_args, **_named: io.StringIO()
-    settings: Any = sys.modules["BPTK_Py.config.config"]
+    settings: LibraryObject = sys.modules["BPTK_Py.config.config"]
     settings.configuration.update(log_modes=[], set_scenario_monitor=False, set_model_monitor=False)
     return bptk
 
@@ -324,23 +328,25 @@ def _library() -> Any:
 class _server_modules:  # noqa: N801 -- used like a function
     """Stands in for Flask's side of a BptkServer script: keeps the factory that it would serve."""
 
-    def __init__(self, captured: list[Any]) -> None:
+    def __init__(self, captured: list[LibraryObject]) -> None:
         self._captured = captured
-        self._hidden: dict[str, Any] = {}
+        self._hidden: JsonObject = {}
 
     def __enter__(self) -> None:
         captured = self._captured
 
         class BptkServer:
-            def __init__(self, _name: str, bptk_factory: Any = None, *_args: Any, **_named: Any) -> None:
+            def __init__(
+                self, _name: str, bptk_factory: LibraryObject = None, *_args: object, **_named: object
+            ) -> None:
                 captured.append(bptk_factory)
 
-            def run(self, *_args: Any, **_named: Any) -> None:
+            def run(self, *_args: object, **_named: object) -> None:
                 """Nothing to do: streamsim serves it."""
 
-        library: Any = sys.modules["BPTK_Py"]
-        server: Any = ModuleType("BPTK_Py.server")
-        cors: Any = ModuleType("flask_cors")
+        library: LibraryObject = sys.modules["BPTK_Py"]
+        server: LibraryObject = ModuleType("BPTK_Py.server")
+        cors: LibraryObject = ModuleType("flask_cors")
         server.BptkServer = BptkServer
         cors.CORS = lambda *_args, **_named: None
         self._hidden = {"BPTK_Py.server": server, "flask_cors": cors}
@@ -355,7 +361,7 @@ class _server_modules:  # noqa: N801 -- used like a function
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
-        library: Any = sys.modules["BPTK_Py"]
+        library: LibraryObject = sys.modules["BPTK_Py"]
         library.BptkServer = self._class
 
 

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import IO
+
+from streamsim.models.engines.base import ModelValue
 
 ROOT = "/model/"
 """Models see their files below this folder; it exists nowhere."""
@@ -89,7 +91,9 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__dict__["open"] = self.open
         exec(compile(self._texts[file], ROOT + file, "exec", dont_inherit=True), module.__dict__)
 
-    def open(self, file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
+    def open(
+        self, file: ModelValue, mode: str = "r", *args: ModelValue, **named: ModelValue
+    ) -> IO[ModelValue]:
         """`open` as the model's own code sees it: its own files by name, else what the sandbox shows."""
         if isinstance(file, str) and set(mode) <= {"r", "t", "b"}:
             text = self._texts.get(file.removeprefix(ROOT).removeprefix("./"))

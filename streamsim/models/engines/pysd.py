@@ -6,15 +6,17 @@ the library's own stepper, so the numbers are those of its `run`.
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import PurePosixPath
 from types import ModuleType
-from typing import Any
 
 from streamsim.models.engines.base import (
     KINDS,
     Engine,
     Found,
+    LibraryObject,
+    Number,
     Outputs,
     Refused,
     ScenarioFound,
@@ -24,6 +26,7 @@ from streamsim.models.engines.base import (
     named,
     number,
 )
+from streamsim.values import JsonObject
 
 VENSIM = (".mdl",)
 XMILE = (".xmile", ".xml", ".stmx")
@@ -40,7 +43,7 @@ class PysdEngine(Engine):
         self._main = f"/model/{PurePosixPath(source.main).stem}.py"
         manager = source.options.get("manager", source.name)
         self._manager = manager
-        self._scenarios: dict[str, dict[str, Any]] = source.options.get("scenarios") or {"base": {}}
+        self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
         model = self._load()
         self.names = names(model)
         scenarios = {}
@@ -50,8 +53,8 @@ class PysdEngine(Engine):
             named(list(given.get("points", {})), self.names, "points", where)
             simulation = self.start(manager, name, Outputs(), _check=False)
             equations: dict[str, list[str]] = {kind: [] for kind in KINDS}
-            for one, (_, kind, _) in self.names.items():
-                equations[kind].append(one)
+            for equation, (_, kind, _) in self.names.items():
+                equations[kind].append(equation)
             scenarios[name] = ScenarioFound(simulation.start, simulation.stop, simulation.dt, equations)
         self.found = Found(managers={manager: scenarios})
 
@@ -67,13 +70,13 @@ class PysdEngine(Engine):
         given = self._scenarios[scenario]
         return PysdSimulation(self._load(), self.names, given, where, outputs.equations)
 
-    def _load(self) -> Any:
+    def _load(self) -> LibraryObject:
         from pysd.py_backend import components
         from pysd.py_backend.model import Model
 
         texts = self._texts
 
-        def load(_self: Any, path: str) -> ModuleType:
+        def load(_self: LibraryObject, path: str) -> ModuleType:
             module = ModuleType(PurePosixPath(path).stem)
             module.__file__ = path
             exec(compile(texts[PurePosixPath(path).name], path, "exec", dont_inherit=True), module.__dict__)
@@ -88,14 +91,14 @@ class PysdSimulation:
 
     def __init__(
         self,
-        model: Any,
+        model: LibraryObject,
         known: dict[str, tuple[str, str, tuple[str, ...]]],
-        given: dict[str, Any],
+        given: JsonObject,
         where: str,
         equations: list[str],
     ) -> None:
         self._model, self._known, self._where, self._equations = model, known, where, equations
-        self._parameters: dict[str, Any] = {}
+        self._parameters: JsonObject = {}
         self._begun = False
         time = model.time
         self.start, self.stop, self.dt = (
@@ -113,7 +116,7 @@ class PysdSimulation:
         named(list(settings.points), self._known, "points", self._where)
         if settings.properties or settings.agents is not None:
             raise Refused(f"{self._where} has no agents: properties and agents cannot be set")
-        changes: dict[str, Any] = {}
+        changes: JsonObject = {}
         for name, value in settings.constants.items():
             if isinstance(value, str):
                 try:
@@ -156,7 +159,7 @@ class PysdSimulation:
         x, y, _ = table.values[0]
         return [[float(one), float(other)] for one, other in zip(x, y, strict=True)]
 
-    def step(self, time: float) -> dict[str, Any]:
+    def step(self, time: float) -> JsonObject:
         self._reach(time)
         return {name: self._value(name) for name in self._equations}
 
@@ -183,7 +186,7 @@ class PysdSimulation:
             cache_output=False,
         )
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str) -> Number:
         python, _, labels = self._known[name]
         value = getattr(self._model.components, python)()
         if labels:
@@ -199,11 +202,11 @@ class PysdSimulation:
 class _Nothing:
     """The library wants to write into an output at each step; here equations are asked for by name."""
 
-    def set_capture_elements(self, _elements: Any) -> None: ...
+    def set_capture_elements(self, _elements: object) -> None: ...
 
-    def initialize(self, _model: Any) -> None: ...
+    def initialize(self, _model: object) -> None: ...
 
-    def update(self, _model: Any) -> None: ...
+    def update(self, _model: object) -> None: ...
 
 
 class _Kept(PurePosixPath):
@@ -211,9 +214,7 @@ class _Kept(PurePosixPath):
 
     texts: dict[str, str]
 
-    def open(self, *_args: Any, **_named: Any) -> Any:
-        import io
-
+    def open(self, *_args: object, **_named: object) -> io.StringIO:
         texts, name = self.texts, self.name
 
         class File(io.StringIO):
@@ -236,16 +237,16 @@ def translate(name: str, text: str) -> dict[str, str]:
         from pysd.translators.vensim.vensim_file import VensimFile
 
         class Vensim(VensimFile):  # type: ignore[misc]
-            def _read(self, _encoding: Any) -> str:
+            def _read(self, _encoding: str) -> str:
                 return text
 
-        file: Any = Vensim(path)
+        file: LibraryObject = Vensim(path)
     elif name.lower().endswith(XMILE):
         from lxml import etree
         from pysd.translators.xmile.xmile_file import XmileFile
 
         class Xmile(XmileFile):  # type: ignore[misc]
-            def _get_root(self) -> Any:
+            def _get_root(self) -> LibraryObject:
                 parser = etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False)
                 return etree.fromstring(text.encode(), parser)
 
@@ -263,7 +264,7 @@ def translate(name: str, text: str) -> dict[str, str]:
     return texts
 
 
-def names(model: Any) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+def names(model: LibraryObject) -> dict[str, tuple[str, str, tuple[str, ...]]]:
     """Names that can be asked for -> (the library's name, kind, labels of an array's element)."""
     result: dict[str, tuple[str, str, tuple[str, ...]]] = {}
     subscripts = model._subscript_dict

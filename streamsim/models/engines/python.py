@@ -11,18 +11,20 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsim import values
 from streamsim.models import paths
-from streamsim.models.engines.base import Engine, Found, Operation, Refused, Source, Variable
+from streamsim.models.engines.base import Engine, Found, ModelValue, Operation, Refused, Source, Variable
 from streamsim.models.engines.modules import Files
 from streamsim.models.paths import BadPath, Field, Index, Path
 from streamsim.sandbox.wire import Failure
 from streamsim.sandbox.worker.failures import Described, describe
+from streamsim.values import Json, JsonObject
 
 MAX_RECORDED_BYTES: Final = 4 << 20
 """All recorded variables of a run together, as JSON."""
@@ -35,6 +37,7 @@ _CALLABLE = (
 )
 _DATA = (bool, int, float, str, list, tuple, dict, set, frozenset, np.ndarray, np.generic)
 _ABSENT: Final = object()
+Array: TypeAlias = NDArray[ModelValue]
 
 
 class CannotSet(Exception):
@@ -50,10 +53,10 @@ class PythonEngine(Engine):
         self.files = Files(source.files)
         self._main = source.main
         self._own = self.files.names
-        self._all: dict[str, Any] = {}
-        self._new: dict[str, Any] = {}
+        self._all: JsonObject = {}
+        self._new: JsonObject = {}
         self._sizes: dict[str, int] = {}
-        epicenter: Any = ModuleType("epicenter")
+        epicenter: ModelValue = ModuleType("epicenter")
         epicenter.Epicenter = type("Epicenter", (), {"record": staticmethod(self._record)})
         sys.modules["epicenter"] = epicenter
         self._module = ModuleType("nothing")
@@ -71,11 +74,11 @@ class PythonEngine(Engine):
 
     # ---- what runs do
 
-    def get(self, texts: list[str]) -> dict[str, Any]:
+    def get(self, texts: list[str]) -> JsonObject:
         """Values by path."""
         return {text: self._shown(self._value(_parsed(text)), text) for text in texts}
 
-    def set(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def set(self, changes: JsonObject) -> JsonObject:
         """Set variables, of which all must exist; a new key of a dict may be given in brackets."""
         parsed = {text: _parsed(text) for text in changes}
         for text, value in changes.items():
@@ -88,7 +91,7 @@ class PythonEngine(Engine):
                 raise CannotSet(str(refused)) from None
         return self.get(list(changes))
 
-    def call(self, name: str, arguments: list[Any]) -> Any:
+    def call(self, name: str, arguments: list[Json]) -> Json:
         """Call a public function."""
         function = self._operations().get(name)
         if function is None:
@@ -101,14 +104,14 @@ class PythonEngine(Engine):
             raise Described(self._misfit(function, error)) from None
         return self._shown(result, "result")
 
-    def recorded(self, *, all: bool = False) -> dict[str, Any]:
+    def recorded(self, *, all: bool = False) -> JsonObject:
         """What the model recorded since this was last asked, or ever."""
         new, self._new = self._new, {}
         return dict(self._all) if all else new
 
     # ---- inside
 
-    def _record(self, name: str, value: Any = _ABSENT) -> None:
+    def _record(self, name: str, value: ModelValue = _ABSENT) -> None:
         """`Epicenter.record(name)`, `Epicenter.record(name, value)`: store a variable with the answer."""
         if not isinstance(name, str):
             raise TypeError("Epicenter.record(name, value): name must be text")
@@ -140,7 +143,7 @@ class PythonEngine(Engine):
                     waiting.append((f"{scope}{name}.", value))
         return found
 
-    def _variables(self) -> dict[str, Any]:
+    def _variables(self) -> JsonObject:
         return {
             f"{scope}.{name}" if scope else name: value
             for scope, module in self._modules().items()
@@ -148,7 +151,7 @@ class PythonEngine(Engine):
             if not name.startswith("_") and self._is_data(value)
         }
 
-    def _operations(self) -> dict[str, Any]:
+    def _operations(self) -> JsonObject:
         return {
             f"{scope}.{name}" if scope else name: value
             for scope, module in self._modules().items()
@@ -156,23 +159,23 @@ class PythonEngine(Engine):
             if not name.startswith("_") and self._is_operation(value)
         }
 
-    def _is_own_module(self, value: Any) -> bool:
+    def _is_own_module(self, value: object) -> bool:
         return type(value) is ModuleType and value.__name__ in self._own
 
-    def _is_own(self, value: Any) -> bool:
+    def _is_own(self, value: object) -> bool:
         """Whether it is an instance of one of the model's classes."""
         return type(value).__module__ in self._own and not isinstance(value, type)
 
-    def _is_data(self, value: Any) -> bool:
+    def _is_data(self, value: object) -> bool:
         return value is None or isinstance(value, _DATA) or self._is_own(value)
 
-    def _is_operation(self, value: Any) -> bool:
+    def _is_operation(self, value: object) -> bool:
         if not isinstance(value, _CALLABLE):
             return False
         inner = value.func if isinstance(value, functools.partial) else value
         return getattr(inner, "__module__", None) in self._own
 
-    def _value(self, path: Path) -> Any:
+    def _value(self, path: Path) -> ModelValue:
         owner, steps = self._owner(path)
         name = steps[0].name
         value = vars(owner).get(name, _ABSENT)
@@ -182,10 +185,10 @@ class PythonEngine(Engine):
             value = self._step(value, step, path)
         return value
 
-    def _owner(self, path: Path) -> tuple[ModuleType, list[Any]]:
+    def _owner(self, path: Path) -> tuple[ModuleType, list[ModelValue]]:
         """The module of a variable, and the path from there."""
         owner = self._module
-        steps: list[Any] = [Field(path.name), *path.steps]
+        steps: list[ModelValue] = [Field(path.name), *path.steps]
         while len(steps) > 1 and isinstance(steps[1], Field):
             inner = vars(owner).get(steps[0].name)
             if not self._is_own_module(inner):
@@ -194,7 +197,7 @@ class PythonEngine(Engine):
             steps.pop(0)
         return owner, steps
 
-    def _step(self, value: Any, step: Field | Index, path: Path) -> Any:
+    def _step(self, value: ModelValue, step: Field | Index, path: Path) -> ModelValue:
         if isinstance(step, Field):
             if isinstance(value, dict):
                 return self._key(value, step.name, path)
@@ -205,7 +208,7 @@ class PythonEngine(Engine):
             value = self._key(value, key, path)
         return value
 
-    def _key(self, value: Any, key: int | str, path: Path) -> Any:
+    def _key(self, value: ModelValue, key: int | str, path: Path) -> ModelValue:
         if isinstance(value, dict):
             found = _key_of(value, key)
             if found is not _ABSENT:
@@ -217,14 +220,14 @@ class PythonEngine(Engine):
             return value[_position(value, (key,), path)]
         raise Refused(f"the model has no variable {path.text}: there is no {key!r}")
 
-    def _attribute(self, value: Any, name: str, path: Path) -> Any:
+    def _attribute(self, value: object, name: str, path: Path) -> ModelValue:
         if self._is_own(value):
             found = getattr(value, name, _ABSENT)
             if found is not _ABSENT and self._is_data(found):
                 return found
         raise Refused(f"the model has no variable {path.text}: there is no field {name}")
 
-    def _put(self, path: Path, value: Any, *, check: bool) -> None:
+    def _put(self, path: Path, value: Json, *, check: bool) -> None:
         """Set what a path leads to, or only see whether that is possible."""
         old = _ABSENT
         owner, steps = self._owner(path)
@@ -270,11 +273,11 @@ class PythonEngine(Engine):
         else:
             raise Refused(f"{path.text} cannot be set: it is part of a {type(holder).__name__}")
 
-    def _shown(self, value: Any, where: str) -> Any:
+    def _shown(self, value: ModelValue, where: str) -> Json:
         """A value as JSON has it: instances of the model's classes as objects of their public data."""
         return values.plain(self._opened_up(value, values.MAX_DEPTH), where, finite=False)
 
-    def _opened_up(self, value: Any, depth: int) -> Any:
+    def _opened_up(self, value: ModelValue, depth: int) -> ModelValue:
         if depth < 0:
             return value
         if isinstance(value, dict):
@@ -291,7 +294,7 @@ class PythonEngine(Engine):
             }
         return value
 
-    def _misfit(self, function: Callable[..., Any], error: TypeError) -> Failure:
+    def _misfit(self, function: Callable[..., ModelValue], error: TypeError) -> Failure:
         """A call with arguments that the function does not take: the place is its definition."""
         failure = describe(error, {})
         code = getattr(inspect.unwrap(function), "__code__", None)
@@ -309,11 +312,11 @@ def _parsed(text: str) -> Path:
         raise Refused(str(bad)) from None
 
 
-def _text_key(key: Any) -> Any:
+def _text_key(key: object) -> object:
     return str(key) if isinstance(key, int | float) else key
 
 
-def _key_of(value: dict[Any, Any], key: int | str) -> Any:
+def _key_of(value: dict[ModelValue, ModelValue], key: int | str) -> object:
     """The key of a dict that is meant: JSON has keys of text only."""
     for candidate in (key, str(key)):
         if candidate in value:
@@ -321,15 +324,16 @@ def _key_of(value: dict[Any, Any], key: int | str) -> Any:
     return int(key) if isinstance(key, str) and key.isdecimal() and int(key) in value else _ABSENT
 
 
-def _position(array: Any, keys: tuple[int | str, ...], path: Path) -> Any:
-    if len(keys) > array.ndim or not all(
-        isinstance(key, int) and key < size for key, size in zip(keys, array.shape, strict=False)
+def _position(array: Array, keys: tuple[int | str, ...], path: Path) -> tuple[int, ...]:
+    position = tuple(key for key in keys if isinstance(key, int))
+    if not len(position) == len(keys) <= array.ndim or not all(
+        index < size for index, size in zip(position, array.shape, strict=False)
     ):
         raise Refused(f"the model has no variable {path.text}: the array has the shape {array.shape}")
-    return tuple(keys)
+    return position
 
 
-def _put_element(array: Any, position: Any, value: Any, path: Path, *, check: bool) -> None:
+def _put_element(array: Array, position: tuple[int, ...], value: Json, path: Path, *, check: bool) -> None:
     place = array[position]
     try:
         fitted = np.asarray(value)
@@ -343,7 +347,7 @@ def _put_element(array: Any, position: Any, value: Any, path: Path, *, check: bo
         array[position] = value
 
 
-def _fit(old: Any, value: Any, path: Path) -> Any:
+def _fit(old: object, value: Json, path: Path) -> ModelValue:
     """A JSON value as the variable's type, where JSON has no such type."""
     if isinstance(old, bool) and value in ("True", "False"):
         return value == "True"
@@ -363,7 +367,7 @@ def _fit(old: Any, value: Any, path: Path) -> Any:
     return value
 
 
-def _fits(function: Callable[..., Any], arguments: list[Any]) -> bool:
+def _fits(function: Callable[..., ModelValue], arguments: list[Json]) -> bool:
     try:
         inspect.signature(function).bind(*arguments)
     except (TypeError, ValueError):
@@ -371,7 +375,7 @@ def _fits(function: Callable[..., Any], arguments: list[Any]) -> bool:
     return True
 
 
-def _signature(function: Callable[..., Any]) -> list[str]:
+def _signature(function: Callable[..., ModelValue]) -> list[str]:
     """Its parameters as they are written, without annotations."""
     try:
         parameters = inspect.signature(function).parameters.values()

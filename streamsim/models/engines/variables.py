@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from streamsim.models.engines.base import (
     Variable,
 )
 from streamsim.models.session import times
+from streamsim.values import Json, JsonObject
 
 OPERATIONS: Final = {
     "step": ["count=1"],
@@ -43,8 +44,8 @@ class ScenarioVariables:
     def __init__(self, engine: Engine, seed: int) -> None:
         self._engine = engine
         self._seed = seed
-        self._all: dict[str, Any] = {}
-        self._new: dict[str, Any] = {}
+        self._all: JsonObject = {}
+        self._new: JsonObject = {}
         self._changes: list[ScenarioSettings] = []
         manager = next(iter(engine.found.managers), None)
         if manager is None:
@@ -53,11 +54,11 @@ class ScenarioVariables:
 
     # ---- what runs do
 
-    def get(self, texts: list[str]) -> dict[str, Any]:
+    def get(self, texts: list[str]) -> JsonObject:
         """Values by path."""
         return {text: self._value(text) for text in texts}
 
-    def set(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def set(self, changes: JsonObject) -> JsonObject:
         """Set constants, points or equations: from the beginning on, or from the next step on."""
         constants: dict[str, float | int | str] = {}
         points: dict[str, list[tuple[float, float]]] = {}
@@ -84,20 +85,20 @@ class ScenarioVariables:
             self._record_all()
         return self.get(list(changes))
 
-    def call(self, name: str, arguments: list[Any]) -> Any:
+    def call(self, name: str, arguments: list[Json]) -> Json:
         """One of `OPERATIONS`."""
         if name not in OPERATIONS:
             raise Refused(f"this model has no operation {name}: expecting {', '.join(OPERATIONS)}")
         return getattr(self, f"_op_{name}")(arguments)
 
-    def recorded(self, *, all: bool = False) -> dict[str, Any]:
+    def recorded(self, *, all: bool = False) -> JsonObject:
         """What was recorded since this was last asked, or ever."""
         new, self._new = self._new, {}
         return dict(self._all) if all else new
 
     # ---- operations
 
-    def _op_step(self, arguments: list[Any]) -> float:
+    def _op_step(self, arguments: list[Json]) -> float:
         count = arguments[0] if arguments else 1
         if len(arguments) > 1 or type(count) is not int or count < 1:
             raise Refused("step takes how many steps, 1 or more")
@@ -109,7 +110,7 @@ class ScenarioVariables:
         self._record_all()
         return self._time
 
-    def _op_run(self, arguments: list[Any]) -> float:
+    def _op_run(self, arguments: list[Json]) -> float:
         if arguments:
             raise Refused("run takes no arguments")
         while self._advance():
@@ -117,7 +118,7 @@ class ScenarioVariables:
         self._record_all()
         return self._time
 
-    def _op_reset(self, arguments: list[Any]) -> float:
+    def _op_reset(self, arguments: list[Json]) -> float:
         if len(arguments) > 2 or not all(one is None or isinstance(one, str) for one in arguments):
             raise Refused("reset takes the name of a scenario, and that of its scenario manager")
         scenario, manager = [*arguments, None, None][:2]
@@ -131,7 +132,7 @@ class ScenarioVariables:
         self._begin(manager, scenario or self._scenario)
         return self._time
 
-    def _op_record(self, arguments: list[Any]) -> None:
+    def _op_record(self, arguments: list[Json]) -> None:
         if not arguments or not all(isinstance(one, str) for one in arguments):
             raise Refused("record takes names of variables")
         found = {path: self._value(path) for path in arguments}
@@ -173,14 +174,14 @@ class ScenarioVariables:
         simulation = self._engine.start(self._manager, self._scenario, self._outputs)
         for change in changes:
             simulation.change(change, None)
-        self._simulation: Any = simulation
+        self._simulation = simulation
         self._times: Iterator[float] = times(simulation)
         self._waiting: float | None = None
         self._step = -1
         self._time = simulation.start
-        self._series: dict[str, list[Any]] = {name: [] for name in self._equations}
-        self._agents: dict[str, Any] = {}
-        self._shown: dict[str, Any] = {}
+        self._series: dict[str, list[Json]] = {name: [] for name in self._equations}
+        self._agents: JsonObject = {}
+        self._shown: JsonObject = {}
         self._advance()
 
     def _next(self) -> float | None:
@@ -221,7 +222,7 @@ class ScenarioVariables:
                 return name, None
         raise Refused(f"the model has no variable {text}")
 
-    def _value(self, text: str) -> Any:
+    def _value(self, text: str) -> Json:
         name, at = self._name(text)
         if at is not None:
             if at > self._step:
@@ -249,7 +250,7 @@ def described(scenario: ScenarioFound) -> tuple[list[Operation], list[Variable]]
     return operations, variables
 
 
-def _pairs(value: Any, text: str) -> list[tuple[float, float]]:
+def _pairs(value: Json, text: str) -> list[tuple[float, float]]:
     try:
         pairs = msgspec.convert(value, list[tuple[float, float]])
     except msgspec.ValidationError:
@@ -259,7 +260,7 @@ def _pairs(value: Any, text: str) -> list[tuple[float, float]]:
     return pairs
 
 
-def _latest(agents: Any) -> Any:
+def _latest(agents: Json) -> Json:
     """Agents by state and property at the last time: `{time: value}` becomes the value."""
     if not isinstance(agents, dict):
         return agents

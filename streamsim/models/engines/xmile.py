@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
-from streamsim.models.engines.base import Refused
+from streamsim.models.engines.base import LibraryObject, Refused
 
 
-def translate(library: Any, text: str) -> str:
+def translate(library: LibraryObject, text: str) -> str:
     """The Python source of the class `simulation_model` that bptk-py makes of an XMILE file.
 
     :raises Refused: the compiler is not installed.

@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -25,12 +25,45 @@ _SECOND_LOOK_S: Final = 0.01
 _failure = msgspec.msgpack.Decoder(wire.Failure)
 
 
+class Words(NamedTuple):
+    """What the author of the code in a worker knows it as, in sentences about its death.
+
+    `process` stands at the beginning of most, `the_process` in that of a broken protocol, and `call` for what
+    ran when the time was up.
+    """
+
+    process: str
+    the_process: str
+    call: str
+
+
+POLICY: Final = Words("policy process", "the policy process", "a call")
+
+
 class WorkerDied(Exception):
-    """The worker is gone, and with it the exchange. The text is for the author of the code."""
+    """The worker is gone, and with it the exchange. `str` of it is for the author of a policy's code.
+
+    :param why: the sentence, or what it says of its `subject`.
+    """
+
+    def __init__(self, why: str, subject: Literal["", "process", "the_process", "call"] = "") -> None:
+        super().__init__(why, subject)
+        self.why = why
+        self.subject = subject
+
+    def worded(self, words: Words) -> str:
+        """The sentence for the author of code that is no policy's."""
+        return f"{getattr(words, self.subject)} {self.why}" if self.subject else self.why
+
+    def __str__(self) -> str:
+        return self.worded(POLICY)
 
 
 class WorkerTimeout(WorkerDied):
     """Killed: a call did not end within the hard limit."""
+
+    def worded(self, words: Words) -> str:
+        return f"stopped: {super().worded(words)}"
 
 
 class WorkerCrashed(WorkerDied):
@@ -192,8 +225,11 @@ class WorkerChannel(asyncio.BufferedProtocol):
             self._timer = self._loop.call_later(_SECOND_LOOK_S, self._check_deadline)
         else:
             limit = self._limits.wall_ms + self._limits.grace_ms
-            what = "a call" if self._waiting is not None else "what a call read from the store"
-            self.fail(WorkerTimeout(f"stopped: {what} took longer than {limit} ms"))
+            took = f"took longer than {limit} ms"
+            if self._waiting is not None:
+                self.fail(WorkerTimeout(took, "call"))
+            else:
+                self.fail(WorkerTimeout(f"what a call read from the store {took}"))
 
     # What asyncio calls.
 
@@ -232,7 +268,7 @@ class WorkerChannel(asyncio.BufferedProtocol):
                 if not filled:
                     break
         except wire.WireError as error:
-            self.fail(ProtocolViolation(f"the policy process broke the protocol: {error}"))
+            self.fail(ProtocolViolation(f"broke the protocol: {error}", "the_process"))
             return
         self._filled = filled
 

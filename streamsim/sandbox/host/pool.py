@@ -16,6 +16,7 @@ from streamsim.sandbox.host.channel import (
     ProtocolViolation,
     RequestTooLarge,
     SandboxLost,
+    Words,
     WorkerCrashed,
     WorkerDied,
     WorkerMemory,
@@ -36,6 +37,7 @@ __all__ = [
     "Sandbox",
     "SandboxLost",
     "SandboxUnavailable",
+    "Words",
     "Worker",
     "WorkerCrashed",
     "WorkerDied",
@@ -194,7 +196,7 @@ class Sandbox:
 
     def zygote_died(self) -> None:
         for worker in self._workers.values():
-            worker.fail(SandboxLost("policy process ended, because the sandbox did"))
+            worker.fail(SandboxLost("ended, because the sandbox did", "process"))
             worker.exited(signal.SIGKILL)
         self._workers.clear()
         if not self._closed and self._report is not None and self._restarting is None:

@@ -77,7 +77,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now, and the exchange under way with `WorkerCrashed`."""
-        self._channel.fail(WorkerCrashed("policy process was ended by the host"))
+        self._channel.fail(WorkerCrashed("was ended by the host", "process"))
 
     def memory_bytes(self) -> int:
         """What it holds above its start; 0 if that cannot be told."""
@@ -161,13 +161,13 @@ class Worker:
 def _death(status: int | None, pool: Sandbox) -> WorkerDied:
     """Why a process ended that the host did not end, from its wait status."""
     if status is None:
-        return WorkerCrashed("policy process closed its channel")
+        return WorkerCrashed("closed its channel", "process")
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL and pool.out_of_memory():
-            return WorkerMemory("policy process was killed because the machine ran out of memory")
-        return WorkerCrashed(f"policy process ended unexpectedly (signal {number})")
+            return WorkerMemory("was killed because the machine ran out of memory", "process")
+        return WorkerCrashed(f"ended unexpectedly (signal {number})", "process")
     code = os.WEXITSTATUS(status)
     if code == OUT_OF_MEMORY:
-        return WorkerMemory("policy process ran out of memory")
-    return WorkerCrashed(f"policy process ended unexpectedly (exit code {code})")
+        return WorkerMemory("ran out of memory", "process")
+    return WorkerCrashed(f"ended unexpectedly (exit code {code})", "process")

@@ -23,7 +23,8 @@ from streamsim.storage.mongo.accounts import session_document, to_session, to_us
 from streamsim.storage.mongo.connection import MongoConnection, reaching
 from streamsim.storage.mongo.jobs import MongoJobs
 from streamsim.storage.mongo.logs import MongoLogs, log_row
-from streamsim.storage.mongo.runs import MongoRuns, model_documents, run_documents, to_model
+from streamsim.storage.mongo.run_documents import model_documents, run_documents, to_model
+from streamsim.storage.mongo.runs import MongoRuns
 from streamsim.storage.mongo.schema import log_collection
 
 _PAGE: Final = 1000

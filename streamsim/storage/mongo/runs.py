@@ -21,17 +21,25 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
-from streamsim.storage.contract.runs import FIELDS, Append, Filter, Model, NameTaken, Run, RunQuery, scalar
+from streamsim.storage.contract.runs import Append, Model, NameTaken, Run, RunQuery
 from streamsim.storage.mongo.connection import MongoConnection, reaching
-from streamsim.storage.mongo.values import plain
+from streamsim.storage.mongo.run_documents import (
+    TAIL,
+    compared,
+    compared_metadata,
+    expiry,
+    field_name,
+    model_fields,
+    recorded_variables,
+    run_document,
+    to_model,
+    to_run,
+)
+from streamsim.storage.mongo.run_queries import conditions_and_order
 
-TAIL: Final = 200
-"""Entries that stay in the run's document; beyond it they move into a chunk."""
 CLAIM_MS: Final = 60_000
 """A claim on a manager's name is left alone for so long: its model may be about to be stored."""
-FOREVER: Final = 2**62
 _WITHOUT: Final = {"tail": 0, "v": 0, "index": 0}
-_OPERATORS: Final = {"=": "$eq", "!=": "$ne", "<": "$lt", ">": "$gt", "<=": "$lte", ">=": "$gte"}
 
 
 class MongoRuns:
@@ -49,8 +57,8 @@ class MongoRuns:
     async def put_model(self, model: Model, *, new: bool) -> Model:
         async with reaching():
             key = f"{model.tenant}/{model.name}"
-            found = await self._db.models.find_one({"_id": key})
-            live = found is not None and not found["deleted"]
+            head = await self._db.models.find_one({"_id": key})
+            live = head is not None and not head["deleted"]
             if new and live:
                 raise NameTaken(model.name)
             if not new and not live:
@@ -62,12 +70,17 @@ class MongoRuns:
             version = last[0]["version"] + 1 if last else 1
             stored = msgspec.structs.replace(model, version=version)
             try:
-                await self._db.model_versions.insert_one({"_id": f"{key}/{version}", **_model_fields(stored)})
-                if found is None:
-                    head = {"_id": key, "tenant": model.tenant, "name": model.name, "order": model.created_ms}
-                    await self._db.models.insert_one({**head, "version": version, "deleted": False})
+                await self._db.model_versions.insert_one({"_id": f"{key}/{version}", **model_fields(stored)})
+                if head is None:
+                    first = {
+                        "_id": key,
+                        "tenant": model.tenant,
+                        "name": model.name,
+                        "order": model.created_ms,
+                    }
+                    await self._db.models.insert_one({**first, "version": version, "deleted": False})
                 else:
-                    same = {"_id": key, "version": found["version"], "deleted": found["deleted"]}
+                    same = {"_id": key, "version": head["version"], "deleted": head["deleted"]}
                     change = {"$set": {"version": version, "deleted": False}}
                     if (await self._db.models.update_one(same, change)).matched_count == 0:
                         raise NameTaken(model.name)
@@ -120,8 +133,8 @@ class MongoRuns:
                 if head is None:
                     return None
                 version = head["version"]
-            found = await self._db.model_versions.find_one({"_id": f"{tenant}/{name}/{version}"})
-            return None if found is None else to_model(found)
+            document = await self._db.model_versions.find_one({"_id": f"{tenant}/{name}/{version}"})
+            return None if document is None else to_model(document)
 
     async def list_models(self, tenant: str) -> list[Model]:
         async with reaching():
@@ -131,8 +144,8 @@ class MongoRuns:
                 async for head in heads.sort([("order", ASCENDING), ("_id", ASCENDING)])
             ]
             documents = self._db.model_versions.find({"_id": {"$in": keys}}, {"files": 0})
-            found = {document["_id"]: to_model(document) async for document in documents}
-            return [found[key] for key in keys]
+            models = {document["_id"]: to_model(document) async for document in documents}
+            return [models[key] for key in keys]
 
     async def delete_model(self, tenant: str, name: str) -> bool:
         async with reaching():
@@ -147,26 +160,26 @@ class MongoRuns:
 
     async def create_runs(self, runs: list[Run]) -> None:
         async with reaching():
-            await self._db.runs.insert_many([_run_document(run) for run in runs])
+            await self._db.runs.insert_many([run_document(run) for run in runs])
 
     async def get_run(self, run: str, now_ms: int) -> Run | None:
         async with reaching():
-            return _to_run(await self._db.runs.find_one({"_id": run, **_live(now_ms)}, _WITHOUT))
+            return to_run(await self._db.runs.find_one({"_id": run, **_live(now_ms)}, _WITHOUT))
 
     async def entries(self, run: str, first: int, limit: int = -1) -> list[bytes]:
         async with reaching():
-            found = await self._db.runs.find_one({"_id": run}, {"tail": 1, "tail_at": 1, "base": 1})
-            if found is None:
+            document = await self._db.runs.find_one({"_id": run}, {"tail": 1, "tail_at": 1, "base": 1})
+            if document is None:
                 return []
             result: list[bytes] = []
-            start = max(first, found["base"])
-            if start < found["tail_at"]:
+            start = max(first, document["base"])
+            if start < document["tail_at"]:
                 chunks = self._db.run_chunks.find({"run": run}).sort("at", ASCENDING)
                 async for chunk in chunks:
                     for position, entry in enumerate(chunk["entries"], chunk["at"]):
-                        if start <= position < found["tail_at"]:
+                        if start <= position < document["tail_at"]:
                             result.append(entry.encode())
-            for position, entry in enumerate(found["tail"], found["tail_at"]):
+            for position, entry in enumerate(document["tail"], document["tail_at"]):
                 if position >= start:
                     result.append(entry.encode())
             return result if limit < 0 else result[:limit]
@@ -181,18 +194,18 @@ class MongoRuns:
             fields: dict[str, Any] = {
                 "length": change.expected + len(change.entries),
                 "modified_ms": change.now_ms,
-                **_expiry(change.now_ms + idle_ms if idle_ms else 0),
+                **expiry(change.now_ms + idle_ms if idle_ms else 0),
             }
             if change.metadata is not None:
-                fields |= {"metadata": Binary(change.metadata), "m": _flat(change.metadata)}
+                fields |= {"metadata": Binary(change.metadata), "m": compared_metadata(change.metadata)}
             if change.variables:
                 # Nobody else changes them at this length.
-                index = {} if change.restart else {one["name"]: one for one in before["index"]}
+                index = {} if change.restart else {known["name"]: known for known in before["index"]}
                 recorded: dict[str, Any] = {}
                 for name, value in change.variables.items():
-                    compared = _compared(value)
-                    recorded[_hex(name)] = {**compared, "value": value.decode()}
-                    index[name] = {"name": name, **compared}
+                    form = compared(value)
+                    recorded[field_name(name)] = {**form, "value": value.decode()}
+                    index[name] = {"name": name, **form}
                 fields["index"] = list(index.values())
                 fields |= (
                     {"v": recorded}
@@ -209,35 +222,35 @@ class MongoRuns:
                 update = {"$set": fields, "$push": {"tail": {"$each": entries}}}
             if not (await self._db.runs.update_one(condition, update)).modified_count:
                 return None
-            found = {**before, **fields}
+            after = {**before, **fields}
             if change.restart:
                 await self._db.run_chunks.delete_many({"run": change.run, "at": {"$lt": change.expected}})
             else:
-                found["tail"] = [*before["tail"], *entries]
-                if len(found["tail"]) > TAIL:
-                    await self._spill(found)
-            return _to_run(found)
+                after["tail"] = [*before["tail"], *entries]
+                if len(after["tail"]) > TAIL:
+                    await self._spill(after)
+            return to_run(after)
 
-    async def _spill(self, found: dict[str, Any]) -> None:
+    async def _spill(self, document: dict[str, Any]) -> None:
         """Move the tail into a chunk; a position's entry never changes, so anybody may do it at any time."""
-        at, tail = found["tail_at"], found["tail"]
-        chunk = {"_id": f"{found['_id']}/{at}", "run": found["_id"], "at": at, "entries": tail}
+        at, tail = document["tail_at"], document["tail"]
+        chunk = {"_id": f"{document['_id']}/{at}", "run": document["_id"], "at": at, "entries": tail}
         await self._db.run_chunks.replace_one({"_id": chunk["_id"]}, chunk, upsert=True)
         await self._db.runs.update_one(
-            {"_id": found["_id"], "tail_at": at, "length": found["length"], "base": found["base"]},
+            {"_id": document["_id"], "tail_at": at, "length": document["length"], "base": document["base"]},
             {"$set": {"tail_at": at + len(tail), "tail": []}},
         )
 
     async def touch(self, run: str, now_ms: int) -> Run | None:
         async with reaching():
             condition = {"_id": run, **_live(now_ms)}
-            found = await self._db.runs.find_one(condition, _WITHOUT)
-            if found is None or not found["idle_ms"]:
-                return _to_run(found)
-            moved = _expiry(now_ms + found["idle_ms"])
+            document = await self._db.runs.find_one(condition, _WITHOUT)
+            if document is None or not document["idle_ms"]:
+                return to_run(document)
+            moved = expiry(now_ms + document["idle_ms"])
             if not (await self._db.runs.update_one(condition, {"$set": moved})).matched_count:
                 return None
-            return _to_run({**found, **moved})
+            return to_run({**document, **moved})
 
     async def delete_runs(self, runs: Sequence[str]) -> int:
         async with reaching():
@@ -248,8 +261,8 @@ class MongoRuns:
     async def expired_runs(self, now_ms: int, limit: int) -> list[str]:
         async with reaching():
             condition = {"expires_ms": {"$gt": 0, "$lte": now_ms}}
-            found = self._db.runs.find(condition, {"_id": 1}).sort("expires_ms", ASCENDING).limit(limit)
-            return [document["_id"] async for document in found]
+            documents = self._db.runs.find(condition, {"_id": 1}).sort("expires_ms", ASCENDING).limit(limit)
+            return [document["_id"] async for document in documents]
 
     async def count_runs(self, tenant: str | None, kind: str, now_ms: int) -> int:
         condition: dict[str, Any] = {"kind": kind, **_live(now_ms)}
@@ -261,26 +274,26 @@ class MongoRuns:
     async def find_variables(
         self, query: RunQuery, names: Sequence[str] | None = None
     ) -> tuple[list[tuple[Run, dict[str, bytes]]], int]:
-        conditions, order = _query(query)
+        conditions, order = conditions_and_order(query)
         fields = {"tail": 0, "index": 0}
         async with reaching():
             documents = self._db.runs.find(conditions, fields).sort(order)
-            found = []
+            page = []
             async for document in documents.skip(query.first).limit(max(query.limit, 0)):
-                run = _to_run(document)
+                run = to_run(document)
                 if run is not None:
-                    found.append((run, _recorded(document, names)))
-            if len(found) < query.limit and (found or not query.first):
-                return found, query.first + len(found)
-            return found, int(await self._db.runs.count_documents(conditions))
+                    page.append((run, recorded_variables(document, names)))
+            if len(page) < query.limit and (page or not query.first):
+                return page, query.first + len(page)
+            return page, int(await self._db.runs.count_documents(conditions))
 
     async def list_runs(self, query: RunQuery) -> tuple[list[Run], int]:
-        conditions, order = _query(query)
+        conditions, order = conditions_and_order(query)
         async with reaching():
             total = await self._db.runs.count_documents(conditions)
-            found = self._db.runs.find(conditions, _WITHOUT).sort(order)
+            documents = self._db.runs.find(conditions, _WITHOUT).sort(order)
             runs = [
-                _to_run(document) async for document in found.skip(query.first).limit(max(query.limit, 0))
+                to_run(document) async for document in documents.skip(query.first).limit(max(query.limit, 0))
             ]
             return [run for run in runs if run is not None], total
 
@@ -290,169 +303,18 @@ class MongoRuns:
         async with reaching():
             result: dict[str, dict[str, bytes]] = {run: {} for run in runs}
             async for document in self._db.runs.find({"_id": {"$in": list(runs)}}, {"v": 1}):
-                result[document["_id"]] = _recorded(document, names)
+                result[document["_id"]] = recorded_variables(document, names)
             return result
 
     async def copy_run(self, run: Run, source: str, entries: Sequence[bytes]) -> None:
         async with reaching():
-            document = _run_document(run) | {"tail": [entry.decode() for entry in entries]}
-            found = await self._db.runs.find_one({"_id": source}, {"v": 1, "index": 1})
-            document |= {} if found is None else {"v": found["v"], "index": found["index"]}
+            document = run_document(run) | {"tail": [entry.decode() for entry in entries]}
+            original = await self._db.runs.find_one({"_id": source}, {"v": 1, "index": 1})
+            document |= {} if original is None else {"v": original["v"], "index": original["index"]}
             await self._db.runs.insert_one(document)
             if len(entries) > TAIL:
                 await self._spill(document)
 
 
-def _recorded(document: dict[str, Any], names: Sequence[str] | None) -> dict[str, bytes]:
-    """Recorded variables of a run's document, of some names or of all."""
-    if names is None:
-        return {bytes.fromhex(key[1:]).decode(): one["value"].encode() for key, one in document["v"].items()}
-    kept = {name: document["v"].get(_hex(name)) for name in names}
-    return {name: one["value"].encode() for name, one in kept.items() if one is not None}
-
-
-def _query(query: RunQuery) -> tuple[dict[str, Any], list[tuple[str, int]]]:
-    """Conditions and order."""
-    conditions: list[dict[str, Any]] = [{"tenant": query.tenant, "kind": query.kind}]
-    conditions += [
-        {name: value}
-        for name, value in (("project", query.project), ("model", query.model))
-        if value is not None
-    ]
-    conditions += [_condition(one) for one in query.filters]
-    direction = DESCENDING if query.descending else ASCENDING
-    return {"$and": conditions}, [(field, direction) for field in (*_sorting(query.sort), "_id")]
-
-
 def _live(now_ms: int) -> dict[str, Any]:
     return {"live_until": {"$gt": now_ms}}
-
-
-def _expiry(expires_ms: int) -> dict[str, int]:
-    return {"expires_ms": expires_ms, "live_until": expires_ms or FOREVER}
-
-
-def _hex(name: str) -> str:
-    return "x" + name.encode().hex()
-
-
-def _compared(text: bytes) -> dict[str, Any]:
-    value = scalar(text)
-    if isinstance(value, str):
-        return {"kind": "text", "text": value}
-    return {"kind": "other"} if value is None else {"kind": "number", "number": float(value)}
-
-
-def _flat(metadata: bytes) -> dict[str, Any]:
-    """Scalars of a metadata object by the hexadecimal of their dotted path."""
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, dict):
-            for name, item in value.items():
-                walk(item, f"{path}.{name}" if path else name)
-        elif not isinstance(value, list):
-            result[_hex(path)] = value
-
-    result: dict[str, Any] = {}
-    walk(msgspec.json.decode(metadata), "")
-    return result
-
-
-def _condition(one: Filter) -> dict[str, Any]:
-    kind, _, name = one.field.partition(".")
-    operator = _OPERATORS[one.operator]
-    parts: list[dict[str, Any]] = []
-    for value in one.values:
-        if one.field in FIELDS:
-            parts.append({"_id" if one.field == "id" else one.field: {operator: value}})
-        elif kind == "metadata":
-            parts.append({f"m.{_hex(name)}": {operator: value}})
-        else:
-            field = "text" if isinstance(value, str) else "number"
-            compared = value if isinstance(value, str) or value is None else float(value)
-            test = {"name": name, "kind": field, field: {operator: compared}}
-            parts.append({"index": {"$elemMatch": test}})
-    return {"$or": parts}
-
-
-def _sorting(sort: str) -> list[str]:
-    kind, _, name = sort.partition(".")
-    if sort in FIELDS:
-        return ["_id" if sort == "id" else sort]
-    if kind == "metadata":
-        return [f"m.{_hex(name)}"]
-    return [f"v.{_hex(name)}.number", f"v.{_hex(name)}.text"]
-
-
-def _run_document(run: Run) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(run)
-    document = {"_id": fields.pop("id"), **fields, "metadata": Binary(run.metadata), "m": _flat(run.metadata)}
-    document["models"] = Binary(msgspec.json.encode(run.models))
-    document |= _expiry(run.expires_ms)
-    return {**document, "v": {}, "index": [], "tail": [], "tail_at": run.base}
-
-
-def run_documents(
-    run: Run, entries: Sequence[bytes], variables: dict[str, bytes]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A run as it is, with its entries from `run.base` on: its document, and its chunks."""
-    texts = [entry.decode() for entry in entries]
-    whole = len(texts) // TAIL * TAIL
-    chunks = [
-        {
-            "_id": f"{run.id}/{run.base + at}",
-            "run": run.id,
-            "at": run.base + at,
-            "entries": texts[at : at + TAIL],
-        }
-        for at in range(0, whole, TAIL)
-    ]
-    recorded = {name: _compared(value) for name, value in variables.items()}
-    document = _run_document(run) | {
-        "v": {_hex(name): {**one, "value": variables[name].decode()} for name, one in recorded.items()},
-        "index": [{"name": name, **one} for name, one in recorded.items()],
-        "tail": texts[whole:],
-        "tail_at": run.base + whole,
-    }
-    return document, chunks
-
-
-def model_documents(model: Model, deleted: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The document of one version of a model, and that of a model whose newest version it is."""
-    key = f"{model.tenant}/{model.name}"
-    head = {"_id": key, "tenant": model.tenant, "name": model.name, "order": model.created_ms}
-    head |= {"version": model.version, "deleted": deleted}
-    return {"_id": f"{key}/{model.version}", **_model_fields(model)}, head
-
-
-def _to_run(document: dict[str, Any] | None) -> Run | None:
-    if document is None:
-        return None
-    fields = {
-        name: plain(document[name])
-        for name in Run.__struct_fields__
-        if name not in ("id", "models", "metadata")
-    }
-    return Run(
-        id=document["_id"],
-        models=msgspec.json.decode(bytes(document["models"])),
-        metadata=bytes(document["metadata"]),
-        **fields,
-    )
-
-
-def _model_fields(model: Model) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(model)
-    fields |= {"managers": list(model.managers), "files": Binary(msgspec.json.encode(model.files))}
-    return fields | {"options": Binary(model.options), "found": Binary(model.found)}
-
-
-def to_model(document: dict[str, Any]) -> Model:
-    fields = {name: plain(document[name]) for name in Model.__struct_fields__ if name in document}
-    files = msgspec.json.decode(bytes(document["files"])) if "files" in document else {}
-    fields |= {"managers": tuple(document["managers"]), "files": files}
-    fields |= {name: bytes(document[name]) for name in ("options", "found")}
-    return Model(**fields)
-
-
-__all__ = ["MongoRuns", "model_documents", "run_documents", "to_model"]

@@ -97,7 +97,12 @@ def test_every_error_has_the_one_form_of_its_face() -> None:
             for status, answer in one["responses"].items():
                 if int(status) >= 400:
                     face = answer["$ref"].rpartition("/")[2].removesuffix(status)
-                    shape = {"scenarios": "ScenarioError", "models": "ScenarioError", "runs": "RunError"}
+                    shape = {
+                        "scenarios": "ScenarioError",
+                        "models": "ScenarioError",
+                        "jobs": "ScenarioError",
+                        "runs": "RunError",
+                    }
                     assert face == shape.get(one["tags"][0], "Error"), path
 
 

@@ -88,7 +88,7 @@ class Tenant:
             self.token = given(self.admin.post("/user/token", {})).body["token"]
         elif path == "/agents":
             self.model("market", (EXAMPLES / "agent_market.py").read_text(), "bptk")
-        elif tag in ("scenarios", "models"):
+        elif tag in ("scenarios", "models", "jobs"):
             self.model("tea", parts.TEA, "bptk")
         elif tag == "runs":
             self.model("shop", parts.SHOP, "python")

@@ -32,3 +32,10 @@ def player(io_loop: IOLoop, ann: Caller) -> Caller:
     found = files("sample.py", "market.py")
     io_loop.run_sync(lambda: push(ann, "sample", found, engine="python", main="sample.py"))
     return ann
+
+
+async def value(client: Caller, run: str, name: str) -> Any:
+    """A variable of a run."""
+    answer = await client.get(f"/v2/model/variable/{run}", name=name)
+    assert answer.status == 200, answer
+    return answer.body[name]

@@ -1,4 +1,4 @@
-"""Runs: records, filters, state, memory, and scenarios as runs."""
+"""Runs: records, filters, state and memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from streamsim.services import Services
-from streamsim.storage.contract.errors import StoreUnavailable
 from tests.application import Caller
-from tests.models.conftest import EXAMPLES, push
-from tests.models.runs.conftest import files, start
+from tests.models.conftest import push
+from tests.models.runs.conftest import files, start, value
 from tests.models.runs.test_documents import operate
 
 RECORD = {
@@ -31,12 +30,6 @@ RECORD = {
     "trashed",
     "variables",
 }
-
-
-async def value(client: Caller, run: str, name: str) -> Any:
-    answer = await client.get(f"/v2/model/variable/{run}", name=name)
-    assert answer.status == 200, answer
-    return answer.body[name]
 
 
 @pytest.mark.gen_test
@@ -212,7 +205,7 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
     async def no_process(*_arguments: object) -> None:
         raise AssertionError("a replay")
 
-    monkeypatch.setattr(services.live_runs, "_place", no_process)
+    monkeypatch.setattr(services.live_runs, "place", no_process)
     database = getattr(store, "_db", None)
     reading = getattr(database, "_reading", None)
     if isinstance(reading, sqlite3.Connection):
@@ -294,164 +287,3 @@ async def test_a_run_keeps_the_version_of_its_model(player: Caller) -> None:
     await player.delete(f"/v2/run/ann/game/{run}")
     assert await value(player, run, "results.max_profit") == 914
     assert await value(player, await start(player), "results.max_profit") == 1
-
-
-@pytest.mark.gen_test
-async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
-    name = "customer_acquisition.py"
-    found = await push(ann, "customers", {name: (EXAMPLES / name).read_text()})
-    manager = next(iter(found["scenario_managers"]))
-    scenario = found["scenario_managers"][manager][0]
-    body = {"scenario_managers": [manager], "scenarios": [scenario], "equations": ["customers"]}
-    whole = (await ann.post("/run", body)).body[manager][scenario]["equations"]["customers"]
-    series = list(whole.values())
-    run = await start(ann, "customers")
-    assert await value(ann, run, "customers") == series[0]
-    await operate(ann, run, "step", [3])
-    assert await value(ann, run, "customers") == series[3]
-    assert await value(ann, run, "customers[1]") == series[1]
-    assert (await ann.get(f"/v2/model/variable/{run}", name="customers[4]")).status == 400
-    # Recorded by itself.
-    answer = await ann.get(f"/v2/model/variable/;id={run}/customers")
-    assert answer.body == [{"run": run, "variables": series[3]}]
-    await operate(ann, run, "run", [])
-    assert await value(ann, run, "customers") == series[-1]
-    assert (await ann.post(f"/v2/model/operation/{run}", {"name": "step"})).status == 400
-    await operate(ann, run, "reset", [])
-    constant = found["equations"][manager]["constants"][0]
-    before = await value(ann, run, constant)
-    answer = await ann.request("PATCH", f"/v2/model/variable/{run}", body={constant: before * 2})
-    assert answer.body == {constant: before * 2}
-    settings = {manager: {scenario: {"constants": {constant: before * 2}}}}
-    changed = (await ann.post("/run", {**body, "settings": settings})).body
-    await operate(ann, run, "step", [5])
-    await ann.delete(f"/v2/run/ann/game/{run}")
-    assert (
-        await value(ann, run, "customers")
-        == list(changed[manager][scenario]["equations"]["customers"].values())[5]
-    )
-    introspected = (await ann.get(f"/v2/model/introspect/{run}")).body
-    assert {one["name"] for one in introspected["functions"]} == {"step", "run", "reset", "record"}
-    assert {"name": constant, "type": "constants"} in introspected["variables"]
-    for bad in ({constant: "1 + t"}, {"nothing": 1}, {f"{constant}[1]": 1}):
-        assert (await ann.request("PATCH", f"/v2/model/variable/{run}", body=bad)).status == 400
-
-
-@pytest.mark.gen_test
-async def test_a_vensim_model_is_a_run_too(ann: Caller) -> None:
-    text = (EXAMPLES.parent / "tests/models/scenarios/models/teacup.mdl").read_text()
-    found = await push(ann, "teacup", {"teacup.mdl": text})
-    manager = next(iter(found["scenario_managers"]))
-    body = {"scenario_managers": [manager], "scenarios": ["base"], "equations": ["Teacup Temperature"]}
-    whole = (await ann.post("/run", body)).body[manager]["base"]["equations"]["Teacup Temperature"]
-    run = await start(ann, "teacup.mdl")
-    await operate(ann, run, "step", [8])
-    assert await value(ann, run, "Teacup Temperature") == list(whole.values())[8]
-    assert await value(ann, run, "Teacup Temperature[2]") == list(whole.values())[2]
-    await operate(ann, run, "record", ["Teacup Temperature[2]"])
-    answer = await ann.get(f"/v2/model/variable/;id={run}/Teacup%20Temperature%5B2%5D")
-    assert answer.body == [{"run": run, "variables": list(whole.values())[2]}]
-
-
-@pytest.mark.gen_test
-async def test_agents_are_a_run_with_the_same_numbers_after_a_replay(ann: Caller) -> None:
-    name = "agent_market.py"
-    await push(ann, "market", {name: (EXAMPLES / name).read_text()})
-    run = await start(ann, "market")
-    await operate(ann, run, "step", [4])
-    agents = await value(ann, run, "agents")
-    time = await value(ann, run, "time")
-    assert agents
-    assert all(isinstance(count, int) for states in agents.values() for count in states.values())
-    await ann.delete(f"/v2/run/ann/game/{run}")
-    assert await value(ann, run, "agents") == agents
-    assert await value(ann, run, "time") == time
-
-
-@pytest.mark.gen_test
-async def test_points_are_variables_and_are_set_whole(ann: Caller) -> None:
-    name = "sir_epidemic.py"
-    found = await push(ann, "sir", {name: (EXAMPLES / name).read_text()})
-    [points] = found["equations"]["sir_epidemic"]["points"]
-    run, same = await start(ann, "sir"), await start(ann, "sir")
-    before = await value(ann, run, points)
-    assert all(len(pair) == 2 for pair in before)
-    shut = [[x, 0.0] for x, _ in before]
-    answer = await ann.request("PATCH", f"/v2/model/variable/{run}", body={points: shut})
-    assert (answer.status, answer.body) == (200, {points: shut})
-    for one in (run, same):
-        await operate(ann, one, "step", [40])
-    assert await value(ann, run, points) == shut
-    assert await value(ann, run, "infection") == 0 != await value(ann, same, "infection")
-    for bad in ([[0, 1]], [[1, 1], [0, 1]], [["a", 1], [2, 1]], 3):
-        answer = await ann.request("PATCH", f"/v2/model/variable/{same}", body={points: bad})
-        assert (answer.status, points in answer.body["message"]) == (400, True)
-    # From the next step on, and what was before stays.
-    answer = await ann.request("PATCH", f"/v2/model/variable/{same}", body={points: shut})
-    assert answer.status == 200
-    earlier = await value(ann, same, "infection")
-    await operate(ann, same, "step", [])
-    assert await value(ann, same, "infection") == 0
-    assert await value(ann, same, "infection[40]") == earlier
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("settings", [{"models.cpu_ms": 300, "models.wall_ms": 600}], indirect=True)
-async def test_an_endless_operation_is_cut_off_and_changes_nothing(player: Caller) -> None:
-    run = await start(player)
-    await operate(player, run, "set_price", [4])
-    answer = await player.post(f"/v2/model/operation/{run}", {"name": "loop"})
-    assert (answer.status, answer.body["type"], answer.body["name"]) == (504, "model_timeout", "loop")
-    assert answer.body["fault"]["cause"]["function"] == "loop"
-    assert await value(player, run, "price") == 4
-
-
-@pytest.mark.gen_test
-async def test_what_an_operation_may_not_answer_or_record_changes_nothing(player: Caller) -> None:
-    code = (
-        "from epicenter import Epicenter\nn = 0\n\n"
-        "def answer():\n    global n\n    n += 1\n    return object()\n\n"
-        "def record(name, value):\n    global n\n    n += 1\n    Epicenter.record(name, value)\n\n"
-        "def huge():\n    global n\n    n += 1\n    Epicenter.record('big', 'x' * (5 << 20))\n"
-    )
-    await push(player, "odd", {"odd.py": code}, engine="python")
-    run = await start(player, "odd")
-    body: dict[str, Any]
-    for body in (
-        {"name": "answer"},
-        {"name": "huge"},
-        {"name": "record", "arguments": ["__class__", 1]},
-        {"name": "record", "arguments": [3, 1]},
-        {"name": "record", "arguments": ["", 1]},
-        {"name": "nothing_like_it"},
-        {"name": "n"},
-        {"name": "__import__", "arguments": ["os"]},
-        {"name": "answer", "arguments": {}},
-        {"name": "answer", "extra": 1},
-        {"arguments": []},
-    ):
-        answer = await player.post(f"/v2/model/operation/{run}", body)
-        assert (answer.status, answer.body["type"]) == (400, "invalid_proc"), body
-    assert await value(player, run, "n") == 0
-
-
-@pytest.mark.every_backend
-@pytest.mark.gen_test
-async def test_a_call_that_could_not_be_stored_did_not_happen(
-    player: Caller, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = await start(player)
-    await operate(player, run, "runmodel", ["", 1, True])
-
-    async def away(*_arguments: object) -> None:
-        raise StoreUnavailable("away")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(services.store.runs, "append", away)
-        answer = await player.post(
-            f"/v2/model/operation/{run}", {"name": "runmodel", "arguments": ["", 1, True]}
-        )
-        assert answer.status == 503
-    assert await value(player, run, "calls") == 1
-    await operate(player, run, "runmodel", ["", 1, True])
-    assert await value(player, run, "calls") == 2
