@@ -110,7 +110,7 @@ class ProductionStore:
         }
 
     async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        dropped = await self.decisions.forget(now_ms, advice_kept_ms, limit)
+        dropped = await self.decisions.due.forget(now_ms, advice_kept_ms, limit)
         await self._cold_theta.move_archived(limit)
         return dropped + await self.accounts.forget_sessions(now_ms, limit - dropped)
 

@@ -8,8 +8,6 @@ what the script does, makes the second time the same as the first.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from uuid import uuid4
 
@@ -36,7 +34,8 @@ from streamsim.storage.redis.commit import (
     theta_rows,
 )
 from streamsim.storage.redis.connection import RedisConnection, Script
-from streamsim.storage.redis.keys import Keys, TenantKeys, split_member
+from streamsim.storage.redis.due import Due, get_all
+from streamsim.storage.redis.keys import Keys, TenantKeys
 from streamsim.storage.redis.records import unpack_advice, unpack_record
 
 # How many tenants a job asks at once, and how many names it reads at once.
@@ -50,8 +49,6 @@ _CREATE = Script("create")
 _UPDATE = Script("update")
 _CLAIM = Script("claim")
 _HIT = Script("hit")
-_RETIRE = Script("retire")
-_FORGET = Script("forget")
 
 _encode_experiment = msgspec.json.Encoder().encode
 _decode_experiment = msgspec.json.Decoder(Experiment).decode
@@ -72,6 +69,7 @@ class RedisDecisions:
         self._committed = committed
         self._tenants: dict[str, str] = {}
         self._tenant_keys: dict[str, TenantKeys] = {}
+        self.due = Due(connection, keys, self.tenants)
 
     # Who owns what.
 
@@ -304,8 +302,8 @@ class RedisDecisions:
         if keys is None:
             return {}, {}
         known, records = await asyncio.gather(
-            self._get_all(keys.advices(experiment_id), ids),
-            self._get_all(keys.idempotency(experiment_id), names),
+            get_all(self._connection, keys.advices(experiment_id), ids),
+            get_all(self._connection, keys.idempotency(experiment_id), names),
         )
         live = {name: unpack_record(experiment_id, name, text) for name, text in records.items()}
         return (
@@ -313,75 +311,10 @@ class RedisDecisions:
             {name: record for name, record in live.items() if record.expires_ms > now_ms},
         )
 
-    async def _get_all(self, hash_key: str, fields: list[str]) -> dict[str, bytes]:
-        if not fields:
-            return {}
-        values = await self._connection.command("HMGET", hash_key, *fields)
-        return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
-
-    # What jobs do.
+    # What upkeep does.
 
     async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
-        soonest: list[tuple[float, str, str, str]] = []
-        async for tenants in self.tenants():
-            overdue = await asyncio.gather(*(self._overdue(tenant, now_ms, limit) for tenant in tenants))
-            soonest = heapq.nsmallest(limit, itertools.chain(soonest, *overdue))
-        by_experiment: dict[tuple[str, str], list[str]] = {}
-        for _, tenant, experiment_id, id in soonest:
-            by_experiment.setdefault((tenant, experiment_id), []).append(id)
-        found: dict[tuple[str, str], Advice] = {}
-        for (tenant, experiment_id), ids in by_experiment.items():
-            for id, text in (await self._get_all(self._of(tenant).advices(experiment_id), ids)).items():
-                found[experiment_id, id] = unpack_advice(experiment_id, id, text)
-        due = [found[one[2:]] for one in soonest if one[2:] in found]
-        return [advice for advice in due if advice.redeemed_by is None]
-
-    async def _overdue(self, tenant: str, now_ms: int, limit: int) -> list[tuple[float, str, str, str]]:
-        """(date, tenant, experiment, id) of open advices of live experiments."""
-        found = await self._overdue_of(self._of(tenant), now_ms, limit)
-        return [(date, tenant, *split_member(name)) for name, date in found]
-
-    async def _overdue_of(self, keys: TenantKeys, now_ms: int, limit: int) -> list[tuple[bytes, float]]:
-        """Retires advices of archived experiments as it meets them."""
-        while True:
-            flat = iter(
-                await self._connection.command(
-                    "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit
-                )
-            )
-            found = [(name, float(date)) for name, date in zip(flat, flat, strict=True)]
-            owners = {name: split_member(name)[0] for name, _ in found}
-            live = {
-                id: await self._connection.command("HGET", keys.experiment(id), "live")
-                for id in sorted(set(owners.values()))
-            }
-            archived = [name for name, id in owners.items() if live[id] != b"1"]
-            if not archived:
-                return found
-            await self._connection.call(_RETIRE, [keys.due, keys.closed], archived)
-
-    async def forget(self, now_ms: int, advice_kept_ms: int, limit: int) -> int:
-        """What is stored here; claims and rate windows expire by themselves."""
-        dropped = 0
-        async for tenants in self.tenants():
-            for keys in map(self._of, tenants):
-                if dropped < limit:
-                    date = now_ms - advice_kept_ms - 1
-                    await self._overdue_of(keys, date, limit)
-                    dropped += await self._forget(keys.closed, keys.advices, date, limit - dropped)
-                if dropped < limit:
-                    dropped += await self._forget(keys.idle, keys.idempotency, now_ms, limit - dropped)
-        return dropped
-
-    async def _forget(self, dates: str, records: Callable[[str], str], date: int, limit: int) -> int:
-        by_experiment: dict[str, list[bytes | str]] = {}
-        for name in await self._connection.command("ZRANGEBYSCORE", dates, "-inf", date, "LIMIT", 0, limit):
-            experiment_id, field = split_member(name)
-            by_experiment.setdefault(experiment_id, []).extend((name, field))
-        dropped = 0
-        for experiment_id, pairs in by_experiment.items():
-            dropped += await self._connection.call(_FORGET, [dates, records(experiment_id)], [date, *pairs])
-        return dropped
+        return await self.due.advices(now_ms, limit)
 
     async def summary(self, experiment_id: str) -> Summary:
         keys = await self._home(experiment_id)
