@@ -33,7 +33,7 @@ async def test_a_refused_beginning_leaves_the_session_as_it_was(customers: Calle
     disturbed = await session(customers, **MARKET)
     found = await steps(customers, disturbed, 6)
     refused = MARKET | {"settings": {"agent_market": {"base": {"constants": {"nope": 1}}}}}
-    other_model = {
+    other_model: dict[str, Any] = {
         "scenario_managers": ["sddsl_customer_acquisition"],
         "scenarios": ["base"],
         "equations": [],
