@@ -181,13 +181,18 @@ class BaseHandler(tornado.web.RequestHandler):
 
         :raises BadRequest: for anything else, naming the field.
         """
+        content = self.json_object()
+        refuse_unknown(content, fields)
+        return content
+
+    def json_object(self, max_values: int = values.MAX_VALUES) -> dict[str, Any]:
+        """The request body as a JSON object of at most so many values. :raises BadRequest: it is none."""
         try:
-            content = values.parse(self.request.body, "body")
+            content = values.parse(self.request.body, "body", max_values=max_values)
         except values.InvalidValue as error:
             raise BadRequest(str(error), field=error.where) from None
         if type(content) is not dict:
             raise BadRequest("the request body must be a JSON object", field="body")
-        refuse_unknown(content, fields)
         return content
 
     def text_argument(self, name: str) -> str | None:
