@@ -54,8 +54,8 @@ test-all: test
 SLOW := attacks cli/test_migrate.py client deploy end_to_end faults handlers/openapi server \
     storage/mongo storage/production storage/redis storage/test_migrate.py \
     evaluation/test_offpolicy.py evaluation/test_replications.py evaluation/test_ten_armed.py \
-    sandbox/zygote models/runs/test_persistence.py models/scenarios/test_dask_sweeps.py models/scenarios/test_hostile.py \
-    models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py
+    models/runs/test_persistence.py models/scenarios/test_dask_sweeps.py models/scenarios/test_hostile.py \
+    models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py sandbox/zygote
 
 # What a change needs before a commit: the rest, on SQLite.
 test-fast: $(VENV)/.installed-test

@@ -25,7 +25,15 @@ from tornado.httputil import HTTPHeaders, format_timestamp
 from streamsim import values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
-from streamsim.errors import BadRequest, StreamsimError, TooLarge, Unauthorized, Unavailable, error_body
+from streamsim.errors import (
+    BadRequest,
+    StreamsimError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    error_body,
+    refuse_unknown,
+)
 from streamsim.services import Services
 from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -173,15 +181,18 @@ class BaseHandler(tornado.web.RequestHandler):
 
         :raises BadRequest: for anything else, naming the field.
         """
+        content = self.json_object()
+        refuse_unknown(content, fields)
+        return content
+
+    def json_object(self, max_values: int = values.MAX_VALUES) -> dict[str, Any]:
+        """The request body as a JSON object of at most so many values. :raises BadRequest: it is none."""
         try:
-            content = values.parse(self.request.body, "body")
+            content = values.parse(self.request.body, "body", max_values=max_values)
         except values.InvalidValue as error:
             raise BadRequest(str(error), field=error.where) from None
         if type(content) is not dict:
             raise BadRequest("the request body must be a JSON object", field="body")
-        for name in content:
-            if name not in fields:
-                raise BadRequest(f"there is no field {name[:100]}", field=name[:100])
         return content
 
     def text_argument(self, name: str) -> str | None:

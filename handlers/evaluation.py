@@ -12,7 +12,7 @@ import tornado.iostream
 from handlers.base import Access, BaseHandler
 from handlers.job_events import JobEventsHandler
 from streamsim import values
-from streamsim.errors import BadRequest
+from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.evaluation import offline, requests
 from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
 from streamsim.evaluation.compare import Comparison, to_csv
@@ -64,9 +64,8 @@ class SimulateHandler(EvaluationHandler):
         A long answer is streamed. If a draw fails after its beginning was sent, `simulate` is "failed", and
         `error` says why.
         """
-        for name in self.request.query_arguments:
-            if name not in ("N", "log_stats", "verbose", "seed", "theta"):
-                raise BadRequest(f"there is no parameter {name[:100]}", field=name[:100])
+        known = ("N", "log_stats", "verbose", "seed", "theta")
+        refuse_unknown(self.request.query_arguments, known, "parameter")
         draws = requests.draws(self.text_argument("N"), self.evaluations.settings)
         seed = requests.seed(self.text_argument("seed"))
         verbose, logged = self.flag("verbose", True), self.flag("log_stats", False)
@@ -189,9 +188,9 @@ class OffPolicyHandler(EvaluationHandler):
             fields: dict[str, Any] = {"log": self.request.body.decode("utf-8-sig"), "format": form}
         except UnicodeDecodeError:
             raise BadRequest("log is not UTF-8 text", field="log") from None
+        known = set(offline.FIELDS) - {"log", "format"}
+        refuse_unknown(self.request.query_arguments, known, "parameter")
         for name in self.request.query_arguments:
-            if name not in offline.FIELDS or name in ("log", "format"):
-                raise BadRequest(f"there is no parameter {name[:100]}", field=name[:100])
             fields[name] = self.text_argument(name)
         if "candidate" in fields:
             fields["candidate"] = {"experiment": fields["candidate"]}

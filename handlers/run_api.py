@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from handlers.base import Access, BaseHandler
 from streamsim import values
-from streamsim.errors import BadRequest, ModelError, StreamsimError
+from streamsim.errors import ModelError, StreamsimError
 from streamsim.models import paths
 from streamsim.models.run_service import RunService
 
@@ -72,13 +72,7 @@ class RunApiHandler(BaseHandler):
 
     def body(self) -> dict[str, Any]:
         """The JSON body. :raises BadRequest: it is no object."""
-        try:
-            content = values.parse(self.request.body, "body", max_values=MAX_VALUES)
-        except values.InvalidValue as error:
-            raise BadRequest(str(error), field=error.where) from None
-        if type(content) is not dict:
-            raise BadRequest("the request body must be a JSON object", field="body")
-        return content
+        return self.json_object(MAX_VALUES)
 
     def included(self) -> list[str]:
         """Variables that the query names in `include`."""

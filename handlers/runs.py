@@ -13,7 +13,7 @@ from handlers.run_variables import (
     VariableHandler,
     VariablesHandler,
 )
-from streamsim.errors import BadRequest
+from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.models import run_queries
 from streamsim.models.run_service import Page
 
@@ -134,9 +134,7 @@ class _Operations(RunApiHandler):
         if not isinstance(name, str):
             raise BadRequest("name must be the name of an operation", field="name")
         self.about |= {"run_id": run, "name": name}
-        for field in body:
-            if field not in ("name", "arguments"):
-                raise BadRequest(f"there is no field {field[:100]}", field=field[:100])
+        refuse_unknown(body, ("name", "arguments"))
         arguments = body.get("arguments", [])
         if not isinstance(arguments, list):
             raise BadRequest("arguments must be an array", field="arguments")
@@ -196,9 +194,7 @@ class StateHandler(RunApiHandler):
         """Brings a run back from its journal, or copies it; answers `{"run": id}`."""
         self.about["run_id"] = run
         body = self.body()
-        for name in body:
-            if name not in self.properties:
-                raise BadRequest(f"there is no field {name[:100]}", field=name[:100])
+        refuse_unknown(body, self.properties)
         action, stop, exclude = body.get("action"), body.get("stopBefore"), body.get("exclude", [])
         if action not in ("replay", "clone"):
             raise BadRequest("action must be replay or clone", field="action")

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import tornado.iostream
 
 from handlers.base import Access, BaseHandler
-from streamsim import values
 from streamsim.errors import BadRequest, StreamsimError
 from streamsim.models.instances import Instances
 from streamsim.models.scenarios import Scenarios
@@ -41,13 +40,7 @@ class ScenarioHandler(BaseHandler):
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not self.request.body or not (kind == "application/json" or kind.endswith("+json")):
             return None
-        try:
-            content = values.parse(self.request.body, "body", max_values=MAX_VALUES)
-        except values.InvalidValue as error:
-            raise BadRequest(str(error), field=error.where) from None
-        if type(content) is not dict:
-            raise BadRequest("the request body must be a JSON object", field="body")
-        return content
+        return self.json_object(MAX_VALUES)
 
     def body(self) -> dict[str, Any]:
         """The JSON body. :raises BadRequest: there is none."""

@@ -5,6 +5,7 @@ Anything else that reaches the HTTP API is a bug and answers 500.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
 
@@ -130,3 +131,14 @@ def error_body(error: StreamsimError) -> dict[str, Any]:
     if error.detail is not None:
         record["detail"] = error.detail
     return {"error": record}
+
+
+def refuse_unknown(names: Iterable[str], known: Container[str], what: str = "field") -> None:
+    """A typing error in a request is told, not ignored.
+
+    :param names: what the request has; :param known: what it may have; :param what: their word.
+    :raises BadRequest: for the first name that is not known, naming it.
+    """
+    for name in names:
+        if name not in known:
+            raise BadRequest(f"there is no {what} {name[:100]}", field=name[:100])

@@ -9,7 +9,7 @@ import msgspec
 
 from streamsim import values
 from streamsim.dates import iso
-from streamsim.errors import BadRequest
+from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.storage.contract.runs import Run
 from streamsim.values import JsonObject
 
@@ -52,9 +52,7 @@ def project_name(project: object) -> str:
 
 def model_name(body: JsonObject) -> str:
     """The model that the body of a new run names. :raises BadRequest: or a field that there is not."""
-    for name in body:
-        if name not in CREATE_FIELDS:
-            raise BadRequest(f"there is no field {name[:100]}", field=name[:100])
+    refuse_unknown(body, CREATE_FIELDS)
     named = body.get("model")
     if not isinstance(named, str):
         raise BadRequest("model must be the name of a model, or of its main file", field="model")
