@@ -8,6 +8,7 @@ import getpass
 import logging
 import os
 import sys
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -202,8 +203,15 @@ async def _remove(accounts: Accounts, options: argparse.Namespace) -> None:
 def _password(options: argparse.Namespace) -> str:
     if options.password_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    password = getpass.getpass(f"Password for {options.name}: ")
-    if password != getpass.getpass("Once more: "):
+    try:
+        with warnings.catch_warnings():
+            # Without a terminal getpass would go on, and show what is typed.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password = getpass.getpass(f"Password for {options.name}: ")
+            again = getpass.getpass("Once more: ")
+    except (EOFError, getpass.GetPassWarning):
+        raise StreamsimError("there is no terminal to ask for the password: use --password-stdin") from None
+    if password != again:
         raise StreamsimError("the two passwords differ")
     return password
 

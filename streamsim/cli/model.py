@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     push.add_argument("file", type=Path, metavar="FILE", help="the file to load")
     push.add_argument("others", type=Path, nargs="*", metavar="OTHER", help="files that it needs")
     push.add_argument("--name", help="default: the file's name without its ending")
-    push.add_argument("--engine", help="bptk, pysd or python; default by the file's ending")
+    push.add_argument("--engine", help="bptk, pysd or python; default: what the file looks like")
     push.add_argument(
         "--scenarios", type=Path, metavar="JSON", help="file with scenarios, for Vensim and XMILE"
     )
@@ -51,8 +51,11 @@ def run(options: argparse.Namespace) -> int:
             body["scenarios"] = json.loads(options.scenarios.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadRequest(f"cannot be read: {error}") from None
-    if options.engine:
-        body["engine"] = options.engine
+    engine = options.engine or guessed(options.file.name, body["files"][options.file.name])
+    if engine:
+        body["engine"] = engine
+    if engine and not options.engine:
+        print(f"engine: {engine}, as the file looks like; --engine chooses another", file=sys.stderr)
     exists, _ = _call(options.url, token, "GET", f"/models/{name}")
     if exists == 200:
         status, answer = _call(options.url, token, "PUT", f"/models/{name}", body)
@@ -63,6 +66,13 @@ def run(options: argparse.Namespace) -> int:
     json.dump(answer, sys.stdout, indent=2)
     print()
     return 0
+
+
+def guessed(name: str, text: str) -> str | None:
+    """The engine that a Python module looks like it is for; None leaves it to the server."""
+    if not name.endswith(".py"):
+        return None
+    return "bptk" if re.search(r"\bbptk\b|\bbptk_factory\b|\bBPTK_Py\b", text) else "python"
 
 
 def _call(url: str, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:

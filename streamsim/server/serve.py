@@ -208,7 +208,10 @@ class Parent:
 
 
 async def _first_user(services: Services) -> None:
-    drawn = await services.accounts.add_first_user(os.environ.get(ADMIN_PASSWORD))
+    given = os.environ.get(ADMIN_PASSWORD)
+    if given and await services.accounts.users(limit=1):
+        print(f"{ADMIN_PASSWORD} changes nothing: there are users; see streamsim user passwd", flush=True)
+    drawn = await services.accounts.add_first_user(given)
     if drawn is not None:
         print(f"created the user admin with the password {drawn} (shown this once)", flush=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from streamsim.cli import model
 from streamsim.cli.main import main
 from streamsim.server.serve import EXIT_REFUSED
 from tests.support import PASSWORD, Server
@@ -74,6 +75,36 @@ def test_passwords_typed_twice_must_agree(command: Command, monkeypatch: pytest.
     monkeypatch.setattr("getpass.getpass", lambda _prompt: next(typed))
     assert command("user", "add", "ann")[0] == 1
     assert command("user", "add", "ann")[0] == 0
+
+
+def test_without_a_terminal_a_password_is_asked_for_in_a_sentence(tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("streamsim")),
+        "user",
+        "add",
+        "ann",
+        "--data",
+        str(tmp_path),
+    ]
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "use --password-stdin" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "engine"),
+    [
+        ("a.py", "from BPTK_Py import Model\n", "bptk"),
+        ("a.py", "def bptk_factory():\n    pass\n", "bptk"),
+        ("a.py", "price = 3.0\n", "python"),
+        ("a.mdl", "{UTF-8}", None),
+    ],
+)
+def test_the_engine_of_a_pushed_module_is_guessed(name: str, text: str, engine: str | None) -> None:
+    assert model.guessed(name, text) == engine
 
 
 @pytest.mark.parametrize(

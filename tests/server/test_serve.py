@@ -128,6 +128,8 @@ def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
         client.cookies = cookies
         assert client.get("/exp").body == {created["id"]: "kept"}  # the session lives, so does its secret
         server.admin()  # the password of the first start
+        said = "STREAMSIM_ADMIN_PASSWORD changes nothing: there are users"
+        assert server.log.read_text().count(said) == 1
 
 
 def test_a_first_start_without_a_password_prints_one_once(tmp_path: Path) -> None:
