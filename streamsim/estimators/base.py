@@ -115,7 +115,10 @@ class Count(Estimator):
         return super()._change(int(figure) if float(figure).is_integer() else figure)
 
     def update(self, value: float = 1) -> None:
-        """Count `value` more, 1 by default; it stops at 2^53, as far as floats count. :raises ValueError: no number."""
+        """Count `value` more, 1 by default; it stops at 2^53, as far as floats count.
+
+        :raises ValueError, TypeError: no number.
+        """
         self._change(min(max(self.value["n"] + stored.observation(value), self.least), self.most))
 
     def increment(self) -> None:

@@ -134,15 +134,18 @@ class RLS:
         ridge: float = 1.0,
         anew: bool = False,
     ) -> None:
+        self._emptied: dict[str, Any] = {}
         if default and not (anew and p is not None and p != self._size(default)):
             size = self._size(default)
             if p is not None and p != size:
                 raise ValueError(f"RLS has {size} coefficients in its stored dict, not {p}")
-            if "inverse" in default:
+            if "R" not in default and "inverse" in default:
                 upper = stored.unpacked(default["inverse"], size, "RLS", "inverse")
                 inverse = upper + np.triu(upper, 1).T
-                self._root = stored.root(np.linalg.inv(inverse))
+                self._root = stored.root(np.asarray(np.linalg.inv(inverse), np.float64))
                 self._z = stored.substituted(self._root, stored.vector(default["b"]), transposed=True)
+                # set_theta merges: the fields of the form before are emptied, not left beside the new ones.
+                self._emptied = {"b": [], "inverse": []}
             else:
                 self._root = stored.unpacked(stored.field(default, "R", "RLS"), size, "RLS", "R")
                 self._z = stored.vector(default["z"])
@@ -154,11 +157,12 @@ class RLS:
 
     @staticmethod
     def _size(default: Mapping[str, Any]) -> int:
-        return stored.vector(stored.field(default, "b" if "inverse" in default else "z", "RLS")).size
+        field = "b" if "R" not in default and "inverse" in default else "z"
+        return stored.vector(stored.field(default, field, "RLS")).size
 
     def get_dict(self) -> dict[str, Any]:
         """The state, ready for `set_theta`."""
-        return {"n": self.n, "R": stored.packed(self._root), "z": self._z.tolist()}
+        return {"n": self.n, "R": stored.packed(self._root), "z": self._z.tolist(), **self._emptied}
 
     def get_value(self) -> list[float]:
         """The coefficients, which solve A beta = b."""

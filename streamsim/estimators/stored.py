@@ -148,7 +148,7 @@ def root(matrix: Floats) -> Floats:
     """
     lower: Floats
     try:
-        lower = np.linalg.cholesky(matrix)
+        lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
         return lower.T
     except np.linalg.LinAlgError:
         figures, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
@@ -164,8 +164,8 @@ def substituted(upper: Floats, right: Floats, *, transposed: bool = False) -> Fl
 
 
 def rotated(rows: Floats) -> Floats:
-    """The upper triangular R, its diagonal not negative, with R' R = rows' rows, by Householder reflections."""
-    upper: Floats = np.linalg.qr(rows, mode="r")
+    """The upper triangular R, its diagonal not negative, with R' R = rows' rows, by reflections."""
+    upper: Floats = np.asarray(np.linalg.qr(rows, mode="r"))
     upper *= np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]
     return upper
 

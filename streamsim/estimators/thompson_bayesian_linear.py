@@ -17,9 +17,9 @@ class ThompsonBayesianLinear:
     """The conjugate normal model with known noise variance: {J, P, err, R}.
 
     y = x' beta + noise of variance `err`; beta ~ N(P^-1 J, P^-1), where P is the precision matrix and
-    J = P times the mean. Draws come from NumPy's global generator. R is the upper triangular root of P, row by
-    row: P = R' R. It stays definite where rounding would leave P without an inverse; a state without it, or
-    with a P that was changed since, takes it from P.
+    J = P times the mean. Draws come from NumPy's global generator. R is the upper triangular root of P, row
+    by row: P = R' R. It stays definite where rounding would leave P without an inverse; a state without it,
+    or with a P that was changed since, takes it from P.
 
     :param default: a stored dict, lists may be given as text; J and P of a new model are its prior. Empty: a
         standard normal prior and err 1; the first `update` decides the number of coefficients.
@@ -40,10 +40,10 @@ class ThompsonBayesianLinear:
         self, default: Mapping[str, Any] | None = None, prior: Mapping[str, Any] | None = None
     ) -> None:
         owner = "ThompsonBayesianLinear"
-        if prior is not None and (
-            not default or stored.vector(stored.field(default, "J", owner)).size != stored.vector(prior["J"]).size
-        ):
-            default = prior
+        if prior is not None:
+            size = stored.vector(prior["J"]).size
+            if not default or stored.vector(stored.field(default, "J", owner)).size != size:
+                default = prior
         self._undecided = not default
         if default:
             j = stored.vector(stored.field(default, "J", owner))
