@@ -13,6 +13,22 @@ from streamsim.estimators.stored import Floats
 __all__ = ["LM", "RLS", "Model"]
 
 
+class Coefficients(np.ndarray[Any, np.dtype[np.float64]]):
+    """A vector of p numbers that also takes the index of a p x 1 matrix: b[i, 0] is b[i].
+
+    >>> b = np.array([3.0, 2.0]).view(Coefficients)
+    >>> float(b[0]), float(b[1, 0]), float(np.dot(b, [1.0, 2.0]))
+    (3.0, 2.0, 7.0)
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.ndim == 1 and type(index) is tuple and len(index) == 2 and type(index[1]) is int:
+            if index[1] not in (0, -1):
+                raise IndexError(f"a vector of coefficients has one column, not a column {index[1]}")
+            index = index[0]
+        return super().__getitem__(index)
+
+
 class LM:
     """Least squares from running sums: {b, A, n} with A = I + sum of x x', b = sum of x y.
 
@@ -57,9 +73,9 @@ class LM:
         """The state, ready for `set_theta`: b as a 1 x p list of lists, A as p x p, n."""
         return {**self.value, "b": [self.value["b"].tolist()], "A": self.value["A"].tolist()}
 
-    def get_coefs(self) -> np.matrix[Any, Any]:
-        """The coefficients as a p x 1 matrix."""
-        return self._beta().reshape(-1, 1).view(np.matrix)
+    def get_coefs(self) -> Coefficients:
+        """The coefficients as a vector of shape (p,), which takes b[i, 0] for b[i] as well."""
+        return self._beta().view(Coefficients)
 
     def get_value(self) -> list[float]:
         """The coefficients as a list."""

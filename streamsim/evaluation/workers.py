@@ -93,7 +93,7 @@ class BatchWorkers:
             raise policy_error(error.failure) from None
         except RequestTooLarge:
             raise TooLarge(
-                f"code and theta of a simulation have at most {self.limits.frame_bytes} bytes, and the present "
+                f"code and theta of a simulation have at most {self.limits.frame_bytes} bytes; the present "
                 'theta is larger; start from none with "theta": "empty", or delete some of it',
                 field="theta",
             ) from None

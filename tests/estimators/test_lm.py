@@ -33,8 +33,13 @@ def test_coefficients_solve_the_ridge_normal_equations() -> None:
     expected = np.linalg.solve(np.eye(3) + X.T @ X, X.T @ Y)
     assert model.get_value() == pytest.approx(expected.tolist(), rel=1e-9)
     betas = model.get_coefs()
-    assert betas.shape == (3, 1)
-    assert betas[1, 0] == pytest.approx(expected[1])
+    assert betas.shape == (3,)
+    assert float(betas[1]) == betas[1, 0] == pytest.approx(expected[1])
+    first, *others = betas
+    assert (first, len(others)) == (betas[0, 0], 2)
+    assert np.dot(betas, [1.0, 2.0, 3.0]) == pytest.approx(expected @ [1, 2, 3])
+    with pytest.raises(IndexError, match="one column"):
+        betas[1, 1]
     assert model.predict([1, 2, 3]) == pytest.approx(expected @ [1, 2, 3])
     assert stored(model)["n"] == 60
     assert np.shape(stored(model)["b"]) == (1, 3)
