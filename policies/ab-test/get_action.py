@@ -2,7 +2,7 @@
 ARMS = ["control", "treatment"]
 PER_ARM = 100
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 shares = base.List(self.get_theta(key="treatment"), base.Proportion, arms)
 
 if min(shares.base_list[arm].get_count() for arm in arms) < PER_ARM:

@@ -1,5 +1,5 @@
 # The share of successes of the arm that was played.
-arm = self.action["treatment"]
+arm = inputs.name(self, "action.treatment")
 share = base.Proportion(self.get_theta(key="treatment", value=arm))
-share.update(self.reward["value"])
+share.update(inputs.number(self, "reward.value", 0, 1))
 self.set_theta(share, key="treatment", value=arm)

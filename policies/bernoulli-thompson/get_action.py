@@ -2,7 +2,7 @@
 ARMS = ["1", "2", "3", "4"]
 LOG_PROPENSITY = False
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms)
 arm = posteriors.thompson()
 self.action["treatment"] = arm

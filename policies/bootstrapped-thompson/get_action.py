@@ -15,7 +15,7 @@ beta = np.array(lm.LM(stored).get_value())
 prices = np.linspace(LOWEST, HIGHEST, 101)
 scaled = prices / HIGHEST
 parabola = np.column_stack([np.ones_like(scaled), scaled, scaled**2])
-returning = self.context["customer"] == "returning"
+returning = inputs.choice(self, "context.customer", ["new", "returning"]) == "returning"
 revenues = parabola @ (beta[:3] + beta[3:] * returning)
 
 self.action["price"] = float(prices[revenues.argmax()])

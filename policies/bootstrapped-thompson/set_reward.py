@@ -7,10 +7,11 @@ prior = {"b": [0.0] * 6, "A": np.eye(6).tolist(), "n": 0}
 stored = self.get_theta(key="replicate")
 replicates = bts.BTS(stored, lm.LM, m=REPLICATES, default_params=prior, noisesd=SPREAD)
 
-scaled = self.action["price"] / HIGHEST
-returning = float(self.context["customer"] == "returning")
+scaled = inputs.number(self, "action.price") / HIGHEST
+returning = float(inputs.choice(self, "context.customer", ["new", "returning"]) == "returning")
 parabola = [1.0, scaled, scaled**2]
-replicates.update(self.reward["revenue"], parabola + [returning * term for term in parabola])
+revenue = inputs.number(self, "reward.revenue")
+replicates.update(revenue, parabola + [returning * term for term in parabola])
 for number, state in replicates.get_dict().items():
     if state != stored.get(number):
         self.set_theta(state, key="replicate", value=number)

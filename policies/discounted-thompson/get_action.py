@@ -1,7 +1,7 @@
 # Discounted Thompson sampling: the older an observation, the less it counts.
 ARMS = ["a", "b"]
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 evidence = self.get_theta(key="evidence", value="all")
 
 # Each arm has a list [successes, failures], both discounted.

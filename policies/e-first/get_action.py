@@ -2,7 +2,7 @@
 ARMS = ["control", "treatment"]
 PER_ARM = 50
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 means = base.List(self.get_theta(key="treatment"), base.Mean, arms)
 
 if min(means.base_list[arm].get_count() for arm in arms) < PER_ARM:

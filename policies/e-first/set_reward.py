@@ -1,5 +1,5 @@
 # The mean reward of the arm that was played.
-arm = self.action["treatment"]
+arm = inputs.name(self, "action.treatment")
 mean = base.Mean(self.get_theta(key="treatment", value=arm))
-mean.update(self.reward["value"])
+mean.update(inputs.number(self, "reward.value"))
 self.set_theta(mean, key="treatment", value=arm)

@@ -2,7 +2,7 @@
 ARMS = ["control", "treatment"]
 EPSILON = 0.1
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 best = base.List(self.get_theta(key="treatment"), base.Mean, arms).argmax()
 
 # Any arm may be played to explore; the best ones share the rest.

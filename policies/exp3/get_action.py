@@ -2,7 +2,7 @@
 ARMS = ["a", "b", "c", "d"]
 GAMMA = 0.1
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 stored = self.get_theta(key="arm")
 gains = {arm: stored.get(arm, {}).get("gain", 0.0) for arm in arms}
 

@@ -27,7 +27,7 @@ def upper_bound(p, allowed):
     return low
 
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 shares = base.List(self.get_theta(key="arm"), base.Proportion, arms)
 total = max(shares.count(), 2)
 budget = math.log(total) + EXTRA * math.log(max(math.log(total), 1.0))

@@ -2,9 +2,9 @@
 PRECISION = 1.0
 NOISE = 0.1
 
-arm = self.action["arm"]
-x = [1.0, *self.context["features"]]
+arm = inputs.name(self, "action.arm")
+x = [1.0, *inputs.numbers(self, "context.features")]
 prior = {"J": [0.0] * len(x), "P": (PRECISION * np.eye(len(x))).tolist(), "err": NOISE}
-model = tbl.ThompsonBayesianLinear(self.get_theta(key="arm", value=arm) or prior)
-model.update(self.reward["value"], x)
+model = tbl.ThompsonBayesianLinear(self.get_theta(key="arm", value=arm), prior)
+model.update(inputs.number(self, "reward.value"), x)
 self.set_theta(model, key="arm", value=arm)

@@ -4,14 +4,15 @@ ALPHA = 0.3
 RIDGE = 1.0
 TRIALS = 5
 
-# set_reward starts from the same regression: change RIDGE in both.
-arms = self.context.get("arms", ARMS)
-x = [1.0, *self.context["features"]]
+# set_reward starts from the same regression: change RIDGE in both. An arm that learned from another number
+# of features starts anew.
+arms = inputs.arms(self, ARMS)
+x = [1.0, *inputs.numbers(self, "context.features")]
 stored = self.get_theta(key="arm")
 
 bounds = {}
 for arm in arms:
-    model = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE)
+    model = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE, anew=True)
     mean, variance = model.estimate(x)
     bounds[arm] = mean + ALPHA * variance**0.5 if model.n >= TRIALS else np.inf
 

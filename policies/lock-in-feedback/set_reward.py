@@ -6,5 +6,9 @@ RATE = 1.0
 
 stored = self.get_theta(key="lock-in", value="x")
 model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=RATE, omega=2 * np.pi / PERIOD, lifversion=1)
-model.update(self.action["t"], self.action["x"], self.reward["value"], self.action["x0"])
+model.update(
+    inputs.whole(self, "action.t", 1),
+    inputs.number(self, "action.x", -1e100, 1e100),
+    inputs.number(self, "reward.value"),
+)
 self.set_theta(model, key="lock-in", value="x")

@@ -2,9 +2,9 @@
 E_FIRST = "id of your E-first experiment"
 E_GREEDY = "id of your E-greedy experiment"
 
-drawn = self.action["experiment"]
+drawn = inputs.name(self, "action.experiment")
 if drawn not in (E_FIRST, E_GREEDY):
-    raise ValueError(f"{drawn!r} is none of this experiment's nested experiments")
+    raise ValueError(f"action.experiment: {drawn!r} is none of this experiment's nested experiments")
 
 action = dict(self.action)
 if "propensity_within" in action:

@@ -4,4 +4,4 @@ HIGHEST = 1.0
 
 split = random.uniform(LOWEST, HIGHEST)
 self.action["split"] = split
-self.action["discount"] = split * self.context["maxpercentage"]
+self.action["discount"] = split * inputs.number(self, "context.maxpercentage", 0, 100)

@@ -3,11 +3,13 @@
 E_FIRST = "id of your E-first experiment"
 E_GREEDY = "id of your E-greedy experiment"
 
+arm = inputs.name(self, "action.treatment")
+reward = inputs.number(self, "reward.value")
 for policy in [E_FIRST, E_GREEDY]:
     nested = Experiment(policy)
     suggestion = nested.run_action_code(context=dict(self.context))
-    if suggestion["treatment"] == self.action["treatment"]:
+    if suggestion["treatment"] == arm:
         nested.run_reward_code(context=dict(self.context), action=suggestion, reward=self.reward)
         mean = base.Mean(self.get_theta(key="policy", value=policy))
-        mean.update(self.reward["value"])
+        mean.update(reward)
         self.set_theta(mean, key="policy", value=policy)

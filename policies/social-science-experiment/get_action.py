@@ -1,7 +1,7 @@
 # Social science experiment: a participant is assigned to a condition once, and stays in it.
 CONDITIONS = ["baseline", "random", "lockin"]
 
-user = self.context["userid"]
+user = inputs.name(self, "context.userid")
 assigned = self.get_theta(key="userid", value=user)
 if not assigned:
     assigned = {"condition": random.choice(CONDITIONS), "propensity": 1 / len(CONDITIONS)}

@@ -1,5 +1,5 @@
 # Mean and variance of the outcomes in each condition.
-condition = self.action["condition"]
+condition = inputs.name(self, "action.condition")
 outcomes = base.Variance(self.get_theta(key="condition", value=condition))
-outcomes.update(self.reward["value"])
+outcomes.update(inputs.number(self, "reward.value"))
 self.set_theta(outcomes, key="condition", value=condition)

@@ -3,7 +3,7 @@ ARMS = ["a", "b", "c", "d"]
 TEMPERATURE = 0.1
 INITIAL = 1.0
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 means = base.List(self.get_theta(key="arm"), base.Mean, arms)
 
 # An arm that was never played counts as INITIAL, so that it is tried soon.

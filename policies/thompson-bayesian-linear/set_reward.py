@@ -4,6 +4,6 @@ NOISE = 1.0
 
 prior = {"J": [0.0, 0.0, 0.0], "P": (PRECISION * np.eye(3)).tolist(), "err": NOISE}
 model = tbl.ThompsonBayesianLinear(self.get_theta(key="regression", value="x") or prior)
-x = self.action["x"]
-model.update(self.reward["value"], [1, x, x**2])
+x = inputs.number(self, "action.x")
+model.update(inputs.number(self, "reward.value"), [1, x, x**2])
 self.set_theta(model, key="regression", value="x")

@@ -1,6 +1,6 @@
 # Thompson optimal sampling: play the arm whose next observation makes the comparison most precise.
 ARMS = ["control", "treatment"]
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 variances = thmp.ThompsonVarList(self.get_theta(key="treatment"), arms)
 self.action["treatment"] = variances.experimentThompson()

@@ -3,7 +3,7 @@ ARMS = ["a", "b", "c", "d"]
 BETA = 0.5
 ATTEMPTS = 50
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 posteriors = thmp.BBThompsonList(self.get_theta(key="arm"), arms)
 leader = posteriors.thompson()
 arm = leader

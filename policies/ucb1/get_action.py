@@ -2,7 +2,7 @@
 ARMS = ["a", "b", "c", "d"]
 EXPLORATION = 2.0
 
-arms = self.context.get("arms", ARMS)
+arms = inputs.arms(self, ARMS)
 means = base.List(self.get_theta(key="arm"), base.Mean, arms)
 total = means.count()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from streamsim.storage.contract.decisions import ThetaAddress
 
 MAX_EFFECTS = 10_000
 
+# What policy code refused by a function of `inputs` is a field of the call.
+_FIELD = re.compile(r"(context|action|reward)(\.[\w.]{1,100})?(\[\d{1,9}\])?(?=: )")
 _decoder = msgspec.msgpack.Decoder(Done)
 _KINDS: dict[str, tuple[type[PolicyError], str]] = {
     "exception": (PolicyError, "the policy code raised an exception"),
@@ -41,7 +44,10 @@ def policy_error(failure: Failure) -> PolicyError:
     if failure.piece:
         detail |= {"piece": failure.piece, "line": failure.line or None}
         sentence = f"{sentence} ({failure.piece}, line {failure.line})"
-    return kind(f"{sentence}: {failure.type}: {failure.message}", detail=detail)
+    named = _FIELD.match(failure.message) if failure.type == "InvalidValue" else None
+    return kind(
+        f"{sentence}: {failure.type}: {failure.message}", detail=detail, field=named[0] if named else None
+    )
 
 
 def parse_done(body: msgspec.Raw, calls: int) -> Done:

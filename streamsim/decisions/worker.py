@@ -43,7 +43,7 @@ from streamsim.storage.contract.decisions import (
 )
 
 _RECYCLE_S = 1.0
-_questions = msgspec.msgpack.Decoder(list[str | None])
+_questions = msgspec.msgpack.Decoder(list[str | int | None])
 
 
 class BatchFailed(Exception):
@@ -141,6 +141,9 @@ class PolicyWorker:
         for experiment_id in self._changed:
             del self.opened[experiment_id]
         self._fresh = [(scope, *_answer(rows)) for scope, rows in result.theta.items()]
+        if sum(_size(rows) for _, _, rows in self._fresh) > self._limits.frame_bytes // 2:
+            # Too much to tell in one request: a new worker asks for it, page by page.
+            self.dismiss()
 
     def recycle(self) -> None:
         """After an error of the code: start over with a fresh process, at most once a second."""
@@ -195,10 +198,15 @@ class PolicyWorker:
         match question:
             case ["open", str(experiment_id)]:
                 return await self._open(experiment_id)
-            case ["theta", str(experiment_id), str(name), key, value] if experiment_id in self.opened:
-                if key is None and value is not None:
+            case [
+                "theta", str(experiment_id), str(name), None | str() as key, None | str() as value, int(known)
+            ] if experiment_id in self.opened:  # fmt: skip
+                if (key is None and value is not None) or known < 0:
                     raise Untrustworthy("a malformed theta address")
-                return _answer(await self._store.read_theta(ThetaAddress(experiment_id, name, key, value)))
+                version, rows = _answer(
+                    await self._store.read_theta(ThetaAddress(experiment_id, name, key, value))
+                )
+                return version, *_page(rows, known, self._limits.frame_bytes // 2)
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:
@@ -212,6 +220,25 @@ class PolicyWorker:
 
 def _answer(rows: ThetaRows) -> WireRows:
     return rows.version, [(key, value, data, version) for (key, value), (data, version) in rows.rows.items()]
+
+
+def _size(rows: list[tuple[str, str, bytes, int]]) -> int:
+    """Bytes of rows on the wire, at most."""
+    return sum(len(data) + 4 * (len(key) + len(value)) + 32 for key, value, data, _ in rows)
+
+
+def _page(
+    rows: list[tuple[str, str, bytes, int]], known: int, limit: int
+) -> tuple[list[tuple[str, str, bytes, int]], bool]:
+    """The rows after those that are known, in one order, up to `limit` bytes, and whether there are more."""
+    if not known and _size(rows) <= limit:
+        return rows, False
+    rows = sorted(rows)
+    until, size = known, 0
+    while until < len(rows) and (until == known or size + _size(rows[until : until + 1]) <= limit):
+        size += _size(rows[until : until + 1])
+        until += 1
+    return rows[known:until], until < len(rows)
 
 
 def death(error: WorkerDied) -> PolicyError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from streamsim.estimators import base, bts, lif, lm, scikit, thompson, thompson_bayesian_linear
+from streamsim.estimators import base, bts, inputs, lif, lm, scikit, thompson, thompson_bayesian_linear
 from streamsim.estimators.compat import restore_numpy_names
 
 __all__ = ["install_aliases", "namespace", "restore_numpy_names"]
@@ -30,9 +30,9 @@ def namespace() -> dict[str, object]:
     """The estimators by the names that policy code uses as globals: name -> module.
 
     >>> sorted(namespace())
-    ['base', 'bts', 'lif', 'lm', 'scikit', 'tbl', 'thmp', 'thompson', 'thompson_bayesian_linear']
+    ['base', 'bts', 'inputs', 'lif', 'lm', 'scikit', 'tbl', 'thmp', 'thompson', 'thompson_bayesian_linear']
     """
-    return {**_MODULES, "thmp": thompson, "tbl": thompson_bayesian_linear}
+    return {**_MODULES, "inputs": inputs, "thmp": thompson, "tbl": thompson_bayesian_linear}
 
 
 def install_aliases() -> None:

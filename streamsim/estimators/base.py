@@ -108,16 +108,22 @@ class Count(Estimator):
     main = "n"
     fresh: ClassVar[dict[str, float]] = {"n": 0}
 
+    # Beyond it floats skip whole numbers, and one more would change nothing.
+    least, most = -(2.0**53), 2.0**53
+
     def _change(self, figure: float) -> float:
         return super()._change(int(figure) if float(figure).is_integer() else figure)
 
     def update(self, value: float = 1) -> None:
-        """Count `value` more, 1 by default. :raises ValueError: it is not a number."""
-        self.__add__(value)
+        """Count `value` more, 1 by default; it stops at 2^53, as far as floats count.
+
+        :raises ValueError, TypeError: no number.
+        """
+        self._change(min(max(self.value["n"] + stored.observation(value), self.least), self.most))
 
     def increment(self) -> None:
         """Count one more."""
-        self.value["n"] += 1
+        self.update()
 
 
 class Mean(Estimator):
@@ -138,7 +144,7 @@ class Mean(Estimator):
         state = self.value
         n = state["n"] = state["n"] + 1
         mean = state["m"]
-        state["m"] = mean + (float(value) - mean) / n
+        state["m"] = mean + (stored.observation(value) - mean) / n
 
     def increment(self) -> None:
         """Count one more observation that leaves the mean as it is."""
@@ -165,7 +171,7 @@ class Variance(Estimator):
     def update(self, value: float) -> None:
         """Take in one observation, a finite number. :raises ValueError, TypeError: it is no number."""
         state = self.value
-        x = float(value)
+        x = stored.observation(value)
         n = state["n"] = state["n"] + 1
         before = x - state["x_bar"]
         state["x_bar"] += before / n
@@ -226,8 +232,8 @@ class Covariance(Estimator):
         """Take in one pair {"x": .., "y": ..} of numbers. :raises KeyError: one of the two is missing."""
         state = self.value
         n = state["n"] = state["n"] + 1
-        dx = float(value["x"]) - state["x_bar"]
-        dy = float(value["y"]) - state["y_bar"]
+        dx = stored.observation(value["x"]) - state["x_bar"]
+        dy = stored.observation(value["y"]) - state["y_bar"]
         state["x_bar"] += dx / n
         state["y_bar"] += dy / n
         if n > 1:
@@ -257,7 +263,7 @@ class Correlation(Estimator):
         """Take in one pair {"x": .., "y": ..} of numbers. :raises KeyError: one of the two is missing."""
         state = self.value
         n = state["n"] = state["n"] + 1
-        x, y = float(value["x"]), float(value["y"])
+        x, y = stored.observation(value["x"]), stored.observation(value["y"])
         dx, dy = x - state["x_bar"], y - state["y_bar"]
         state["x_bar"] += dx / n
         state["y_bar"] += dy / n
@@ -324,13 +330,13 @@ class List:
 
     def max(self) -> Any:
         """A name whose main figure is the greatest, at random among several. :raises ValueError: none."""
-        return _random.choice(self.argmax())
+        return _any(self.argmax())
 
     def min(self) -> Any:
         """A name whose main figure is the least, at random among several. :raises ValueError: none."""
         figures = self.get_value()
         least = min(figures.values())
-        return _random.choice([name for name, figure in figures.items() if figure == least])
+        return _any([name for name, figure in figures.items() if figure == least])
 
     def random(self) -> Any:
         """Any of the names, with equal probability. :raises IndexError: there are none."""
@@ -339,3 +345,8 @@ class List:
     def count(self) -> int:
         """Number of observations of all names together."""
         return sum(int(estimator.get_dict().get("n", 0)) for estimator in self.base_list.values())
+
+
+def _any(names: list[Any]) -> Any:
+    # No draw without a tie, as in StreamingBandit: so seeded runs repeat there what they did here.
+    return names[0] if len(names) == 1 else _random.choice(names)

@@ -102,12 +102,13 @@ class LiF:
         """
         state = self.theta
         if self._fresh and x0 is not None:
-            state["x0"] = float(x0)
+            state["x0"] = stored.observation(x0)
         self._fresh = False
-        step = int(t)
-        state["t"] = max(state["t"], step)
-        product = self.A * math.cos(self.omega * step) * float(y)
-        rows = state["Yw"] = [*state["Yw"], [step, float(x), product]][-self.T :]
+        step = int(stored.observation(t))
+        # A step further ahead than the next suggestion cannot have been suggested, and is not gone on from.
+        state["t"] = max(state["t"], min(step, state["t"] + 1))
+        product = self.A * math.cos(self.omega * step) * stored.observation(y)
+        rows = state["Yw"] = [*state["Yw"], [step, stored.observation(x), product]][-self.T :]
         if len(rows) == self.T:
             state["x0"] += self.gamma * math.fsum(row[2] for row in rows) / self.T
             if self.lifversion == 1:

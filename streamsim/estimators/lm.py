@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamsim.estimators import stored
 from streamsim.estimators.stored import Floats
 
 __all__ = ["LM", "RLS", "Model"]
+
+
+class Coefficients(np.ndarray[Any, np.dtype[np.float64]]):
+    """A vector of p numbers that also takes the index of a p x 1 matrix: b[i, 0] is b[i].
+
+    >>> b = np.array([3.0, 2.0]).view(Coefficients)
+    >>> float(b[0]), float(b[1, 0]), float(np.dot(b, [1.0, 2.0]))
+    (3.0, 2.0, 7.0)
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.ndim == 1 and type(index) is tuple and len(index) == 2 and type(index[1]) is int:
+            if index[1] not in (0, -1):
+                raise IndexError(f"a vector of coefficients has one column, not a column {index[1]}")
+            index = index[0]
+        return super().__getitem__(index)
 
 
 class LM:
@@ -59,9 +73,9 @@ class LM:
         """The state, ready for `set_theta`: b as a 1 x p list of lists, A as p x p, n."""
         return {**self.value, "b": [self.value["b"].tolist()], "A": self.value["A"].tolist()}
 
-    def get_coefs(self) -> np.matrix[Any, Any]:
-        """The coefficients as a p x 1 matrix."""
-        return self._beta().reshape(-1, 1).view(np.matrix)
+    def get_coefs(self) -> Coefficients:
+        """The coefficients as a vector of shape (p,), which takes b[i, 0] for b[i] as well."""
+        return self._beta().view(Coefficients)
 
     def get_value(self) -> list[float]:
         """The coefficients as a list."""
@@ -82,7 +96,7 @@ class LM:
             self._undecided = False
         row = stored.regressors(x, self.p, "LM", intercept=self.intercept)
         self.value["A"] += discount * np.outer(row, row)
-        self.value["b"] += discount * float(y) * row
+        self.value["b"] += discount * stored.observation(y) * row
         self.value["n"] += 1
 
     def predict(self, x: Any) -> float:
@@ -91,35 +105,35 @@ class LM:
         return float(row @ self._beta())
 
     def _beta(self) -> Floats:
-        beta: Floats = np.linalg.solve(self.value["A"], self.value["b"])
+        a, b = np.asarray(self.value["A"]), np.asarray(self.value["b"]).reshape(-1)
+        beta: Floats
+        try:
+            beta = np.linalg.solve(a, b)
+        except np.linalg.LinAlgError:
+            # Regressors above about 1e8 in size drown the penalty; then the shortest solution is its limit.
+            beta = np.linalg.lstsq(a, b, rcond=None)[0]
         return beta
 
 
 Model = LM
 
 
-@cache
-def _unpacking(p: int) -> NDArray[np.intp]:
-    """Where each element of a symmetric p x p matrix lies in its packed upper triangle (row by row)."""
-    index = np.zeros((p, p), dtype=np.intp)
-    upper = np.triu_indices(p)
-    index[upper] = np.arange(p * (p + 1) // 2)
-    return np.maximum(index, index.T)
-
-
 class RLS:
-    """Recursive least squares that keeps the inverse: {n, b, inverse}.
+    """Recursive least squares in its square root form: {n, R, z}.
 
-    With A = ridge I + sum of x x' and b = sum of x y, `inverse` is the upper triangle of A^-1, row by row.
-    A^-1 follows each observation by the Sherman-Morrison formula in O(p^2), so that prediction and its
-    uncertainty need no solve: what linear bandits ask for at every decision.
+    With A = ridge I + sum of x x' and b = sum of x y, R is the upper triangular root of A, R' R = A, kept row
+    by row, and z solves R' z = b. Each observation is rotated into both (O(p^3), by a QR decomposition). The
+    coefficients solve R beta = z. A root stays accurate and definite where A or its inverse would not, as
+    with features of very different sizes, and gives a prediction with its uncertainty by one substitution.
 
-    :param default: a stored dict; empty: a fresh model, which needs `p`.
+    :param default: a stored dict; empty: a fresh model, which needs `p`. {n, b, inverse}, the form of
+        versions before, with the upper triangle of A^-1 row by row, is read as well.
     :param p: number of coefficients.
     :param ridge: penalty of a fresh model, above 0.
+    :param anew: start afresh where the stored dict is of another size than `p`, rather than refuse it.
     :raises ValueError: a fresh model without `p`, a ridge that is not above 0, a stored dict of another size.
 
-    Sherman and Morrison, Annals of Mathematical Statistics 21(1), 1950; Li, Chu, Langford and Schapire, "A
+    Golub and Van Loan, "Matrix computations", 4th edition, 6.5; Li, Chu, Langford and Schapire, "A
     contextual-bandit approach to personalized news article recommendation" (LinUCB), arXiv:1003.0146.
 
     >>> arm = RLS({}, p=2)
@@ -130,41 +144,54 @@ class RLS:
     """
 
     def __init__(
-        self, default: Mapping[str, Any] | None = None, p: int | None = None, ridge: float = 1.0
+        self,
+        default: Mapping[str, Any] | None = None,
+        p: int | None = None,
+        ridge: float = 1.0,
+        anew: bool = False,
     ) -> None:
-        if default:
-            self._b = stored.vector(stored.field(default, "b", "RLS"))
-            packed = stored.parsed(stored.field(default, "inverse", "RLS"))
-            index = _unpacking(self._b.size)
-            if len(packed) != index[-1, -1] + 1:
-                raise ValueError(
-                    f"RLS with {self._b.size} coefficients has {len(packed)} values in 'inverse'"
-                )
-            self._inverse: Floats = np.fromiter(packed, float, len(packed)).take(index)
+        self._emptied: dict[str, Any] = {}
+        if default and not (anew and p is not None and p != self._size(default)):
+            size = self._size(default)
+            if p is not None and p != size:
+                raise ValueError(f"RLS has {size} coefficients in its stored dict, not {p}")
+            if "R" not in default and "inverse" in default:
+                upper = stored.unpacked(default["inverse"], size, "RLS", "inverse")
+                inverse = upper + np.triu(upper, 1).T
+                self._root = stored.root(np.asarray(np.linalg.inv(inverse), np.float64))
+                self._z = stored.substituted(self._root, stored.vector(default["b"]), transposed=True)
+                # set_theta merges: the fields of the form before are emptied, not left beside the new ones.
+                self._emptied = {"b": [], "inverse": []}
+            else:
+                self._root = stored.unpacked(stored.field(default, "R", "RLS"), size, "RLS", "R")
+                self._z = stored.vector(default["z"])
             self.n = int(stored.number(stored.field(default, "n", "RLS")))
         else:
             if p is None or ridge <= 0:
                 raise ValueError("a fresh RLS needs p, the number of coefficients, and a ridge above 0")
-            self._b, self._inverse, self.n = np.zeros(p), np.eye(p) / ridge, 0
-        if p is not None and p != self._b.size:
-            raise ValueError(f"RLS has {self._b.size} coefficients in its stored dict, not {p}")
+            self._root, self._z, self.n = np.eye(p) * ridge**0.5, np.zeros(p), 0
+
+    @staticmethod
+    def _size(default: Mapping[str, Any]) -> int:
+        field = "b" if "R" not in default and "inverse" in default else "z"
+        return stored.vector(stored.field(default, field, "RLS")).size
 
     def get_dict(self) -> dict[str, Any]:
         """The state, ready for `set_theta`."""
-        upper = np.triu_indices(self._b.size)
-        return {"n": self.n, "b": self._b.tolist(), "inverse": self._inverse[upper].tolist()}
+        return {"n": self.n, "R": stored.packed(self._root), "z": self._z.tolist(), **self._emptied}
 
     def get_value(self) -> list[float]:
-        """The coefficients A^-1 b."""
-        values: list[float] = (self._inverse @ self._b).tolist()
+        """The coefficients, which solve A beta = b."""
+        values: list[float] = stored.substituted(self._root, self._z).tolist()
         return values
 
     def update(self, y: float, x: Any) -> None:
         """Take in one observation: y, a number, at p regressors x. :raises ValueError: another length."""
-        row = stored.regressors(x, self._b.size, "RLS")
-        gain = self._inverse @ row
-        self._inverse -= np.outer(gain, gain) / (1.0 + row @ gain)
-        self._b += float(y) * row
+        p = self._z.size
+        row = stored.regressors(x, p, "RLS")
+        wider = np.append(row, stored.observation(y))
+        after = stored.grown(np.column_stack((self._root, self._z)), wider)
+        self._root, self._z = after[:p, :p], after[:p, p]
         self.n += 1
 
     def predict(self, x: Any) -> float:
@@ -176,6 +203,6 @@ class RLS:
 
         :raises ValueError: if x has another length than p.
         """
-        row = stored.regressors(x, self._b.size, "RLS")
-        gain = self._inverse @ row
-        return float(gain @ self._b), max(float(gain @ row), 0.0)
+        row = stored.regressors(x, self._z.size, "RLS")
+        half = stored.substituted(self._root, row, transposed=True)
+        return float(half @ self._z), float(half @ half)

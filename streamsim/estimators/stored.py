@@ -5,12 +5,32 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 Floats = NDArray[np.float64]
+
+MAX_OBSERVATION: Final = 1e100
+"""Observations beyond it are refused: sums of their squares would leave the range of floats, and a state that
+holds such a sum can take no observation any more."""
+
+
+def observation(value: Any) -> float:
+    """One observed number, as a float. Text that reads as a number is accepted.
+
+    :raises ValueError: NaN, or above 1e100 in size. :raises ValueError, TypeError: no number.
+
+    >>> observation(True)
+    1.0
+    """
+    x = float(value)
+    if not -MAX_OBSERVATION <= x <= MAX_OBSERVATION:
+        raise ValueError(f"an observation is a number from -1e100 to 1e100, not {value!r:.40}")
+    return x
 
 
 def number(value: Any) -> float:
@@ -85,11 +105,80 @@ def square(value: Any, size: int, owner: str) -> Floats:
 def regressors(x: Any, size: int, owner: str, *, intercept: bool = False) -> Floats:
     """One observation's regressors as a float array of shape (size,).
 
-    :raises ValueError: if their number differs from the model's.
+    :raises ValueError: if their number differs from the model's, or one is NaN or above 1e100 in size.
     """
     row: Floats = np.asarray(x, dtype=float).reshape(-1)
     if intercept:
         row = np.concatenate(([1.0], row))
     if row.size != size:
         raise ValueError(f"{owner} has {size} coefficients, but x gives {row.size} values")
+    if not (np.abs(row) <= MAX_OBSERVATION).all():
+        raise ValueError(f"{owner} takes regressors from -1e100 to 1e100")
     return row
+
+
+@cache
+def _upper(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(size)
+
+
+def packed(matrix: Floats) -> list[float]:
+    """The upper triangle of a p x p matrix, row by row: p (p + 1) / 2 numbers."""
+    triangle: list[float] = matrix[_upper(len(matrix))].tolist()
+    return triangle
+
+
+def unpacked(value: Any, size: int, owner: str, name: str) -> Floats:
+    """The upper triangular matrix, of shape (size, size), that `packed` made the list of.
+
+    :raises ValueError: for another number of values.
+    """
+    triangle = vector(value)
+    if triangle.size != size * (size + 1) // 2:
+        raise ValueError(f"{owner} with {size} coefficients has {triangle.size} values in {name!r}")
+    matrix: Floats = np.zeros((size, size))
+    matrix[_upper(size)] = triangle
+    return matrix
+
+
+def root(matrix: Floats) -> Floats:
+    """The upper triangular R with R' R = matrix, which is symmetric and definite but for rounding.
+
+    Where rounding has left it indefinite, the eigenvalues below its accuracy are raised to that.
+    """
+    lower: Floats
+    try:
+        lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
+        return lower.T
+    except np.linalg.LinAlgError:
+        figures, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        least = max(float(figures.max()) * 1e-14, 1e-200)
+        return rotated(np.sqrt(np.maximum(figures, least))[:, None] * vectors.T)
+
+
+def substituted(upper: Floats, right: Floats, *, transposed: bool = False) -> Floats:
+    """The x with R x = right, or R' x = right, for an upper triangular R without a 0 on its diagonal."""
+    solution: Floats
+    solution, _ = lapack.dtrtrs(upper, right, trans=int(transposed))
+    return solution
+
+
+def rotated(rows: Floats) -> Floats:
+    """The upper triangular R, its diagonal not negative, with R' R = rows' rows, by reflections."""
+    upper: Floats = np.asarray(np.linalg.qr(rows, mode="r"))
+    upper *= np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]
+    return upper
+
+
+def grown(upper: Floats, row: Floats) -> Floats:
+    """The upper triangular root of R' R + row row'. It is never closer to singular than R is.
+
+    Each diagonal element of the root of a sum is at least that of the first term. Rounding may break this
+    where a row is large against R; it is restored, so that what was definite stays definite.
+    """
+    after = rotated(np.vstack((upper, row)))
+    place = np.arange(len(after))
+    before = np.zeros(len(after))
+    before[: len(upper)] = np.diagonal(upper)
+    after[place, place] = np.maximum(after[place, place], before)
+    return after

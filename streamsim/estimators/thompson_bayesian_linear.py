@@ -14,13 +14,17 @@ __all__ = ["ThompsonBayesianLinear"]
 
 
 class ThompsonBayesianLinear:
-    """The conjugate normal model with known noise variance: {J, P, err}.
+    """The conjugate normal model with known noise variance: {J, P, err, R}.
 
     y = x' beta + noise of variance `err`; beta ~ N(P^-1 J, P^-1), where P is the precision matrix and
-    J = P times the mean. Draws come from NumPy's global generator.
+    J = P times the mean. Draws come from NumPy's global generator. R is the upper triangular root of P, row
+    by row: P = R' R. It stays definite where rounding would leave P without an inverse; a state without it,
+    or with a P that was changed since, takes it from P.
 
     :param default: a stored dict, lists may be given as text; J and P of a new model are its prior. Empty: a
         standard normal prior and err 1; the first `update` decides the number of coefficients.
+    :param prior: a state to start from where there is no stored one, or one with another number of
+        coefficients.
     :raises ValueError: a stored dict without a field, matrices of other shapes, or err that is not above 0.
 
     Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs", arXiv:1209.3352.
@@ -32,8 +36,14 @@ class ThompsonBayesianLinear:
     ([2.0, 0.0], (2,))
     """
 
-    def __init__(self, default: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, default: Mapping[str, Any] | None = None, prior: Mapping[str, Any] | None = None
+    ) -> None:
         owner = "ThompsonBayesianLinear"
+        if prior is not None:
+            size = stored.vector(prior["J"]).size
+            if not default or stored.vector(stored.field(default, "J", owner)).size != size:
+                default = prior
         self._undecided = not default
         if default:
             j = stored.vector(stored.field(default, "J", owner))
@@ -42,16 +52,32 @@ class ThompsonBayesianLinear:
             if not err > 0:
                 raise ValueError(f"err is a variance, so above 0, not {err:g}")
             self.value: dict[str, Any] = {**default, "J": j, "P": p, "err": err}
+            self._root = self._read_root(self.value.pop("R", None), p, owner)
         else:
             self.value = {"J": np.zeros(2), "P": np.eye(2), "err": 1}
+            self._root = np.eye(2)
+
+    @staticmethod
+    def _read_root(kept: Any, p: Floats, owner: str) -> Floats:
+        if kept is not None:
+            upper = stored.unpacked(kept, len(p), owner, "R")
+            if np.allclose(upper.T @ upper, p, rtol=1e-6, atol=1e-6 * float(np.abs(p).max(initial=0.0))):
+                return upper
+        return stored.root(p)
 
     def get_dict(self) -> dict[str, Any]:
-        """The state, ready for `set_theta`: J as a 1 x p list of lists, P as p x p, err."""
-        return {**self.value, "J": [self.value["J"].tolist()], "P": self.value["P"].tolist()}
+        """The state, ready for `set_theta`: J as a 1 x p list of lists, P as p x p, err, R as a list."""
+        return {
+            **self.value,
+            "J": [self.value["J"].tolist()],
+            "P": self.value["P"].tolist(),
+            "R": stored.packed(self._root),
+        }
 
     def get_value(self) -> list[float]:
         """The posterior mean of the coefficients."""
-        values: list[float] = np.linalg.solve(self.value["P"], self.value["J"]).tolist()
+        half = stored.substituted(self._root, self.value["J"], transposed=True)
+        values: list[float] = stored.substituted(self._root, half).tolist()
         return values
 
     def update(self, y: float, x: Any, discount: float = 1) -> None:
@@ -65,20 +91,18 @@ class ThompsonBayesianLinear:
         if self._undecided:
             size = np.size(x)
             self.value.update(J=np.zeros(size), P=np.eye(size))
+            self._root = np.eye(size)
             self._undecided = False
         row = stored.regressors(x, self.value["J"].size, "ThompsonBayesianLinear")
         weight = discount / self.value["err"]
-        self.value["J"] += weight * float(y) * row
+        self.value["J"] += weight * stored.observation(y) * row
         self.value["P"] += weight * np.outer(row, row)
+        self._root = stored.grown(self._root, weight**0.5 * row)
 
     def sample(self) -> Floats:
         """One draw of the coefficients from their posterior, shape (p,).
 
-        With P = L L', the draw is the solution of L' beta = L^-1 J + z for standard normal z.
-
-        :raises numpy.linalg.LinAlgError: if P is not positive definite.
+        With P = R' R, the draw is the solution of R beta = R'^-1 J + z for standard normal z.
         """
-        lower = np.linalg.cholesky(self.value["P"])
-        z = np.linalg.solve(lower, self.value["J"]) + np.random.standard_normal(self.value["J"].size)
-        draw: Floats = np.linalg.solve(lower.T, z)
-        return draw
+        half = stored.substituted(self._root, self.value["J"], transposed=True)
+        return stored.substituted(self._root, half + np.random.standard_normal(half.size))

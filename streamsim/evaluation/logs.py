@@ -206,17 +206,23 @@ def parse_csv(
 ) -> DecisionLog:
     """Rows uploaded as comma-separated values with a header line.
 
-    `action`: an arm's name or a JSON value. `reward`: a number, true, false or a JSON object. `propensity`: a
-    number, or empty where unknown. `context`: a JSON object; or columns `context.NAME` with a number, true,
-    false, JSON or text each, absent from the context where the cell is empty.
+    `action`: an arm's name, which is text (1.10 and 1.1 are two), or a JSON object, list or quoted text.
+    `reward`: a number, true, false or a JSON object. `propensity`: a number, or empty where unknown.
+    `context`: a JSON object; or columns `context.NAME`, absent from the context where the cell is empty, with
+    true, false, JSON, text, or a number each. A cell is a number only if the number prints back to the same
+    text: 1.10, 1e3 and 007 are text. Empty columns at the end, as spreadsheets write them, are skipped.
 
     :raises BadRequest: naming the line (from 1) and the field at fault. :raises TooLarge: over `max_rows`.
     """
     # With newline="" a quoted cell keeps the line ends inside it.
     table = _table(csv.reader(io.StringIO(_text(text), newline=""), strict=True))
     _, header = next(table, (1, []))
+    header = _without_empty_end(header, 0)
     known = [
-        name.strip() if name.strip().startswith(_CONTEXT_PREFIX) else name.strip().lower() for name in header
+        name.strip()
+        if name.strip().startswith(_CONTEXT_PREFIX)
+        else name.strip().lower() or f"column {place}"
+        for place, name in enumerate(header, 1)
     ]
     for name in ("action", "reward"):
         if name not in known:
@@ -226,6 +232,7 @@ def parse_csv(
             raise _fault(1, name, "the column appears twice")
 
     def read(cells: list[str]) -> _Parts:
+        cells = _without_empty_end(cells, len(known))
         if len(cells) != len(known):
             raise values.InvalidValue("row", f"has {len(cells)} cells, the header {len(known)}")
         row = dict(zip(known, cells, strict=True))
@@ -288,22 +295,34 @@ def _table(reader: Any) -> Iterator[tuple[int, list[str]]]:
         raise _fault(line, "row", f"is not comma-separated values: {error}") from None
 
 
+def _without_empty_end(cells: list[str], least: int) -> list[str]:
+    """The cells without empty ones at the end, but not fewer than `least` of those that there are."""
+    until = len(cells)
+    while until > least and not cells[until - 1].strip():
+        until -= 1
+    return cells[:until]
+
+
 def _action_cell(cell: str) -> object:
     if not (cell := cell.strip()):
         raise values.InvalidValue("action", "is missing")
     if cell[0] in "{[":
         return values.parse(cell, "action")
-    return _scalar_cell(cell, "action")
+    found = _scalar_cell(cell, "action")
+    return found if isinstance(found, str) else cell
 
 
 def _scalar_cell(cell: str, where: str) -> object:
-    """A cell as JSON if it is, else as text."""
+    """A cell as the JSON value that it is, if that prints back to the same text (I15); else as text."""
     cell = cell.strip()
     try:
-        return values.parse(cell, where)
+        value = values.parse(cell, where)
     except values.InvalidValue:
         values.check(cell, where)
         return cell
+    if isinstance(value, int | float) and values.dump(value) != cell.encode():
+        return cell
+    return value
 
 
 def _object_cell(cell: str, where: str) -> dict[str, Any]:
@@ -322,6 +341,8 @@ def _reward_cell(cell: str) -> object:
 
 def _number(cell: str, where: str) -> float:
     try:
+        if "_" in cell:  # which Python would take between digits
+            raise ValueError
         return float(cell)
     except ValueError:
         raise values.InvalidValue(where, "must be a number" if cell else "is missing") from None

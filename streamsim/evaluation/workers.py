@@ -12,11 +12,12 @@ from typing import Literal
 from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
-from streamsim.errors import TooManyRequests, Unavailable
+from streamsim.errors import TooLarge, TooManyRequests, Unavailable
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
+    RequestTooLarge,
     Sandbox,
     SandboxUnavailable,
     Worker,
@@ -73,6 +74,7 @@ class BatchWorkers:
         """A process that has loaded a program, for the length of the context.
 
         :raises TooManyRequests: too many requests wait for one. :raises Unavailable: the sandbox is away.
+        :raises TooLarge: the load is larger than a frame may be.
         :raises PolicyError: the code does not compile, or, inside the context, its worker failed.
         """
         if lane == "request" and self._turns[lane].locked() and self._waiting >= _WAITING:
@@ -89,6 +91,12 @@ class BatchWorkers:
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
+        except RequestTooLarge:
+            raise TooLarge(
+                f"code and theta of a simulation have at most {self.limits.frame_bytes} bytes; the present "
+                'theta is larger; start from none with "theta": "empty", or delete some of it',
+                field="theta",
+            ) from None
         except SandboxUnavailable as error:
             raise Unavailable(str(error)) from None
         except WorkerDied as error:

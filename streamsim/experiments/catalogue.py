@@ -12,7 +12,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -54,6 +54,19 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meaning: str
 
 
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field that the code reads, and the function of `inputs` that checks it.
+
+    `path`: e.g. context.arms. `kind`: arms, name, choice (of `one_of`), number, whole or numbers. `range`:
+    [least, most], null for -1e15 or 1e15.
+    """
+
+    path: str
+    kind: Literal["arms", "name", "choice", "number", "whole", "numbers"]
+    range: tuple[float | None, float | None] | None = None
+    one_of: tuple[str, ...] = ()
+
+
 class Need(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another experiment that must exist: its id is the value of `parameter`; it may run `policy`."""
 
@@ -73,6 +86,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     reference: str
     learns: bool
     logs_propensity: bool
+    inputs: tuple[Input, ...] = ()
     arms: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
 
@@ -154,6 +168,24 @@ def assignments(source: str) -> dict[str, Any]:
     return {name: ast.literal_eval(value) for name, value in _parameters(source)}
 
 
+def inputs(source: str) -> set[Input]:
+    """The fields that a piece of code reads with the functions of `inputs`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name("inputs"), "arms")):
+                found.add(Input("context.arms", "arms"))
+            case ast.Call(ast.Attribute(ast.Name("inputs"), kind), [_, ast.Constant(path), *more]):
+                given = [ast.literal_eval(argument) for argument in more]
+                declared: dict[str, Any] = {"path": path, "kind": kind}
+                if kind == "choice":
+                    declared["one_of"] = given[0]
+                elif given:
+                    declared["range"] = [*given, None][:2]
+                found.add(msgspec.convert(declared, Input))
+    return found
+
+
 def _parameters(source: str) -> list[tuple[str, ast.expr]]:
     found: list[tuple[str, ast.expr]] = []
     for statement in ast.parse(source).body:
@@ -203,6 +235,10 @@ def _entry(number: int, folder: Path) -> CatalogueEntry:
             name for name in documented.keys() | assigned.keys()
             if name not in documented or name not in assigned or documented[name] != assigned[name]
         )  # fmt: skip
+        raise CatalogueError(f"{folder.name}: policy.yml and code differ in {', '.join(differing)}")
+    read = set().union(*map(inputs, code.values()))
+    if read != set(description.inputs):
+        differing = sorted({field.path for field in read ^ set(description.inputs)})
         raise CatalogueError(f"{folder.name}: policy.yml and code differ in {', '.join(differing)}")
     for need in description.needs:
         if need.parameter not in documented:

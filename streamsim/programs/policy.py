@@ -2,7 +2,8 @@
 
 load      {"experiment": its id, "code": {piece: source}, "properties", "max_rows": rows that it caches}
 request   `Request`: how the last batch ended, what became stale, and the calls of this one
-ask       ["theta", experiment_id, name, key|nil, value|nil] -> `WireRows`;  ["open", id] -> `Opened`
+ask       ["theta", experiment_id, name, key|nil, value|nil, rows known] -> a page of `WireRows`, and whether
+          there are more;  ["open", id] -> `Opened`
 result    `Done`
 
 Calls run one after the other on the same theta; the effects of a call that fails are undone at once.
@@ -141,7 +142,14 @@ class Program:
         return outcome
 
     def _fetch(self, *address: str | None) -> tuple[int, list[tuple[str, str, bytes, int]]]:
-        version, rows = self._channel.ask(("theta", *address))
+        """A scope, page by page where it is larger than one answer may be."""
+        version, rows, more = self._channel.ask(("theta", *address, 0))
+        while more:
+            now, page, more = self._channel.ask(("theta", *address, len(rows)))
+            if now == version:
+                rows += page
+            else:  # it changed between two pages: begin anew, for all rows have to be of one moment
+                version, rows, more = self._channel.ask(("theta", *address, 0))
         return version, rows
 
     def _open(self, experiment_id: str) -> Opened:

@@ -197,3 +197,11 @@ class TestList:
         empty = base.List({}, base.Proportion, ["x", "y"])
         assert {empty.max() for _ in range(50)} == {"x", "y"}
         assert empty.count() == 0
+
+
+def test_a_list_draws_a_random_number_only_to_break_a_tie() -> None:
+    arms = base.List({"a": {"n": 1, "m": 1.0}, "b": {"n": 1, "m": 2.0}}, base.Mean, ["a", "b"])
+    random.seed(1)
+    before = random.getstate()
+    assert (arms.max(), arms.min()) == ("b", "a")
+    assert random.getstate() == before

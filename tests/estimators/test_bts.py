@@ -70,7 +70,7 @@ def test_linear_replicates_learn_with_update_arguments() -> None:
         x = rng.normal(size=3)
         model.update(x @ [1, 2, 3], x.tolist(), discount=1)
     assert np.mean(model.get_value(), axis=0) == pytest.approx([1, 2, 3], abs=0.05)
-    assert lm.LM(default=model.sample()).get_coefs().shape == (3, 1)
+    assert lm.LM(default=model.sample()).get_coefs().shape == (3,)
 
 
 def test_replicates_stored_as_text_are_read() -> None:

@@ -33,8 +33,13 @@ def test_coefficients_solve_the_ridge_normal_equations() -> None:
     expected = np.linalg.solve(np.eye(3) + X.T @ X, X.T @ Y)
     assert model.get_value() == pytest.approx(expected.tolist(), rel=1e-9)
     betas = model.get_coefs()
-    assert betas.shape == (3, 1)
-    assert betas[1, 0] == pytest.approx(expected[1])
+    assert betas.shape == (3,)
+    assert float(betas[1]) == betas[1, 0] == pytest.approx(expected[1])
+    first, *others = betas
+    assert (first, len(others)) == (betas[0, 0], 2)
+    assert np.dot(betas, [1.0, 2.0, 3.0]) == pytest.approx(expected @ [1, 2, 3])
+    with pytest.raises(IndexError, match="one column"):
+        betas[1, 1]
     assert model.predict([1, 2, 3]) == pytest.approx(expected @ [1, 2, 3])
     assert stored(model)["n"] == 60
     assert np.shape(stored(model)["b"]) == (1, 3)
@@ -118,3 +123,39 @@ class TestRLS:
             lm.RLS(stored(self.fitted(1.0)), p=4)
         with pytest.raises(ValueError, match="2 coefficients has 1 values"):
             lm.RLS({"n": 0, "b": [0, 0], "inverse": [1.0]})
+
+    def test_features_of_very_different_sizes_cost_no_accuracy(self) -> None:
+        rng = np.random.default_rng(5)
+        scale = np.array([1.0, 1e6, 1e-2, 1e4])
+        rows = rng.normal(size=(400, 4)) * scale
+        rows[:, 1] += 1.7e9  # a time in seconds
+        y = rows @ np.array([2.0, 1e-6, 30.0, -1e-4]) + rng.normal(size=400)
+        model = lm.RLS({}, p=4)
+        for row, one in zip(rows, y, strict=True):
+            model = lm.RLS(stored(model))
+            model.update(one, row)
+        # The ridge penalty as rows of its own: least squares on them needs no normal equations.
+        exact = np.linalg.lstsq(np.vstack((np.eye(4), rows)), np.append(np.zeros(4), y), rcond=None)[0]
+        assert model.get_value() == pytest.approx(exact.tolist(), rel=1e-6)
+
+    def test_a_state_with_the_inverse_as_stored_before_is_gone_on_from(self) -> None:
+        inverse = np.linalg.inv(np.eye(3) + X[:30].T @ X[:30])
+        old = {"n": 30, "b": (X[:30].T @ Y[:30]).tolist(), "inverse": inverse[np.triu_indices(3)].tolist()}
+        model = lm.RLS(old, p=3)
+        for row, y in zip(X[30:], Y[30:], strict=True):
+            model.update(y, row)
+            model = lm.RLS({**old, **stored(model)}, p=3)  # as set_theta merges
+        assert model.get_value() == pytest.approx(self.fitted(1.0).get_value(), rel=1e-9)
+        assert model.n == 60
+
+    def test_a_state_of_another_size_starts_anew_if_told_so(self) -> None:
+        model = lm.RLS(stored(self.fitted(1.0)), p=4, anew=True)
+        assert (model.n, model.get_value()) == (0, [0.0] * 4)
+        assert lm.RLS(stored(self.fitted(1.0)), p=3, anew=True).n == 60
+
+
+def test_a_penalty_that_large_regressors_drown_leaves_the_coefficients_finite() -> None:
+    model = lm.LM({}, p=3)
+    model.update(1.0, [1e60, 1e60, 1e60])
+    model.update(0.5, [0.1, 0.2, 0.3])
+    assert np.isfinite(model.get_value()).all()

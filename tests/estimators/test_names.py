@@ -23,7 +23,7 @@ def python(code: str) -> str:
 def test_policy_code_sees_every_estimator_by_its_names() -> None:
     names = estimators.namespace()
     assert set(names) == {
-        "base", "lm", "thompson", "thmp", "tbl", "thompson_bayesian_linear", "bts", "lif", "scikit",
+        "base", "lm", "thompson", "thmp", "tbl", "thompson_bayesian_linear", "bts", "lif", "scikit", "inputs",
     }  # fmt: skip
     assert names["thmp"] is names["thompson"] is thompson
     assert names["tbl"] is thompson_bayesian_linear

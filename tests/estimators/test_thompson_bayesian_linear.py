@@ -66,3 +66,30 @@ def test_text_states_fresh_models_and_bad_ones() -> None:
         ThompsonBayesianLinear({**PRIOR, "err": 0})
     with pytest.raises(ValueError, match="3 coefficients, but x gives 2"):
         fitted().update(1.0, [1, 2])
+
+
+def test_large_features_leave_the_posterior_definite_and_its_draws_right() -> None:
+    x = np.array([1.0, 1.7e9, 1.7e9, 0.3, 0.3])
+    model = ThompsonBayesianLinear({"J": [0.0] * 5, "P": np.eye(5).tolist(), "err": 0.1})
+    for _ in range(50):
+        model.update(2.0, x)
+        model = ThompsonBayesianLinear(json.loads(values.dump(model.get_dict())))
+    np.random.seed(3)
+    draws = np.array([model.sample() for _ in range(2000)])
+    # In the direction of x all is known, across it nothing: there the prior's variance is left.
+    assert (draws @ x).mean() == pytest.approx(2.0, abs=0.05)
+    across = np.array([0.0, 1.0, -1.0, 0.0, 0.0]) / 2**0.5
+    assert (draws @ across).var() == pytest.approx(1.0, rel=0.15)
+
+
+def test_a_precision_that_was_changed_by_hand_counts_and_not_its_old_root() -> None:
+    state = ThompsonBayesianLinear({"J": [0.0, 0.0], "P": np.eye(2).tolist(), "err": 1.0}).get_dict()
+    changed = ThompsonBayesianLinear({**state, "P": (1e6 * np.eye(2)).tolist()})
+    np.random.seed(4)
+    assert np.std([changed.sample() for _ in range(500)]) == pytest.approx(1e-3, rel=0.2)
+
+
+def test_a_state_of_another_size_gives_way_to_the_prior() -> None:
+    prior = {"J": [0.0] * 3, "P": np.eye(3).tolist(), "err": 1.0}
+    assert ThompsonBayesianLinear({"J": [1.0], "P": [[1.0]], "err": 1.0}, prior).get_value() == [0.0] * 3
+    assert ThompsonBayesianLinear({}, prior).sample().shape == (3,)

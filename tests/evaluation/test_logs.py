@@ -86,7 +86,7 @@ def test_csv_and_json_lines_of_the_same_log_give_the_same_data() -> None:
         'A,1,0.5,31,"Köln, Süd",\r\n'
         '"{""arm"":""B""}","{""click"":0}",,,,\r\n'
         "\r\n"
-        "2.0,-0.5,1.0,,,true\r\n"
+        "2,-0.5,1.0,,,true\r\n"
     )
     whole = (
         "context,action,reward,propensity\n"
@@ -240,3 +240,42 @@ def test_a_log_without_any_usable_row_says_why() -> None:
     assert (
         len(logs.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}], reward_field="b")) == 1
     )
+
+
+ARMS = ["1.10", "1.1", "1.0", "1", "1e3", "1000", "1_000", "007", "true", "NaN", "+1", ".5", '"quoted"']
+
+
+def test_arms_that_look_like_numbers_stay_the_text_that_they_are_however_they_are_read() -> None:
+    rows = [
+        {"context": {"code": "1.10", "n": 1.5}, "action": {"arm": arm}, "reward": 0.5, "propensity": 0.25}
+        for arm in ARMS[:-1]
+    ]
+    own = logs.from_logs([], rows)
+    lines = logs.parse_json_lines("\n".join(json.dumps(row) for row in rows))
+    cells = "".join(f"{arm},0.5,0.25,1.10,1.5\n" for arm in ARMS[:-1])
+    table = logs.parse_csv(f"action,reward,propensity,context.code,context.n\n{cells}")
+    assert own.actions == lines.actions == table.actions == ARMS[:-1]
+    assert own.contexts == lines.contexts == table.contexts
+    assert own.rewards.tolist() == lines.rewards.tolist() == table.rewards.tolist()
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("1.1", 1.1), ("1.10", "1.10"), ("1.0", 1.0), ("1e3", "1e3"), ("1_000", "1_000"), ("007", "007"),
+     ("-0", "-0"), ("12", 12), ("true", True), ("0.1000", "0.1000"), ("+1", "+1"),
+     ("99999999999999999999", "99999999999999999999")],
+)  # fmt: skip
+def test_a_cell_is_a_number_only_if_it_prints_back_to_the_same_text(cell: str, value: object) -> None:
+    found = logs.parse_csv(f"action,reward,context.x\na,1,{cell}\n").contexts[0]["x"]
+    assert (type(found), found) == (type(value), value)
+
+
+def test_a_reward_with_an_underscore_is_no_number() -> None:
+    with pytest.raises(BadRequest, match="line 2, reward: must be a number"):
+        logs.parse_csv("action,reward\na,1_000\n")
+
+
+def test_empty_columns_at_the_end_are_skipped_and_unnamed_ones_are_told() -> None:
+    found = logs.parse_csv("action,reward,,\na,1,,\nb,0\n")
+    assert (found.actions, found.ignored) == (["a", "b"], ())
+    assert logs.parse_csv("action,,reward\na,x,1\n").ignored == ("column 2",)

@@ -77,10 +77,15 @@ class Player:
         session = self._session
         experiment = self._kind.__new__(self._kind)
         experiment._set_up(session.root)
-        result = _json(run(experiment))
+        assert isinstance(session.theta, ThetaCache)
+        try:
+            result = _json(run(experiment))
+        except Exception:
+            session.theta.refused()
+            session.logs.clear()
+            raise
         self.logged += [row for _, _, row in session.logs]
         session.logs.clear()
-        assert isinstance(session.theta, ThetaCache)
         self._commit(session.theta)
         return result, experiment
 

@@ -99,7 +99,7 @@ def test_exp3_weighs_rewards_by_the_inverse_of_their_probability() -> None:
     assert list(probabilities.values()) == pytest.approx(expected.tolist())
     player.learn({}, {"arm": "b", "propensity": 0.25}, {"value": 0.5})
     assert player.theta("arm") == {"a": {"gain": 30.0}, "b": {"gain": 7.0}}
-    with pytest.raises(ValueError, match="rewards from 0 to 1"):
+    with pytest.raises(ValueError, match="reward.value: must be a number from 0 to 1"):
         player.learn({}, {"arm": "b", "propensity": 0.25}, {"value": 2})
 
 
