@@ -1,37 +1,25 @@
-"""The HTTP server: the Tornado application, and connections that drain."""
+"""The Tornado application: it routes requests, and hands those that are too large to what refuses them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-import socket
-import time
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import tornado.http1connection
-import tornado.httpserver
 import tornado.httputil
-import tornado.ioloop
-import tornado.iostream
 import tornado.web
 
 from handlers.base import NotFoundHandler, refusing
 from handlers.openapi.document import document
 from handlers.routes import ROUTES, compiled
 from streamsim import values
-from streamsim.config import Settings
 from streamsim.services import Services
 
 log = logging.getLogger("streamsim.http")
 
-# A body over the limit is read and thrown away up to here, so that its sender sees the answer.
-DISCARD_BYTES = 64 << 20
 # Paths whose handlers are remembered, and the longest of them.
 MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
-# How long a connection without a request stays open after the server was told to stop.
-IDLE_GRACE_S = 0.3
 
 
 async def make_application(services: Services) -> Application:
@@ -68,7 +56,8 @@ class Application(tornado.web.Application):
         length = request.headers.get("Content-Length", "0")
         chunked = "Transfer-Encoding" in request.headers
         if chunked or length != "0":
-            connection = cast(tornado.http1connection.HTTP1Connection, request.connection)
+            # Of both servers' connections, but not of Tornado's interface.
+            connection: Any = request.connection
             connection.set_body_timeout(self._idle_s)
         if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
             addressed = self._addressed(request)
@@ -126,105 +115,3 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
-
-
-class _Current(NamedTuple):
-    """The request of a connection that is awaited or under way, and since when."""
-
-    request: tornado.httputil.HTTPConnection
-    since: float
-
-
-class Server(tornado.httpserver.HTTPServer):
-    """Knows which of its connections have a request under way, and which only wait for one.
-
-    :param idle_s: a connection that waits for one for so long is closed, up to a quarter of that later.
-    """
-
-    def initialize(  # type: ignore[override]
-        self, application: Application, idle_s: float, **options: Any
-    ) -> None:
-        super().initialize(application, **options)
-        # One look at all connections now and then: Tornado's timer and task for each request cost an eighth.
-        self.conn_params.header_timeout = None
-        self._application = application
-        self._idle_s = idle_s
-        self._current: dict[Any, _Current] = {}
-        self._sweeping = tornado.ioloop.PeriodicCallback(self._sweep, 1000 * idle_s / 4)
-        self._sweeping.start()
-
-    def stop(self) -> None:
-        self._sweeping.stop()
-        super().stop()
-
-    def handle_stream(self, stream: tornado.iostream.IOStream, address: tuple[str, int]) -> None:
-        # Answers are written whole: holding back small pieces, switched twice for each, is of no use.
-        stream.set_nodelay(True)
-        stream.set_nodelay = lambda value: None  # type: ignore[method-assign]
-        super().handle_stream(stream, address)
-
-    def _sweep(self) -> None:
-        limit = time.monotonic() - self._idle_s
-        for connection, (request, since) in list(self._current.items()):
-            if since < limit and request not in self._application.busy:
-                connection.stream.close()
-
-    def start_request(
-        self, server_conn: object, request_conn: tornado.httputil.HTTPConnection
-    ) -> tornado.httputil.HTTPMessageDelegate:
-        before = self._current.get(server_conn)
-        if before is not None:
-            self._application.busy.discard(before.request)
-        self._current[server_conn] = _Current(request_conn, time.monotonic())
-        return super().start_request(server_conn, request_conn)
-
-    def on_close(self, server_conn: object) -> None:
-        before = self._current.pop(server_conn, None)
-        if before is not None:
-            self._application.busy.discard(before.request)
-        super().on_close(server_conn)
-
-    async def drain(self, seconds: float) -> int:
-        """Take no new connections, answer what was accepted, close every connection; how many were cut off.
-
-        An idle connection is closed a moment later than at once: a request may be on its way.
-
-        :param seconds: the longest wait for requests under way.
-        """
-        loop = asyncio.get_running_loop()
-        self._application.services.draining = True
-        # What the kernel accepted for us is in the queue of the listening socket; take it.
-        await asyncio.sleep(0.05)
-        self.stop()
-        began = loop.time()
-        while self._current and loop.time() < began + seconds:
-            if loop.time() > began + IDLE_GRACE_S:
-                for connection, (request, _) in list(self._current.items()):
-                    if request not in self._application.busy and not _unread(connection.stream):
-                        await connection.close()
-            await asyncio.sleep(0.02)
-        cut_off = len(self._application.busy)
-        await self.close_all_connections()
-        return cut_off
-
-
-def _unread(stream: tornado.iostream.IOStream) -> bool:
-    """Whether the first bytes of a request wait in the stream's socket, or are being parsed."""
-    if stream.closed() or not stream.reading():
-        return not stream.closed()
-    try:
-        return bool(stream.socket.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False
-
-
-def make_server(application: Application, settings: Settings) -> Server:
-    """The HTTP server of an application, not yet listening."""
-    server = settings.server
-    return Server(
-        application,
-        max_header_size=server.max_header_bytes,
-        max_body_size=max(server.max_body_bytes, DISCARD_BYTES),
-        max_buffer_size=max(server.max_body_bytes, DISCARD_BYTES) + server.max_header_bytes,
-        idle_s=server.idle_connection_s,
-    )
