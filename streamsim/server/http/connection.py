@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("streamsim.http")
 
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_LINGER_S: Final = 1.0
 _CONTINUE: Final = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
 
@@ -189,7 +190,10 @@ class Connection(asyncio.Protocol):
         log.info("Malformed HTTP message from %s: %s", self.context, error)
         self._received = b""
         self.transport.write(_BAD_REQUEST)
-        self.close()
+        self.closing = True
+        # Closed with bytes unread, the kernel would take the answer back: for a moment they are thrown away.
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
 
     def _begin(self) -> bool:
         """Begin with the next request, if its head is there."""

@@ -1,4 +1,4 @@
-"""Requests of all kinds, drawn from a seed: right, broken, pipelined, chunked, in pieces, and smuggling forms."""
+"""Requests of all kinds, drawn from a seed: right, broken, pipelined, chunked, in pieces, smuggling."""
 
 from __future__ import annotations
 
@@ -164,11 +164,3 @@ def _pieces(rng: Random, data: bytes) -> list[bytes]:
         return [data[at : at + 1] for at in range(len(data))]
     cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randint(1, 6)))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-
-
-def agreed(ours: bytes, theirs: bytes) -> bool | None:
-    """Whether two servers answered the same; None if ours stopped earlier, refusing what the other took."""
-    if ours == theirs:
-        return True
-    taken = ours.removesuffix(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    return None if theirs.startswith(taken.removesuffix(b"HTTP/1.1 100 (Continue)\r\n\r\n")) else False

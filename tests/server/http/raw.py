@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterable
 
 from tests.patience import PATIENCE_S
@@ -16,26 +17,28 @@ LAST = b"GET /healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 async def exchanged(port: int, pieces: Iterable[bytes]) -> bytes:
     """Everything that a server answers to these pieces, sent one after the other, until it closes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-
-    async def send() -> None:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0)
-
-    sending = asyncio.create_task(send())
+    loop = asyncio.get_running_loop()
     parts = []
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while part := await reader.read(65536):
-                parts.append(part)
-    except ConnectionResetError:
-        pass  # it closed with bytes unread
-    finally:
+    # Not a stream: it would drop what was answered when it cannot send any more.
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        async def send() -> None:
+            for piece in pieces:
+                await loop.sock_sendall(sock, piece)
+                await asyncio.sleep(0)
+
+        sending = asyncio.create_task(send())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while part := await loop.sock_recv(sock, 65536):
+                    parts.append(part)
+        except ConnectionResetError:
+            pass  # it closed with bytes unread
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        writer.close()
     return b"".join(parts)
 
 

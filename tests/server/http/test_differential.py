@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from itertools import islice
-
 import pytest
 
-from tests.effort import effort
-from tests.server.http.fuzzed import agreed, requests
-from tests.server.http.raw import exchanged, statuses, steady
+from tests.effort import LONG
+from tests.server.http.differential import CLOSE, SETTINGS, STRICTER, compare
 
-SETTINGS = {
-    "server.max_header_bytes": 2048,
-    "server.max_body_bytes": 1024,
-    "server.idle_connection_s": 1,
-}
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [SETTINGS], indirect=True)
+async def test_both_servers_answer_alike_or_ours_is_the_stricter_one(ports: dict[str, int]) -> None:
+    found = await compare(ports, seed=16, connections=20_000 if LONG else 2000)
+    assert found.wrong == []
+    assert found.failed == []
+    assert found.stricter.keys() == {*STRICTER, CLOSE}
+    assert found.requests > found.compared
