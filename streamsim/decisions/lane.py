@@ -72,14 +72,13 @@ class Lane:
     def waiting(self) -> int:
         return len(self._queue)
 
-    def submit(self, call: Pending) -> asyncio.Future[bytes]:
+    def submit(self, call: Pending) -> None:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
         self._queue.append(call)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
-        return call.answer
 
     async def idle(self) -> None:
         """Wait until nothing waits or runs."""

@@ -44,7 +44,7 @@ class Application(tornado.web.Application):
             handler: template for template, handler in ROUTES
         }
         self._access_log = services.settings.server.access_log
-        self._max_body_bytes = services.settings.server.max_body_bytes
+        self.max_body_bytes = services.settings.server.max_body_bytes
         self._idle_s = services.settings.server.idle_connection_s
         self.busy: set[tornado.httputil.HTTPConnection] = set()
         self._addresses: dict[str, tuple[type[tornado.web.RequestHandler], dict[str, bytes]]] = {}
@@ -59,10 +59,10 @@ class Application(tornado.web.Application):
             # Of both servers' connections, but not of Tornado's interface.
             connection: Any = request.connection
             connection.set_body_timeout(self._idle_s)
-        if chunked or (length.isdigit() and int(length) > self._max_body_bytes):
+        if chunked or (length.isdigit() and int(length) > self.max_body_bytes):
             addressed = self._addressed(request)
             refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
-            return _Bounded(addressed, refused, self._max_body_bytes)
+            return _Bounded(addressed, refused, self.max_body_bytes)
         return self._addressed(request)
 
     def _addressed(self, request: tornado.httputil.HTTPServerRequest) -> Any:
@@ -77,14 +77,19 @@ class Application(tornado.web.Application):
         return found
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
-        request, status, seconds = handler.request, handler.get_status(), handler.request.request_time()
-        route = self._route_names.get(type(handler), "other")
-        self.services.metrics.request(route, request.method or "", status, seconds)
+        request, route = handler.request, self._route_names.get(type(handler), "other")
+        self.log_answer(
+            route, request.method or "", request.path, handler.get_status(), request.request_time()
+        )
+
+    def log_answer(self, route: str, method: str, path: str, status: int, seconds: float) -> None:
+        """Count an answer, and log it if that is wanted."""
+        self.services.metrics.request(route, method, status, seconds)
         # 503 and 504 are an outage or slow policy code, which say so themselves; 500 is a bug.
         if self._access_log or status == 500:
             level = logging.ERROR if status == 500 else logging.INFO
             # The path only: a query may hold keys.
-            log.log(level, "%d %s %s %.1f ms", status, request.method, request.path, seconds * 1000)
+            log.log(level, "%d %s %s %.1f ms", status, method, path, seconds * 1000)
 
 
 class _Bounded(tornado.httputil.HTTPMessageDelegate):

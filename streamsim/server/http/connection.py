@@ -13,6 +13,7 @@ from tornado.iostream import StreamClosedError
 from streamsim.server.http.body import Body, body_of
 from streamsim.server.http.exchange import Exchange
 from streamsim.server.http.head import Head, HeadParser, end_of_head
+from streamsim.server.http.short import ShortExchange, begun
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPHeaders, RequestStartLine
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._searched = 0
         self._exchange: Exchange | None = None
+        self._short: ShortExchange | None = None
         self._body: Body | None = None
         self._held: asyncio.Future[None] | None = None
         self._advancing = self._reading_paused = False
@@ -58,7 +60,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is under way."""
-        return self._exchange is not None
+        return self._exchange is not None or self._short is not None
 
     @property
     def received(self) -> bytes:
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         if self.closing:
             return
         self._received = self._received + data if self._received else data
-        if self._exchange is None or self._body is not None:
+        if not self.busy or self._body is not None:
             self._advance()
         if len(self._received) > self._server.max_header_bytes and not self._reading_paused:
             # More requests than one at a time; they wait in the kernel.
@@ -134,6 +136,13 @@ class Connection(asyncio.Protocol):
         if self._received:
             self._advance()
 
+    def answered_short(self) -> None:
+        """The answer of the short way's exchange is written."""
+        self._short = None
+        self.since = self._server.now()
+        if self._received:
+            self._advance()
+
     def close(self) -> None:
         """Send what is written, and end."""
         self.closing = True
@@ -151,9 +160,9 @@ class Connection(asyncio.Protocol):
         exchange, unsent = self._exchange, self.transport.get_write_buffer_size()
         if unsent != self._unsent[0]:
             self._unsent = (unsent, now)
-        if exchange is None:
+        if not self.busy:
             slow = self.since < now - idle_s
-        elif self._body is not None:
+        elif exchange is not None and self._body is not None:
             slow = exchange.body_s is not None and self.since < now - exchange.body_s
         else:
             slow = False
@@ -168,7 +177,7 @@ class Connection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while not (self.closing or self._held or self._room):
+            while not (self.closing or self._held or self._room or self._short):
                 if self._exchange is None:
                     if not self._begin():
                         break
@@ -212,7 +221,11 @@ class Connection(asyncio.Protocol):
             head, self._received = self._parser.parse(received), b""
         else:
             head, self._received = self._parser.parse(received[:end]), received[end:]
-        self._hand_over(head)
+        short = begun(self, self._server.application, head, self._received)
+        if short is None:
+            self._hand_over(head)
+        else:
+            self._short, self._received = short
         return True
 
     def _hand_over(self, head: Head) -> None:

@@ -27,9 +27,9 @@ def ports(io_loop: IOLoop, app: Application, settings: Settings) -> Iterator[dic
     """Ports of the servers, by their names in `server.http`."""
     servers, ports = [], {}
     for name, make in (("fast", _fast), ("tornado", _reference)):
-        server: Server = io_loop.run_sync(lambda make=make: make(app, settings))  # type: ignore[misc]
+        server: Server = io_loop.run_sync(lambda make=make: make(app, settings))
         sockets = bind_sockets(0, "127.0.0.1")
-        io_loop.run_sync(lambda server=server, sockets=sockets: server.listen_on(sockets))  # type: ignore[misc]
+        io_loop.run_sync(lambda server=server, sockets=sockets: server.listen_on(sockets))
         servers.append(server)
         ports[name] = sockets[0].getsockname()[1]
     yield ports

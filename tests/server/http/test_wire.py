@@ -196,7 +196,7 @@ async def test_our_server_cuts_off_a_client_that_does_not_read_its_answers(
     ports: dict[str, int], services: Services, settings: Settings
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", ports["fast"], limit=1)
-    writer.transport.pause_reading()
+    # With so small a limit a stream soon stops reading from its socket.
     document = GET.replace(b"/healthy", b"/openapi.json")
     async with asyncio.timeout(PATIENCE_S):
         # It takes requests until its answers fill what the kernel holds.
