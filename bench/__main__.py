@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
-from bench import models
+from bench import cpu, models
 from bench.load import Result, measure, request
 from streamsim.experiments import catalogue
 from tests.backends import Storage, production
@@ -28,7 +28,7 @@ from tests.servers import MongoServer, RedisServer
 from tests.support import Client, Server
 
 POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
-CONNECTIONS = (16, 64)
+CONNECTIONS = (16, 64, 256)
 # Both sync every commit to disk before it is answered.
 BACKENDS = {"sqlite": "SQLite, synchronous=FULL", "production": "Redis, appendfsync=always"}
 
@@ -57,7 +57,8 @@ def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -
     with ExitStack() as stack:
         server = stack.enter_context(Server(folder, settings=storage(backend, folder, stack)))
         client = server.admin()
-        print(f"{title:32}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'bare/s':>9}{'ratio':>8}")
+        columns = ("req/s", "p50 ms", "p99 ms", "bare/s", "ratio", "server us", "workers us")
+        print(f"{title:32}" + "".join(f"{name:>11}" for name in columns))
         for policy, slug in POLICIES.items():
             experiment = create(client, slug)
             for call in ("getaction", "setreward"):
@@ -65,16 +66,18 @@ def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -
                 answer = measure(server.port, requests, 1, 0.5).first_answer
                 bare_port = stack.enter_context(Bare(answer)).port
                 for connections in CONNECTIONS:
-                    row(
-                        f"{policy} {call} x{connections}",
-                        [
-                            (
-                                measure(server.port, requests, connections, seconds),
-                                measure(bare_port, requests, connections, seconds),
-                            )
-                            for _ in range(rounds)
-                        ],
-                    )
+                    before = used_by(server)
+                    pairs = [
+                        (
+                            measure(server.port, requests, connections, seconds),
+                            measure(bare_port, requests, connections, seconds),
+                        )
+                        for _ in range(rounds)
+                    ]
+                    after = used_by(server)
+                    answers = sum(len(ours.latencies_s) for ours, _ in pairs)
+                    each_us = [1e6 * (b - a) / answers for a, b in zip(before, after, strict=True)]
+                    row(f"{policy} {call} x{connections}", pairs, *each_us)
 
 
 def storage(backend: str, folder: Path, stack: ExitStack) -> Storage:
@@ -88,15 +91,22 @@ def storage(backend: str, folder: Path, stack: ExitStack) -> Storage:
     return production(servers[0].url, servers[1].url)
 
 
-def row(title: str, pairs: list[tuple[Result, Result]]) -> None:
-    """Print one line of the table."""
+def used_by(server: Server) -> cpu.Used:
+    """Processor time that a server has used so far."""
+    assert server.process is not None
+    return cpu.used(server.process.pid)
+
+
+def row(title: str, pairs: list[tuple[Result, Result]], server_us: float, workers_us: float) -> None:
+    """Print one line of the table; the last two are processor time for each answer."""
 
     def median(of: Callable[[Result], float], which: int) -> float:
         return statistics.median(of(pair[which]) for pair in pairs)
 
     ours, bare = median(lambda r: r.rate, 0), median(lambda r: r.rate, 1)
     p50, p99 = median(lambda r: r.quantile_ms(0.5), 0), median(lambda r: r.quantile_ms(0.99), 0)
-    print(f"{title:32}{ours:9.0f}{p50:9.1f}{p99:9.1f}{bare:9.0f}{ours / bare:8.2f}", flush=True)
+    numbers = f"{ours:11.0f}{p50:11.1f}{p99:11.1f}{bare:11.0f}{ours / bare:11.2f}"
+    print(f"{title:32}{numbers}{server_us:11.0f}{workers_us:11.0f}", flush=True)
 
 
 def create(client: Client, slug: str) -> dict[str, str]:

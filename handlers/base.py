@@ -43,7 +43,7 @@ log = logging.getLogger("streamsim.http")
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
 
-_HEADERS = {
+HEADERS = {
     "Server": "streamsim",
     "Content-Type": "application/json; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
@@ -64,6 +64,11 @@ _CODES = {
 @lru_cache(1)
 def _date(now_s: int) -> str:
     return format_timestamp(now_s)
+
+
+def date_now() -> str:
+    """The header Date of an answer."""
+    return _date(int(time.time()))
 
 
 def expected(error: BaseException | None, status: int) -> StreamsimError:
@@ -101,8 +106,8 @@ class BaseHandler(tornado.web.RequestHandler):
 
     def clear(self) -> None:
         """As Tornado's, in a third of its time: of headers that are the same for all, or for one second."""
-        self._headers = HTTPHeaders(_HEADERS)
-        self._headers["Date"] = _date(int(time.time()))
+        self._headers = HTTPHeaders(HEADERS)
+        self._headers["Date"] = date_now()
         self.set_default_headers()
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
@@ -110,8 +115,7 @@ class BaseHandler(tornado.web.RequestHandler):
     def set_default_headers(self) -> None:
         # Also called when an error replaces an answer, whose id was logged by then.
         if not hasattr(self, "request_id"):
-            given = self.request.headers.get("X-Request-Id", "")
-            self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+            self.request_id = given_or_new_id(self.request.headers.get("X-Request-Id", ""))
         self._headers["X-Request-Id"] = self.request_id
         services: Services = self.application.settings["services"]
         origins = services.settings.server.cors_origins
@@ -266,13 +270,24 @@ class BaseHandler(tornado.web.RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log what is a bug or an outage, without the query: it may hold keys."""
-        if isinstance(value, StreamsimError | tornado.web.HTTPError):
-            return
-        where = f"{self.request.method} {self.request.path} (request {self.request_id})"
-        if isinstance(value, StoreUnavailable):
-            log.warning("%s: %s", where, value)
-        elif typ is not None and value is not None:
-            log.error("bug in %s", where, exc_info=(typ, value, tb))
+        if typ is not None and value is not None and not isinstance(value, tornado.web.HTTPError):
+            log_failure(self.request.method or "", self.request.path, self.request_id, value)
+
+
+def log_failure(method: str, path: str, request_id: str, error: BaseException) -> None:
+    """Log what is a bug or an outage."""
+    if isinstance(error, StreamsimError):
+        return
+    where = f"{method} {path} (request {request_id})"
+    if isinstance(error, StoreUnavailable):
+        log.warning("%s: %s", where, error)
+    else:
+        log.error("bug in %s", where, exc_info=error)
+
+
+def given_or_new_id(given: str) -> str:
+    """The id of a request: the caller's, if it is a plain one."""
+    return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
 
 
 def body_too_large(settings: Settings) -> TooLarge:

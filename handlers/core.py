@@ -36,7 +36,7 @@ class CoreHandler(BaseHandler):
     def query_json(self, name: str) -> Any:
         """A JSON value from the query string; None if it is absent or empty."""
         text = self.get_query_argument(name, "", strip=False)
-        return _parsed(text, name) if text else None
+        return parsed(text, name) if text else None
 
     def key(self, body: dict[str, Any] | None = None) -> str:
         key = self.get_query_argument("key", "") if body is None else body.get("key", "")
@@ -96,7 +96,7 @@ class RewardHandler(CoreHandler):
             "idempotency_key": self.get_query_argument("idempotency_key", "") or None,
         }
         if text:
-            fields["reward"] = _parsed(text, "reward")
+            fields["reward"] = parsed(text, "reward")
         self.write_json(await self.decisions.set_reward(exp_id, key, reward_call(fields)))
 
     async def post(self, exp_id: str) -> None:
@@ -127,7 +127,6 @@ def reward_call(fields: dict[str, Any]) -> Reward:
             "an advice_id stands for its context and action: give it, or them, not both", field="advice_id"
         )
     return Reward(
-        asyncio.get_running_loop(),
         fields["reward"],
         context=_object(fields.get("context"), "context"),
         action=_object(fields.get("action"), "action"),
@@ -158,7 +157,8 @@ def _many(body: dict[str, Any], name: str) -> list[Any]:
     return items
 
 
-def _parsed(text: str, name: str) -> Any:
+def parsed(text: str, name: str) -> Any:
+    """The value of JSON text in a query. :raises BadRequest:"""
     try:
         return values.parse(text, name)
     except values.InvalidValue as error:

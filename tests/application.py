@@ -15,7 +15,8 @@ from streamsim import config, dates
 from streamsim.config import Settings
 from streamsim.sandbox.host.pool import Sandbox
 from streamsim.server.compose import running
-from streamsim.server.http import Application, Server, make_application, make_server
+from streamsim.server.http.application import Application, make_application
+from streamsim.server.http.server import Server, make_server
 from streamsim.services import Services
 from tests.backends import Storage
 from tests.patience import PATIENCE_S
@@ -156,11 +157,10 @@ def app(io_loop: IOLoop, services: Services) -> Application:
 @pytest.fixture
 def http_server(io_loop: IOLoop, app: Application, settings: Settings, _unused_port: Any) -> Iterator[Server]:
     """In place of pytest-tornado's: the server with its real limits."""
-    server = make_server(app, settings)
-    server.add_socket(_unused_port[0])
+    server: Server = io_loop.run_sync(lambda: make_server(app, settings))
+    io_loop.run_sync(lambda: server.listen_on([_unused_port[0]]))
     yield server
-    server.stop()
-    io_loop.run_sync(server.close_all_connections)
+    io_loop.run_sync(server.close)
 
 
 @pytest.fixture

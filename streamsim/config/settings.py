@@ -49,7 +49,12 @@ class ServerSettings:
         (), "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count."
     )
     access_log: bool = _option(False, "Log every request; those that meet a bug (500) are always logged.")
-    uvloop: bool = _option(False, "Run on uvloop, which the extra streamsim[uvloop] installs.")
+    http: str = _option(
+        "fast",
+        "The HTTP server under the application: our own (fast), or Tornado's (tornado), which is slower.",
+        choices=("fast", "tornado"),
+    )
+    uvloop: bool = _option(True, "Run on uvloop where it is installed, else on asyncio's own loop.")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,14 @@ class Prepared(msgspec.Struct):
     transaction: Transaction
     ends: list[tuple[Pending, bytes | StreamsimError]]
 
+    @property
+    def leaves_theta(self) -> bool:
+        """Whether every call succeeded and the batch does no more than to log and to give advice ids: what
+        runs after it finds the same theta and advices whether it is committed or not."""
+        changed = self.transaction
+        changes = changed.writes or changed.deletes or changed.redemptions or changed.idempotency
+        return not changes and all(isinstance(end, bytes) for _, end in self.ends)
+
 
 def frame(call: Pending) -> Call:
     """A call as the policy program gets it."""

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from streamsim import values
 from streamsim.storage.contract.decisions import Advice
 
 
+class Answer(Protocol):
+    """Where an answer goes: a future, or what does with it at once what there is to do, and never raises."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+
+    def set_result(self, answer: bytes, /) -> None:
+        """Here it is."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """There is none, for this reason."""
+
+
 class Pending:
-    """A call in a lane. Its answer is JSON text; its error a `StreamsimError`."""
+    """A call in a lane. Its answer is JSON text; its error a `StreamsimError`.
+
+    `answer` is set before it is queued.
+    """
 
     __slots__ = ("answer",)
 
-    answer: asyncio.Future[bytes]
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.answer = loop.create_future()
+    answer: Answer
 
     def resolve(self, answer: bytes) -> None:
         if not self.answer.done():
@@ -34,8 +46,7 @@ class Decision(Pending):
 
     __slots__ = ("context",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        super().__init__(loop)
+    def __init__(self, context: dict[str, Any]) -> None:
         self.context = context
 
 
@@ -50,7 +61,6 @@ class Reward(Pending):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         reward: Any,
         *,
         context: dict[str, Any] | None = None,
@@ -59,7 +69,6 @@ class Reward(Pending):
         idempotency_key: str | None = None,
         by: Literal["reward", "timeout"] = "reward",
     ) -> None:
-        super().__init__(loop)
         self.reward = reward
         self.context = {} if context is None else context
         self.action = {} if action is None else action

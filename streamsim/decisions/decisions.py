@@ -59,7 +59,7 @@ class Decisions:
         :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
         """
         await self.authorize(experiment_id, key)
-        return await self._submit(experiment_id, Decision(asyncio.get_running_loop(), context))
+        return await self._answered(experiment_id, Decision(context))
 
     async def set_reward(self, experiment_id: str, key: str, reward: Reward) -> bytes:
         """Learn from a reward. JSON text `{"status": "success"}`; theta and log are durable then.
@@ -67,7 +67,7 @@ class Decisions:
         :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
         """
         await self.authorize(experiment_id, key)
-        return await self._submit(experiment_id, reward)
+        return await self._answered(experiment_id, reward)
 
     # ---- the rest of the service
 
@@ -105,15 +105,14 @@ class Decisions:
     async def time_out_advices(self) -> int:
         """Give advices that are due their experiment's default reward; how many were."""
         due = await self._store.due_advices(self._now_ms(), _DUE_AT_ONCE)
-        loop = asyncio.get_running_loop()
         answers = []
         for advice in due:
             experiment = await self.find(advice.experiment_id)
             if experiment is None:
                 continue
             reward = experiment.properties.get("default_reward")
-            call = Reward(loop, {} if reward is None else reward, advice_id=advice.id, by="timeout")
-            answers.append(self._submit(advice.experiment_id, call))
+            call = Reward({} if reward is None else reward, advice_id=advice.id, by="timeout")
+            answers.append(self._answered(advice.experiment_id, call))
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         for outcome in outcomes:
             # Another process was first, the code failed (and that is logged), or the store is away.
@@ -151,7 +150,25 @@ class Decisions:
         if experiment is None or not hmac.compare_digest(experiment.key.encode(), key.encode()):
             raise Unauthorized("key or experiment id is not valid")
 
-    def _submit(self, experiment_id: str, call: Pending) -> asyncio.Future[bytes]:
+    def submitted(self, experiment_id: str, key: str, call: Pending) -> bool:
+        """Queue a call whose answer is taken by what it carries; False, with nothing done, if the experiment
+        is not known here or the key is another.
+
+        :raises: as `get_action`.
+        """
+        experiment = self._experiments.get(experiment_id)
+        if experiment is None or not hmac.compare_digest(experiment.key.encode(), key.encode()):
+            return False
+        self._submit(experiment_id, call)
+        return True
+
+    def _answered(self, experiment_id: str, call: Pending) -> asyncio.Future[bytes]:
+        """Queue a call; its answer or error to come."""
+        call.answer = answer = asyncio.get_running_loop().create_future()
+        self._submit(experiment_id, call)
+        return answer
+
+    def _submit(self, experiment_id: str, call: Pending) -> None:
         if self._closing:
             raise Unavailable("the server is stopping")
         lane = self._lanes.get(experiment_id)
@@ -167,4 +184,4 @@ class Decisions:
                 now_ms=self._now_ms,
                 observe=self._observe,
             )
-        return lane.submit(call)
+        lane.submit(call)

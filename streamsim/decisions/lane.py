@@ -2,7 +2,7 @@
 committed in one atomic step, and only then is every caller answered (group commit).
 
 While a batch is under way the next one gathers, so latency stays low when idle and throughput grows
-with load.
+with load. A batch that leaves theta as it is, as decisions do, is committed while the next one runs.
 A refused commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
@@ -30,6 +31,13 @@ from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stal
 from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+
+class _Committing(NamedTuple):
+    """A batch that is committed while the next one runs."""
+
+    calls: list[Pending]
+    task: asyncio.Task[Stale | None]
 
 
 class Lane:
@@ -63,6 +71,8 @@ class Lane:
         self._observe = observe
         self._queue: deque[Pending] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._committing: _Committing | None = None
+        self._woken: asyncio.Future[None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -72,14 +82,15 @@ class Lane:
     def waiting(self) -> int:
         return len(self._queue)
 
-    def submit(self, call: Pending) -> asyncio.Future[bytes]:
+    def submit(self, call: Pending) -> None:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
         self._queue.append(call)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
-        return call.answer
+        else:
+            self._wake()
 
     async def idle(self) -> None:
         """Wait until nothing waits or runs."""
@@ -92,21 +103,41 @@ class Lane:
 
     async def _drain(self) -> None:
         try:
-            while self._queue:
+            while self._queue or self._committing is not None:
+                if not self._queue:
+                    await self._call_or_commit()
                 calls = self._take()
                 try:
-                    await self._serve(calls)
-                except StoreUnavailable as error:
-                    self._fail(calls, Unavailable(f"the store is not available: {error}"))
+                    await (self._serve(calls) if calls else self._settled())
                 except Exception as error:
-                    log.exception("a batch of experiment %s failed", self.experiment_id)
-                    self._fail(calls, error)
+                    self._failed(calls, error)
         finally:
+            if self._committing is not None:
+                self._committing.task.cancel()
+                self._committing = None
             self.used_ms = self._now_ms()
             self._task = None
             if self._queue:
                 self._fail(self._queue, Unavailable("the server is stopping"))
                 self._queue.clear()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _call_or_commit(self) -> None:
+        """Wait until a call comes, or the batch that is being committed is."""
+        assert self._committing is not None
+        self._woken = asyncio.get_running_loop().create_future()
+        self._committing.task.add_done_callback(lambda _: self._wake())
+        await self._woken
+
+    def _failed(self, calls: Sequence[Pending], error: Exception) -> None:
+        if isinstance(error, StoreUnavailable):
+            error = Unavailable(f"the store is not available: {error}")
+        else:
+            log.error("a batch of experiment %s failed", self.experiment_id, exc_info=error)
+        self._fail(calls, error)
 
     @staticmethod
     def _fail(calls: Sequence[Pending] | deque[Pending], error: BaseException) -> None:
@@ -139,15 +170,19 @@ class Lane:
             try:
                 prepared = await self._run(experiment, left)
             except BatchFailed as failure:
+                await self._settled()
                 await self._run_one_by_one(experiment, left, failure)
+                return
+            if await self._settled():
+                continue  # what this batch ran on was out of date as well
+            if prepared.leaves_theta:
+                task = asyncio.get_running_loop().create_task(self._commit_aside(prepared, left))
+                self._committing = _Committing(left, task)
                 return
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
-                for changed in result.experiments:
-                    self._forget(changed)
-                self._worker.stale(result)
-                left = preconditions.refuse(left, result.advices, result.idempotency, self._now_ms())
+                left = self._refused(left, result)
                 continue
             self._worker.committed(result)
             errors = False
@@ -160,6 +195,47 @@ class Lane:
             if errors:
                 self._worker.recycle()
             return
+
+    def _refused(self, calls: list[Pending], result: Stale) -> list[Pending]:
+        """The calls of a batch that have to run again; the worker is told what was out of date."""
+        for changed in result.experiments:
+            self._forget(changed)
+        self._worker.stale(result)
+        return preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms())
+
+    async def _commit_aside(self, prepared: batch.Prepared, calls: list[Pending]) -> Stale | None:
+        """Commit a batch that leaves theta as it is, and answer it; or why it was refused."""
+        try:
+            result = await self._store.commit(prepared.transaction)
+            self._observe(len(calls), isinstance(result, Stale))
+        except Exception as error:
+            self._failed(calls, error)
+            return None
+        except BaseException:
+            self._fail(calls, Unavailable("the server is stopping"))
+            raise
+        if isinstance(result, Stale):
+            return result
+        for call, outcome in prepared.ends:
+            assert isinstance(outcome, bytes)
+            call.resolve(outcome)
+        return None
+
+    async def _settled(self) -> bool:
+        """Wait for the batch that is being committed aside, if there is one. If it was refused, it runs again
+        now, and True says that what the worker ran since then has to as well."""
+        committing, self._committing = self._committing, None
+        if committing is None:
+            return False
+        result = await committing.task
+        if result is None:
+            return False
+        left = self._refused(committing.calls, result)
+        try:
+            await self._serve(left)
+        except Exception as error:
+            self._failed(left, error)
+        return True
 
     async def _run_one_by_one(
         self, experiment: Experiment, calls: list[Pending], failure: BatchFailed

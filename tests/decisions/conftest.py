@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,7 +98,7 @@ class Bench:
 
     @staticmethod
     async def learn(decisions: Decisions, reward: Any = 1, id: str = "e1", **fields: Any) -> bytes:
-        return await decisions.set_reward(id, "k", Reward(asyncio.get_running_loop(), reward, **fields))
+        return await decisions.set_reward(id, "k", Reward(reward, **fields))
 
     def log(self, kind: LogKind, id: str = "e1") -> list[dict[str, Any]]:
         """All rows of a log, oldest first."""

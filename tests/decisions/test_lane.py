@@ -255,9 +255,8 @@ def test_rewards_of_one_batch_see_each_other(bench: Bench) -> None:
     bench.experiment("", COUNT)
 
     async def together() -> None:
-        loop = asyncio.get_running_loop()
         await bench.decisions.find("e1")
-        calls = [Reward(loop, 1) for _ in range(30)]
+        calls = [Reward(1) for _ in range(30)]
         await asyncio.gather(*(bench.decisions.set_reward("e1", "k", call) for call in calls))
 
     bench.run(together())

@@ -97,12 +97,12 @@ def test_every_import_leads_to_a_lower_room() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "import streamsim.server.http",
+        "import streamsim.server.http.server",
         "from streamsim.server import http",
-        "from streamsim.server.http import Server",
+        "from streamsim.server.http.server import Server",
         "def later():\n    from streamsim.server import http",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from streamsim.server.http import Server",
-        "import importlib\nimportlib.import_module('streamsim.server.http')",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from streamsim.server.serve import Process",
+        "import importlib\nimportlib.import_module('streamsim.server.http.server')",
     ],
 )
 def test_an_import_of_a_higher_room_is_found_wherever_it_stands(source: str) -> None:

@@ -1,0 +1,93 @@
+"""The calls that are made most, from a parsed request to the service without a handler object.
+
+`SHORT` says which these are. Their handlers in `core` stay the specification: whatever is not plain, or is
+wrong, is left to them, so that this knows one answer only: that the call waits in its lane.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from handlers.core import FIELDS, parsed, reward_call
+from streamsim import values
+from streamsim.decisions.calls import Answer, Decision, Pending
+from streamsim.decisions.decisions import Decisions
+from streamsim.errors import StreamsimError
+
+# What Tornado replaces in arguments.
+_CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
+_ACTION_FIELDS: Final = frozenset({"key", "context"})
+_REWARD_FIELDS: Final = FIELDS | {"key"}
+_JSON: Final = frozenset({"context", "action", "reward"})
+
+
+class _NotPlain(Exception):
+    """The handler has to look at this."""
+
+
+def _action(fields: dict[str, Any]) -> Pending:
+    if not fields.keys() <= _ACTION_FIELDS:
+        raise _NotPlain
+    context = fields.get("context")
+    if context is not None and type(context) is not dict:
+        raise _NotPlain
+    return Decision({} if context is None else context)
+
+
+SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any]], Pending]]]] = {
+    b"getaction": ("/getaction/{exp_id}", _ACTION_FIELDS, _action),
+    b"setreward": ("/setreward/{exp_id}", _REWARD_FIELDS, reward_call),
+}
+"""By the first part of the path: the route, the fields of a query, and what makes the call."""
+
+
+def submit(
+    decisions: Decisions, name: bytes, exp_id: str, query: bytes, body: bytes | None, answer: Answer
+) -> bool:
+    """Queue a call; False, with nothing done, if its handler has to look at it.
+
+    :param name: a key of `SHORT`.
+    :param body: of a POST; None of a GET.
+    """
+    _, known, make = SHORT[name]
+    try:
+        fields = _queried(query, known) if body is None else values.parse(body, "body")
+        if type(fields) is not dict:
+            return False
+        key = fields.get("key")
+        if type(key) is not str or not key:
+            return False
+        call = make(fields)
+        call.answer = answer
+        return decisions.submitted(exp_id, key, call)
+    except (_NotPlain, StreamsimError, values.InvalidValue):
+        return False
+
+
+def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
+    """The fields of a query, as the handlers have them."""
+    fields: dict[str, Any] = {}
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        field = name.decode("latin1")
+        if field not in known:
+            if b"%" in name or b"+" in name:
+                raise _NotPlain
+            continue
+        if field in fields:
+            raise _NotPlain
+        try:
+            text = unquote_to_bytes(value.replace(b"+", b" ")).decode()
+        except UnicodeDecodeError:
+            raise _NotPlain from None
+        if _CONTROL.search(text):
+            raise _NotPlain
+        if field in _JSON:
+            if text:
+                fields[field] = parsed(text, field)
+        else:
+            fields[field] = text.strip() or None
+    return fields

@@ -1,0 +1,122 @@
+"""The Tornado application: it routes requests, and hands those that are too large to what refuses them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from functools import cache
+from typing import Any
+
+import tornado.httputil
+import tornado.web
+
+from handlers.base import NotFoundHandler, refusing
+from handlers.openapi.document import document
+from handlers.routes import ROUTES, compiled
+from streamsim import values
+from streamsim.services import Services
+
+log = logging.getLogger("streamsim.http")
+
+# Paths whose handlers are remembered, and the longest of them.
+MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
+
+
+async def make_application(services: Services) -> Application:
+    """The Tornado application; the secret that signs cookies is drawn once per installation and stored."""
+    return Application(services, await services.store.accounts.secret("cookie", secrets.token_bytes(32)))
+
+
+class Application(tornado.web.Application):
+    """Routes requests, counts those under way, and keeps a body over the limit out of memory."""
+
+    def __init__(self, services: Services, cookie_secret: bytes) -> None:
+        super().__init__(
+            compiled(ROUTES),
+            default_handler_class=NotFoundHandler,
+            cookie_secret=cookie_secret.hex(),
+            cross_origin_protection=True,
+            services=services,
+            openapi=cache(lambda: values.dump(document(ROUTES, services.settings))),
+        )
+        self.services = services
+        self._route_names: dict[type[tornado.web.RequestHandler], str] = {
+            handler: template for template, handler in ROUTES
+        }
+        self._access_log = services.settings.server.access_log
+        self.max_body_bytes = services.settings.server.max_body_bytes
+        self._idle_s = services.settings.server.idle_connection_s
+        self.busy: set[tornado.httputil.HTTPConnection] = set()
+        self._addresses: dict[str, tuple[type[tornado.web.RequestHandler], dict[str, bytes]]] = {}
+
+    def find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> Any:
+        """As Tornado's, which tries one pattern after the other, but looks up what it found before."""
+        if request.connection is not None:
+            self.busy.add(request.connection)
+        length = request.headers.get("Content-Length", "0")
+        chunked = "Transfer-Encoding" in request.headers
+        if chunked or length != "0":
+            # Of both servers' connections, but not of Tornado's interface.
+            connection: Any = request.connection
+            connection.set_body_timeout(self._idle_s)
+        if chunked or (length.isdigit() and int(length) > self.max_body_bytes):
+            addressed = self._addressed(request)
+            refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
+            return _Bounded(addressed, refused, self.max_body_bytes)
+        return self._addressed(request)
+
+    def _addressed(self, request: tornado.httputil.HTTPServerRequest) -> Any:
+        known = self._addresses.get(request.path)
+        if known is not None:
+            return self.get_handler_delegate(request, known[0], path_kwargs=known[1])
+        found: Any = super().find_handler(request)
+        if len(request.path) <= MAX_KNOWN_PATH and found.handler_class is not NotFoundHandler:
+            if len(self._addresses) >= MAX_KNOWN_PATHS:
+                self._addresses.clear()
+            self._addresses[request.path] = found.handler_class, found.path_kwargs
+        return found
+
+    def log_request(self, handler: tornado.web.RequestHandler) -> None:
+        request, route = handler.request, self._route_names.get(type(handler), "other")
+        self.log_answer(
+            route, request.method or "", request.path, handler.get_status(), request.request_time()
+        )
+
+    def log_answer(self, route: str, method: str, path: str, status: int, seconds: float) -> None:
+        """Count an answer, and log it if that is wanted."""
+        self.services.metrics.request(route, method, status, seconds)
+        # 503 and 504 are an outage or slow policy code, which say so themselves; 500 is a bug.
+        if self._access_log or status == 500:
+            level = logging.ERROR if status == 500 else logging.INFO
+            # The path only: a query may hold keys.
+            log.log(level, "%d %s %s %.1f ms", status, method, path, seconds * 1000)
+
+
+class _Bounded(tornado.httputil.HTTPMessageDelegate):
+    """Passes a message on to a handler, or to the one that refuses it once its body is over the limit."""
+
+    def __init__(
+        self,
+        handler: tornado.httputil.HTTPMessageDelegate,
+        refused: tornado.httputil.HTTPMessageDelegate,
+        limit: int,
+    ) -> None:
+        self._delegate = handler
+        self._refused = refused
+        self._left = limit
+
+    def headers_received(self, start_line: Any, headers: tornado.httputil.HTTPHeaders) -> Any:
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Any:
+        self._left -= len(chunk)
+        if self._left >= 0:
+            return self._delegate.data_received(chunk)
+        self._delegate = self._refused
+        return None
+
+    def finish(self) -> None:
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()

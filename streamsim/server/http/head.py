@@ -1,0 +1,107 @@
+"""The head of a request: found in what a connection received, and parsed by llhttp, which is strict.
+
+What llhttp takes and Tornado does not (two spaces in the request line, `RTSP/1.0`) is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import httptools
+from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, parse_request_start_line
+
+_END: Final = b"\r\n\r\n"
+_LOOSE_END: Final = re.compile(rb"\n\r?\n")
+# llhttp refuses bytes beyond ASCII in a target, which clients send all the same: it is shown others.
+_SHOWN: Final = bytes(range(128)) + b"x" * 128
+
+
+class Head(NamedTuple):
+    """What stands before a body. `headers` as they were sent, in order; `version` as in `1.1`."""
+
+    method: str
+    target: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+
+    def start_line(self) -> RequestStartLine:
+        """As Tornado has it. :raises HTTPInputError: not the form of RFC 9112."""
+        return parse_request_start_line(f"{self.method} {self.target.decode('latin1')} HTTP/{self.version}")
+
+    def fields(self) -> HTTPHeaders:
+        """The headers as Tornado has them. :raises HTTPInputError: a name or value of another form."""
+        fields = HTTPHeaders()
+        for name, value in self.headers:
+            fields.add(name.decode("latin1"), value.decode("latin1").strip(" \t"))
+        return fields
+
+
+def end_of_head(received: bytes, searched: int) -> int:
+    """Where the first head ends, or -1 if it does not yet.
+
+    :param searched: so many bytes hold no end.
+    :raises HTTPInputError: lines end without CR.
+    """
+    begin = max(0, searched - 3)
+    found = received.find(_END, begin)
+    if found >= 0:
+        return found + 4
+    loose = _LOOSE_END.search(received, begin)
+    if loose is not None:
+        raise HTTPInputError("a line that ends without CR")
+    return -1
+
+
+class HeadParser:
+    """Parses one head after the other. A parser of llhttp serves as long as it saw whole requests only."""
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpRequestParser | None = None
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._ended = self._whole = False
+
+    def parse(self, data: bytes) -> Head:
+        """The head in `data`, which ends with it. :raises HTTPInputError: it is none."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
+        self._target, self._headers, self._ended, self._whole = b"", [], False, False
+        data = data.lstrip(b"\r\n")
+        line = data[: data.find(b"\r\n")]
+        shown = data if line.isascii() else line.translate(_SHOWN) + data[len(line) :]
+        try:
+            parser.feed_data(shown)
+        except httptools.HttpParserUpgrade:
+            # Another protocol is offered, and not taken.
+            self._parser = None
+        except httptools.HttpParserError as error:
+            self._parser = None
+            raise HTTPInputError(str(error)) from None
+        if not self._ended:
+            self._parser = None
+            raise HTTPInputError("no request line")
+        if not self._whole or not parser.should_keep_alive():
+            self._parser = None
+        method, version = parser.get_method(), parser.get_http_version()
+        target = self._target
+        if shown is not data:
+            target = line[len(method) + 1 : len(line) - len(version) - 6]
+        if line != b"%b %b HTTP/%b" % (method, target, version.encode()):
+            raise HTTPInputError("Malformed HTTP request line")
+        return Head(method.decode("latin1"), target, version, self._headers)
+
+    # What llhttp calls.
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._ended = True
+
+    def on_message_complete(self) -> None:
+        self._whole = True

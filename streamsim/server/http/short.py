@@ -1,0 +1,122 @@
+"""The short way of a request: what `handlers.short` takes goes from its head to its lane, and its answer from
+there to the socket, as the same bytes that its handler would write."""
+
+from __future__ import annotations
+
+import re
+import time
+from http.client import responses
+from typing import TYPE_CHECKING, Final
+
+from handlers.base import HEADERS, date_now, expected, given_or_new_id, log_failure
+from handlers.short import SHORT, submit
+from streamsim import values
+from streamsim.errors import error_body
+from streamsim.server.http.application import Application
+from streamsim.server.http.head import Head
+
+if TYPE_CHECKING:
+    from streamsim.server.http.connection import Connection
+
+_PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)")
+_HOST: Final = re.compile(rb"[0-9A-Za-z.\-]+(:[0-9]+)?")
+# Headers that change what a handler does. Of those that are no key, the short way knows some values only.
+_MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
+    b"origin": frozenset(),
+    b"sec-fetch-site": frozenset(),
+    b"transfer-encoding": frozenset(),
+    b"expect": frozenset(),
+    b"upgrade": frozenset(),
+    b"connection": frozenset({b"keep-alive", b"Keep-Alive"}),
+    b"content-type": frozenset({b"application/json", b"application/json; charset=utf-8"}),
+    b"content-length": None,
+    b"x-request-id": None,
+    b"host": None,
+}
+_FIXED: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+
+
+class ShortExchange:
+    """One such call and its answer; what its lane answers it writes."""
+
+    def __init__(self, connection: Connection, application: Application, head: Head, request_id: str) -> None:
+        self._written = False
+        self._connection = connection
+        self._application = application
+        self._head = head
+        self._request_id = request_id
+        self._began = time.time()
+
+    # What a lane calls.
+
+    def done(self) -> bool:
+        """Whether it was answered."""
+        return self._written
+
+    def set_result(self, answer: bytes) -> None:
+        """Write the answer."""
+        self._write(200, "", answer)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Write the error as the handler would."""
+        path = self._head.target.partition(b"?")[0].decode()
+        log_failure(self._head.method, path, self._request_id, error)
+        failure = expected(error, 500)
+        retry_after_s = getattr(failure, "retry_after_s", None)
+        retry = "" if retry_after_s is None else f"Retry-After: {retry_after_s}\r\n"
+        self._write(failure.status, retry, values.dump(error_body(failure)))
+
+    def _write(self, status: int, more: str, body: bytes) -> None:
+        services = self._application.services
+        vary = "Vary: Origin\r\n" if services.settings.server.cors_origins else ""
+        close = "Connection: close\r\n" if services.draining else ""
+        head = (
+            f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}\r\n{_FIXED}Date: {date_now()}\r\n"
+            f"X-Request-Id: {self._request_id}\r\n{vary}{close}{more}Content-Length: {len(body)}\r\n\r\n"
+        )
+        connection = self._connection
+        connection.write(head.encode("latin1") + body)
+        path, _, _ = self._head.target.partition(b"?")
+        route = SHORT[path[1 : path.index(b"/", 1)]][0]
+        seconds = time.time() - self._began
+        self._application.log_answer(route, self._head.method, path.decode(), status, seconds)
+        self._written = True
+        connection.answered_short()
+
+
+def begun(
+    connection: Connection, application: Application, head: Head, received: bytes
+) -> tuple[ShortExchange, bytes] | None:
+    """Begin with a request if it can go the short way: its exchange, and what is left of `received`.
+
+    None, with nothing done, if its handler has to look at it.
+    """
+    path, _, query = head.target.partition(b"?")
+    addressed = _PATH.fullmatch(path)
+    if addressed is None or head.version != "1.1":
+        return None
+    given: dict[bytes, bytes] = {}
+    for name, value in head.headers:
+        name = name.lower()
+        if name in _MATTER:
+            taken = _MATTER[name]
+            value = value.strip(b" \t")
+            if name in given or (taken is not None and value not in taken):
+                return None
+            given[name] = value
+    if not _HOST.fullmatch(given.get(b"host", b"")):
+        return None
+    length = int(given.get(b"content-length", b"0"))
+    body: bytes | None
+    if head.method == "GET" and not length:
+        body = None
+    elif head.method == "POST" and length <= len(received) and length <= application.max_body_bytes:
+        body, received = received[:length], received[length:]
+    else:
+        return None
+    request_id = given_or_new_id(given.get(b"x-request-id", b"").decode("latin1"))
+    exchange = ShortExchange(connection, application, head, request_id)
+    name, exp_id = addressed[1], addressed[2].decode()
+    if not submit(application.services.decisions, name, exp_id, query, body, exchange):
+        return None
+    return exchange, received

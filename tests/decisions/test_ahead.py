@@ -1,0 +1,142 @@
+"""A batch that leaves theta as it is is committed while the next one runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from streamsim.decisions.worker import PolicyWorker
+from streamsim.errors import Unavailable
+from streamsim.storage.contract.decisions import Committed, Stale, Transaction
+from streamsim.storage.contract.errors import StoreUnavailable
+from tests.decisions.conftest import Bench
+from tests.decisions.helpers import COUNT, SHOW, count
+from tests.patience import PATIENCE_S
+
+
+class Held:
+    """Holds the next commit of a process's store back until it is let go; counts the batches that ran."""
+
+    def __init__(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go, self.twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.error: Exception | None = None
+        self.ran = 0
+        self._commit, self._run = store.commit, PolicyWorker.run
+        monkeypatch.setattr(store, "commit", self.commit)
+        held = self
+
+        async def run(worker: PolicyWorker, *arguments: Any) -> Any:
+            done = await held._run(worker, *arguments)
+            held.ran += 1
+            if held.ran == 2:
+                held.twice.set()
+            return done
+
+        monkeypatch.setattr(PolicyWorker, "run", run)
+
+    async def commit(self, transaction: Transaction) -> Committed | Stale:
+        if not self.begun.is_set():
+            self.begun.set()
+            await self.go.wait()
+            if self.error is not None:
+                raise self.error
+        result: Committed | Stale = await self._commit(transaction)
+        return result
+
+
+@pytest.fixture
+def held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Held:
+    bench.experiment(SHOW, COUNT)
+    bench.decide()  # a worker, with theta in its cache
+    return Held(bench.store.decisions, monkeypatch)
+
+
+def shown(answer: bytes) -> int:
+    number: int = json.loads(answer)["action"]["n"]
+    return number
+
+
+def test_the_next_batch_runs_while_a_decision_is_committed(bench: Bench, held: Held) -> None:
+    async def two() -> list[bool]:
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.begun.wait()
+            second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.twice.wait()
+            early = [first.done(), second.done()]
+            held.go.set()
+            await asyncio.gather(first, second)
+            return early
+
+    assert bench.run(two()) == [False, False]  # nothing was answered before it was durable
+    assert len(bench.log("action")) == 3
+
+
+@pytest.mark.parametrize("follows", ["decision", "reward"])
+def test_what_ran_ahead_of_a_refused_commit_runs_again(bench: Bench, held: Held, follows: str) -> None:
+    other = bench.more()
+
+    async def overtaken() -> tuple[int, Any]:
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.begun.wait()
+            ran = held.ran
+            await bench.learn(other)
+            held.ran = ran
+            held.twice.clear()
+            second: asyncio.Future[bytes]
+            if follows == "decision":
+                second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            else:
+                second = asyncio.ensure_future(bench.learn(bench.decisions))
+            await held.twice.wait()
+            held.go.set()
+            return shown(await first), await second
+
+    decided, after = bench.run(overtaken())
+    assert decided == 1
+    assert bench.refused >= 1
+    if follows == "decision":
+        assert shown(after) == 1  # it came after the other process's reward was acknowledged
+        assert count(bench) == 1
+    else:
+        assert count(bench) == 2
+        assert shown(bench.run(bench.decisions.get_action("e1", "k", {}))) == 2
+    assert [row["action"]["n"] for row in bench.log("action")][1] == 1
+
+
+def test_a_commit_that_fails_hurts_only_its_own_batch(bench: Bench, held: Held) -> None:
+    held.error = StoreUnavailable("the disk is full")
+
+    async def two() -> list[Any]:
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.begun.wait()
+            second = asyncio.ensure_future(bench.learn(bench.decisions))
+            await held.twice.wait()
+            held.go.set()
+            return list(await asyncio.gather(first, second, return_exceptions=True))
+
+    failed, learned = bench.run(two())
+    assert isinstance(failed, Unavailable)
+    assert learned == b'{"status":"success"}'
+    assert count(bench) == 1
+    assert len(bench.log("action")) == 1
+
+
+def test_a_reward_is_committed_before_the_next_batch_runs(bench: Bench, held: Held) -> None:
+    async def reward_then_decide() -> bytes:
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.ensure_future(bench.learn(bench.decisions))
+            await held.begun.wait()
+            second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await asyncio.sleep(0)
+            assert held.ran == 1
+            held.go.set()
+            await first
+            return await second
+
+    assert shown(bench.run(reward_then_decide())) == 1

@@ -1,0 +1,52 @@
+"""Bytes to a server and bytes back, without an HTTP client in between."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterable
+
+from tests.patience import PATIENCE_S
+
+# What differs between two answers to one request.
+_VARIES = re.compile(rb"(Date|X-Request-Id): [^\r]*\r\n")
+LAST = b"GET /healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+"""A request after which a server closes."""
+
+
+async def exchanged(port: int, pieces: Iterable[bytes]) -> bytes:
+    """Everything that a server answers to these pieces, sent one after the other, until it closes."""
+    loop = asyncio.get_running_loop()
+    parts = []
+    # Not a stream: it would drop what was answered when it cannot send any more.
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        async def send() -> None:
+            for piece in pieces:
+                await loop.sock_sendall(sock, piece)
+                await asyncio.sleep(0)
+
+        sending = asyncio.create_task(send())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while part := await loop.sock_recv(sock, 65536):
+                    parts.append(part)
+        except ConnectionResetError:
+            pass  # it closed with bytes unread
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    return b"".join(parts)
+
+
+def steady(answers: bytes) -> bytes:
+    """Answers without what differs from one time to the next."""
+    return _VARIES.sub(b"", answers)
+
+
+def statuses(answers: bytes) -> list[int]:
+    """The statuses of answers that follow each other, of which none may hold `HTTP/1.1` in its body."""
+    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
