@@ -19,6 +19,8 @@ from streamsim.evaluation.logs import MAX_ARMS
 
 DEFAULT_ROWS: Final = 10_000
 MAX_ROWS: Final = 100_000
+STUCK: Final = 20
+"""So many failed decisions in a row are no accident."""
 
 Row = Mapping[str, Any]
 
@@ -41,12 +43,30 @@ def examine(
         *_of_arms(decisions),
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
+        _of_state(decisions, rewards, errors),
     ]
     return {
         "ok": all(check.ok for check in checks),
         "decisions": len(decisions),
         "checks": [msgspec.to_builtins(check) for check in checks],
     }
+
+
+def _of_state(decisions: Sequence[Row], rewards: Sequence[Row], errors: Sequence[Row]) -> Check:
+    """Whether decisions go on: not ok once the newest `STUCK` all failed, and a reward came before them."""
+    last = decisions[-1]["date_ms"] if decisions else 0
+    failed = [row for row in errors if row.get("call") == "getaction" and row["date_ms"] >= last]
+    detail = {"failed": len(failed)}
+    if len(failed) < STUCK:
+        return Check("stuck", float(len(failed)), None, True, "Decisions go on.", detail)
+    learnt = any(row["date_ms"] <= failed[-STUCK]["date_ms"] for row in rewards)
+    sentence = f"The newest {len(failed):,} decisions all failed: {failed[-1].get('message', '')}"
+    if learnt:
+        sentence += (
+            ". Rewards came before them: theta may be one that get_action cannot live with; look at it, "
+        )
+        sentence += "and reset the part at fault."
+    return Check("stuck", float(len(failed)), None, False, sentence, detail)
 
 
 def _of_arms(decisions: Sequence[Row]) -> list[Check]:

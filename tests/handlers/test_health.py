@@ -40,11 +40,28 @@ async def test_an_honest_experiment_is_healthy(ann: Caller) -> None:
     experiment = await ann.experiment("honest", get_action=HONEST)
     await decide(ann, experiment, 400)
     found = await checks(ann, experiment)
-    assert set(found) == {"propensities", "sample_ratio", "arms", "rewards", "errors"}
+    assert set(found) == {"propensities", "sample_ratio", "arms", "rewards", "errors", "stuck"}
     # A right policy fails this in one of a thousand runs.
     assert found["sample_ratio"]["p_value"] > 0.001
     assert found["arms"]["ok"]
     assert found["errors"]["statistic"] == 0
+
+
+@pytest.mark.gen_test
+async def test_decisions_that_all_fail_after_a_reward_are_said_to_be_stuck(ann: Caller) -> None:
+    code = "if self.get_theta(key='t', value='t'): raise ValueError('cannot go on')\nself.action['arm'] = 'a'"
+    learn = "self.set_theta({'bad': 1}, key='t', value='t')"
+    experiment = await ann.experiment("stuck", get_action=code, set_reward=learn)
+    await decide(ann, experiment, 30)
+    assert (await checks(ann, experiment))["stuck"]["ok"]
+    reward = {"key": experiment["key"], "context": {}, "action": {"arm": "a"}, "reward": 1}
+    assert (await ann.post(f"/setreward/{experiment['id']}", reward)).status == 200
+    await decide(ann, experiment, 25)
+    check = (await checks(ann, experiment))["stuck"]
+    assert not check["ok"]
+    assert check["detail"] == {"failed": 25}
+    assert "cannot go on" in check["sentence"]
+    assert "Rewards came before them" in check["sentence"]
 
 
 @pytest.mark.gen_test
