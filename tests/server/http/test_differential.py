@@ -7,6 +7,9 @@ import pytest
 from tests.effort import LONG
 from tests.server.http.differential import CLOSE, SETTINGS, STRICTER, compare
 
+# Both servers close what waits for a second: beside other tests one of them may be late.
+pytestmark = pytest.mark.serial
+
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [SETTINGS], indirect=True)
