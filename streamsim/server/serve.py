@@ -50,7 +50,7 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
         says that the parent is gone.
     :raises CannotServe:
     """
-    factory = _loop_factory(settings)
+    factory = loop_factory(settings)
     main: Parent | Process
     if child is not None:
         main = Process(settings, _bound(settings, child[0], shared=True), child[1])
@@ -62,7 +62,8 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
         return runner.run(main.run())
 
 
-def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop; None for asyncio's own."""
     if not settings.server.uvloop:
         return None
     try:

@@ -133,16 +133,6 @@ def test_a_setting_that_cannot_be_used_is_named(command: Command, tmp_path: Path
     assert "login.attempts" in errors
 
 
-def test_uvloop_that_is_not_installed_is_said(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    monkeypatch.setenv("STREAMSIM_SERVER_UVLOOP", "true")
-    status, _, errors = command("serve", "--port", "0")
-    assert status == EXIT_REFUSED
-    assert "streamsim[uvloop]" in errors
-
-
 def test_doctor_says_what_this_machine_gives(command: Command) -> None:
     status, out, _ = command("doctor")
     assert status == 0

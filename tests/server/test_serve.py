@@ -7,13 +7,16 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from streamsim.server.serve import EXIT_REFUSED
+from streamsim import config
+from streamsim.server.serve import EXIT_REFUSED, loop_factory
 from tests.conftest import Run
 from tests.patience import PATIENCE_S
 from tests.support import Server
@@ -130,6 +133,13 @@ def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
         server.admin()  # the password of the first start
         said = "STREAMSIM_ADMIN_PASSWORD changes nothing: there are users"
         assert server.log.read_text().count(said) == 1
+
+
+def test_it_runs_on_uvloop_where_that_is_installed_and_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loop_factory(config.load()) is uvloop.new_event_loop
+    assert loop_factory(config.load(overrides={"server.uvloop": False})) is None
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert loop_factory(config.load()) is None
 
 
 def test_a_first_start_without_a_password_prints_one_once(tmp_path: Path) -> None:
