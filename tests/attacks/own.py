@@ -48,7 +48,7 @@ OWN = [
     _attack("ask-open-foreign", "self.action['x'] = ch.ask(['open', B])", NEVER, "ok", forge=True),
     _attack(
         "ask-theta-foreign",
-        "self.action['pwned'] = str(ch.ask(['theta', B, '_theta', 'secret', None]))",
+        "self.action['pwned'] = str(ch.ask(['theta', B, '_theta', 'secret', None, 0]))",
         NEVER,
         "crash",
         forge=True,
@@ -85,8 +85,8 @@ OWN = [
             "bad-text": "wire.msgspec.Raw(b'\\x92\\xa4open\\xa2\\xff\\xfe')",
             "long-id": "['open', 'x' * 1000000]",
             "nul-id": "['open', '\\0']",
-            "nul-theta": "['theta', own, '\\0', None, None]",
-            "value-without-key": "['theta', own, '_theta', None, 'x']",
+            "nul-theta": "['theta', own, '\\0', None, None, 0]",
+            "value-without-key": "['theta', own, '_theta', None, 'x', 0]",
         }.items()
     ),
     # Forged results.
@@ -180,7 +180,7 @@ OWN = [
     ),
     _attack(
         "ask-for-time",
-        "while True: ch.ask(['theta', own, 'x', 'y', None])",
+        "while True: ch.ask(['theta', own, 'x', 'y', None, 0])",
         BOUNDED,
         "error timeout",
         forge=True,
@@ -188,7 +188,7 @@ OWN = [
     ),
     _attack(
         "ask-flood",
-        "while True:\n    ch._budget = 9\n    ch.ask(['theta', own, 'x', 'y', None])",
+        "while True:\n    ch._budget = 9\n    ch.ask(['theta', own, 'x', 'y', None, 0])",
         BOUNDED,
         "crash timeout",
         forge=True,

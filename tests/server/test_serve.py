@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -140,6 +141,22 @@ def test_it_runs_on_uvloop_where_that_is_installed_and_wanted(monkeypatch: pytes
     assert loop_factory(config.load(overrides={"server.uvloop": False})) is None
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert loop_factory(config.load()) is None
+
+
+def test_clients_that_go_in_the_middle_of_an_answer_leave_no_error_in_the_log(tmp_path: Path) -> None:
+    """On uvloop, whose transports raise once their peer is gone."""
+    requests = b"GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+    malformed = b"GET /healthy HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n"
+    with Server(tmp_path, settings={"server.uvloop": True}) as server:
+        for number in range(60):
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(requests[: 34 * (1 + number * 31)] + malformed)
+                if number % 2:
+                    client.recv(1)
+                # A reset at once, instead of an orderly end.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert server.client().get("/healthy").status == 200
+        assert "ERROR" not in server.log.read_text()
 
 
 def test_a_first_start_without_a_password_prints_one_once(tmp_path: Path) -> None:

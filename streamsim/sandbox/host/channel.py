@@ -188,7 +188,9 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._waiting = waiting
         self.used = now = self._loop.time()
         self._arm(now + seconds)
-        self._transport.write(frame)
+        # Closed: the worker is gone, and the zygote is about to tell why. uvloop's transport would raise.
+        if not self._transport.is_closing():
+            self._transport.write(frame)
         return await waiting
 
     def fail(self, death: WorkerDied) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 from streamsim.sandbox.host.pool import (
     Limits,
@@ -32,9 +33,12 @@ SHORT = Limits(cpu_ms=300, wall_ms=400, grace_ms=400)
 LOOP = "def handle(request, channel):\n    while True:\n        pass"
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
+@pytest.fixture(
+    scope="module", params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """Both loops that a server may run on: their transports differ in what they raise."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
 
 

@@ -45,6 +45,9 @@ class Wire:
     def abort(self) -> None:
         self.aborted = True
 
+    def is_closing(self) -> bool:
+        return self.aborted
+
 
 def link_on(transport: Wire, limits: Limits = LIMITS) -> WorkerChannel:
     deaths: list[None] = []

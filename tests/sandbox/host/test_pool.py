@@ -17,11 +17,10 @@ from streamsim.sandbox.host.pool import (
     WorkerCrashed,
     WorkerDied,
     WorkerMemory,
-    WorkerTimeout,
 )
 from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
-from tests.sandbox.host.conftest import ECHO, LOOP, ROOM, SHORT, ask_once, exists, probe, until
+from tests.sandbox.host.conftest import ECHO, LOOP, ROOM, ask_once, exists, probe, until
 
 
 def test_the_least_recently_used_idle_worker_makes_room(run: Any, sandbox: Sandbox) -> None:
@@ -131,24 +130,3 @@ def test_a_zygote_that_does_not_start_is_told(run: Any, monkeypatch: pytest.Monk
             await Sandbox().start()
 
     run(scenario())
-
-
-def test_the_pool_works_on_uvloop() -> None:
-    uvloop = pytest.importorskip("uvloop")
-
-    async def scenario() -> None:
-        sandbox = Sandbox(workers=2)
-        await sandbox.start()
-        try:
-            worker = await probe(sandbox, ECHO)
-            for request in ("x", "y" * 3_000_000):
-                assert msgspec.msgpack.decode(await worker.exchange(request)) == request
-            with pytest.raises(WorkerTimeout):
-                await ask_once(sandbox, LOOP, SHORT)
-            with pytest.raises(WorkerCrashed, match="signal 11"):
-                await ask_once(sandbox, "import ctypes\ndef handle(r, c): ctypes.string_at(0)")
-        finally:
-            await sandbox.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(scenario())

@@ -15,6 +15,7 @@ from streamsim.sandbox.host.pool import (
     ProtocolViolation,
     Sandbox,
     WorkerCrashed,
+    WorkerDied,
     WorkerMemory,
     WorkerTimeout,
 )
@@ -97,6 +98,19 @@ def test_a_program_that_does_not_load_leaves_no_worker(run: Any, sandbox: Sandbo
         with pytest.raises(WorkerTimeout):
             await probe(sandbox, "try:\n while True: pass\nexcept BaseException:\n while True: pass", SHORT)
         assert sandbox.workers == []
+
+    run(scenario())
+
+
+def test_a_worker_that_is_gone_before_the_zygote_tells_why_has_died(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
+        worker = await probe(sandbox, ECHO)
+        assert worker._channel._transport is not None
+        worker._channel._transport.abort()
+        for _ in range(3):  # the loop closes the transport; then uvloop's raises when it is written to
+            await asyncio.sleep(0)
+        with pytest.raises(WorkerDied):
+            await worker.exchange(None)
 
     run(scenario())
 
