@@ -64,6 +64,7 @@ class Experiment(TypedDict):
     default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
+    arm_field: str | None
     revision: int
     created: str
     modified: str
@@ -81,6 +82,7 @@ class ExperimentFields(TypedDict, total=False):
     default_reward: Object | None
     hourly_theta: bool
     log_propensity: bool
+    arm_field: str | None
 
 
 class Updated(TypedDict):

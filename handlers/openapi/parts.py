@@ -149,6 +149,10 @@ _OWN: Final[dict[str, Schema]] = {
         "anyOf": [OBJECT, text(), {"type": "null"}],
     },
     "log_propensity": {"description": "Whether the probability of each decision is logged.", **_FLAG_FIELD},
+    "arm_field": {
+        "description": "The field of its actions that names the arm; needed where an action has several.",
+        "anyOf": [text(), {"type": "null"}],
+    },
 }
 _READ_ONLY: Final[dict[str, Schema]] = {
     "id": ID,
@@ -167,7 +171,7 @@ def experiment_field(name: str) -> Schema:
 def shown_experiment() -> Schema:
     """An experiment as clients get it."""
     own = {**dict.fromkeys(PIECES, TEXT), **dict.fromkeys(fields.DEFAULTS, BOOLEAN)}
-    own |= {"delta_hours": or_null(integer(0)), "default_reward": or_null(OBJECT)}
+    own |= {"delta_hours": or_null(integer(0)), "default_reward": or_null(OBJECT), "arm_field": or_null(TEXT)}
     return record({"name": TEXT, **own, **_READ_ONLY})
 
 

@@ -9,28 +9,60 @@ from typing import Any
 from streamsim import values
 
 
-def arm_of(action: object, field: str | None = None) -> str:
+def arm_of(action: object, field: str | None = None, probabilities: Mapping[str, float] | None = None) -> str:
     """The label of an action's arm.
 
-    Of a dict, the value of `field`; without it the value of the only field beside "propensity", or else the
-    dict without its propensity. Text is its own label; anything else gives its JSON text with sorted keys, in
-    which 1.0 is 1.
+    Of a dict, the label of the value of `field`. Without it the arm is guessed only where there is one guess:
+    the value of the only field beside "propensity", or of the only one whose label is in `probabilities`.
+    What is no dict is the arm itself.
 
-    :raises InvalidValue: if a dict lacks `field`, or is empty.
+    :param field: the `arm_field` of the experiment, or the `action_field` of the request.
+    :param probabilities: of each arm's label, as the decision told them.
+    :raises InvalidValue: if a dict lacks `field`, is empty, or has several fields of which none is named.
+
+    >>> arm_of({"arm": 1.0, "propensity": 0.5}), arm_of({"arm": "b", "price": 3}, probabilities={"b": 1})
+    ('1', 'b')
     """
-    if isinstance(action, Mapping):
-        rest = {name: value for name, value in action.items() if name != "propensity"}
-        if field is not None:
-            if field not in action:
-                raise values.InvalidValue("action", f"has no field {field!r}")
-            action = action[field]
-        elif not rest:
-            raise values.InvalidValue("action", "is empty; an action names an arm")
-        else:
-            action = next(iter(rest.values())) if len(rest) == 1 else rest
-    if isinstance(action, str):
-        return action
-    return values.dump_sorted(_whole(action)).decode()
+    if not isinstance(action, Mapping):
+        return label(action)
+    if field is not None:
+        if field not in action:
+            raise values.InvalidValue("action", f"has no field {field!r}")
+        return label(action[field])
+    rest = [name for name in action if name != "propensity"]
+    if len(rest) > 1 and probabilities:
+        rest = [name for name in rest if label(action[name]) in probabilities] or rest
+    if len(rest) == 1:
+        return label(action[rest[0]])
+    if not rest:
+        raise values.InvalidValue("action", "is empty; an action names an arm")
+    shown = ", ".join(sorted(map(str, rest)))[:200]
+    raise values.InvalidValue(
+        "action",
+        f"has several fields ({shown}): say which one names the arm, in the experiment's arm_field or in the "
+        "request's action_field",
+    )
+
+
+def label(arm: object) -> str:
+    """An arm as text: text is its own label; anything else gives its JSON text with sorted keys, in which 1.0
+    is 1. Wherever arms are compared, counted or logged, it is by this text; `inputs.name` gives policies the
+    same one.
+    """
+    if isinstance(arm, str):
+        return arm
+    return values.dump_sorted(_whole(arm)).decode()
+
+
+def labelled(figures: Mapping[Any, float], where: str) -> dict[str, float]:
+    """A figure for each arm, by label. :raises InvalidValue: for two arms that have the same label."""
+    result = {
+        arm if type(arm) is str else label(values.plain(arm, where)): figure
+        for arm, figure in figures.items()
+    }
+    if len(result) < len(figures):
+        raise values.InvalidValue(where, 'names an arm twice: 1, 1.0 and "1" are one arm')
+    return result
 
 
 def _whole(value: Any) -> Any:

@@ -109,7 +109,7 @@ def _field(call: Any, path: str, default: Any = None) -> Any:
 
 
 def _name(given: Any, where: str) -> str:
-    if type(given) is float and given.is_integer() and abs(given) <= LIMIT:
+    if type(given) is float and given.is_integer() and abs(given) < 2**53:  # as `decisions.arms.label`
         given = int(given)
     if type(given) in (int, float, bool):
         given = values.dump(given).decode()

@@ -16,7 +16,7 @@ from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
 from streamsim.evaluation.deadline import in_time, too_long
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
-from streamsim.evaluation.pools import LocalPool, Nest, Pool, properties_of, theta_rows
+from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, properties_of, theta_rows
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import (
     Curve,
@@ -111,7 +111,7 @@ class Evaluations:
         request = requests.replications(body, self.settings.job_draws, "evaluation.job_draws")
         load = msgspec.structs.replace(
             await self.load(found, request.theta),
-            action_field=request.action_field,
+            action_field=request.action_field or arm_field_of(found),
             reward_field=request.reward_field,
         )
         total = request.draws * request.replications
@@ -151,7 +151,7 @@ class Evaluations:
             await self.load(one, request.theta),
             common=True,
             environment=None if own else (world.id, world.code, properties_of(world)),
-            action_field=request.action_field,
+            action_field=request.action_field or arm_field_of(one),
             reward_field=request.reward_field,
         )
 

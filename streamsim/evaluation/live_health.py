@@ -40,7 +40,7 @@ def examine(
     rewards = [row for row in rewards if row["date_ms"] >= since]
     errors = [row for row in errors if row["date_ms"] >= since]
     checks = [
-        *_of_arms(decisions),
+        *_of_arms(decisions, properties.get("arm_field")),
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
         _of_state(decisions, rewards, errors),
@@ -69,20 +69,25 @@ def _of_state(decisions: Sequence[Row], rewards: Sequence[Row], errors: Sequence
     return Check("stuck", float(len(failed)), None, False, sentence, detail)
 
 
-def _of_arms(decisions: Sequence[Row]) -> list[Check]:
+def _of_arms(decisions: Sequence[Row], arm_field: str | None) -> list[Check]:
     labels: list[str] = []
     rows: list[Row] = []
+    nameless, why = 0, ""
     for row in decisions:
         try:
-            labels.append(arm_of(row["action"]))
+            labels.append(arm_of(row["action"], arm_field, row.get("probabilities")))
             rows.append(row)
-        except values.InvalidValue:
-            continue  # an action that names no arm has no share in these checks
+        except values.InvalidValue as error:
+            # An action that names no arm has no share in these checks.
+            nameless, why = nameless + 1, str(error)
     told = [row.get("probabilities") or {} for row in rows]
     arms = sorted(set(labels).union(*told))
     propensity = np.array([_number(row) for row in rows])
     sums = np.array([math.fsum(p.values()) if p else math.nan for p in told])
     checks = [health.propensities(propensity, sums)]
+    if nameless:
+        sentence = f"Of {len(decisions):,} decisions {nameless:,} name no arm: {why}."
+        checks.append(Check("arm_field", nameless / len(decisions), None, False, sentence))
     if not rows or len(arms) > MAX_ARMS:
         sentence = (
             f"Arms cannot be checked: there are {len(arms)} different actions."

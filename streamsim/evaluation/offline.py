@@ -15,12 +15,13 @@ from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import Candidate, candidate
 from streamsim.evaluation.deadline import in_time
-from streamsim.evaluation.logs import DecisionLog, from_logs, parse_csv, parse_json_lines
+from streamsim.evaluation.logs import DecisionLog, from_logs
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
 from streamsim.evaluation.offpolicy import evaluate
-from streamsim.evaluation.pools import Nest, properties_of, theta_rows
+from streamsim.evaluation.pools import Nest, arm_field_of, properties_of, theta_rows
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.simulation import MAX_SEED
+from streamsim.evaluation.uploads import parse_csv, parse_json_lines
 from streamsim.evaluation.value_estimators import ESTIMATORS
 from streamsim.evaluation.wire import PropensityLoad
 from streamsim.evaluation.workers import BatchWorkers
@@ -84,7 +85,9 @@ class Offline:
                 limit = requests.integer(body.get("rows"), "rows", most, 1, most)
                 data = await self._logged(found, limit, action_field, reward_field)
             else:
-                data = await asyncio.to_thread(_uploaded, body, action_field, reward_field, self._settings)
+                data = await asyncio.to_thread(
+                    _uploaded, body, action_field or arm_field_of(found), reward_field, self._settings
+                )
             if not len(data):
                 raise BadRequest(
                     "the experiment has no logged rewards: let it serve, or upload a log", field="log"
@@ -114,15 +117,17 @@ class Offline:
             source, code = logging, _code(given["code"])
             await self._decisions.check_code(code)
         rows = await theta_rows(self._store, source.id) if start == "current" else []
-        return PropensityLoad(source.id, code, properties_of(source), seed, rows, runs, action_field)
+        return PropensityLoad(
+            source.id, code, properties_of(source), seed, rows, runs, action_field or arm_field_of(source)
+        )
 
     async def _logged(
         self, experiment: Experiment, limit: int, action_field: str | None, reward_field: str | None
     ) -> DecisionLog:
         rewards = await self.rows(experiment.id, "reward", limit)
-        with_advice = any("advice_id" in row for row in rewards)
-        decisions = await self.rows(experiment.id, "action", limit) if with_advice else []
-        return from_logs(decisions, rewards, action_field=action_field, reward_field=reward_field)
+        decisions = await self.rows(experiment.id, "action", limit) if rewards else []
+        arm_field = action_field or arm_field_of(experiment)
+        return from_logs(decisions, rewards, action_field=arm_field, reward_field=reward_field)
 
     async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
         """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
@@ -205,6 +210,7 @@ def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Est
             "rows": len(data),
             "unrewarded": data.unrewarded,
             "unusable": data.unusable,
+            "matched": data.matched,
             "ignored": list(data.ignored),
             "mean_reward": float(data.rewards.mean()),
         },

@@ -77,6 +77,12 @@ def properties_of(experiment: Experiment) -> dict[str, Any]:
     return experiment.properties | {"name": experiment.name}
 
 
+def arm_field_of(experiment: Experiment) -> str | None:
+    """The field of its actions that names the arm, where the experiment declares one."""
+    field = experiment.properties.get("arm_field")
+    return field if isinstance(field, str) else None
+
+
 async def theta_rows(store: Store, experiment_id: str) -> list[tuple[str, str, str, str, bytes]]:
     """A copy of all live theta of an experiment, each named set as of one moment."""
     rows = []

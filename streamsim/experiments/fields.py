@@ -25,6 +25,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "delta_hours": None,
     "default_reward": None,
     "log_propensity": False,
+    "arm_field": None,
 }
 FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *READ_ONLY)
 
@@ -141,10 +142,23 @@ def _default_reward(value: object, field: str) -> dict[str, Any] | None:
     return value
 
 
+def _arm_field(value: object, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > MAX_NAME or value == "propensity":
+        raise BadRequest(
+            f"{field} must be the name of the field of the action that names the arm, at most {MAX_NAME} "
+            "characters, or null",
+            field=field,
+        )
+    return value
+
+
 _PROPERTIES: Final[dict[str, Callable[[object, str], Any]]] = {
     "advice_id": boolean,
     "hourly_theta": boolean,
     "delta_hours": _delta_hours,
     "default_reward": _default_reward,
     "log_propensity": boolean,
+    "arm_field": _arm_field,
 }

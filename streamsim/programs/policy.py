@@ -12,10 +12,11 @@ Calls run one after the other on the same theta; the effects of a call that fail
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from streamsim import values
-from streamsim.decisions.arms import arm_of
+from streamsim.decisions.arms import arm_of, labelled
 from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.theta import ThetaCache, copied
@@ -36,6 +37,7 @@ class Program:
         self._channel = channel
         self._theta = ThetaCache(self._fetch, load["max_rows"])
         self._log_propensity = bool(load["properties"].get("log_propensity"))
+        self._arm_field: str | None = load["properties"].get("arm_field")
         self._names = {f"<{piece}>": piece for piece in PIECES}
         try:
             root = Pieces(load["experiment"], load["code"], load["properties"])
@@ -93,7 +95,7 @@ class Program:
                     experiment.run_action_code(context)
                 else:
                     experiment.run_reward_code(context, call.action, call.reward)
-                outcome = _outcome(experiment, call, context, before)
+                outcome = self._outcome(experiment, call, context, before)
             finally:
                 clock.stop()
             return outcome
@@ -117,16 +119,14 @@ class Program:
             experiment._set_up(self._session.root)
             context = copied(call.context)
             experiment.run_action_code(context)
-            outcome = _outcome(experiment, call, context, call.context)
-            return outcome, _arm(outcome.action)
+            outcome = self._outcome(experiment, call, context, call.context)
+            return outcome, self._arm(outcome)
 
         def undo() -> None:
             self._theta.undo(mark)
             del self._session.logs[logged:]
 
         outcome, arm = run()
-        if outcome.propensity is None and outcome.probabilities is not None and arm in outcome.probabilities:
-            outcome.propensity = float(outcome.probabilities[arm])
         if outcome.propensity is not None or arm is None:
             return outcome
         counts: dict[str | None, int] = {}
@@ -140,6 +140,34 @@ class Program:
         outcome, arm = run()
         outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
         return outcome
+
+    def _outcome(
+        self, experiment: Experiment, call: Call, context: dict[str, Any], before: dict[str, Any] | None
+    ) -> Outcome:
+        changed = None
+        if before is None or experiment.context != before:
+            changed = _changed_context(experiment.context)
+        if call.kind != ACTION:
+            return Outcome(None, None, changed)
+        action = values.plain(experiment.action, "action")
+        if type(action) is not dict:
+            raise values.InvalidValue("action", "must be a dict")
+        probabilities = checked_probabilities(experiment)
+        propensity = action.get("propensity", experiment.propensity)
+        if propensity is not None:
+            propensity = values.plain(propensity, "propensity")
+            # An action may have a field of this name that is no number: then it is not a propensity.
+            propensity = float(propensity) if type(propensity) in (int, float) else None
+        outcome = Outcome(None, action, changed, propensity, probabilities)
+        if propensity is None and probabilities and (arm := self._arm(outcome)) in probabilities:
+            outcome.propensity = float(probabilities[arm])
+        return outcome
+
+    def _arm(self, outcome: Outcome) -> str | None:
+        try:
+            return arm_of(outcome.action, self._arm_field, outcome.probabilities)
+        except values.InvalidValue:
+            return None  # an action that names no arm has no propensity; health says so
 
     def _fetch(self, *address: str | None) -> tuple[int, list[tuple[str, str, bytes, int]]]:
         """A scope, page by page where it is larger than one answer may be."""
@@ -157,23 +185,15 @@ class Program:
 
 
 def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:
-    """What the code left in `action_probabilities`. :raises InvalidValue:"""
+    """What the code left in `action_probabilities`, by the arm's label. :raises InvalidValue:"""
     probabilities: Any = experiment.action_probabilities
-    if probabilities is not None:
-        probabilities = values.plain(probabilities, "action_probabilities")
-        if type(probabilities) is not dict or not all(
-            type(p) in (int, float) for p in probabilities.values()
-        ):
-            raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
-    result: dict[str, float] | None = probabilities
-    return result
-
-
-def _arm(action: dict[str, Any] | None) -> str | None:
-    try:
-        return arm_of(action)
-    except values.InvalidValue:
-        return None  # an action without arm has no propensity
+    if probabilities is None:
+        return None
+    if isinstance(probabilities, Mapping):
+        probabilities = values.plain(labelled(probabilities, "action_probabilities"), "action_probabilities")
+    if type(probabilities) is not dict or not all(type(p) in (int, float) for p in probabilities.values()):
+        raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
+    return probabilities
 
 
 def _nested(context: dict[str, Any]) -> bool:
@@ -189,23 +209,3 @@ def _changed_context(context: Any) -> dict[str, Any]:
     if type(changed) is not dict:
         raise TypeError("context must stay a dict")
     return changed
-
-
-def _outcome(
-    experiment: Experiment, call: Call, context: dict[str, Any], before: dict[str, Any] | None
-) -> Outcome:
-    changed = None
-    if before is None or experiment.context != before:
-        changed = _changed_context(experiment.context)
-    if call.kind != ACTION:
-        return Outcome(None, None, changed)
-    action = values.plain(experiment.action, "action")
-    if type(action) is not dict:
-        raise values.InvalidValue("action", "must be a dict")
-    probabilities = checked_probabilities(experiment)
-    propensity = action.get("propensity", experiment.propensity)
-    if propensity is not None:
-        propensity = values.plain(propensity, "propensity")
-        # An action may have a field of this name that is no number: then it is not a propensity.
-        propensity = float(propensity) if type(propensity) in (int, float) else None
-    return Outcome(None, action, changed, propensity, probabilities)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from streamsim import values
-from streamsim.decisions.arms import arm_of, reward_of
+from streamsim.decisions.arms import arm_of, labelled, reward_of
 from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_label
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
@@ -307,7 +307,11 @@ def _number(reward: Any, field: str | None) -> float:
 
 
 def _regret(expected: Any, arm: str) -> float:
-    expected = values.plain(expected, "expected_rewards")
-    if arm not in expected:
+    if not isinstance(expected, Mapping):
+        raise values.InvalidValue("expected_rewards", "must be a dict of arm -> expected reward")
+    figures = values.plain(labelled(expected, "expected_rewards"), "expected_rewards")
+    if not all(type(figure) in (int, float) for figure in figures.values()):
+        raise values.InvalidValue("expected_rewards", "must be a dict of arm -> expected reward")
+    if arm not in figures:
         raise values.InvalidValue("expected_rewards", f"lacks the arm {arm!r}")
-    return float(max(expected.values()) - expected[arm])
+    return float(max(figures.values()) - figures[arm])

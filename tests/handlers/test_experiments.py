@@ -41,6 +41,7 @@ async def test_created_experiment_has_an_id_a_key_and_all_that_was_given(ann: Ca
         **CODE,
         **PROPERTIES,
         "log_propensity": False,
+        "arm_field": None,
         "revision": 1,
         "created": shown.body["created"],
         "modified": shown.body["created"],
