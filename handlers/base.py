@@ -7,16 +7,17 @@ administrator.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Container
+from collections.abc import Awaitable, Container
 from functools import cache, lru_cache
 from http.client import responses
 from ipaddress import ip_address, ip_network
 from random import getrandbits
 from types import TracebackType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlencode
 
 import tornado.web
@@ -27,6 +28,7 @@ from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import (
     BadRequest,
+    ClientLeft,
     StreamsimError,
     TooLarge,
     Unauthorized,
@@ -39,6 +41,8 @@ from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger("streamsim.http")
+
+T = TypeVar("T")
 
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
@@ -93,6 +97,8 @@ class BaseHandler(tornado.web.RequestHandler):
     user: User
     services: Services
     request_id: str
+    _work: asyncio.Future[Any] | None = None
+    _left = False
 
     def initialize(self) -> None:
         self.services = self.application.settings["services"]
@@ -235,6 +241,27 @@ class BaseHandler(tornado.web.RequestHandler):
         """Say in the header `Link` where the next page is: this path with another query."""
         where = f"{self.request.path}?{urlencode(query)}"
         self.set_header("Link", f'<{where}>; rel="next"')
+
+    async def while_connected(self, work: Awaitable[T]) -> T:
+        """The outcome of work that is for this client alone: once the client is gone it is cancelled.
+
+        :raises ClientLeft:
+        """
+        self._work = task = asyncio.ensure_future(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._left:
+                raise ClientLeft("the client closed its connection") from None
+            raise
+        finally:
+            self._work = None
+            task.cancel()
+
+    def on_connection_close(self) -> None:
+        self._left = True
+        if self._work is not None:
+            self._work.cancel()
 
     def compute_etag(self) -> None:
         """None: hashing every answer costs more than resending one."""

@@ -74,7 +74,7 @@ class SimulateHandler(EvaluationHandler):
             self.evaluations, self.user.name, exp_id, draws, seed, start, verbose=verbose, logged=logged
         )
         try:
-            async for part in answer:
+            while (part := await self.while_connected(anext(answer, None))) is not None:
                 self.write(part)
                 if len(part) > HELD_BYTES:
                     await self.flush()
@@ -142,7 +142,8 @@ class CompareHandler(EvaluationHandler):
         reward_field?. JSON, CSV or a plot, as `Accept` or the query's `format` asks.
         """
         form = self._format()
-        comparison = await self.evaluations.compare(self.user.name, self.body(requests.COMPARE_FIELDS))
+        body = self.body(requests.COMPARE_FIELDS)
+        comparison = await self.while_connected(self.evaluations.compare(self.user.name, body))
         self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
         self.finish(await asyncio.to_thread(_WRITERS[form], comparison))
@@ -178,7 +179,8 @@ class OffPolicyHandler(EvaluationHandler):
         Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
         fields in the query.
         """
-        self.write_json(await self.services.offline.evaluate(self.user.name, exp_id, self._fields()))
+        work = self.services.offline.evaluate(self.user.name, exp_id, self._fields())
+        self.write_json(await self.while_connected(work))
 
     def _fields(self) -> dict[str, Any]:
         form = LOG_TYPES.get(self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower())
