@@ -154,7 +154,8 @@ class Experiments:
     ) -> None:
         """Delete theta: all of it, that of a key, or that of a key and value; in every named set.
 
-        A decision commits before it or after it, and starts from nothing then.
+        All of it goes together with the advices: one that was given before is neither redeemed nor times out
+        after it. A decision commits before it or after it, and starts from nothing then.
 
         :raises Unauthorized: wrong key; no theta is stored under the theta key and value.
         """
@@ -167,13 +168,12 @@ class Experiments:
             names = await self._store.decisions.theta_names(experiment_id)
             scopes = [ThetaAddress(experiment_id, name, theta_key, theta_value) for name in names]
             scopes = [scope for scope in scopes if (await self._store.decisions.read_theta(scope)).rows]
-            if not scopes:
-                if theta_key is None:
-                    return
+            if not scopes and theta_key is not None:
                 raise Unauthorized(
                     "no theta is stored under this theta_key and theta_value", field="theta_key"
                 )
             transaction = Transaction(tenant, {experiment_id: found.revision}, deletes=scopes)
+            transaction.drops = [] if theta_key is not None else [experiment_id]
             result = await self._store.decisions.commit(transaction)
             if isinstance(result, Committed):
                 version = result.versions.get(experiment_id)
