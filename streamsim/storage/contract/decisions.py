@@ -105,9 +105,8 @@ class Transaction(msgspec.Struct, gc=False):
         """What every backend refuses, since `revisions` is what keeps tenants apart.
 
         :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
-            is not to a row; an advice is redeemed, or an idempotency key recorded, twice; an advice is redeemed
-            of an experiment
-            whose advices are dropped.
+            is not to a row; an idempotency key is recorded twice; an advice is redeemed twice, or of an
+            experiment whose advices are dropped.
         """
         named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
         named.update(row.experiment_id for row in self.logs)
