@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Container
+from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
 from functools import cache, lru_cache
 from http.client import responses
 from ipaddress import ip_address, ip_network
@@ -20,10 +20,11 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlencode
 
+import tornado.iostream
 import tornado.web
 from tornado.httputil import HTTPHeaders, format_timestamp
 
-from streamsim import values
+from streamsim import dates, values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import (
@@ -46,6 +47,7 @@ T = TypeVar("T")
 
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
+Form = TypeVar("Form", bound=str)
 
 HEADERS = {
     "Server": "streamsim",
@@ -221,6 +223,37 @@ class BaseHandler(tornado.web.RequestHandler):
             raise BadRequest(f"{name} must be an integer from {low} to {high}", field=name)
         return int(text)
 
+    def date_argument(self, name: str) -> int | None:
+        """A date in the query, in ms since 1970 UTC; None if it is absent. :raises BadRequest:"""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return None
+        try:
+            return dates.parse_iso(text)
+        except ValueError:
+            raise BadRequest(
+                f"{name} must be an ISO 8601 date, e.g. 2026-01-31 or 2026-01-31T09:30:00Z, in UTC unless "
+                "it names another zone",
+                field=name,
+            ) from None
+
+    def format_argument(self, types: Mapping[Form, str]) -> Form:
+        """The form of the answer that the query's `format`, or else the header `Accept`, asks for.
+
+        :param types: the media type of each form; the first is for whoever asks for none of them.
+        :raises BadRequest: the query asks for another.
+        """
+        name = self.text_argument("format")
+        if name is not None:
+            for form in types:
+                if form == name:
+                    return form
+            raise BadRequest(f"format must be one of {', '.join(types)}", field="format")
+        accepted = self.request.headers.get("Accept", "")
+        kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
+        by_type = {kind.partition(";")[0]: form for form, kind in types.items()}
+        return next((by_type[kind] for kind in kinds if kind in by_type), next(iter(types)))
+
     def client(self) -> tuple[str, str]:
         """The caller's address and protocol; a configured proxy is believed about them, nobody else."""
         address, protocol = self.request.remote_ip or "", self.request.protocol
@@ -270,6 +303,33 @@ class BaseHandler(tornado.web.RequestHandler):
     def write_json(self, answer: object) -> None:
         """Finish with an answer: JSON text as bytes, or a value to write as such. NaN becomes null."""
         self.finish(answer if isinstance(answer, bytes) else values.dump(answer))
+
+    async def stream(self, parts: AsyncGenerator[bytes, None], held: int = 0) -> None:
+        """Finish with an answer in parts, each sent once the client has read most of those before.
+
+        :param held: a part of at most so many bytes waits for the next one.
+        """
+        try:
+            while (part := await self.while_connected(anext(parts, None))) is not None:
+                self.write(part)
+                if len(part) > held:
+                    await self.flush()
+        except tornado.iostream.StreamClosedError:
+            return
+        finally:
+            await parts.aclose()
+        self.finish()
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As Tornado's; but an answer that fails in its middle is cut off: nobody is to take it as whole."""
+        if not self._headers_written:
+            super().send_error(status_code, **kwargs)
+            return
+        connection: Any = self.request.connection
+        if hasattr(connection, "abort"):
+            connection.abort()
+        else:  # Tornado's own server
+            connection.stream.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error, in the form of its API."""
