@@ -28,8 +28,8 @@ def lacking(sample: Sample, estimator: Estimator) -> str | None:
         return "The log has no propensities, and this estimator needs them."
     if estimator.needs_propensity and sample.tiny:
         return (
-            f"{sample.tiny:,} decisions have a propensity under {LEAST_PROPENSITY:g}: no weight can be made of "
-            "those, and this estimator needs weights."
+            f"{sample.tiny:,} decisions have a propensity under {LEAST_PROPENSITY:g}: no weight can be made "
+            "of those, and this estimator needs weights."
         )
     if estimator.needs_model and sample.model is None:
         return "There is no reward model, and this estimator needs one."
