@@ -31,7 +31,9 @@ class ServerSettings:
     processes: int = _option(1, "Server processes that share the port.", low=1, high=256)
     max_body_bytes: int = _option(4 << 20, "Largest request body; a larger one answers 413.", low=1024)
     max_header_bytes: int = _option(
-        256 << 10, "Largest request line with headers; bounds the context in a GET.", low=1024
+        256 << 10,
+        "Largest request line with headers; bounds the context in a GET. Beyond it: 414 or 431.",
+        low=1024,
     )
     drain_s: float = _option(
         30.0, "After SIGTERM, the longest wait for requests that were accepted.", low=0, high=3600
