@@ -31,7 +31,6 @@ from streamsim.errors import (
     BadRequest,
     ClientLeft,
     StreamsimError,
-    TooLarge,
     Unauthorized,
     Unavailable,
     error_body,
@@ -377,11 +376,6 @@ def given_or_new_id(given: str) -> str:
     return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
 
 
-def body_too_large(settings: Settings) -> TooLarge:
-    """The error for a request body over the limit."""
-    return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
-
-
 def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     """Whether an address is one of the configured proxies, which are addresses or networks."""
     if not proxies:
@@ -391,23 +385,3 @@ def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return any(ip in ip_network(proxy, strict=False) for proxy in proxies)
-
-
-class NotFoundHandler(BaseHandler):
-    """Every path that no route has."""
-
-    access: ClassVar[Access] = "public"
-
-    async def prepare(self) -> None:
-        raise tornado.web.HTTPError(404)
-
-
-class _BodyTooLarge(BaseHandler):
-    async def prepare(self) -> None:
-        raise body_too_large(self.service_settings)
-
-
-@cache
-def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
-    return type("BodyTooLarge", (_BodyTooLarge, handler), {})

@@ -107,7 +107,7 @@ class Lane:
             await self._task
 
     async def stop(self) -> None:
-        """Answer what is under way, within a second; what is not answered then is refused. Ends the worker."""
+        """Answer what is under way within a second, or refuse it, and end the worker."""
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self.idle()  # cancelled, it cancels what it waits for

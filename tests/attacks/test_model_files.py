@@ -1,4 +1,4 @@
-"""Model files that attack whoever reads them: entities, files of the host, names outside their folder, sheer size."""
+"""Model files that attack whoever reads them: entities, files of the host, names outside, sheer size."""
 
 from __future__ import annotations
 
