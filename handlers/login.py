@@ -9,6 +9,9 @@ from streamsim.dates import iso
 from streamsim.errors import BadRequest
 from streamsim.storage.contract.accounts import LoginSession
 
+DEVICE = "device"
+DEVICE_DAYS = 365
+
 
 def required(body: dict[str, Any], *names: str) -> list[Any]:
     """Fields that a body must have. :raises BadRequest: naming the first that it lacks."""
@@ -24,20 +27,21 @@ class LoginHandler(BaseHandler):
     access: ClassVar[Access] = "public"
 
     async def post(self) -> None:
-        """Body: username, password. Sets the secure cookie `user`."""
+        """Body: username, password. Sets the secure cookies `user`, the session, and `device`, by which this
+        browser is known to have logged in before.
+        """
         username, password = required(self.json_body(("username", "password")), "username", "password")
         address, protocol = self.client()
-        secret, user = await self.services.accounts.log_in(username, password, address)
+        known = self.get_signed_cookie(DEVICE, max_age_days=DEVICE_DAYS) or b""
+        secret, user, device = await self.services.accounts.log_in(
+            username, password, address, known.decode("ascii", "replace")
+        )
         login = self.service_settings.login
         secure = login.cookie_secure == "always" or (login.cookie_secure == "auto" and protocol == "https")
-        self.set_signed_cookie(
-            COOKIE,
-            secret,
-            expires_days=login.session_hours / 24,
-            httponly=True,
-            samesite="Lax",
-            secure=secure,
-        )
+        for name, value, days in ((COOKIE, secret, login.session_hours / 24), (DEVICE, device, DEVICE_DAYS)):
+            self.set_signed_cookie(
+                name, value, expires_days=days, httponly=True, samesite="Lax", secure=secure
+            )
         self.write_json({"status": "success", "username": user.name, "admin": user.admin})
 
 
@@ -47,7 +51,13 @@ class LogoutHandler(BaseHandler):
     access: ClassVar[Access] = "public"
 
     async def get(self) -> None:
+        """As POST, for clients of StreamingBandit."""
+        await self.post()
+
+    async def post(self) -> None:
         """Ends the session on the server and clears the cookie."""
+        if self.request.body:
+            self.json_body(())
         await self.services.accounts.log_out(self.credential())
         self.clear_cookie(COOKIE)
         self.write_json({"status": "success"})
@@ -92,7 +102,8 @@ class TokensHandler(BaseHandler):
         """Body: label?, days?. A new bearer token; `token` is its secret, shown this once."""
         body = self.json_body(("label", "days"))
         accounts = self.services.accounts
-        secret, token = await accounts.add_token(self.user, body.get("label", ""), body.get("days"))
+        label, days = body.get("label", ""), body.get("days")
+        secret, token = await accounts.add_token(self.user, label, days, by=self.credential())
         self.write_json({**_shown(token), "token": secret})
 
 

@@ -40,7 +40,8 @@ class PageHandler(BaseHandler):
     def get(self) -> None:
         """A page for people."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        self.set_header("Content-Security-Policy", policy)
         self.finish(PAGE)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 
 
 class Metrics:
@@ -52,7 +54,12 @@ class Metrics:
         self._counters: list[tuple[Counter, Callable[[], float], list[float]]] = []
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count and time one answered request; `route` is a path template, never a path."""
+        """Count and time one answered request; `route` is a path template, never a path.
+
+        A method that no standard has is "other": nothing that a client writes becomes a label.
+        """
+        if method not in METHODS:
+            method = "other"
         known = self._known.get((route, method, status))
         if known is None:
             known = (self._requests.labels(route, method, str(status)), self._seconds.labels(route))

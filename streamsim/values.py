@@ -7,6 +7,7 @@ text-keyed dict of values, nested at most `MAX_DEPTH` deep with at most `MAX_VAL
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -27,6 +28,8 @@ MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
+# A JSON text; one without an end goes on to the end, so that no place is looked at twice.
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class InvalidValue(ValueError):
@@ -150,6 +153,8 @@ def parse(text: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> Any
 
     :raises InvalidValue: not JSON, or JSON that is not a value as defined here.
     """
+    if len(text) > max_values and _has_too_many(text, max_values):
+        raise InvalidValue(where, "too many values")
     try:
         value = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError) as error:
@@ -158,6 +163,24 @@ def parse(text: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> Any
         raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels") from None
     check(value, where, max_values=max_values)
     return value
+
+
+def _has_too_many(text: bytes | str, most: int) -> bool:
+    """Whether a JSON text has more values than are allowed, found without making them: a container for every
+    few bytes takes a hundred times as long to decode as text of that length.
+    """
+    if _counted(text) <= most:
+        return False
+    # Commas and brackets in texts are none; what is left of the rest is at least one value each.
+    bare = _TEXTS.sub(b"", text.encode("utf-8", "replace") if isinstance(text, str) else text)
+    return _counted(bare) > most
+
+
+def _counted(text: bytes | str) -> int:
+    """The larger of the numbers of commas and of containers: there are at least as many values."""
+    if isinstance(text, str):
+        return max(text.count(","), text.count("[") + text.count("{") - 1)
+    return max(text.count(b","), text.count(b"[") + text.count(b"{") - 1)
 
 
 def plain(value: object, where: str, *, finite: bool = True) -> Any:

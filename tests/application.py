@@ -87,7 +87,8 @@ class Caller:
             raise AssertionError(f"no answer to {method} {path}: {response.error}")
         for line in response.headers.get_list("Set-Cookie"):
             keep_cookie(self.cookies, line)
-        given = {name.lower(): value for name, value in response.headers.get_all()}
+        # Of several of one name, the first.
+        given = {name.lower(): value for name, value in reversed([*response.headers.get_all()])}
         return Answer(response.code, parsed(response.body), given)
 
     async def log_in(self, name: str, password: str = PASSWORD) -> Answer:

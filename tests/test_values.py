@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.shapes import SHAPES, body
 from streamsim import values
 from streamsim.values import InvalidValue
 
@@ -170,6 +171,53 @@ def test_text_that_is_no_value_is_refused(text: str) -> None:
         values.parse(text, "v")
     with pytest.raises(InvalidValue):
         values.parse(b"\xff" + text.encode(), "v")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whether_there_are_too_many_values_is_told_before_they_are_made_and_never_wrongly(shape: str) -> None:
+    text = body(shape, 200_000)
+    made = 0
+
+    def count(value: Any) -> None:
+        nonlocal made
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        made += len(items)
+        for item in items:
+            count(item)
+
+    try:
+        count(json.loads(text, parse_int=float))
+    except RecursionError:
+        made = 10**6
+    for source in (text, text.decode()):
+        for most in (10, 1000, 20_000, 10**6):
+            assert not values._has_too_many(source, most) or made > most
+            if made > most:
+                with pytest.raises(InvalidValue):
+                    values.parse(source, "v", max_values=most)
+
+
+@given(VALUES)
+def test_a_text_with_few_values_is_never_said_to_have_too_many(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    found = 0
+
+    def count(one: Any) -> None:
+        nonlocal found
+        items = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        found += len(items)
+        for item in items:
+            count(item)
+
+    count(value)
+    assert not values._has_too_many(text, found)
+
+
+@pytest.mark.parametrize("text", [b'"\\"' + b'\\"' * 500_000, b'"' + b"\\" * 1_000_000, b'["' * 500_000])
+def test_texts_without_an_end_are_looked_at_once(text: bytes) -> None:
+    # Quadratic, this would take hours.
+    with pytest.raises(InvalidValue):
+        values.parse(text + b"," * 30_000, "v")
 
 
 def test_sorted_text_does_not_depend_on_the_order_of_keys() -> None:

@@ -58,7 +58,12 @@ def operations(settings: Settings) -> Described:
                 "Log out.",
                 {200: Answer("The session has ended, or the bearer token that was sent.", SUCCESS, done)},
                 errors=(503,),
-            )
+            ),
+            "post": Operation(
+                "Log out.",
+                {200: Answer("The session has ended, or the bearer token that was sent.", SUCCESS, done)},
+                errors=(503,),
+            ),
         },
         login.UserHandler: {
             "post": Operation(

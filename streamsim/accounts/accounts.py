@@ -9,18 +9,22 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from asyncio import sleep as pause
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from streamsim.accounts.passwords import Passwords
 from streamsim.config import LoginSettings
 from streamsim.dates import DAY_MS, HOUR_MS
-from streamsim.errors import BadRequest, NotFound, TooManyRequests, Unauthorized
+from streamsim.errors import BadRequest, Conflict, NotFound, TooManyRequests, Unauthorized
 from streamsim.storage.contract.accounts import LoginSession, User
 from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.store import Store
 
 MAX_LABEL = 100
+MAX_TOKENS = 100
+SLOWEST_S = 4.0
+"""Each attempt on a user beyond the limit waits twice as long as the last, and at most so long."""
 FIRST_USER = "admin"
 
 Credential = tuple[Literal["cookie", "token"], str]
@@ -112,7 +116,7 @@ class Accounts:
         await self._count_attempt(user.name, address)
         if not await self._passwords.verify(old, user.password_hash):
             raise Unauthorized("old_password is wrong", field="old_password")
-        await self._store.decisions.clear_hits(_user_window(user.name))
+        await self._forget_attempts(user.name, address)
         await self._store.accounts.set_password(user.name, await self._passwords.hash(new))
 
     async def remove_user(self, name: str) -> None:
@@ -127,8 +131,12 @@ class Accounts:
 
     # ---- sessions and tokens
 
-    async def log_in(self, name: object, password: object, address: str) -> tuple[str, User]:
-        """A new session: its secret and its user.
+    async def log_in(
+        self, name: object, password: object, address: str, device: str = ""
+    ) -> tuple[str, User, str]:
+        """A new session: its secret and its user; and what tells next time that the device is known.
+
+        :param device: what an earlier log-in gave, as proved by its signature; else empty.
 
         :raises BadRequest: malformed. :raises Unauthorized: unknown user or wrong password, in the same time.
         :raises TooManyRequests: too many attempts on this user or from this address.
@@ -136,14 +144,15 @@ class Accounts:
         if not isinstance(name, str):
             raise BadRequest("username must be given as text", field="username")
         accepted = self._passwords.accept(password, "password", new=False)
-        await self._count_attempt(name, address)
+        known = device if device.startswith(f"{name}:") else ""
+        await self._count_attempt(name, address, known)
         user = await self._store.accounts.get_user(name) if _NAME.fullmatch(name) else None
         if not await self._passwords.verify(accepted, user.password_hash if user else None) or user is None:
             raise Unauthorized("wrong username or password")
-        await self._store.decisions.clear_hits(_user_window(name))
+        await self._forget_attempts(name, address, known)
         lifetime_ms = self._settings.session_hours * HOUR_MS
         secret, _ = await self._add_session(user, "cookie", "", lifetime_ms)
-        return secret, user
+        return secret, user, known or f"{name}:{secrets.token_hex(16)}"
 
     async def log_out(self, credential: Credential | None) -> None:
         """End the session, or revoke the token. Nothing happens if it is not live."""
@@ -159,15 +168,27 @@ class Accounts:
         found = await self._store.accounts.get_session(session_id(secret), self._now_ms())
         return found[1] if found is not None and found[0].kind == kind else None
 
-    async def add_token(self, user: User, label: object, days: object) -> tuple[str, LoginSession]:
-        """A new bearer token: its secret, shown this once, and its record. :raises BadRequest:"""
+    async def add_token(
+        self, user: User, label: object, days: object, by: Credential | None = None
+    ) -> tuple[str, LoginSession]:
+        """A new bearer token: its secret, shown this once, and its record.
+
+        :param by: what asks for it; a token that a token makes ends with it at the latest.
+        :raises BadRequest: malformed. :raises Conflict: the user has `MAX_TOKENS` already.
+        """
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadRequest(f"label must be text of at most {MAX_LABEL} characters", field="label")
         longest = self._settings.token_days
         days = longest if days is None else days
         if type(days) is not int or not 1 <= days <= longest:
             raise BadRequest(f"days must be an integer from 1 to {longest}", field="days")
-        return await self._add_session(user, "token", label, days * DAY_MS)
+        if len(await self.tokens(user)) >= MAX_TOKENS:
+            raise Conflict(f"you have {MAX_TOKENS} tokens, which is the most; revoke one first")
+        lifetime_ms = days * DAY_MS
+        if by is not None and by[0] == "token":
+            maker = await self._store.accounts.get_session(session_id(by[1]), self._now_ms())
+            lifetime_ms = min(lifetime_ms, maker[0].expires_ms - self._now_ms() if maker else 0)
+        return await self._add_session(user, "token", label, lifetime_ms)
 
     async def tokens(self, user: User) -> list[LoginSession]:
         """The user's live tokens, oldest first."""
@@ -199,19 +220,41 @@ class Accounts:
         await self._store.accounts.add_session(session)
         return secret, session
 
-    async def _count_attempt(self, name: str, address: str) -> None:
+    async def _count_attempt(self, name: str, address: str, device: str = "") -> None:
+        """Refuse, or slow down, whoever tries too often.
+
+        One address may try a user `attempts` times, and all users `address_attempts` times. Nobody can lock
+        a user out for others: attempts from everywhere together only slow further ones down, and a device
+        from which the user logged in before is counted by itself.
+
+        :raises TooManyRequests:
+        """
         settings = self._settings
+        if device:
+            await self._count(_device_window(device), settings.attempts)
+            return
         # The address first: it bounds how many windows of made-up names one caller can open.
-        windows = (
-            (f"login:address:{address}", settings.address_attempts),
-            (_user_window(name), settings.attempts),
-        )
-        for window, most in windows:
-            count, left_ms = await self._store.decisions.hit(window, self._now_ms(), settings.window_s * 1000)
-            if count > most:
-                raise TooManyRequests(
-                    "too many login attempts; wait and try again", retry_after_s=max(1, -(-left_ms // 1000))
-                )
+        await self._count(f"login:address:{address}", settings.address_attempts)
+        await self._count(_pair_window(name, address), settings.attempts)
+        count, _ = await self._hit(_user_window(name))
+        if count > settings.attempts:
+            await pause(min(0.1 * 2.0 ** min(count - settings.attempts, 10), SLOWEST_S))
+
+    async def _forget_attempts(self, name: str, address: str, device: str = "") -> None:
+        """After a right password."""
+        windows = [_device_window(device)] if device else [_user_window(name), _pair_window(name, address)]
+        for window in windows:
+            await self._store.decisions.clear_hits(window)
+
+    async def _count(self, window: str, most: int) -> None:
+        count, left_ms = await self._hit(window)
+        if count > most:
+            raise TooManyRequests(
+                "too many login attempts; wait and try again", retry_after_s=max(1, -(-left_ms // 1000))
+            )
+
+    async def _hit(self, window: str) -> tuple[int, int]:
+        return await self._store.decisions.hit(window, self._now_ms(), self._settings.window_s * 1000)
 
 
 def session_id(secret: str) -> str:
@@ -219,6 +262,18 @@ def session_id(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _hashed(text: str) -> str:
+    # Since anything may be tried as a name.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _user_window(name: str) -> str:
-    # Hashed, since anything may be tried as a name.
-    return "login:user:" + hashlib.sha256(name.encode()).hexdigest()
+    return f"login:user:{_hashed(name)}"
+
+
+def _device_window(device: str) -> str:
+    return f"login:device:{_hashed(device)}"
+
+
+def _pair_window(name: str, address: str) -> str:
+    return f"login:user-address:{_hashed(f'{name} {address}')}"

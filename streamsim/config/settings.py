@@ -69,7 +69,7 @@ class LoginSettings:
         "The cookie's Secure attribute: auto sets it on answers to https requests.",
         choices=("auto", "always", "never"),
     )
-    attempts: int = _option(10, "Login attempts per user in one window; a success starts anew.", low=1)
+    attempts: int = _option(10, "Login attempts on a user from one address in one window.", low=1)
     address_attempts: int = _option(100, "Login attempts per client address in one window.", low=1)
     window_s: int = _option(300, "Length of a window of login attempts.", low=1, high=86400)
     password_min_bytes: int = _option(8, "Shortest new password, in bytes of UTF-8.", low=1, high=72)

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from streamsim.errors import BadRequest
 from streamsim.evaluation.intervals import Band, mean_interval, paired_difference
+from streamsim.evaluation.logs import MAX_ARMS
 from streamsim.evaluation.simulation import Curve, arrays
 
 LEVEL = 0.95
@@ -84,14 +86,23 @@ def summary(points: Sequence[int], curves: Sequence[Curve]) -> Summary:
 
 
 def _shares(points: Sequence[int], curves: Sequence[Curve]) -> dict[str, list[float]]:
-    arms = sorted({arm for curve in curves for counts in curve.arms for arm in counts})
-    gaps = np.diff(points, prepend=0) * len(curves)
+    """:raises BadRequest: more arms than can be told apart, as where an action holds a random number."""
+    counts: dict[str, list[int]] = {}
+    for curve in curves:
+        for place, some in enumerate(curve.arms):
+            for arm, count in some.items():
+                if arm not in counts:
+                    if len(counts) >= MAX_ARMS:
+                        raise BadRequest(
+                            f"a policy takes more than {MAX_ARMS} different arms; name the field of its "
+                            "action that is the arm",
+                            field="action_field",
+                        )
+                    counts[arm] = [0] * len(points)
+                counts[arm][place] += count
+    gaps = (np.diff(points, prepend=0) * len(curves)).tolist()
     return {
-        arm: [
-            sum(curve.arms[place].get(arm, 0) for curve in curves) / int(gap)
-            for place, gap in enumerate(gaps)
-        ]
-        for arm in arms
+        arm: [count / gap for count, gap in zip(counts[arm], gaps, strict=True)] for arm in sorted(counts)
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from streamsim import values
 from streamsim.errors import BadRequest, TooLarge
 from streamsim.evaluation.logs import MAX_ROWS, DecisionLog, Rows, own_propensity
 
+MAX_COLUMNS = 2_000
 _CONTEXT_PREFIX = "context."
 _COLUMNS = (
     "action, reward and, optionally, propensity and context (or context.NAME, one column for each field)"
@@ -82,6 +84,8 @@ def parse_csv(
     table = _table(csv.reader(io.StringIO(_text(text), newline=""), strict=True))
     _, header = next(table, (1, []))
     header = _without_empty_end(header, 0)
+    if len(header) > MAX_COLUMNS:
+        raise _fault(1, "row", f"has {len(header)} columns; at most {MAX_COLUMNS} are read")
     known = [
         name.strip()
         if name.strip().startswith(_CONTEXT_PREFIX)
@@ -91,8 +95,8 @@ def parse_csv(
     for name in ("action", "reward"):
         if name not in known:
             raise _fault(1, name, f"there is no such column; columns, separated by commas, are {_COLUMNS}")
-    for name in known:
-        if known.count(name) > 1:
+    for name, count in Counter(known).items():
+        if count > 1:
             raise _fault(1, name, "the column appears twice")
 
     def read(cells: list[str]) -> _Parts:

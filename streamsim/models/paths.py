@@ -145,7 +145,7 @@ class _Parser:
         text = self._match(_LABEL) or ""
         text = text.rstrip(" ")
         if _INDEX.fullmatch(text):
-            if int(text) > MAX_INDEX:
+            if len(text) > len(str(MAX_INDEX)) or int(text) > MAX_INDEX:
                 raise self._bad("the index is too large")
             return int(text)
         if not self._free or not text:

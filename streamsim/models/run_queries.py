@@ -6,6 +6,7 @@ repeated with the same operator is an alternative; all else must hold together.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from typing import Final, cast
@@ -73,7 +74,12 @@ def _value(field: str, text: str) -> Scalar:
     number = _NUMBER.fullmatch(text)
     if number is None:
         return text
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    if len(text) <= 18 and text.lstrip("-").isdigit():
+        return int(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadRequest(f"{field[:100]} is compared with a number that is too large", field=field[:100])
+    return value
 
 
 def _date(text: str) -> int:

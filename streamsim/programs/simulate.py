@@ -140,6 +140,7 @@ class Program:
         self._seeds = Seeds(load.seed) if load.common else None
         self._group = 1
         self._reward = self._regret = 0.0
+        self._arms: set[str] = set()
         if not load.common:
             # One stream, seeded as code that says numpy.random.seed(seed) would be.
             random.seed(load.seed)
@@ -253,10 +254,13 @@ class Program:
     def _count(self, result: Draws, environment: Any, action: Any, reward: Any) -> None:
         arm = _arm(action, self._action_field)
         arms = result.arms
-        if arm not in arms and len(arms) >= MAX_ARMS:
-            raise values.InvalidValue(
-                "action", f"more than {MAX_ARMS} different arms; name the field of the action that is the arm"
-            )
+        if arm not in self._arms:
+            if len(self._arms) >= MAX_ARMS:
+                raise values.InvalidValue(
+                    "action",
+                    f"more than {MAX_ARMS} different arms; name the field of the action that is the arm",
+                )
+            self._arms.add(arm)
         self._reward += _number(reward, self._reward_field)
         expected = environment.expected_rewards
         self._regret += _regret(expected, arm) if expected else math.nan

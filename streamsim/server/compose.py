@@ -49,7 +49,7 @@ def make_store(settings: Settings) -> Store:
         raise ConfigError(
             f"{path}: policy code could read it; keep it out of the folders of Python's libraries"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
 
 

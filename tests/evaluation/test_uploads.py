@@ -178,3 +178,8 @@ def test_empty_columns_at_the_end_are_skipped_and_unnamed_ones_are_told() -> Non
     found = uploads.parse_csv("action,reward,,\na,1,,\nb,0\n")
     assert (found.actions, found.ignored) == (["a", "b"], ())
     assert uploads.parse_csv("action,,reward\na,x,1\n").ignored == ("column 2",)
+
+
+def test_a_header_of_very_many_columns_is_refused() -> None:
+    with pytest.raises(BadRequest, match="400002 columns"):
+        uploads.parse_csv("action,reward," + ",".join(f"c{n}" for n in range(400_000)) + "\na,1\n")

@@ -43,7 +43,7 @@ CLASSIFIED = {
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/login": ("public", "POST"),
-    "/logout": ("public", "GET"),
+    "/logout": ("public", "GET POST"),
     "/user": ("admin", "POST"),
     "/user/password": ("user", "PUT"),
     "/user/token": ("user", "GET POST"),

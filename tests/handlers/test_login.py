@@ -6,11 +6,13 @@ import asyncio
 import base64
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import bcrypt
 import pytest
 
+from streamsim.accounts import accounts
 from streamsim.config import Settings
 from tests.application import PASSWORD, Caller, Clock
 from tests.backends import dump
@@ -127,6 +129,44 @@ async def test_attempts_on_a_user_are_limited(
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"server.trusted_proxies": ["127.0.0.1"]}], indirect=True)
+async def test_nobody_locks_a_user_out_for_others(
+    ann: Caller, caller: Callable[[], Caller], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(accounts, "pause", slept)
+
+    def attempt(who: Caller, address: str, password: str = "wrong") -> Awaitable[Any]:
+        body = {"username": "ann", "password": password}
+        return who.request("POST", "/login", body=body, headers={"X-Forwarded-For": address})
+
+    attacker, own, elsewhere = caller(), ann, caller()
+    for number in range(3):
+        for _ in range(settings.login.attempts):
+            assert (await attempt(attacker, f"10.0.0.{number}")).status == 401
+        assert (await attempt(attacker, f"10.0.0.{number}")).status == 429
+    # Each attempt over the limit of the user waits longer than the last one.
+    assert pauses == sorted(pauses)
+    assert len(pauses) == 2 * settings.login.attempts
+    assert 0 < pauses[0] < pauses[-1] == accounts.SLOWEST_S
+    # Sessions go on, another address gets in, if slowly, and a device that logged in before at once.
+    assert (await own.get("/exp")).status == 200
+    assert (await attempt(elsewhere, "10.0.0.9", PASSWORD)).status == 200
+    before = len(pauses)
+    assert (await attempt(own, "10.0.0.0", PASSWORD)).status == 200
+    assert len(pauses) == before
+    # Such a device is counted by itself.
+    for _ in range(settings.login.attempts):
+        assert (await attempt(own, "10.0.0.7")).status == 401
+    assert (await attempt(own, "10.0.0.7")).status == 429
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
 async def test_a_success_starts_the_count_of_attempts_anew(
     ann: Caller, nobody: Caller, settings: Settings
 ) -> None:
@@ -178,7 +218,7 @@ async def test_logout_ends_the_session_on_the_server(ann: Caller, caller: Callab
     assert (await thief.get("/exp")).status == 200
     answer = await ann.get("/LogOut")
     assert answer.status == 200
-    assert ann.cookies == {}
+    assert ann.cookies.keys() == {"device"}
     assert (await thief.get("/exp")).status == 401
     assert (await caller().get("/logout")).status == 200
 

@@ -65,3 +65,12 @@ async def test_metrics_count_requests_by_route_and_name_no_id(ann: Caller, nobod
     assert value('streamsim_commits_total{result="committed"}') >= 1
     assert experiment["id"] not in text
     assert "ann" not in re.findall(r'"([^"]*)"', text)
+
+
+@pytest.mark.gen_test
+async def test_methods_that_a_client_makes_up_are_one_label(services: Services) -> None:
+    for number in range(20):
+        services.metrics.request("/healthy", f"MADE{number}", 405, 0.001)
+    text = services.metrics.text().decode()
+    assert "MADE" not in text
+    assert 'method="other"' in text

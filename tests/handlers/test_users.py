@@ -193,6 +193,32 @@ async def test_bad_token_is_refused_although_there_is_a_good_cookie(ann: Caller)
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
+async def test_a_token_that_a_token_makes_does_not_outlive_it(ann: Caller, nobody: Caller) -> None:
+    parent = (await ann.post("/user/token", {"days": 1})).body
+    nobody.token = parent["token"]
+    child = (await nobody.post("/user/token", {"days": 365})).body
+    assert child["expires"] <= parent["expires"]
+    assert (await ann.post("/user/token", {"days": 365})).body["expires"] > parent["expires"]
+
+
+@pytest.mark.gen_test
+async def test_a_user_has_a_hundred_tokens_at_most(ann: Caller) -> None:
+    made = [await ann.post("/user/token", {}) for _ in range(101)]
+    assert [answer.status for answer in made] == [200] * 100 + [409]
+    assert (await ann.delete(f"/user/token/{made[0].body['id']}")).status == 200
+    assert (await ann.post("/user/token", {})).status == 200
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_logging_out_ends_the_session(ann: Caller, method: str) -> None:
+    assert (await ann.request(method, "/logout")).status == 200
+    assert (await ann.get("/exp")).status == 401
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
 async def test_logging_out_with_a_token_revokes_it(ann: Caller, nobody: Caller) -> None:
     nobody.token = (await ann.post("/user/token", {})).body["token"]
     assert (await nobody.get("/logout")).status == 200

@@ -59,7 +59,9 @@ class Application(tornado.web.Application):
             # Of both servers' connections, but not of Tornado's interface.
             connection: Any = request.connection
             connection.set_body_timeout(self._idle_s)
-        if chunked or (length.isdigit() and int(length) > self.max_body_bytes):
+        # More digits than any size has; and what int() takes beside digits is no length.
+        known = length.isascii() and length.isdigit()
+        if chunked or (known and (len(length) > 18 or int(length) > self.max_body_bytes)):
             addressed = self._addressed(request)
             refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
             return _Bounded(addressed, refused, self.max_body_bytes)
