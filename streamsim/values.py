@@ -196,6 +196,8 @@ def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) ->
             raise InvalidValue(where, "too many values")
         result = {}
         for key, item in list(dict.items(value)):
+            if type(key) is int:  # as JSON writes it
+                key = str(key)
             if not issubclass(type(key), str):
                 raise InvalidValue(where, f"a key is of type {_name(type(key))}; keys are text")
             key = str.__str__(key)

@@ -10,6 +10,7 @@ from typing import Any
 from streamsim import dates
 from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.default_reward import default_reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import PolicyWorker
@@ -52,7 +53,7 @@ class Decisions:
 
     # ---- the core API
 
-    async def get_action(self, experiment_id: str, key: str, context: dict[str, Any]) -> bytes:
+    async def get_action(self, experiment_id: str, key: str, context: Any) -> bytes:
         """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
 
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
@@ -110,8 +111,8 @@ class Decisions:
             experiment = await self.find(advice.experiment_id)
             if experiment is None:
                 continue
-            reward = experiment.properties.get("default_reward")
-            call = Reward({} if reward is None else reward, advice_id=advice.id, by="timeout")
+            reward = default_reward(experiment.properties)
+            call = Reward(reward, advice_id=advice.id, by="timeout")
             answers.append(self._answered(advice.experiment_id, call))
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         for outcome in outcomes:

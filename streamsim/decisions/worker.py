@@ -172,7 +172,7 @@ class PolicyWorker:
         load = {
             "experiment": experiment.id,
             "code": experiment.code,
-            "properties": experiment.properties | {"name": experiment.name},
+            "properties": properties_of(experiment),
             "max_rows": self._cached_rows,
         }
         identity = f"{experiment.tenant}/{experiment.id}/{experiment.revision}"
@@ -215,7 +215,12 @@ class PolicyWorker:
         if root is None or nested is None or nested.tenant != root.tenant:
             return Opened(f"there is no experiment {experiment_id[:64]!r}")
         self.opened[nested.id] = nested.revision
-        return Opened("", nested.code, nested.properties | {"name": nested.name})
+        return Opened("", nested.code, properties_of(nested))
+
+
+def properties_of(experiment: Experiment) -> dict[str, Any]:
+    """The properties that policy code sees."""
+    return experiment.properties | {"name": experiment.name, "key": experiment.key}
 
 
 def _answer(rows: ThetaRows) -> WireRows:

@@ -96,7 +96,8 @@ async def running(
             observe=metrics.commit,
         )
         stack.push_async_callback(decisions.close)
-        experiments = Experiments(store, decisions, now_ms)
+        iso = dates.iso_without_zone if settings.compat.dates == "streamingbandit" else dates.iso
+        experiments = Experiments(store, decisions, now_ms, iso)
         accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
