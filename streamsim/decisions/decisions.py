@@ -17,6 +17,7 @@ from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
+from streamsim.storage.contract.logs import LogStore
 
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
@@ -34,6 +35,7 @@ class Decisions:
         store: DecisionStore,
         sandbox: Sandbox,
         *,
+        logs: LogStore,
         lane: LaneSettings,
         limits: Limits,
         debug: bool = False,
@@ -42,6 +44,7 @@ class Decisions:
     ) -> None:
         self._store = store
         self._sandbox = sandbox
+        self._logs = logs
         self._lane = lane
         self._limits = limits
         self._debug = debug
@@ -177,7 +180,9 @@ class Decisions:
             lane = self._lanes[experiment_id] = Lane(
                 experiment_id,
                 self._store,
-                PolicyWorker(self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find),
+                PolicyWorker(
+                    self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find, self._logs
+                ),
                 self._lane,
                 debug=self._debug,
                 find=self.find,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from streamsim.decisions import history
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
@@ -41,6 +42,7 @@ from streamsim.storage.contract.decisions import (
     ThetaAddress,
     ThetaRows,
 )
+from streamsim.storage.contract.logs import LogStore
 
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | int | None])
@@ -69,8 +71,10 @@ class PolicyWorker:
         limits: Limits,
         cached_rows: int,
         find: Callable[[str], Awaitable[Experiment | None]],
+        logs: LogStore,
     ) -> None:
         self._sandbox = sandbox
+        self._logs = logs
         self._store = store
         self._limits = limits
         self._cached_rows = cached_rows
@@ -207,6 +211,13 @@ class PolicyWorker:
                     await self._store.read_theta(ThetaAddress(experiment_id, name, key, value))
                 )
                 return version, *_page(rows, known, self._limits.frame_bytes // 2)
+            case ["summary", str(experiment_id)] if experiment_id in self.opened:
+                return await history.summary(self._store, experiment_id)
+            case ["log", str(experiment_id), str(kind), int(limit)] if experiment_id in self.opened:
+                if kind not in history.KINDS or limit < 0:
+                    raise Untrustworthy("a malformed question for a log")
+                room = self._limits.frame_bytes // 2
+                return await history.rows(self._logs, experiment_id, history.KINDS[kind], limit, room)
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:

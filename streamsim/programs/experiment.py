@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import scipy as sp
 
@@ -61,8 +62,15 @@ class Flag(str):
 class PolicyBatch:
     """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
 
-    def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
+    def __init__(
+        self,
+        root: Pieces,
+        theta: Theta,
+        open_experiment: Callable[[str], Opened],
+        ask: Callable[[tuple[str | int, ...]], Any] | None = None,
+    ) -> None:
         self.theta = theta
+        self._ask = ask
         self.opened = {root.experiment_id: root}
         self.root = root
         self.used: set[str] = {root.experiment_id}
@@ -71,6 +79,12 @@ class PolicyBatch:
         self.depth = 0
         self._open = open_experiment
         self.namespace: dict[str, Any] = {}
+
+    def past(self, *question: str | int) -> Any:
+        """The answer to a question about what was logged. :raises RuntimeError: there is no past."""
+        if self._ask is None:
+            raise RuntimeError("logs and summaries are there for live calls only")
+        return self._ask(question)
 
     def pieces(self, experiment_id: str) -> Pieces:
         pieces = self.opened.get(experiment_id)
@@ -203,6 +217,35 @@ class Experiment:
             raise values.InvalidValue("log_data", "takes a dict")
         self._session.logs.append((self._session.call, self.exp_id, row))
         return True
+
+    def get_summary(self) -> dict[str, Any]:
+        """Numbers and last dates of getaction and setreward calls, of those that are committed."""
+        found: dict[str, Any] = self._session.past("summary", self.exp_id)
+        return found
+
+    def get_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """What was logged with `log_data`, newest first. :param limit: 0, or above 10,000: 10,000 rows."""
+        return self._logged("manual", limit)
+
+    def get_getaction_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Decisions: context, action and date. Likewise."""
+        return self._logged("action", limit)
+
+    def get_setreward_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Rewards: context, action, reward and date. Likewise."""
+        return self._logged("reward", limit)
+
+    def get_simulation_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Draws that a simulation logged. Likewise."""
+        return self._logged("simulation", limit)
+
+    def get_hourly_theta(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Hourly snapshots of theta. Likewise."""
+        return self._logged("theta", limit)
+
+    def _logged(self, kind: str, limit: int) -> list[dict[str, Any]]:
+        rows = self._session.past("log", self.exp_id, kind, max(int(limit), 0))
+        return [{"date": date, **msgspec.json.decode(data)} for date, data in rows]
 
     def debug(self, obj: Any) -> None:
         """Put any value into the context as `_debug`; it is answered when the server debugs, and logged."""

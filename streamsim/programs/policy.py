@@ -3,7 +3,8 @@
 load      {"experiment": its id, "code": {piece: source}, "properties", "max_rows": rows that it caches}
 request   `Request`: how the last batch ended, what became stale, and the calls of this one
 ask       ["theta", experiment_id, name, key|nil, value|nil, rows known] -> a page of `WireRows`, and whether
-          there are more;  ["open", id] -> `Opened`
+          there are more;  ["open", id] -> `Opened`;  ["summary", id] -> a dict;
+          ["log", id, kind, limit] -> `WireLog`
 result    `Done`
 
 Calls run one after the other on the same theta; the effects of a call that fails are undone at once.
@@ -43,7 +44,7 @@ class Program:
             root = Pieces(load["experiment"], load["code"], load["properties"])
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = PolicyBatch(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open, channel.ask)
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
 

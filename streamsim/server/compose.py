@@ -89,6 +89,7 @@ async def running(
         decisions = Decisions(
             store.decisions,
             sandbox,
+            logs=store.logs,
             lane=settings.lane,
             limits=limits,
             debug=settings.server.debug,

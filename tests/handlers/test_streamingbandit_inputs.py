@@ -144,6 +144,33 @@ self.action = {{
     }
 
 
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_experiments_in_code_read_their_summary_and_logs(ann: Caller) -> None:
+    other = await ann.experiment("other", **ECHO, log_propensity=False)
+    code = f"""
+one = Experiment("{other["id"]}")
+self.action = [one.get_summary(), one.get_getaction_log_data(limit=2), one.get_setreward_log_data(0),
+               one.get_log_data(limit=1), one.get_hourly_theta(limit=1), one.get_simulation_log_data(1)]
+"""
+    created = await ann.experiment("reader", get_action=code)
+    path, key = f"/getaction/{created['id']}", created["key"]
+    nothing = (await ann.get(path, key=key)).body["action"]
+    assert nothing[0]["last_added_get_action"] == "No get_action calls yet."
+    assert nothing[1:] == [[]] * 5
+    for n in range(3):
+        await ann.get(f"/getaction/{other['id']}", key=other["key"], context={"n": n})
+        await ann.get(f"/setreward/{other['id']}", key=other["key"], context={"n": n}, reward=n)
+    summary, actions, rewards, manual, *_ = (await ann.get(path, key=key)).body["action"]
+    assert (summary["get_action_calls"], summary["set_reward_calls"]) == (3, 3)
+    assert summary["last_added_get_action"] == actions[0]["date"]
+    assert [row["context"]["n"] for row in actions] == [2, 1]
+    assert [row["reward"] for row in rewards] == [2, 1, 0]
+    assert [row["r"] for row in manual] == [2]
+    simulated = await ann.get(f"/eval/{created['id']}/simulate", N=1)
+    assert "for live calls only" in simulated.body["error"]["message"]
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"compat.dates": "streamingbandit"}], indirect=True)
 async def test_dates_without_the_zone(ann: Caller) -> None:
