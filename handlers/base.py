@@ -7,10 +7,11 @@ administrator.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Container, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
 from functools import cache, lru_cache
 from http.client import responses
 from ipaddress import ip_address, ip_network
@@ -28,8 +29,8 @@ from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import (
     BadRequest,
+    ClientLeft,
     StreamsimError,
-    TooLarge,
     Unauthorized,
     Unavailable,
     error_body,
@@ -40,6 +41,8 @@ from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger("streamsim.http")
+
+T = TypeVar("T")
 
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
@@ -96,6 +99,8 @@ class BaseHandler(tornado.web.RequestHandler):
     user: User
     services: Services
     request_id: str
+    _work: asyncio.Future[Any] | None = None
+    _left = False
 
     def initialize(self) -> None:
         self.services = self.application.settings["services"]
@@ -270,6 +275,27 @@ class BaseHandler(tornado.web.RequestHandler):
         where = f"{self.request.path}?{urlencode(query)}"
         self.set_header("Link", f'<{where}>; rel="next"')
 
+    async def while_connected(self, work: Awaitable[T]) -> T:
+        """The outcome of work that is for this client alone: once the client is gone it is cancelled.
+
+        :raises ClientLeft:
+        """
+        self._work = task = asyncio.ensure_future(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._left:
+                raise ClientLeft("the client closed its connection") from None
+            raise
+        finally:
+            self._work = None
+            task.cancel()
+
+    def on_connection_close(self) -> None:
+        self._left = True
+        if self._work is not None:
+            self._work.cancel()
+
     def compute_etag(self) -> None:
         """None: hashing every answer costs more than resending one."""
         return
@@ -284,7 +310,7 @@ class BaseHandler(tornado.web.RequestHandler):
         :param held: a part of at most so many bytes waits for the next one.
         """
         try:
-            async for part in parts:
+            while (part := await self.while_connected(anext(parts, None))) is not None:
                 self.write(part)
                 if len(part) > held:
                     await self.flush()
@@ -351,11 +377,6 @@ def given_or_new_id(given: str) -> str:
     return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
 
 
-def body_too_large(settings: Settings) -> TooLarge:
-    """The error for a request body over the limit."""
-    return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
-
-
 def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     """Whether an address is one of the configured proxies, which are addresses or networks."""
     if not proxies:
@@ -365,23 +386,3 @@ def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return any(ip in ip_network(proxy, strict=False) for proxy in proxies)
-
-
-class NotFoundHandler(BaseHandler):
-    """Every path that no route has."""
-
-    access: ClassVar[Access] = "public"
-
-    async def prepare(self) -> None:
-        raise tornado.web.HTTPError(404)
-
-
-class _BodyTooLarge(BaseHandler):
-    async def prepare(self) -> None:
-        raise body_too_large(self.service_settings)
-
-
-@cache
-def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
-    return type("BodyTooLarge", (_BodyTooLarge, handler), {})

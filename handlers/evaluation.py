@@ -131,7 +131,8 @@ class CompareHandler(EvaluationHandler):
         reward_field?. JSON, CSV or a plot, as `Accept` or the query's `format` asks.
         """
         form = self.format_argument(TYPES)
-        comparison = await self.evaluations.compare(self.user.name, self.body(requests.COMPARE_FIELDS))
+        body = self.body(requests.COMPARE_FIELDS)
+        comparison = await self.while_connected(self.evaluations.compare(self.user.name, body))
         self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
         self.finish(await asyncio.to_thread(_WRITERS[form], comparison))
@@ -155,7 +156,8 @@ class OffPolicyHandler(EvaluationHandler):
         Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
         fields in the query.
         """
-        self.write_json(await self.services.offline.evaluate(self.user.name, exp_id, self._fields()))
+        work = self.services.offline.evaluate(self.user.name, exp_id, self._fields())
+        self.write_json(await self.while_connected(work))
 
     def _fields(self) -> dict[str, Any]:
         form = LOG_TYPES.get(self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower())

@@ -321,13 +321,19 @@ class Interval(TypedDict):
 
 
 class Estimate(TypedDict):
-    """What is None could not be computed; `warnings` say why, and where an estimate cannot be trusted."""
+    """What is None could not be computed; `warnings` say why, and where an estimate cannot be trusted.
+
+    `interval` is the one to use, by `method`.
+    """
 
     estimator: str
     value: float | None
     standard_error: float | None
+    interval: Interval | None
+    method: str | None
     asymptotic: Interval | None
     bootstrap: Interval | None
+    events: int | None
     hyperparameter: float | None
     warnings: list[str]
 

@@ -13,4 +13,4 @@ else:
 arm = random.choice(candidates)
 self.action["treatment"] = arm
 self.action["propensity"] = 1 / len(candidates)
-self.action_probabilities = {a: (a in candidates) / len(candidates) for a in arms}
+self.action_probabilities = dict.fromkeys(arms, 0.0) | dict.fromkeys(candidates, 1 / len(candidates))

@@ -7,7 +7,7 @@ posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms)
 arm = posteriors.thompson()
 self.action["treatment"] = arm
 
-# Exact, by numerical integration: about a quarter of a millisecond for four arms.
-if LOG_PROPENSITY:
+# Exact, by numerical integration.
+if LOG_PROPENSITY or self.properties.get("log_propensity"):
     self.action_probabilities = posteriors.propensities()
     self.action["propensity"] = self.action_probabilities[arm]

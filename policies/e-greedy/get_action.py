@@ -8,7 +8,7 @@ best = base.List(self.get_theta(key="treatment"), base.Mean, arms).argmax()
 # Any arm may be played to explore; the best ones share the rest.
 explore = EPSILON / len(arms)
 exploit = (1 - EPSILON) / len(best)
-probabilities = {arm: explore + exploit if arm in best else explore for arm in arms}
+probabilities = dict.fromkeys(arms, explore) | dict.fromkeys(best, explore + exploit)
 
 arm = random.choice(arms if random.random() < EPSILON else best)
 self.action["treatment"] = arm

@@ -2,43 +2,32 @@
 ARMS = ["a", "b", "c", "d"]
 EXTRA = 0.0
 
-import math
+from scipy.special import rel_entr
 
 
-def divergence(p, q):
-    """Kullback-Leibler divergence of a coin with chance q from one with chance p."""
-    total = 0.0
-    if p > 0:
-        total += p * math.log(p / q)
-    if p < 1:
-        total += (1 - p) * math.log((1 - p) / (1 - q))
-    return total
-
-
-def upper_bound(p, allowed):
-    """The highest chance whose divergence from p is allowed, by bisection."""
-    low, high = p, 1.0
+def upper_bounds(p, allowed):
+    """The highest chances whose Kullback-Leibler divergences from p are allowed, by bisection."""
+    low, high = p, np.ones(len(p))
     for _ in range(30):
         middle = (low + high) / 2
-        if middle < 1 and divergence(p, middle) <= allowed:
-            low = middle
-        else:
-            high = middle
+        inside = rel_entr(p, middle) + rel_entr(1 - p, 1 - middle) <= allowed
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return low
 
 
 arms = inputs.arms(self, ARMS)
 shares = base.List(self.get_theta(key="arm"), base.Proportion, arms)
 total = max(shares.count(), 2)
-budget = math.log(total) + EXTRA * math.log(max(math.log(total), 1.0))
+budget = np.log(total) + EXTRA * np.log(max(np.log(total), 1.0))
 
-bounds = {}
-for arm in arms:
-    n = shares.base_list[arm].get_count()
-    bounds[arm] = upper_bound(shares.base_list[arm].get_value(), budget / n) if n else np.inf
+# An arm that was never played has a bound above all others.
+n = np.array([shares.base_list[arm].get_count() for arm in arms])
+p = np.array([shares.base_list[arm].get_value() for arm in arms])
+limits = np.where(n > 0, upper_bounds(p, budget / np.maximum(n, 1)), np.inf)
+bounds = dict(zip(arms, limits.tolist()))
 
-best = [arm for arm in arms if bounds[arm] == max(bounds.values())]
+best = base.greatest(bounds)
 arm = random.choice(best)
 self.action["arm"] = arm
 self.action["propensity"] = 1 / len(best)
-self.action_probabilities = {a: (a in best) / len(best) for a in arms}
+self.action_probabilities = dict.fromkeys(arms, 0.0) | dict.fromkeys(best, 1 / len(best))

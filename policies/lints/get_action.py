@@ -2,6 +2,7 @@
 ARMS = ["0", "1", "2", "3"]
 PRECISION = 1.0
 NOISE = 0.1
+LOG_PROPENSITY = False
 
 # set_reward starts from the same prior: change the parameters in both. An arm that learned from another
 # number of features starts anew.
@@ -10,9 +11,12 @@ x = [1.0, *inputs.numbers(self, "context.features")]
 prior = {"J": [0.0] * len(x), "P": (PRECISION * np.eye(len(x))).tolist(), "err": NOISE}
 stored = self.get_theta(key="arm")
 
-draws = {}
-for arm in arms:
-    beta = tbl.ThompsonBayesianLinear(stored.get(arm), prior).sample()
-    draws[arm] = float(beta @ x)
+# What an arm promises here is normal: its mean and standard deviation under the posterior.
+mean, sd = tbl.ThompsonBayesianLinear.predictions(stored, arms, x, prior)
+arm = arms[int(np.random.normal(mean, sd).argmax())]
+self.action["arm"] = arm
 
-self.action["arm"] = max(draws, key=draws.get)
+# Exact, by numerical integration.
+if LOG_PROPENSITY or self.properties.get("log_propensity"):
+    self.action_probabilities = dict(zip(arms, thmp.best_of_normals(mean, sd)))
+    self.action["propensity"] = self.action_probabilities[arm]

@@ -10,14 +10,11 @@ arms = inputs.arms(self, ARMS)
 x = [1.0, *inputs.numbers(self, "context.features")]
 stored = self.get_theta(key="arm")
 
-bounds = {}
-for arm in arms:
-    model = lm.RLS(stored.get(arm), p=len(x), ridge=RIDGE, anew=True)
-    mean, variance = model.estimate(x)
-    bounds[arm] = mean + ALPHA * variance**0.5 if model.n >= TRIALS else np.inf
+n, mean, variance = lm.RLS.estimates(stored, arms, x, ridge=RIDGE)
+bounds = dict(zip(arms, np.where(n >= TRIALS, mean + ALPHA * variance**0.5, np.inf).tolist()))
 
-best = [arm for arm in arms if bounds[arm] == max(bounds.values())]
+best = base.greatest(bounds)
 arm = random.choice(best)
 self.action["arm"] = arm
 self.action["propensity"] = 1 / len(best)
-self.action_probabilities = {a: (a in best) / len(best) for a in arms}
+self.action_probabilities = dict.fromkeys(arms, 0.0) | dict.fromkeys(best, 1 / len(best))

@@ -4,10 +4,19 @@ E_GREEDY = "id of your E-greedy experiment"
 
 experiments = [E_FIRST, E_GREEDY]
 drawn = random.choice(experiments)
-self.action = Experiment(drawn).run_action_code(context=dict(self.context))
+
+# An arm's probability is that over all experiments: the others tell what they would do with which probability,
+# and what they draw is not used.
+asked = {one: Experiment(one) for one in experiments}
+actions = {one: nested.run_action_code(context=dict(self.context)) for one, nested in asked.items()}
+self.action = dict(actions[drawn])
 self.action["experiment"] = drawn
 
-# The probability of this experiment and, within it, of this arm.
+told = [nested.action_probabilities for nested in asked.values()]
 if "propensity" in self.action:
-    self.action["propensity_within"] = self.action["propensity"]
-    self.action["propensity"] /= len(experiments)
+    self.action["propensity_within"] = self.action.pop("propensity")
+if all(told):
+    arms = dict.fromkeys(arm for one in told for arm in one)
+    mixture = {arm: sum(one.get(arm, 0.0) for one in told) / len(told) for arm in arms}
+    self.action_probabilities = mixture
+    self.action["propensity"] = next(mixture[arm] for arm in self.action.values() if arm in mixture)

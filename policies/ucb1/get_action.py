@@ -13,8 +13,8 @@ for arm in arms:
     bounds[arm] = mean.get_value() + (EXPLORATION * np.log(total) / n) ** 0.5 if n else np.inf
 
 # Several arms may have the highest bound, as all that were never played do: any of them is as good.
-best = [arm for arm in arms if bounds[arm] == max(bounds.values())]
+best = base.greatest(bounds)
 arm = random.choice(best)
 self.action["arm"] = arm
 self.action["propensity"] = 1 / len(best)
-self.action_probabilities = {a: (a in best) / len(best) for a in arms}
+self.action_probabilities = dict.fromkeys(arms, 0.0) | dict.fromkeys(best, 1 / len(best))

@@ -1,5 +1,5 @@
 # The mean reward of the arm that was played.
 arm = inputs.name(self, "action.arm")
 mean = base.Mean(self.get_theta(key="arm", value=arm))
-mean.update(inputs.number(self, "reward.value"))
+mean.update(inputs.number(self, "reward.value", 0, 1))
 self.set_theta(mean, key="arm", value=arm)

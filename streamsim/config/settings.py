@@ -31,7 +31,9 @@ class ServerSettings:
     processes: int = _option(1, "Server processes that share the port.", low=1, high=256)
     max_body_bytes: int = _option(4 << 20, "Largest request body; a larger one answers 413.", low=1024)
     max_header_bytes: int = _option(
-        256 << 10, "Largest request line with headers; bounds the context in a GET.", low=1024
+        256 << 10,
+        "Largest request line with headers; bounds the context in a GET. Beyond it: 414 or 431.",
+        low=1024,
     )
     drain_s: float = _option(
         30.0, "After SIGTERM, the longest wait for requests that were accepted.", low=0, high=3600
@@ -138,6 +140,9 @@ class LaneSettings:
     batch: int = _option(64, "Most calls that run and commit together.", low=1, high=4096)
     queue: int = _option(
         2000, "Most calls that wait per experiment and server process; beyond it 429.", low=1
+    )
+    call_s: float = _option(
+        30.0, "Longest time from a call's arrival to its answer; a call that waits longer gets 503.", low=0.1
     )
     idempotency_hours: int = _option(
         24, "How long the answer to an idempotency key is repeated.", low=1, high=8760

@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 
 from streamsim.estimators import stored
 
-__all__ = ["Correlation", "Count", "Covariance", "List", "Mean", "Proportion", "Variance"]
+__all__ = ["Correlation", "Count", "Covariance", "List", "Mean", "Proportion", "Variance", "greatest"]
+
+_ROUNDING = 1e-12
 
 
 class Estimator:
@@ -142,9 +144,9 @@ class Mean(Estimator):
     def update(self, value: float) -> None:
         """Take in one observation, a finite number. :raises ValueError, TypeError: it is no number."""
         state = self.value
+        x = stored.observation(value)
         n = state["n"] = state["n"] + 1
-        mean = state["m"]
-        state["m"] = mean + (stored.observation(value) - mean) / n
+        state["m"] = _mean(state["m"], n, x)
 
     def increment(self) -> None:
         """Count one more observation that leaves the mean as it is."""
@@ -209,8 +211,7 @@ class Proportion(Estimator):
             raise ValueError(f"a proportion takes values from 0 to 1, not {value!r}")
         state = self.value
         n = state["n"] = state["n"] + 1
-        share = state["p"]
-        state["p"] = share + (x - share) / n
+        state["p"] = min(_mean(state["p"], n, x), 1.0)
 
 
 class Covariance(Estimator):
@@ -323,10 +324,11 @@ class List:
         return {name: estimator.get_value() for name, estimator in self.base_list.items()}
 
     def argmax(self) -> list[Any]:
-        """All names whose main figure is the greatest, in their order. :raises ValueError: there are none."""
-        figures = self.get_value()
-        greatest = max(figures.values())
-        return [name for name, figure in figures.items() if figure == greatest]
+        """All names whose main figure is the greatest, but for rounding, in their order.
+
+        :raises ValueError: there are none.
+        """
+        return greatest(self.get_value())
 
     def max(self) -> Any:
         """A name whose main figure is the greatest, at random among several. :raises ValueError: none."""
@@ -334,9 +336,7 @@ class List:
 
     def min(self) -> Any:
         """A name whose main figure is the least, at random among several. :raises ValueError: none."""
-        figures = self.get_value()
-        least = min(figures.values())
-        return _any([name for name, figure in figures.items() if figure == least])
+        return _any(greatest({name: -figure for name, figure in self.get_value().items()}))
 
     def random(self) -> Any:
         """Any of the names, with equal probability. :raises IndexError: there are none."""
@@ -345,6 +345,33 @@ class List:
     def count(self) -> int:
         """Number of observations of all names together."""
         return sum(int(estimator.get_dict().get("n", 0)) for estimator in self.base_list.values())
+
+
+def greatest(figures: Mapping[Any, float]) -> list[Any]:
+    """All names whose figure is the greatest, in their order. Figures that differ by no more than rounding
+    does tie: the same rewards in another order may give another last digit.
+
+    :raises ValueError: there are none.
+
+    >>> greatest({"a": 0.1 + 0.2, "b": 0.3, "c": 0.29})
+    ['a', 'b']
+    """
+    top = max(figures.values())
+    least = top - abs(top) * _ROUNDING if math.isfinite(top) else top
+    return [name for name, figure in figures.items() if figure >= least]
+
+
+def _mean(mean: float, n: int, x: float) -> float:
+    """The mean of n observations, x the last of them and `mean` that of those before.
+
+    The sum of whole numbers is told exactly, so that equal counts give equal means in any order.
+    """
+    total = mean * (n - 1)
+    whole = round(total) if abs(total) < 1e12 else 0
+    # No more than what a product and a quotient may be off: so nothing that was added is ever taken off.
+    if abs(total - whole) <= 1e-15 * abs(total):
+        return (whole + x) / n
+    return mean + (x - mean) / n
 
 
 def _any(names: list[Any]) -> Any:

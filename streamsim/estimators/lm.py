@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsim.estimators import stored
 from streamsim.estimators.stored import Floats
@@ -219,6 +220,42 @@ class RLS:
         after = stored.grown(np.column_stack((self._root, self._z)), wider)
         self._root, self._z = after[:p, :p], after[:p, p]
         self.n += 1
+
+    @classmethod
+    def estimates(
+        cls, states: Mapping[str, Any], names: Sequence[str], x: Any, ridge: float = 1.0
+    ) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """For each name (number of observations, expected y at x, x' A^-1 x), as three arrays.
+
+        As `estimate` of the model of each name; a name without a state, or with one of another size than x,
+        counts as a fresh model. All are computed together, which takes a fraction of the time.
+        """
+        p = len(x)
+        row = stored.regressors(x, p, "RLS")
+        n = np.zeros(len(names), dtype=np.int64)
+        mean, variance = np.zeros(len(names)), np.full(len(names), float(row @ row) / ridge)
+        places, known = [], []
+        for place, name in enumerate(names):
+            state = states.get(name)
+            if type(state) is dict and len(state.get("z", ())) == p and type(state.get("n")) is int:
+                places.append(place)
+                known.append(state)
+            elif state:
+                model = cls(state, p=p, ridge=ridge, anew=True)
+                n[place] = model.n
+                mean[place], variance[place] = model.estimate(x)
+        if known:
+            triangles = stored.stacked(known, "R", p * (p + 1) // 2)
+            z = stored.stacked(known, "z", p)
+            if triangles is None or z is None:
+                alone = [cls(state, p=p, ridge=ridge, anew=True).estimate(x) for state in known]
+                mean[places], variance[places] = np.array(alone).T
+            else:
+                lower = stored.roots(triangles, p).transpose(0, 2, 1)
+                half = np.linalg.solve(lower, np.broadcast_to(row[:, None], (len(z), p, 1)))[..., 0]
+                mean[places], variance[places] = (half * z).sum(axis=1), (half * half).sum(axis=1)
+            n[places] = [state["n"] for state in known]
+        return n, mean, variance
 
     def predict(self, x: Any) -> float:
         """The expected y at p regressors x. :raises ValueError: if x has another length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -139,6 +139,25 @@ def unpacked(value: Any, size: int, owner: str, name: str) -> Floats:
     matrix: Floats = np.zeros((size, size))
     matrix[_upper(size)] = triangle
     return matrix
+
+
+def stacked(states: Sequence[Mapping[str, Any]], name: str, size: int) -> Floats | None:
+    """A field of several stored states as one float array of shape (states, size); None where one of them is
+    not a list of so many numbers, or text.
+    """
+    try:
+        result = np.array([state[name] for state in states], dtype=np.float64)
+    except (KeyError, ValueError, TypeError):
+        return None
+    result = result.reshape(len(states), -1)
+    return result if result.shape == (len(states), size) else None
+
+
+def roots(triangles: Floats, size: int) -> Floats:
+    """The upper triangular matrices, (n, size, size), of n packed ones."""
+    result: Floats = np.zeros((len(triangles), size, size))
+    result[:, *_upper(size)] = triangles
+    return result
 
 
 def root(matrix: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,56 @@ class ThompsonBayesianLinear:
             if np.allclose(upper.T @ upper, p, rtol=1e-6, atol=1e-6 * float(np.abs(p).max(initial=0.0))):
                 return upper
         return stored.root(p)
+
+    @classmethod
+    def predictions(
+        cls, states: Mapping[str, Any], names: Sequence[str], x: Any, prior: Mapping[str, Any]
+    ) -> tuple[Floats, Floats]:
+        """For each name the mean and the standard deviation of x' beta under its posterior, as two arrays.
+
+        A draw from that normal distribution is one of `sample() @ x`. A name without a state, or with one of
+        another size than the prior, has the prior. All are computed together, which takes a fraction of the
+        time.
+        """
+        p = len(x)
+        fresh = cls({}, prior)._prediction(x)
+        result = np.tile(fresh, (len(names), 1))
+        places, known = [], []
+        for place, name in enumerate(names):
+            state = states.get(name)
+            if state:
+                places.append(place)
+                known.append(state)
+        if known:
+            result[places] = cls._together(known, x, p) if all(type(s) is dict for s in known) else np.nan
+            for place in np.flatnonzero(np.isnan(result[:, 0])).tolist():
+                result[place] = cls(states[names[place]], prior)._prediction(x)
+        return result[:, 0], result[:, 1]
+
+    @staticmethod
+    def _together(states: Sequence[Mapping[str, Any]], x: Any, p: int) -> Floats:
+        """Mean and standard deviation at x for each state; NaN for those that need to be read with care."""
+        result = np.full((len(states), 2), np.nan)
+        triangles, j = stored.stacked(states, "R", p * (p + 1) // 2), stored.stacked(states, "J", p)
+        precision = stored.stacked(states, "P", p * p)
+        if triangles is None or j is None or precision is None:
+            return result
+        upper = stored.roots(triangles, p)
+        lower = upper.transpose(0, 2, 1)
+        gap = np.abs((lower @ upper).reshape(len(states), -1) - precision).max(axis=1)
+        sound = gap <= 1e-6 * np.abs(precision).max(axis=1)
+        row = stored.regressors(x, p, "ThompsonBayesianLinear")
+        right = np.stack((j, np.broadcast_to(row, j.shape)), axis=2)
+        half = np.linalg.solve(lower[sound], right[sound])
+        result[sound, 0] = (half[..., 0] * half[..., 1]).sum(axis=1)
+        result[sound, 1] = np.sqrt((half[..., 1] ** 2).sum(axis=1))
+        return result
+
+    def _prediction(self, x: Any) -> tuple[float, float]:
+        row = stored.regressors(x, self.value["J"].size, "ThompsonBayesianLinear")
+        half = stored.substituted(self._root, row, transposed=True)
+        ahead = stored.substituted(self._root, self.value["J"], transposed=True)
+        return float(ahead @ half), float(half @ half) ** 0.5
 
     def get_dict(self) -> dict[str, Any]:
         """The state, ready for `set_theta`: J as a 1 x p list of lists, P as p x p, err, R as a list."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from streamsim.errors import BadRequest
+
+T = TypeVar("T")
 
 
 def too_long(seconds: float) -> BadRequest:
@@ -16,6 +19,19 @@ def too_long(seconds: float) -> BadRequest:
         "simulation job",
         field="N",
     )
+
+
+async def in_time_of(deadline: float, work: Awaitable[T], seconds: float) -> T:
+    """The outcome of a part of a request, which is cancelled at the deadline of the whole.
+
+    :param deadline: in the event loop's time; `seconds` after the request began.
+    :raises BadRequest: it takes longer.
+    """
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await work
+    except TimeoutError:
+        raise too_long(seconds) from None
 
 
 @asynccontextmanager

@@ -61,8 +61,11 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
     return mean_interval(a - b, level)
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Interval for a share `successes / n` (Wilson 1927, JASA 22); from 0 to 1 for n = 0."""
+def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
+    """Interval for a share `successes / n` (Wilson 1927, JASA 22); from 0 to 1 for n = 0.
+
+    Neither needs to be whole: they may be the effective numbers of weighted decisions.
+    """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is not a share")
     if n == 0:

@@ -13,7 +13,7 @@ from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.decisions.worker import properties_of
 from streamsim.errors import BadRequest
-from streamsim.evaluation import live_health, requests
+from streamsim.evaluation import live_health, requests, scale
 from streamsim.evaluation.candidate import Candidate, candidate
 from streamsim.evaluation.deadline import in_time
 from streamsim.evaluation.logs import DecisionLog, from_logs
@@ -213,7 +213,7 @@ def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Est
             "unusable": data.unusable,
             "matched": data.matched,
             "ignored": list(data.ignored),
-            "mean_reward": float(data.rewards.mean()),
+            "mean_reward": scale.mean(data.rewards),
         },
         "candidate": {
             "arms": tried.arms,

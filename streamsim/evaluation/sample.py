@@ -10,9 +10,11 @@ import msgspec
 import numpy as np
 
 from streamsim.errors import BadRequest, TooLarge
+from streamsim.evaluation.few_events import effective_size
 from streamsim.evaluation.intervals import Floats, Ints
 from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.reward_model import RewardModel
+from streamsim.evaluation.scale import LEAST_PROPENSITY, unit_of
 
 MAX_CELLS = 50_000_000
 _SUM_TOLERANCE = 1e-3
@@ -31,6 +33,7 @@ class Sample:
     :param arms: K labels, for messages.
     :param runs: independent runs behind each row of `target`, if it was estimated by repeated runs.
     :param left_out: rows that are not here because they lack a propensity, for messages.
+    :param unit: in which `reward` and `model` are counted, see `scale`; answers are in the rewards' own.
     :raises BadRequest: naming the argument that does not fit.
     """
 
@@ -42,6 +45,7 @@ class Sample:
     arms: tuple[str, ...] = ()
     runs: int | None = None
     left_out: int = 0
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         n = len(self.action)
@@ -72,11 +76,23 @@ class Sample:
         return self.target[np.arange(len(self)), self.action]
 
     @cached_property
-    def weight(self) -> Floats:
-        """Importance weights w."""
+    def tiny(self) -> int:
+        """How many decisions that the candidate could take have a propensity too small to weigh by."""
         if self.propensity is None:
+            return 0
+        return int(((self.propensity < LEAST_PROPENSITY) & (self.match > 0)).sum())
+
+    @cached_property
+    def weighed(self) -> bool:
+        """Whether there are weights."""
+        return self.propensity is not None and not self.tiny
+
+    @cached_property
+    def weight(self) -> Floats:
+        """Importance weights w. :raises BadRequest: there are none."""
+        if self.propensity is None or self.tiny:
             raise BadRequest("needs the propensity of each logged decision", field="propensity")
-        return self.match / self.propensity
+        return np.divide(self.match, self.propensity, out=np.zeros(len(self)), where=self.match > 0)
 
     @cached_property
     def predictions(self) -> Floats:
@@ -136,18 +152,20 @@ def prepare(
     if left_out:
         data, target = data.take(np.flatnonzero(known)), target[known]
     action = data.index(arms)
+    unit = unit_of(data.rewards)
+    rewards = data.rewards / unit
     # A single row can have no cross-fitted model.
     model = (
-        RewardModel(data.contexts, action, data.rewards, len(arms), folds=folds, seed=seed)
+        RewardModel(data.contexts, action, rewards, len(arms), folds=folds, seed=seed)
         if len(data) > 1
         else None
     )
     propensity = data.propensities if known.any() else None
-    return Sample(action, data.rewards, propensity, target, model, tuple(arms), runs, left_out)
+    return Sample(action, rewards, propensity, target, model, tuple(arms), runs, left_out, unit)
 
 
 class Overlap(msgspec.Struct, frozen=True):
-    """How much the log says about the candidate. None where the propensities are not known.
+    """How much the log says about the candidate. None where the propensities are not known, or too small.
 
     `effective_sample_size`: (sum w)^2 / sum w^2, the number of equally weighted decisions that would be as
     precise (Kish 1965). `largest_weight`, and `largest_share`, the part of all weight that it has.
@@ -172,7 +190,7 @@ class Overlap(msgspec.Struct, frozen=True):
 def overlap(sample: Sample) -> Overlap:
     """The figures of `Overlap` for a sample."""
     largest = share = mean = size = None
-    if sample.propensity is not None:
+    if sample.weighed:
         w = sample.weight
         largest, mean = float(w.max()), float(w.mean())
         share = largest / float(w.sum()) if largest else None
@@ -195,9 +213,3 @@ def overlap(sample: Sample) -> Overlap:
         tuple(arms[place] for place in np.flatnonzero(unseen & used)),
         error,
     )
-
-
-def effective_size(weight: Floats) -> float:
-    """(sum w)^2 / sum w^2; 0 if all weights are."""
-    squares = float((weight**2).sum())
-    return float(weight.sum()) ** 2 / squares if squares else 0.0

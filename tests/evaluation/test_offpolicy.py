@@ -192,18 +192,18 @@ def test_bounded_weights_that_move_the_estimate_are_said() -> None:
 
 def test_a_candidate_outside_the_log_gets_no_self_normalised_value() -> None:
     s = build(action=np.zeros(1000, dtype=np.int64), target=np.broadcast_to([0.0, 1.0], (1000, 2)))
-    for name in ("snips", "replay"):
-        estimate = evaluate(s, [name]).estimates[0]
-        assert (estimate.value, estimate.asymptotic, estimate.bootstrap) == (None, None, None)
+    for estimate in evaluate(s).estimates:
+        assert (estimate.value, estimate.interval, estimate.bootstrap) == (None, None, None)
         assert "never takes a logged action" in estimate.warnings[0]
 
 
 def test_a_resampling_without_any_match_leaves_the_bootstrap_out() -> None:
     target = np.broadcast_to([1.0, 0.0], (1000, 2))
     action = np.ones(1000, dtype=np.int64)
-    action[0] = 0
+    action[:2] = 0
     estimate = evaluate(build(action=action, target=target), ["snips"]).estimates[0]
     assert estimate.value is not None
+    assert estimate.interval is not None
     assert estimate.bootstrap is None
     assert "no bootstrap interval" in " ".join(estimate.warnings)
 
@@ -222,7 +222,8 @@ def test_a_single_decision_gives_a_value_and_no_interval() -> None:
     data = DecisionLog([{}], ["a"], np.array([2.0]), np.array([0.5]))
     evaluation = evaluate(prepare(data, ("a", "b"), np.array([[0.25, 0.75]])))
     found = {estimate.estimator: estimate for estimate in evaluation.estimates}
-    assert (found["ips"].value, found["ips"].asymptotic) == (1.0, None)
+    assert (found["ips"].value, found["ips"].interval, found["ips"].asymptotic) == (1.0, None, None)
+    assert "One decision alone" in " ".join(found["ips"].warnings)
     assert found["dm"].value is None
 
 

@@ -34,6 +34,7 @@ class Player:
 
     :param rows: stored theta to go on from.
     :param forgetful: read every row anew from its JSON text in each call.
+    :param cached: so many rows of theta are kept in memory.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Player:
         *,
         rows: Rows | None = None,
         forgetful: bool = False,
+        cached: int = 10_000,
     ) -> None:
         needs = {need.parameter: need.policy for need in entry.description.needs}
         self.rows: Rows = {} if rows is None else dict(rows)
@@ -51,16 +53,17 @@ class Player:
         self._nested = {slug: ENTRIES[slug].code for slug in needs.values()}
         self._versions = 0
         code = entry.edited({**needs, **(parameters or {})})
-        theta = ThetaCache(self._fetch, 10_000)
+        theta = ThetaCache(self._fetch, cached)
         self._session = PolicyBatch(Pieces(entry.slug, code, {}), theta, self._open)
         self._kind = bound(self._session)
 
     def context(self) -> Any:
         return self._call(lambda self: self.run_context_code())[0]
 
-    def decide(self, context: Any) -> tuple[Any, Any]:
-        """(action, action_probabilities)"""
-        action, experiment = self._call(lambda self: self.run_action_code(_json(context)))
+    def decide(self, context: Any, *, plain: bool = False) -> tuple[Any, Any]:
+        """(action, action_probabilities). :param plain: the context is JSON values as they are."""
+        given = context if plain else _json(context)
+        action, experiment = self._call(lambda self: self.run_action_code(given))
         return action, _json(experiment.action_probabilities)
 
     def earn(self, context: Any, action: Any) -> Any:

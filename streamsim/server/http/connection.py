@@ -13,6 +13,7 @@ from tornado.iostream import StreamClosedError
 from streamsim.server.http.body import Body, body_of
 from streamsim.server.http.exchange import Exchange
 from streamsim.server.http.head import Head, HeadParser, end_of_head
+from streamsim.server.http.limits import over_the_limit
 from streamsim.server.http.short import ShortExchange, begun
 
 if TYPE_CHECKING:
@@ -197,8 +198,12 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: HTTPInputError) -> None:
         log.info("Malformed HTTP message from %s: %s", self.context, error)
+        self._end_with(_BAD_REQUEST)
+
+    def _end_with(self, answer: bytes) -> None:
+        """Answer, and read nothing more."""
         self._received = b""
-        self.transport.write(_BAD_REQUEST)
+        self.transport.write(answer)
         self.closing = True
         # Closed with bytes unread, the kernel would take the answer back: for a moment they are thrown away.
         self.transport.write_eof()
@@ -210,8 +215,9 @@ class Connection(asyncio.Protocol):
         if not received:
             return False
         end = end_of_head(received, self._searched)
-        if end > self._server.max_header_bytes or (end < 0 and len(received) > self._server.max_header_bytes):
-            self.abort()
+        most = self._server.max_header_bytes
+        if end > most or (end < 0 and len(received) > most):
+            self._end_with(over_the_limit(received, most))
             return False
         if end < 0:
             self._searched = len(received)

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
+from streamsim import values
+
 DISCARD_BYTES: Final = 64 << 20
 """A body over the limit is read and thrown away up to here, so that its sender sees the answer."""
 IDLE_GRACE_S: Final = 0.3
 """How long a connection without a request stays open after the server was told to stop."""
 ACCEPT_S: Final = 0.05
 """How long a server that stops still takes what the kernel accepted for it."""
+
+
+def over_the_limit(received: bytes, most: int) -> bytes:
+    """The answer to a request whose head does not end within `most` bytes, after which nothing is read.
+
+    414 if already its first line does not, else 431.
+    """
+    line = b"\n" not in received[:most].lstrip(b"\r\n")
+    status = b"414 URI Too Long" if line else b"431 Request Header Fields Too Large"
+    what = "the request line" if line else "the request line with its headers"
+    message = f"{what} is larger than {most} bytes (server.max_header_bytes); send fields as a body"
+    body = values.dump({"error": {"code": "too_large", "message": message}})
+    return (
+        b"HTTP/1.1 %b\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n"
+        b"Connection: close\r\n\r\n%b" % (status, len(body), body)
+    )

@@ -15,7 +15,7 @@ import tornado.iostream
 
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
-from streamsim.server.http.limits import ACCEPT_S, DISCARD_BYTES, IDLE_GRACE_S
+from streamsim.server.http.limits import ACCEPT_S, DISCARD_BYTES, IDLE_GRACE_S, over_the_limit
 
 
 class _Current(NamedTuple):
@@ -60,6 +60,14 @@ class ReferenceServer(tornado.httpserver.HTTPServer):
         # Answers are written whole: holding back small pieces, switched twice for each, is of no use.
         stream.set_nodelay(True)
         stream.set_nodelay = lambda value: None  # type: ignore[method-assign]
+        most, close = self.conn_params.max_header_size or 0, stream.close
+
+        def close_with_answer(exc_info: Any = False) -> None:
+            if isinstance(exc_info, tornado.iostream.UnsatisfiableReadError) and not stream.closed():
+                _answer_at_once(stream, over_the_limit(bytes(stream._read_buffer), most))
+            close(exc_info)
+
+        stream.close = close_with_answer  # type: ignore[method-assign]
         super().handle_stream(stream, address)
 
     def _sweep(self) -> None:
@@ -105,6 +113,19 @@ class ReferenceServer(tornado.httpserver.HTTPServer):
         cut_off = len(self._application.busy)
         await self.close_all_connections()
         return cut_off
+
+
+def _answer_at_once(stream: tornado.iostream.IOStream, answer: bytes) -> None:
+    """Send a last answer, as far as the socket takes it, and throw away what was received: closed with bytes
+    unread, the kernel would take the answer back.
+    """
+    try:
+        stream.socket.send(answer)
+        stream.socket.shutdown(socket.SHUT_WR)
+        while stream.socket.recv(65536):
+            pass
+    except OSError:
+        pass  # the client is gone, or nothing is left to read
 
 
 def _unread(stream: tornado.iostream.IOStream) -> bool:

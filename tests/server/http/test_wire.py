@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -171,11 +172,22 @@ async def test_a_client_that_asks_first_is_told_to_go_on(port: int) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", SMALL, indirect=True)
-async def test_heads_and_bodies_over_the_limits_are_cut_off_and_413(port: int) -> None:
+async def test_heads_and_bodies_over_the_limits_are_answered_with_their_status(port: int) -> None:
     long = GET.replace(b"Host: x", b"Host: x\r\nA: " + b"a" * 1024)
-    assert await exchanged(port, [long + GET]) == b""
-    assert await exchanged(port, [long[:1030]]) == b""
-    assert statuses(await exchanged(port, [GET + long])) == [200]
+    assert statuses(await exchanged(port, [long + GET])) == [431]
+    assert statuses(await exchanged(port, [long[:1030]])) == [431]
+    assert statuses(await exchanged(port, [GET + long])) == [200, 431]
+    line = GET.replace(b"/healthy", b"/healthy?a=" + b"a" * 1024)
+    answer = await exchanged(port, [line])
+    assert statuses(answer) == [414]
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % len(content) in head
+    assert b"Connection: close" in head
+    error = json.loads(content)["error"]
+    assert error["code"] == "too_large"
+    assert "larger than 1024 bytes (server.max_header_bytes)" in error["message"]
+    assert statuses(await exchanged(port, [line[:1030]])) == [414]
+    assert statuses(await exchanged(port, [GET + line + GET])) == [200, 414]
     body = b" " * 1025
     sized = POST + b"Content-Length: 1025\r\n\r\n" + body
     chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n401\r\n" + body + b"\r\n0\r\n\r\n"
