@@ -35,6 +35,10 @@ async def test_contexts_and_actions_may_be_any_value(ann: Caller, advice: bool) 
     rows = (await ann.get(f"/stats/{path}/log")).body
     assert [{name: row[name] for name in "car"} for row in rows] == expected
     assert [row["context"] for row in (await ann.get(f"/stats/{path}/rewardlog")).body] == ODD[::-1]
+    # What reads logs copes with them.
+    assert (await ann.get(f"/stats/{path}/health")).status == 200
+    estimate = await ann.post(f"/eval/{path}/offpolicy", {"candidate": {"experiment": path}})
+    assert estimate.status in (200, 400)
 
 
 @pytest.mark.gen_test
