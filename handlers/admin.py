@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
-from streamsim.dates import iso
+from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.experiments import fields
 
@@ -18,7 +18,13 @@ class ExperimentsHandler(BaseHandler):
     access: ClassVar[Access] = "user"
 
     async def get(self) -> None:
-        """Query: limit?, after?. Id -> name of the user's experiments, in order of id."""
+        """Query: limit?, after?. Id -> name of the user's experiments, in order of id.
+
+        With any of _start, _end, _sort, _order, which StreamingBandit's interface sends: id -> record.
+        """
+        if any(self.text_argument(name) is not None for name in ("_start", "_end", "_sort", "_order")):
+            await self._records()
+            return
         limit = self.integer_argument("limit", MAX_LISTED, 1, MAX_LISTED)
         after = self.text_argument("after") or ""
         names, more = await self.services.experiments.names(self.user.name, limit=limit, after=after)
@@ -26,10 +32,26 @@ class ExperimentsHandler(BaseHandler):
             self.link_next(limit=limit, after=more)
         self.write_json(names)
 
+    async def _records(self) -> None:
+        # That interface takes what comes for all there is, so its range does not cut the list.
+        for name in ("_start", "_end"):
+            self.integer_argument(name, 0, 0, values.MAX_INT)
+        order = self.text_argument("_sort") or "id"
+        direction = (self.text_argument("_order") or "asc").lower()
+        if order not in fields.ORDERS:
+            raise BadRequest(f"_sort must be one of {', '.join(fields.ORDERS)}", field="_sort")
+        if direction not in ("asc", "desc"):
+            raise BadRequest("_order must be ASC or DESC", field="_order")
+        experiments = self.services.experiments
+        self.write_json(
+            await experiments.records(self.user.name, order=order, descending=direction == "desc")
+        )
+
     async def post(self) -> None:
         """Body: name, and any of the code pieces and properties. Creates an experiment."""
-        created = await self.services.experiments.create(self.user.name, self.json_body(fields.FIELDS))
-        self.write_json({"id": created.id, "name": created.name, "key": created.key, "error": False})
+        created, warnings = await self.services.experiments.create(self.user.name, self.json_object())
+        answer = {"id": created.id, "name": created.name, "key": created.key, "error": False}
+        self.write_json({**answer, "warning": warnings} if warnings else answer)
 
 
 class ExperimentHandler(BaseHandler):
@@ -39,18 +61,31 @@ class ExperimentHandler(BaseHandler):
 
     async def get(self, exp_id: str) -> None:
         """All info of the experiment."""
-        self.write_json(fields.shown(await self.services.experiments.get(self.user.name, exp_id), iso))
+        found = await self.services.experiments.get(self.user.name, exp_id)
+        self.set_header("ETag", f'"{found.revision}"')
+        self.write_json(fields.shown(found, self.services.experiments.iso))
 
     async def put(self, exp_id: str) -> None:
-        """Body: the fields to change, as for POST. A `revision` makes the edit conditional on it."""
-        body = self.json_body(fields.FIELDS)
-        edited = await self.services.experiments.edit(self.user.name, exp_id, body)
-        self.write_json({"status": "success", "id": edited.id, "revision": edited.revision})
+        """Body: the fields to change, as for POST. `if_revision`, or the header If-Match, is a condition."""
+        edited, warnings = await self.services.experiments.edit(
+            self.user.name, exp_id, self.json_object(), self._revisions()
+        )
+        self.set_header("ETag", f'"{edited.revision}"')
+        answer = {"status": "success", "id": edited.id, "revision": edited.revision}
+        self.write_json({**answer, "warning": warnings} if warnings else answer)
+
+    def _revisions(self) -> frozenset[int] | None:
+        """Those that the header If-Match names; None for any."""
+        header = self.request.headers.get("If-Match", "*").strip()
+        if header == "*":
+            return None
+        tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
+        return frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 19)
 
     async def delete(self, exp_id: str) -> None:
         """Archives the experiment and answers it."""
         archived = await self.services.experiments.archive(self.user.name, exp_id)
-        self.write_json(fields.shown(archived, iso))
+        self.write_json(fields.shown(archived, self.services.experiments.iso))
 
 
 class ResetHandler(BaseHandler):
@@ -85,14 +120,14 @@ class DefaultHandler(BaseHandler):
     access: ClassVar[Access] = "user"
 
     async def get(self, default_id: str) -> None:
-        """Name, code and description of a policy of the catalogue."""
+        """Name, code and description of a policy of the catalogue, by its number or its name."""
         self.write_json(self.services.catalogue.get(default_id))
 
 
 routes = [
     ("/exp", ExperimentsHandler),
     ("/exp/defaults", DefaultsHandler),
-    ("/exp/defaults/{default_id}", DefaultHandler),
+    ("/exp/defaults/{default_id:part}", DefaultHandler),
     ("/exp/{exp_id}", ExperimentHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
 ]

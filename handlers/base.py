@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
+EXPOSED, ALLOWED = "ETag, Link, Retry-After, X-Request-Id", "content-type, x-request-id"
 Form = TypeVar("Form", bound=str)
 
 HEADERS = {
@@ -133,7 +134,7 @@ class BaseHandler(tornado.web.RequestHandler):
             if origin in origins:
                 self.set_header("Access-Control-Allow-Origin", origin)
                 self.set_header("Access-Control-Allow-Credentials", "true")
-                self.set_header("Access-Control-Expose-Headers", "Link, Retry-After, X-Request-Id")
+                self.set_header("Access-Control-Expose-Headers", EXPOSED)
         if services.draining:
             self.set_header("Connection", "close")
 
@@ -159,7 +160,7 @@ class BaseHandler(tornado.web.RequestHandler):
         self.set_header("Allow", allowed)
         if self.request.headers.get("Origin") in self.service_settings.server.cors_origins:
             self.set_header("Access-Control-Allow-Methods", allowed)
-            self.set_header("Access-Control-Allow-Headers", "authorization, content-type, x-request-id")
+            self.set_header("Access-Control-Allow-Headers", f"authorization, if-match, {ALLOWED}")
             self.set_header("Access-Control-Max-Age", "600")
         self.set_status(204)
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
-from handlers.base import Access, BaseHandler, expected
+from handlers.base import ALLOWED, EXPOSED, Access, BaseHandler, expected
 from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
@@ -26,8 +26,38 @@ class CoreHandler(BaseHandler):
 
     access: ClassVar[Access] = "key"
 
-    def prepare(self) -> None:  # type: ignore[override]
-        """Nothing to wait for: the methods check the key, and Tornado answers 405 to others."""
+    public = False
+
+    def prepare(self) -> Awaitable[None] | None:  # type: ignore[override]
+        """The methods check the key, and Tornado answers 405 to others."""
+        return self._learn_if_public() if self.request.headers.get("Origin") else None
+
+    async def _learn_if_public(self) -> None:
+        experiment = await self.decisions.find(self.path_kwargs["exp_id"])
+        self.public = experiment is not None and bool(experiment.properties.get("public_origins"))
+        self._allow_public()
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self._allow_public()
+
+    def _allow_public(self) -> None:
+        """Let a page of any origin read the answer, if the experiment says so; it sends no credentials."""
+        if self.public and "Access-Control-Allow-Origin" not in self._headers:
+            self.set_header("Access-Control-Allow-Origin", "*")
+            self.set_header("Access-Control-Expose-Headers", EXPOSED)
+
+    def check_trusted_origin(self, origin: str) -> bool:
+        """Any: what authorizes these calls is the key, which no browser adds by itself."""
+        return True
+
+    def options(self, *args: str, **kwargs: str) -> None:
+        """As for all, and for pages of any origin if the experiment says so."""
+        super().options(*args, **kwargs)
+        if self.public and "Access-Control-Allow-Methods" not in self._headers:
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self.allowed_methods()))
+            self.set_header("Access-Control-Allow-Headers", ALLOWED)
+            self.set_header("Access-Control-Max-Age", "600")
 
     @property
     def decisions(self) -> Decisions:
@@ -61,9 +91,9 @@ class ActionHandler(CoreHandler):
     """`/getaction/{id}`"""
 
     async def get(self, exp_id: str) -> None:
-        """Query: key, context? (JSON object)."""
+        """Query: key, context? (JSON)."""
         key = self.key()
-        context = _object(self.query_json("context"), "context")
+        context = given(self.query_json("context"))
         self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
 
     async def post(self, exp_id: str) -> None:
@@ -71,7 +101,7 @@ class ActionHandler(CoreHandler):
         body = self.json_body(("key", "context", "contexts"))
         key = self.key(body)
         if "contexts" not in body:
-            context = _object(body.get("context"), "context")
+            context = given(body.get("context"))
             self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
             return
         contexts = _many(body, "contexts")
@@ -80,14 +110,14 @@ class ActionHandler(CoreHandler):
         await self.answer_each(self.while_connected(asyncio.gather(*calls, return_exceptions=True)))
 
     async def _decide(self, exp_id: str, key: str, context: Any) -> bytes:
-        return await self.decisions.get_action(exp_id, key, _object(context, "contexts"))
+        return await self.decisions.get_action(exp_id, key, given(context))
 
 
 class RewardHandler(CoreHandler):
     """`/setreward/{id}`"""
 
     async def get(self, exp_id: str) -> None:
-        """Query: key, reward (JSON), and advice_id or context?, action?; idempotency_key?."""
+        """Query: key, reward? (JSON), and advice_id or context?, action?; idempotency_key?."""
         key = self.key()
         text = self.get_query_argument("reward", "", strip=False)
         fields: dict[str, Any] = {
@@ -121,17 +151,13 @@ def reward_call(fields: dict[str, Any]) -> Reward:
     unknown = sorted(fields.keys() - {"key", *FIELDS})
     if unknown:
         raise BadRequest(f"no such field; a reward has {', '.join(sorted(FIELDS))}", field=unknown[0])
-    if "reward" not in fields:
-        raise BadRequest('reward is missing: give a JSON value, e.g. 1 or {"value": 1}', field="reward")
     advice_id = _text(fields, "advice_id")
-    if advice_id is not None and (fields.get("context") is not None or fields.get("action") is not None):
-        raise BadRequest(
-            "an advice_id stands for its context and action: give it, or them, not both", field="advice_id"
-        )
+    # An advice id stands for its context and action: what else is given for them does not count.
+    own = fields if advice_id is None else {}
     return Reward(
-        fields["reward"],
-        context=_object(fields.get("context"), "context"),
-        action=_object(fields.get("action"), "action"),
+        fields.get("reward", {}),
+        context=given(own.get("context")),
+        action=given(own.get("action")),
         advice_id=advice_id,
         idempotency_key=_text(fields, "idempotency_key"),
     )
@@ -165,6 +191,11 @@ def parsed(text: str, name: str) -> Any:
         return values.parse(text, name)
     except values.InvalidValue as error:
         raise BadRequest(str(error), field=error.where) from None
+
+
+def given(value: Any) -> Any:
+    """A context or an action: any JSON value. {} if absent, null, or the [] that R and PHP write."""
+    return {} if value is None or value == [] else value
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -58,10 +58,11 @@ class SimulateHandler(EvaluationHandler):
     async def get(self, exp_id: str) -> None:
         """Query: N?, log_stats?, verbose?, seed?, theta?. Runs the closed loop on theta of its own.
 
+        `_`, which browsers' libraries add so that no cache answers, is ignored.
         A long answer is streamed. If a draw fails after its beginning was sent, `simulate` is "failed", and
         `error` says why.
         """
-        known = ("N", "log_stats", "verbose", "seed", "theta")
+        known = ("N", "log_stats", "verbose", "seed", "theta", "_")
         refuse_unknown(self.request.query_arguments, known, "parameter")
         draws = requests.draws(self.text_argument("N"), self.evaluations.settings)
         seed = requests.seed(self.text_argument("seed"))

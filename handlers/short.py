@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from handlers.core import FIELDS, parsed, reward_call
+from handlers.core import FIELDS, given, parsed, reward_call
 from streamsim import values
 from streamsim.decisions.calls import Answer, Decision, Pending
 from streamsim.decisions.decisions import Decisions
@@ -31,10 +31,7 @@ class _NotPlain(Exception):
 def _action(fields: dict[str, Any]) -> Pending:
     if not fields.keys() <= _ACTION_FIELDS:
         raise _NotPlain
-    context = fields.get("context")
-    if context is not None and type(context) is not dict:
-        raise _NotPlain
-    return Decision({} if context is None else context)
+    return Decision(given(fields.get("context")))
 
 
 SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any]], Pending]]]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from handlers.base import Access, BaseHandler
-from streamsim.dates import iso
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health
 from streamsim.experiments.experiments import THETA
@@ -38,6 +37,7 @@ class SummaryHandler(BaseHandler):
     async def get(self, exp_id: str) -> None:
         """Numbers of getaction and setreward calls, and the dates of the last ones."""
         summary = await self.services.experiments.summary(self.user.name, exp_id)
+        iso = self.services.experiments.iso
         action_ms, reward_ms = summary.last_action_ms, summary.last_reward_ms
         self.write_json(
             {

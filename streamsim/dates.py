@@ -25,3 +25,8 @@ def iso(date_ms: int) -> str:
     """A date as ISO 8601 text in UTC with milliseconds: `2026-01-31T09:30:00.125Z`."""
     date = datetime.fromtimestamp(date_ms // 1000, UTC).replace(microsecond=date_ms % 1000 * 1000)
     return date.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def iso_without_zone(date_ms: int) -> str:
+    """The same without the Z, as StreamingBandit writes dates: `2026-01-31T09:30:00.125`."""
+    return iso(date_ms)[:-1]

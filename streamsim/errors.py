@@ -55,6 +55,13 @@ class Conflict(StreamsimError):
     status, code = 409, "conflict"
 
 
+class PreconditionFailed(StreamsimError):
+    """A condition in the request's header does not hold."""
+
+    status = 412
+    code = "precondition_failed"
+
+
 class TooLarge(StreamsimError):
     """Input over a documented bound."""
 

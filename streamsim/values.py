@@ -255,6 +255,8 @@ def _plain(value: Any, depth: int, budget: _Budget, finite: bool) -> Any:
             raise _Fault("too many values")
         result = {}
         for key, item in list(dict.items(value)):
+            if type(key) is int:  # as JSON writes it
+                key = str(key)
             if not issubclass(type(key), str):
                 raise _Fault(f"a key is of type {_name(type(key))}; keys are text")
             key = str.__str__(key)

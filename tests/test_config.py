@@ -32,7 +32,7 @@ def another(option: Option) -> Any:
     if option.kind is bool:
         return not option.default
     if option.kind == config.TEXTS:
-        return ["10.0.0.1"]
+        return ["https://b.example"] if option.name == "server.cors_origins" else ["10.0.0.1"]
     if option.kind is str:
         return "sqlite:///elsewhere.db" if option.name == "storage.url" else "other"
     return option.kind(
@@ -85,6 +85,10 @@ def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path)
         ("server: {debug: 1}", ["server.debug", "true or false"]),
         ("server: {debug: 'yes'}", ["server.debug", "true or false"]),
         ("server: {cors_origins: https://a.b}", ["server.cors_origins", "list"]),
+        ("server: {cors_origins: ['*']}", ["server.cors_origins", "'*'", "public_origins"]),
+        ("server: {cors_origins: [https://a.b/]}", ["server.cors_origins", "without a path or a slash"]),
+        ("server: {cors_origins: [https://a.b, a.b]}", ["server.cors_origins", "'a.b'"]),
+        ("server: {cors_origins: ['null']}", ["server.cors_origins", "'null'"]),
         ("server: {trusted_proxies: [nginx]}", ["server.trusted_proxies", "nginx"]),
         ("login: {cookie_secure: maybe}", ["login.cookie_secure", "auto, always, never"]),
         ("storage: {redis: redis://x}", ["storage.redis", "storage.mongo"]),

@@ -43,6 +43,7 @@ class Created(TypedDict):
     name: str
     key: str
     error: bool
+    warning: NotRequired[list[str]]
 
 
 class Experiment(TypedDict):
@@ -61,10 +62,12 @@ class Experiment(TypedDict):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: Object | None
+    default_reward: Object | str | None
     hourly_theta: bool
     log_propensity: bool
     arm_field: str | None
+    compat: str | None
+    public_origins: bool
     revision: int
     created: str
     modified: str
@@ -79,10 +82,12 @@ class ExperimentFields(TypedDict, total=False):
     set_reward: str
     advice_id: bool
     delta_hours: int | None
-    default_reward: Object | None
+    default_reward: Object | str | None
     hourly_theta: bool
     log_propensity: bool
     arm_field: str | None
+    compat: str | None
+    public_origins: bool
 
 
 class Updated(TypedDict):
@@ -91,6 +96,7 @@ class Updated(TypedDict):
     status: str
     id: str
     revision: int
+    warning: NotRequired[list[str]]
 
 
 class Policy(TypedDict):
@@ -106,9 +112,9 @@ class Policy(TypedDict):
 class Decision(TypedDict):
     """`context` is there if the server's `server.debug` is on."""
 
-    action: Object
+    action: Json
     advice_id: NotRequired[str]
-    context: NotRequired[Object]
+    context: NotRequired[Json]
 
 
 class Rewarded(TypedDict):
@@ -148,8 +154,8 @@ class _Row(TypedDict):
 class ActionRow(_Row):
     """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known."""
 
-    context: Object
-    action: Object
+    context: Json
+    action: Json
     advice_id: NotRequired[str]
     propensity: NotRequired[float]
 
@@ -157,8 +163,8 @@ class ActionRow(_Row):
 class RewardRow(_Row):
     """`timeout`: the default reward of an advice that nobody redeemed in time."""
 
-    context: Object
-    action: Object
+    context: Json
+    action: Json
     reward: Json
     advice_id: NotRequired[str]
     timeout: NotRequired[bool]
@@ -185,8 +191,8 @@ class SimulationRow(_Row):
 
     simulation: str
     draw: int
-    context: Object
-    action: Object
+    context: Json
+    action: Json
     reward: Json
     theta: Object
 
@@ -213,8 +219,8 @@ class Health(TypedDict):
 class Draw(TypedDict):
     """One draw of a simulation; `theta`: after it."""
 
-    context: Object
-    action: Object
+    context: Json
+    action: Json
     reward: Json
     theta: Object
 

@@ -25,7 +25,8 @@ class Experiments(Group[S]):
         """Create an experiment from pieces of policy code, and properties.
 
         :raises BadRequest: naming the field; code that does not compile, with its line in `detail`.
-        :raises Conflict: the name is taken.
+        :raises Conflict: there are too many of this name. One that is taken gets a number behind it, and
+            the answer has a `warning`.
         """
         return await self._ask(Created, "POST", "/exp", body={"name": name, **fields})
 
@@ -56,7 +57,7 @@ class Experiments(Group[S]):
             is not sent again: it might be refused because of itself.
         :raises BadRequest: naming the field. :raises Conflict: another revision, or the name is taken.
         """
-        body = {**given(name=name, revision=revision), **fields}
+        body = {**given(name=name, if_revision=revision), **fields}
         repeat: Repeat = "safe" if revision is None else "never"
         return await self._ask(Updated, "PUT", path("exp", experiment), body=body, repeat=repeat)
 
@@ -86,10 +87,10 @@ class Experiments(Group[S]):
 
     @call
     async def defaults(self) -> dict[str, str]:
-        """Number -> name of the policies of the catalogue."""
+        """Number, from 0, -> name of the policies of the catalogue."""
         return await self._ask(dict[str, str], "GET", "/exp/defaults")
 
     @call
     async def default(self, number: str | int) -> Policy:
-        """A policy of the catalogue with its code and description. :raises NotFound:"""
+        """A policy of the catalogue, by number or name, with its code and description. :raises NotFound:"""
         return await self._ask(Policy, "GET", path("exp", "defaults", str(number)))

@@ -11,6 +11,7 @@ from handlers.openapi.operation import (
     Described,
     Operation,
     Parameter,
+    array,
     integer,
     mapping,
     one_of,
@@ -37,15 +38,16 @@ _SHOWN: Final[dict[str, Any]] = {
 
 
 def operations(_settings: Settings) -> Described:
-    created = record({"id": ID, "name": TEXT, "key": ID, "error": one_of(False)})
+    warned = {"warning": {"description": "What was not stored, or otherwise than given.", **array(TEXT)}}
+    created = record({"id": ID, "name": TEXT, "key": ID, "error": one_of(False)}, warned)
     return {
         admin.ExperimentsHandler: {
             "get": Operation(
                 "The own experiments.",
                 {
                     200: Answer(
-                        "Id -> name, in order of id.",
-                        mapping(TEXT),
+                        "Id -> name, in order of id; with a parameter that starts with _: id -> experiment.",
+                        {"anyOf": [mapping(TEXT), mapping(ref("Experiment"))]},
                         {EXPERIMENT: "colours"},
                         headers={"Link": 'The next page, if there is one: <PATH>; rel="next".'},
                     )
@@ -53,6 +55,10 @@ def operations(_settings: Settings) -> Described:
                 query=(
                     Parameter("limit", "Most experiments.", integer(1, admin.MAX_LISTED), 10),
                     Parameter("after", "An id to begin after.", text()),
+                    Parameter("_sort", "The order of experiments.", one_of(*fields.ORDERS)),
+                    Parameter("_order", "Its direction.", one_of("ASC", "DESC")),
+                    Parameter("_start", "Does not cut the list.", integer(0)),
+                    Parameter("_end", "Does not cut the list.", integer(0)),
                 ),
             ),
             "post": Operation(
@@ -64,7 +70,8 @@ def operations(_settings: Settings) -> Described:
                         {"id": EXPERIMENT, "name": "sizes", "key": KEY, "error": False},
                     )
                 },
-                body=record({"name": _NEW["name"]}, _NEW),
+                more="Unknown fields are left out with a warning; a name that is taken gets a number.",
+                body=record({"name": _NEW["name"]}, _NEW, closed=False),
                 sends={
                     "name": "sizes",
                     "get_action": 'self.action["size"] = 3',
@@ -83,14 +90,16 @@ def operations(_settings: Settings) -> Described:
                 {
                     200: Answer(
                         "Edited; the next decision runs it.",
-                        record({**SUCCESS["properties"], "id": ID, "revision": integer(0)}),
+                        record({**SUCCESS["properties"], "id": ID, "revision": integer(0)}, warned),
                         {"status": "success", "id": EXPERIMENT, "revision": 2},
                     )
                 },
-                more="Fields that the body lacks stay. A `revision` makes the edit conditional on it.",
-                body=record({}, _CHANGED),
-                sends={"name": "colours", "get_action": 'self.action["arm"] = "B"', "revision": 1},
-                errors=(409,),
+                more="What the body lacks stays. `if_revision`, or If-Match with the ETag of GET, makes the "
+                "edit conditional.",
+                headers=(Parameter("If-Match", "The ETag that GET gave.", text()),),
+                body=record({}, {**_CHANGED, "if_revision": integer(0)}, closed=False),
+                sends={"name": "colours", "get_action": 'self.action["arm"] = "B"', "if_revision": 1},
+                errors=(409, 412),
             ),
             "delete": Operation(
                 "Archive an experiment.",

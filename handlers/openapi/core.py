@@ -7,14 +7,12 @@ from typing import Final
 from handlers import core
 from handlers.openapi.operation import (
     ANY,
-    OBJECT,
     Answer,
     Described,
     Operation,
     Parameter,
     Schema,
     array,
-    mapping,
     one_of,
     or_null,
     record,
@@ -26,15 +24,16 @@ from streamsim.config import Settings
 
 _KEY: Final = text(1, description="The experiment's key.")
 _SHORT: Final = or_null(text(1, core.MAX_TEXT))
+_IN_PLACE: Final = "In place of context and action, which do not count beside it."
 REWARD: Final[dict[str, Schema]] = {
     "reward": {"description": "A JSON value, often an object or a number."},
-    "context": or_null(OBJECT),
-    "action": or_null(OBJECT),
-    "advice_id": {"description": "In place of context and action.", **_SHORT},
+    "context": ANY,
+    "action": ANY,
+    "advice_id": {"description": _IN_PLACE, **_SHORT},
     "idempotency_key": {"description": "The same reward sent again under it counts once.", **_SHORT},
 }
-DECISION: Final = record({"action": mapping(ANY)}, {"advice_id": text(1), "context": OBJECT})
-REWARDED: Final = record({"status": one_of("success")}, {"context": OBJECT, "action": OBJECT, "reward": ANY})
+DECISION: Final = record({"action": ANY}, {"advice_id": text(1), "context": ANY})
+REWARDED: Final = record({"status": one_of("success")}, {"context": ANY, "action": ANY, "reward": ANY})
 _CODE: Final = (422, 429, 504)
 
 
@@ -53,7 +52,7 @@ def operations(_settings: Settings) -> Described:
             "get": Operation(
                 "Decide.",
                 {200: Answer("The action; stored before it is answered.", DECISION, decided)},
-                query=(key, Parameter("context", "The context.", OBJECT, context, json=True)),
+                query=(key, Parameter("context", "The context, often an object.", ANY, context, json=True)),
                 errors=_CODE,
             ),
             "post": Operation(
@@ -65,9 +64,7 @@ def operations(_settings: Settings) -> Described:
                         {"results": [decided, decided]},
                     )
                 },
-                body=record(
-                    {"key": _KEY}, {"context": or_null(OBJECT), "contexts": array(OBJECT, 1, core.MAX_CALLS)}
-                ),
+                body=record({"key": _KEY}, {"context": ANY, "contexts": array(ANY, 1, core.MAX_CALLS)}),
                 sends={"key": KEY, "contexts": [context, {}]},
                 errors=_CODE,
             ),
@@ -78,10 +75,14 @@ def operations(_settings: Settings) -> Described:
                 {200: Answer("It is learnt from and stored.", REWARDED, rewarded)},
                 query=(
                     key,
-                    Parameter("reward", "The reward.", ANY, 1, required=True, json=True),
-                    Parameter("context", "The context.", OBJECT, context, json=True),
-                    Parameter("action", "The action.", OBJECT, {"arm": "A"}, json=True),
-                    Parameter("advice_id", "In place of context and action.", text(1, core.MAX_TEXT)),
+                    Parameter("reward", "The reward; {} if left out.", ANY, 1, json=True),
+                    Parameter("context", "The context, often an object.", ANY, context, json=True),
+                    Parameter("action", "The action.", ANY, {"arm": "A"}, json=True),
+                    Parameter(
+                        "advice_id",
+                        "In place of context and action, which do not count beside it.",
+                        text(1, core.MAX_TEXT),
+                    ),
                     Parameter(
                         "idempotency_key",
                         "The same reward sent again under it counts once.",
@@ -96,7 +97,7 @@ def operations(_settings: Settings) -> Described:
                 {200: Answer("It is learnt from and stored.", _either(REWARDED), rewarded)},
                 body=record(
                     {"key": _KEY},
-                    {**REWARD, "rewards": array(record({"reward": ANY}, REWARD), 1, core.MAX_CALLS)},
+                    {**REWARD, "rewards": array(record({}, REWARD), 1, core.MAX_CALLS)},
                 ),
                 sends={"key": KEY, "reward": {"value": 1}, "advice_id": ADVICE},
                 errors=(409, *_CODE),

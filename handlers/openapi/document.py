@@ -41,6 +41,7 @@ MEANINGS: Final = {
     403: "A web page of an origin that is not in `server.cors_origins` tries to change something.",
     404: "It does not exist, or is not yours.",
     409: "It contradicts the present state.",
+    412: "The condition in its header does not hold.",
     413: "The body, or a part of it, is over a limit.",
     422: "The request is well-formed and cannot be honoured: code of the experiment or the model failed.",
     429: "Too many wait, or too many attempts; see `Retry-After`.",

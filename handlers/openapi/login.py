@@ -32,7 +32,7 @@ def operations(settings: Settings) -> Described:
         maxLength=MAX_BYTES,
     )
     old = text(0, MAX_BYTES)
-    name = text(1, 64, pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name = text(1, 254, pattern="^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")
     shown = {"id": TOKEN_ID, "label": "shop", "created": DATE, "expires": DATE}
     done = {"status": "success"}
     longest = settings.login.token_days

@@ -25,7 +25,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from streamsim.decisions.wire import PIECES
+from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
 from streamsim.evaluation.offpolicy import Evaluation
@@ -94,7 +94,7 @@ PATH: Final = {
         Parameter("exp_id", "Id of an experiment.", PLAIN, EXPERIMENT),
         Parameter("job", "Id of a simulation job.", PLAIN, JOB),
         Parameter("token_id", "Id of a bearer token.", PLAIN, TOKEN_ID),
-        Parameter("default_id", "Number of a policy of the catalogue.", PLAIN, "2"),
+        Parameter("default_id", "Number of a policy of the catalogue, from 0, or its name.", PART, "2"),
         Parameter("instance", "Id of an instance, as `/start-instance` gave it.", PLAIN, INSTANCE),
         Parameter("model", "Name of a model.", PLAIN, "tea"),
         Parameter("account", "Your user name.", PART, ACCOUNT),
@@ -135,23 +135,33 @@ SETTINGS: Final[Schema] = {
 }
 
 CODE: Final = text(description=f"Python code, at most {fields.MAX_CODE_BYTES} bytes.")
-_FLAG_FIELD: Final = {"anyOf": [BOOLEAN, one_of("True", "False", "true", "false", "yes", "no", "y", "n")]}
+_FLAG_FIELD: Final = {
+    "anyOf": [BOOLEAN, one_of("True", "False", "true", "false", "yes", "no", "y", "n", "1", "0", "")]
+}
 _OWN: Final[dict[str, Schema]] = {
     "name": text(1, fields.MAX_NAME, pattern=r"\S"),
     "advice_id": {"description": "Whether getaction gives advice ids; needs delta_hours.", **_FLAG_FIELD},
     "hourly_theta": {"description": "Whether theta is logged every hour.", **_FLAG_FIELD},
     "delta_hours": {
         "description": "Hours until an advice id gets the default reward.",
-        "anyOf": [integer(0, fields.MAX_DELTA_HOURS), text(pattern="^[0-9]{1,5}$"), {"type": "null"}],
+        "anyOf": [integer(0, fields.MAX_DELTA_HOURS), text(pattern="^([0-9]{1,5})?$"), {"type": "null"}],
     },
     "default_reward": {
-        "description": "Reward of an advice id that nobody redeems; an object, or the JSON text of one.",
+        "description": "Reward of an advice id that nobody redeems; an object, or the text of one.",
         "anyOf": [OBJECT, text(), {"type": "null"}],
     },
     "log_propensity": {"description": "Whether the probability of each decision is logged.", **_FLAG_FIELD},
     "arm_field": {
         "description": "The field of its actions that names the arm; needed where an action has several.",
         "anyOf": [text(), {"type": "null"}],
+    },
+    "compat": {
+        "description": "With streamingbandit, code reads theta as text.",
+        "enum": [STREAMINGBANDIT, "", None],
+    },
+    "public_origins": {
+        "description": "Whether web pages of any origin may call getaction and setreward.",
+        **_FLAG_FIELD,
     },
 }
 _READ_ONLY: Final[dict[str, Schema]] = {
@@ -171,7 +181,11 @@ def experiment_field(name: str) -> Schema:
 def shown_experiment() -> Schema:
     """An experiment as clients get it."""
     own = {**dict.fromkeys(PIECES, TEXT), **dict.fromkeys(fields.DEFAULTS, BOOLEAN)}
-    own |= {"delta_hours": or_null(integer(0)), "default_reward": or_null(OBJECT), "arm_field": or_null(TEXT)}
+    own |= {"delta_hours": or_null(integer(0)), "arm_field": or_null(TEXT)}
+    own |= {
+        "default_reward": {"anyOf": [OBJECT, TEXT, {"type": "null"}]},
+        "compat": one_of(STREAMINGBANDIT, None),
+    }
     return record({"name": TEXT, **own, **_READ_ONLY})
 
 
@@ -180,7 +194,7 @@ def schemas() -> dict[str, Any]:
     kinds = [Comparison, Evaluation, Check, Description, ScenarioSettings]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     description = found.pop("Description")
-    own = {"id": integer(1), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}
+    own = {"id": integer(0), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}
     found["Policy"] = record(
         own | {name: description["properties"][name] for name in description["required"]},
         description["properties"],

@@ -30,11 +30,11 @@ from streamsim.evaluation import live_health
 _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
 ACTION_ROW: Final = record(
-    {**ROW, "context": OBJECT, "action": OBJECT},
+    {**ROW, "context": ANY, "action": ANY},
     {"advice_id": TEXT, "propensity": ANY, "propensity_runs": integer(1), "probabilities": OBJECT},
 )
 REWARD_ROW: Final = record(
-    {**ROW, "context": OBJECT, "action": OBJECT, "reward": ANY},
+    {**ROW, "context": ANY, "action": ANY, "reward": ANY},
     {"advice_id": TEXT, "timeout": one_of(True)},
 )
 # What the code logs under these names is shown as it logged it.

@@ -30,7 +30,7 @@ FIRST_USER = "admin"
 Credential = tuple[Literal["cookie", "token"], str]
 
 # A name becomes a tenant, a part of URLs and of storage keys.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,253}")
 
 
 class Accounts:
@@ -63,7 +63,8 @@ class Accounts:
         """Create an account. :raises BadRequest: for a malformed or taken name, or a bad password."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BadRequest(
-                "username must have 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit",
+                "username must have 1 to 254 letters, digits, '_', '.', '-', '@' or '+'; the first a letter "
+                "or digit",
                 field="username",
             )
         accepted = self._passwords.accept(password, "password", new=True)

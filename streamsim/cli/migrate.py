@@ -1,4 +1,4 @@
-"""`streamsim migrate --from URL --to URL`: copy a whole installation between backends."""
+"""`streamsim migrate --from URL --to URL`: copy an installation between backends, or a StreamingBandit's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from streamsim.config import ConfigError, Settings
+from streamsim.decisions.default_reward import reward_of_text
 from streamsim.errors import Conflict
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.migration import Migratable
 from streamsim.storage.migrate import MigrationFailed, migrate
+from streamsim.storage.production.streamingbandit import StreamingBanditSource
+from streamsim.values import InvalidValue
 
+STREAMINGBANDIT = "streamingbandit"
 FORMS = "sqlite:///PATH, or redis://...,mongodb://..."
 
 
@@ -28,8 +32,14 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog="Names of Redis keys start with storage.redis_prefix, on either side. Started again after an"
         " interruption, it goes on.",
     )
-    parser.add_argument("--from", dest="source", metavar="URL", required=True, help=FORMS)
-    parser.add_argument("--to", dest="target", metavar="URL", required=True, help="likewise")
+    parser.add_argument(
+        "--from", dest="source", metavar="URL", required=True, help=f"{FORMS}; or {STREAMINGBANDIT}"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="URL", default="", help="likewise; by default the configured one"
+    )
+    parser.add_argument("--redis", metavar="URL", help="that of the StreamingBandit")
+    parser.add_argument("--mongo", metavar="URL", help="likewise; all of its databases are read")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -38,14 +48,52 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     :raises ConfigError: a URL of no known form, or a source that is not there.
     :raises Conflict: the target is in use, or differs at last. :raises StoreUnavailable:
     """
+    if options.source == STREAMINGBANDIT:
+        if not options.redis or not options.mongo:
+            raise ConfigError("--from streamingbandit: give its --redis and --mongo as well")
+        target = _placed(settings, options.target, "--to") if options.target else settings
+        return _print(asyncio.run(_take_over(options.redis, options.mongo, target)))
+    if options.redis or options.mongo:
+        raise ConfigError("--redis and --mongo belong to --from streamingbandit")
+    if not options.target:
+        raise ConfigError("--to is missing")
     sides = [_placed(settings, options.source, "--from"), _placed(settings, options.target, "--to")]
     if _place(sides[0]) == _place(sides[1]):
         raise ConfigError("--from and --to are the same installation")
     if not sides[0].storage.redis and not Path(_place(sides[0])).is_file():
         raise ConfigError(f"--from: there is no file {_place(sides[0])}")
-    for kind, number in sorted(asyncio.run(_copy(sides)).items()):
+    return _print(asyncio.run(_copy(sides)))
+
+
+def _print(counts: dict[str, int]) -> int:
+    for kind, number in sorted(counts.items()):
         print(f"{kind.removesuffix('Record').removesuffix('Row').lower()}: {number}")
     return 0
+
+
+def _readable(reward: str) -> bool:
+    try:
+        reward_of_text(reward)
+    except InvalidValue:
+        return False
+    return True
+
+
+async def _take_over(redis_url: str, mongo_url: str, target: Settings) -> dict[str, int]:
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    async with AsyncExitStack() as stack:
+        source = StreamingBanditSource(redis_url, mongo_url, _readable, say)
+        stack.push_async_callback(source.close)
+        await source.open()
+        store = make_store(target)
+        await store.open()
+        stack.push_async_callback(store.close)
+        try:
+            return await migrate(source, store.migration, say)
+        except MigrationFailed as error:
+            raise Conflict(str(error)) from None
 
 
 async def _copy(sides: list[Settings]) -> dict[str, int]:

@@ -237,6 +237,11 @@ class CompatSettings:
         "Status of a client's error at the scenario endpoints; legacy answers 500 as BptkServer does.",
         choices=("standard", "legacy"),
     )
+    dates: str = _option(
+        "standard",
+        "Dates in answers of the bandit endpoints; streamingbandit leaves out the Z of UTC.",
+        choices=("standard", "streamingbandit"),
+    )
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,13 @@ def load(
             ip_network(proxy, strict=False)
         except ValueError as error:
             raise ConfigError(f"server.trusted_proxies: {error}") from None
+    for origin in settings.server.cors_origins:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise ConfigError(
+                f"server.cors_origins: {origin!r} is no origin: that is scheme, host and port, e.g. "
+                "https://app.example.com, without a path or a slash at its end. There is none for all pages: "
+                "experiments with public_origins take getaction and setreward from any"
+            )
     return settings
 
 

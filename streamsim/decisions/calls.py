@@ -54,7 +54,7 @@ class Decision(Pending):
 
     __slots__ = ("context",)
 
-    def __init__(self, context: dict[str, Any]) -> None:
+    def __init__(self, context: Any) -> None:
         self.context = context
 
     @property
@@ -76,8 +76,8 @@ class Reward(Pending):
         self,
         reward: Any,
         *,
-        context: dict[str, Any] | None = None,
-        action: dict[str, Any] | None = None,
+        context: Any = None,
+        action: Any = None,
         advice_id: str | None = None,
         idempotency_key: str | None = None,
         by: Literal["reward", "timeout"] = "reward",

@@ -10,12 +10,14 @@ from typing import Any
 from streamsim import dates
 from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.default_reward import default_reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
+from streamsim.storage.contract.logs import LogStore
 
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
@@ -33,6 +35,7 @@ class Decisions:
         store: DecisionStore,
         sandbox: Sandbox,
         *,
+        logs: LogStore,
         lane: LaneSettings,
         limits: Limits,
         debug: bool = False,
@@ -41,6 +44,7 @@ class Decisions:
     ) -> None:
         self._store = store
         self._sandbox = sandbox
+        self._logs = logs
         self._lane = lane
         self._limits = limits
         self._debug = debug
@@ -52,7 +56,7 @@ class Decisions:
 
     # ---- the core API
 
-    async def get_action(self, experiment_id: str, key: str, context: dict[str, Any]) -> bytes:
+    async def get_action(self, experiment_id: str, key: str, context: Any) -> bytes:
         """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
 
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
@@ -110,8 +114,8 @@ class Decisions:
             experiment = await self.find(advice.experiment_id)
             if experiment is None:
                 continue
-            reward = experiment.properties.get("default_reward")
-            call = Reward({} if reward is None else reward, advice_id=advice.id, by="timeout")
+            reward = default_reward(experiment.properties)
+            call = Reward(reward, advice_id=advice.id, by="timeout")
             answers.append(self._answered(advice.experiment_id, call))
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         for outcome in outcomes:
@@ -174,7 +178,9 @@ class Decisions:
             lane = self._lanes[experiment_id] = Lane(
                 experiment_id,
                 self._store,
-                PolicyWorker(self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find),
+                PolicyWorker(
+                    self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find, self._logs
+                ),
                 self._lane,
                 debug=self._debug,
                 find=self.find,

@@ -23,7 +23,7 @@ def row_id() -> str:
 
 
 def decision(
-    context: dict[str, Any], outcome: Outcome, *, debug: bool, advice: tuple[str, str, int] | None
+    context: Any, outcome: Outcome, *, debug: bool, advice: tuple[str, str, int] | None
 ) -> tuple[bytes, bytes, NewAdvice | None]:
     """Answer, log row and advice of a getaction call.
 

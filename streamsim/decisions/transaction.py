@@ -72,7 +72,7 @@ def check_outcome(outcome: Outcome, *, action: bool) -> PolicyError | None:
     try:
         if action:
             if outcome.action is None:
-                raise values.InvalidValue("action", "must be a dict")
+                raise values.InvalidValue("action", "must not be None")
             values.check(outcome.action, "action")
             if outcome.probabilities is not None:
                 values.check(outcome.probabilities, "action_probabilities")

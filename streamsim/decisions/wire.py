@@ -20,6 +20,8 @@ MAX_ADDRESS: Final = 512
 """Characters of a name, key or value of theta."""
 
 PIECES: Final = ("get_context", "get_action", "get_reward", "set_reward")
+STREAMINGBANDIT: Final = "streamingbandit"
+"""The value of an experiment's `compat` with which its code reads theta as text, as from StreamingBandit."""
 ACTION: Final = 0
 REWARD: Final = 1
 
@@ -28,8 +30,8 @@ class Call(msgspec.Struct, array_like=True, gc=False):
     """One getaction (`kind` ACTION) or setreward (REWARD) of a batch."""
 
     kind: int
-    context: dict[str, Any]
-    action: dict[str, Any] | None = None
+    context: Any
+    action: Any = None
     reward: Any = None
 
 
@@ -48,14 +50,15 @@ class Request(msgspec.Struct, array_like=True, gc=False):
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False):
-    """How one call ended. `context` only if the code changed it; `probabilities` if the code gave them.
+    """How one call ended. `action` is never null. `context` only if the code changed it.
 
+    `probabilities` if the code gave them.
     `runs`: how many runs the propensity was estimated from, if it was.
     """
 
     failure: Failure | None
-    action: dict[str, Any] | None = None
-    context: dict[str, Any] | None = None
+    action: Any = None
+    context: Any = None
     propensity: float | None = None
     probabilities: dict[str, float] | None = None
     runs: int | None = None

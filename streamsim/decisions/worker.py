@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from streamsim.decisions import history
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
@@ -41,6 +42,7 @@ from streamsim.storage.contract.decisions import (
     ThetaAddress,
     ThetaRows,
 )
+from streamsim.storage.contract.logs import LogStore
 
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | int | None])
@@ -69,8 +71,10 @@ class PolicyWorker:
         limits: Limits,
         cached_rows: int,
         find: Callable[[str], Awaitable[Experiment | None]],
+        logs: LogStore,
     ) -> None:
         self._sandbox = sandbox
+        self._logs = logs
         self._store = store
         self._limits = limits
         self._cached_rows = cached_rows
@@ -172,7 +176,7 @@ class PolicyWorker:
         load = {
             "experiment": experiment.id,
             "code": experiment.code,
-            "properties": experiment.properties | {"name": experiment.name},
+            "properties": properties_of(experiment),
             "max_rows": self._cached_rows,
         }
         identity = f"{experiment.tenant}/{experiment.id}/{experiment.revision}"
@@ -207,6 +211,13 @@ class PolicyWorker:
                     await self._store.read_theta(ThetaAddress(experiment_id, name, key, value))
                 )
                 return version, *_page(rows, known, self._limits.frame_bytes // 2)
+            case ["summary", str(experiment_id)] if experiment_id in self.opened:
+                return await history.summary(self._store, experiment_id)
+            case ["log", str(experiment_id), str(kind), int(limit)] if experiment_id in self.opened:
+                if kind not in history.KINDS or limit < 0:
+                    raise Untrustworthy("a malformed question for a log")
+                room = self._limits.frame_bytes // 2
+                return await history.rows(self._logs, experiment_id, history.KINDS[kind], limit, room)
         raise Untrustworthy("a question about something it was not given")
 
     async def _open(self, experiment_id: str) -> Opened:
@@ -215,7 +226,12 @@ class PolicyWorker:
         if root is None or nested is None or nested.tenant != root.tenant:
             return Opened(f"there is no experiment {experiment_id[:64]!r}")
         self.opened[nested.id] = nested.revision
-        return Opened("", nested.code, nested.properties | {"name": nested.name})
+        return Opened("", nested.code, properties_of(nested))
+
+
+def properties_of(experiment: Experiment) -> dict[str, Any]:
+    """The properties that policy code sees."""
+    return experiment.properties | {"name": experiment.name, "key": experiment.key}
 
 
 def _answer(rows: ThetaRows) -> WireRows:

@@ -74,7 +74,7 @@ class LiF:
                 "x0": stored.number(state["x0"]),
             }
             if "due" in state:
-                self.theta["due"] = bool(state["due"])
+                self.theta["due"] = state["due"] in (True, "True")
             elif isinstance(state["Yw"], str):
                 self.theta["due"] = len(rows) >= self.T
         else:

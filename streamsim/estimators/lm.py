@@ -30,6 +30,26 @@ class Coefficients(np.ndarray[Any, np.dtype[np.float64]]):
         return super().__getitem__(index)
 
 
+class Matrix(np.ndarray[Any, np.dtype[np.float64]]):
+    """A matrix whose `*` with another array is their product, as that of NumPy's matrices is; `.I` inverts.
+
+    >>> a, b = (np.array(rows).view(Matrix) for rows in ([[2.0, 0.0], [0.0, 4.0]], [[1.0, 2.0]]))
+    >>> (np.linalg.inv(a) * b.T).tolist(), (2 * b).tolist()
+    ([[0.5], [0.5]], [[2.0, 4.0]])
+    """
+
+    def __mul__(self, other: Any) -> Any:
+        return np.matmul(self, other) if np.ndim(other) else np.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return np.matmul(other, self) if np.ndim(other) else np.multiply(other, self)
+
+    @property
+    def I(self) -> Any:  # noqa: E743, N802 -- its name in NumPy
+        """The inverse."""
+        return np.linalg.inv(self)
+
+
 class LM:
     """Least squares from running sums: {b, A, n} with A = I + sum of x x', b = sum of x y.
 
@@ -41,6 +61,8 @@ class LM:
         decides.
     :param add_intercept: put a 1 in front of every x.
     :raises ValueError: a stored dict without a field, or with matrices of other shapes.
+
+    `value["A"]` and `value["b"]` are matrices, p x p and 1 x p, for code that solves by `inv(A) * b.T`.
 
     The penalty is that of ridge regression: Hoerl and Kennard, Technometrics 12(1), 1970.
 
@@ -60,10 +82,10 @@ class LM:
             b = stored.vector(stored.field(default, "b", "LM"))
             a = stored.square(stored.field(default, "A", "LM"), b.size, "LM")
             n = int(stored.number(stored.field(default, "n", "LM")))
-            self.value: dict[str, Any] = {**default, "b": b, "A": a, "n": n}
+            self.value: dict[str, Any] = {**default, **_matrices(a, b), "n": n}
         else:
             size = 2 if p is None else p
-            self.value = {"b": np.zeros(size), "A": np.eye(size), "n": 0}
+            self.value = {**_matrices(np.eye(size), np.zeros(size)), "n": 0}
 
     @property
     def p(self) -> int:
@@ -72,7 +94,7 @@ class LM:
 
     def get_dict(self) -> dict[str, Any]:
         """The state, ready for `set_theta`: b as a 1 x p list of lists, A as p x p, n."""
-        return {**self.value, "b": [self.value["b"].tolist()], "A": self.value["A"].tolist()}
+        return {**self.value, "b": self.value["b"].tolist(), "A": self.value["A"].tolist()}
 
     def get_coefs(self) -> Coefficients:
         """The coefficients as a vector of shape (p,), which takes b[i, 0] for b[i] as well."""
@@ -93,7 +115,7 @@ class LM:
         """
         if self._undecided:
             size = np.size(x) + self.intercept
-            self.value.update(b=np.zeros(size), A=np.eye(size))
+            self.value.update(_matrices(np.eye(size), np.zeros(size)))
             self._undecided = False
         row = stored.regressors(x, self.p, "LM", intercept=self.intercept)
         self.value["A"] += discount * np.outer(row, row)
@@ -114,6 +136,10 @@ class LM:
             # Regressors above about 1e8 in size drown the penalty; then the shortest solution is its limit.
             beta = np.linalg.lstsq(a, b, rcond=None)[0]
         return beta
+
+
+def _matrices(a: Floats, b: Floats) -> dict[str, Any]:
+    return {"b": b.reshape(1, -1).view(Matrix), "A": a.view(Matrix)}
 
 
 Model = LM

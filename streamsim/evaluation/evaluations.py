@@ -11,12 +11,13 @@ import msgspec
 
 from streamsim import values
 from streamsim.config import EvaluationSettings
+from streamsim.decisions.worker import properties_of
 from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
 from streamsim.evaluation.deadline import in_time, in_time_of
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
-from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, properties_of, theta_rows
+from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import (
     Curve,

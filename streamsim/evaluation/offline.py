@@ -11,6 +11,7 @@ import msgspec
 from streamsim.config.settings import EvaluationSettings
 from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
+from streamsim.decisions.worker import properties_of
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests, scale
 from streamsim.evaluation.candidate import Candidate, candidate
@@ -18,7 +19,7 @@ from streamsim.evaluation.deadline import in_time
 from streamsim.evaluation.logs import DecisionLog, from_logs
 from streamsim.evaluation.offpolicy import Evaluation as Estimates
 from streamsim.evaluation.offpolicy import evaluate
-from streamsim.evaluation.pools import Nest, arm_field_of, properties_of, theta_rows
+from streamsim.evaluation.pools import Nest, arm_field_of, theta_rows
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.uploads import parse_csv, parse_json_lines

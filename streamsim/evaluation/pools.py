@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from streamsim.decisions.wire import Opened
+from streamsim.decisions.worker import properties_of
 from streamsim.evaluation.simulation import Curve, Find, Nested, Player, replicate
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
@@ -70,11 +71,6 @@ class Nest:
 
 def _ids(code: dict[str, str]) -> set[str]:
     return {id for piece in code.values() for id in _ID.findall(piece)}
-
-
-def properties_of(experiment: Experiment) -> dict[str, Any]:
-    """The properties that policy code sees."""
-    return experiment.properties | {"name": experiment.name}
 
 
 def arm_field_of(experiment: Experiment) -> str | None:

@@ -92,7 +92,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True):
-    """A policy: `id` from 1, `slug` (the folder's name), description, and code by piece."""
+    """A policy: `id` from 0, `slug` (the folder's name), description, and code by piece."""
 
     id: int
     slug: str
@@ -120,6 +120,7 @@ class Catalogue:
     def __init__(self, entries: Sequence[CatalogueEntry]) -> None:
         self.entries = tuple(entries)
         self._by_id = {str(entry.id): entry for entry in entries}
+        self._by_name = {_spelt(name): entry for entry in entries for name in (entry.slug, entry.name)}
 
     def names(self) -> dict[str, str]:
         """Number -> name."""
@@ -128,11 +129,13 @@ class Catalogue:
     def get(self, default_id: str) -> dict[str, Any]:
         """Number, slug, the four pieces of code, and the description of one policy, ready for JSON.
 
-        :raises NotFound: for a number that the catalogue does not have.
+        :param default_id: its number, its folder or its name, of which letters and digits count.
+        :raises NotFound: for one that the catalogue does not have.
         """
-        entry = self._by_id.get(default_id)
+        entry = self._by_id.get(default_id) or self._by_name.get(_spelt(default_id))
         if entry is None:
-            raise NotFound(f"the catalogue has policies 1 to {len(self.entries)}", field="default_id")
+            last = len(self.entries) - 1
+            raise NotFound(f"the catalogue has policies 0 to {last}, also by their names", field="default_id")
         described = msgspec.json.decode(msgspec.json.encode(entry.description))
         return {"id": entry.id, "slug": entry.slug, **described, **entry.code}
 
@@ -155,7 +158,7 @@ def load(directory: Path) -> list[CatalogueEntry]:
         if slug not in folders or listed.count(slug) > 1:
             raise CatalogueError(f"{index.name} lists {slug!r}, which has no folder or is listed twice")
     slugs = [*listed, *sorted(set(folders) - set(listed))]
-    loaded = [_entry(number, folders[slug]) for number, slug in enumerate(slugs, 1)]
+    loaded = [_entry(number, folders[slug]) for number, slug in enumerate(slugs)]
     for entry in loaded:
         for need in entry.description.needs:
             if need.policy not in folders:
@@ -184,6 +187,10 @@ def inputs(source: str) -> set[Input]:
                     declared["range"] = [*given, None][:2]
                 found.add(msgspec.convert(declared, Input))
     return found
+
+
+def _spelt(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _parameters(source: str) -> list[tuple[str, ast.expr]]:

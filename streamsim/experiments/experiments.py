@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container, Iterator
 from typing import Any, Protocol
 
 import msgspec
 
-from streamsim.dates import iso
+from streamsim import dates
 from streamsim.decisions.wire import PIECES, theta_label
-from streamsim.errors import BadRequest, Conflict, Unauthorized
+from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
 from streamsim.experiments import fields, logs
 from streamsim.experiments.logs import LogQuery
 from streamsim.storage.contract.decisions import (
@@ -28,7 +28,8 @@ from streamsim.storage.contract.store import Store
 THETA = "_theta"
 MAX_ID = 128
 _ATTEMPTS = 16
-_ARCHIVE_AT_ONCE = 100
+_AT_ONCE = 100
+_RECORDS_BYTES = 16 << 20
 
 
 class CodeChecker(Protocol):
@@ -45,21 +46,32 @@ class Experiments:
     """The experiments of all tenants; every method takes the tenant that asks.
 
     One that does not exist, was archived, or belongs to someone else raises the same `Unauthorized`.
+
+    :param iso: writes dates; `iso` does so for those who answer.
     """
 
-    def __init__(self, store: Store, decisions: CodeChecker, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        decisions: CodeChecker,
+        now_ms: Callable[[], int],
+        iso: Callable[[int], str] = dates.iso,
+    ) -> None:
         self._store = store
+        self.iso = iso
         self._decisions = decisions
         self._now_ms = now_ms
 
     # ---- managing
 
-    async def create(self, tenant: str, body: dict[str, Any]) -> Experiment:
-        """A new experiment from a request's fields; only `name` is required.
+    async def create(self, tenant: str, body: dict[str, Any]) -> tuple[Experiment, list[str]]:
+        """A new experiment from a request's fields, and warnings; only `name` is required.
 
-        :raises BadRequest: naming the field. :raises Conflict: the tenant has one of this name.
+        A name that the tenant has already gets a number behind it, with a warning.
+
+        :raises BadRequest: naming the field. :raises Conflict: there are too many of this name.
         """
-        name, code, properties = fields.read(body)
+        name, code, properties, warnings, _ = fields.read(body)
         if name is None:
             raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
         complete = fields.complete(properties)
@@ -76,11 +88,16 @@ class Experiments:
             created_ms=now_ms,
             modified_ms=now_ms,
         )
-        try:
-            await self._store.decisions.create_experiment(experiment)
-        except DuplicateName:
-            raise _taken(name) from None
-        return experiment
+        for other in _other_names(name):
+            try:
+                await self._store.decisions.create_experiment(experiment)
+            except DuplicateName:
+                experiment = msgspec.structs.replace(experiment, name=other)
+                continue
+            if experiment.name != name:
+                warnings.append(f"you have an experiment named {name} already; this one is {experiment.name}")
+            return experiment, warnings
+        raise _taken(name)
 
     async def get(self, tenant: str, experiment_id: str) -> Experiment:
         """A live experiment of the tenant. :raises Unauthorized:"""
@@ -99,15 +116,45 @@ class Experiments:
         page = found[:limit]
         return {one.id: one.name for one in page}, page[-1].id if len(found) > limit else None
 
-    async def edit(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> Experiment:
-        """Change the fields that a request has; the others stay.
+    async def records(self, tenant: str, *, order: str, descending: bool) -> dict[str, dict[str, Any]]:
+        """Id -> all info of the tenant's live experiments, in order of one of `fields.ORDERS`.
 
-        :raises BadRequest: :raises Unauthorized: :raises Conflict: name taken, or a `revision` that is old.
+        As many as `_RECORDS_BYTES` of code hold.
+        """
+        found: list[Experiment] = []
+        after, size = "", 0
+        while size < _RECORDS_BYTES:
+            page = await self._store.decisions.list_experiments(tenant, limit=_AT_ONCE, after=after)
+            found += page
+            size += sum(len(text) for one in page for text in one.code.values())
+            if len(page) < _AT_ONCE:
+                break
+            after = page[-1].id
+        records = [fields.shown(one, self.iso) for one in found]
+        records.sort(key=lambda record: (str(record[order]).casefold(), record["id"]), reverse=descending)
+        return {record["id"]: record for record in records}
+
+    async def edit(
+        self,
+        tenant: str,
+        experiment_id: str,
+        body: dict[str, Any],
+        revisions: Container[int] | None = None,
+    ) -> tuple[Experiment, list[str]]:
+        """Change the fields that a request has; the others stay. The experiment then, and warnings.
+
+        :param revisions: those that may be edited, as the header `If-Match` says; None: any.
+        :raises BadRequest: :raises Unauthorized: :raises PreconditionFailed: it has another revision.
+        :raises Conflict: name taken, or another revision than the field `if_revision` says.
         """
         checked: dict[str, str] = {}
         for _ in range(_ATTEMPTS):
             current = await self.get(tenant, experiment_id)
-            name, code, properties = fields.read(body, fields.shown(current, iso))
+            name, code, properties, warnings, if_revision = fields.read(body, fields.shown(current, self.iso))
+            if revisions is not None and current.revision not in revisions:
+                raise PreconditionFailed("the experiment was edited since the revision that If-Match names")
+            if if_revision not in (None, current.revision):
+                raise Conflict("the experiment was edited since this revision", field="if_revision")
             complete = fields.complete(current.properties | properties)
             new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
             if new_code and new_code != checked:
@@ -126,7 +173,7 @@ class Experiments:
                 raise _taken(changed.name) from None
             if stored is not None:
                 self._decisions.forget(experiment_id)
-                return stored
+                return stored, warnings
         raise Conflict("the experiment is being edited by others; try again")
 
     async def archive(self, tenant: str, experiment_id: str) -> Experiment:
@@ -140,7 +187,7 @@ class Experiments:
 
     async def archive_all(self, tenant: str) -> None:
         """Archive every experiment of a tenant."""
-        while found := await self._store.decisions.list_experiments(tenant, limit=_ARCHIVE_AT_ONCE):
+        while found := await self._store.decisions.list_experiments(tenant, limit=_AT_ONCE):
             for experiment in found:
                 await self._store.decisions.archive_experiment(tenant, experiment.id, self._now_ms())
                 self._decisions.forget(experiment.id)
@@ -196,7 +243,7 @@ class Experiments:
         :raises BadRequest: for a `before` that is no position. :raises Unauthorized:
         """
         await self.get(tenant, experiment_id)
-        return await logs.page(self._store.logs, experiment_id, query, limit)
+        return await logs.page(self._store.logs, experiment_id, query, limit, self.iso)
 
     async def log(self, tenant: str, experiment_id: str, query: LogQuery) -> AsyncGenerator[bytes, None]:
         """All rows of a log, newest first, in parts.
@@ -204,7 +251,7 @@ class Experiments:
         :raises BadRequest: before the first part, for a `before` that is no position. :raises Unauthorized:
         """
         await self.get(tenant, experiment_id)
-        async for part in logs.whole(self._store.logs, experiment_id, query):
+        async for part in logs.whole(self._store.logs, experiment_id, query, self.iso):
             yield part
 
     async def summary(self, tenant: str, experiment_id: str) -> Summary:
@@ -239,6 +286,13 @@ def theta_view(theta: ThetaRows) -> dict[str, Any]:
     return {
         theta_label(key, value): msgspec.json.decode(data) for (key, value), (data, _) in theta.rows.items()
     }
+
+
+def _other_names(name: str) -> Iterator[str]:
+    """The same name with a number behind it, from 2."""
+    for number in range(2, _ATTEMPTS + 2):
+        ending = f" ({number})"
+        yield name[: fields.MAX_NAME - len(ending)] + ending
 
 
 def _taken(name: str) -> Conflict:

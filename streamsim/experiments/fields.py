@@ -1,21 +1,25 @@
 """The fields of an experiment as clients send and get them.
 
-Takes what StreamingBandit's documentation names, in all of its spellings; refuses all else by name.
+Takes what StreamingBandit's documentation names, in all of its spellings, and what its interface and clients
+send: text for booleans and numbers, "" for what is not used, Python's text of a dict for a default reward.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from streamsim import values
-from streamsim.decisions.wire import PIECES
-from streamsim.errors import BadRequest, Conflict
+from streamsim.decisions.default_reward import reward_of_text
+from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
+from streamsim.errors import BadRequest
 from streamsim.storage.contract.decisions import Experiment
 
 MAX_NAME: Final = 200
 MAX_CODE_BYTES: Final = 256 << 10
 MAX_DELTA_HOURS: Final = 99_999
+MAX_WARNINGS: Final = 20
 
 _SPELLINGS: Final = {piece.replace("_", ""): piece for piece in PIECES}
 READ_ONLY: Final = ("id", "key", "revision", "created", "modified")
@@ -26,27 +30,40 @@ DEFAULTS: Final[dict[str, Any]] = {
     "default_reward": None,
     "log_propensity": False,
     "arm_field": None,
+    "compat": None,
+    "public_origins": False,
 }
 FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *READ_ONLY)
+ORDERS: Final = ("id", "key", "name", "created", "modified")
+"""What a list of records may be in order of."""
 
 
 class Fields(NamedTuple):
-    """The checked fields of one request; what the request left out is absent."""
+    """The checked fields of one request; what the request left out is absent.
+
+    `warnings`: what it had and is not stored, a sentence each. `if_revision`: the only revision to edit.
+    """
 
     name: str | None
     code: dict[str, str]
     properties: dict[str, Any]
+    warnings: list[str]
+    if_revision: int | None
 
 
 def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
     """Check the fields of a POST, or of a PUT of the experiment that clients see as `shown`.
 
+    Fields that there are not, and those that the server assigns, are left out with a warning: a form that
+    sends back what GET gave, and more, is not at fault.
+
     :raises BadRequest: naming the field and the accepted form.
-    :raises Conflict: for a `revision` that is not the present one.
     """
     code: dict[str, str] = {}
     properties: dict[str, Any] = {}
+    warnings: list[str] = []
     name: str | None = None
+    if_revision: int | None = None
     for field, value in body.items():
         piece = _SPELLINGS.get(field, field)
         if piece in PIECES:
@@ -57,15 +74,19 @@ def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
             properties[field] = _PROPERTIES[field](value, field)
         elif field == "name":
             name = _name(value)
+        elif field == "if_revision" and shown is not None:
+            if type(value) is not int:
+                raise BadRequest("if_revision must be an integer, the revision that GET gave", field=field)
+            if_revision = value
         elif field not in READ_ONLY:
-            raise BadRequest(f"there is no field {field[:100]}", field=field[:100])
+            warnings.append(f"there is no field {field[:100]}; it was left out")
         elif shown is None:
-            raise BadRequest(f"{field} is assigned by the server; leave it out", field=field)
-        elif value != shown[field]:
-            if field == "revision":
-                raise Conflict("the experiment was edited since this revision", field=field)
+            warnings.append(f"{field} is assigned by the server; what you gave was left out")
+        elif field in ("id", "key") and value != shown[field]:
             raise BadRequest(f"{field} cannot be changed", field=field)
-    return Fields(name, code, properties)
+    if len(warnings) > MAX_WARNINGS:
+        warnings[MAX_WARNINGS:] = [f"and {len(warnings) - MAX_WARNINGS} more"]
+    return Fields(name, code, properties, warnings, if_revision)
 
 
 def complete(properties: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +121,9 @@ def boolean(value: object, field: str) -> bool:
         return value
     if isinstance(value, str):
         text = value.lower()
-        if text in ("true", "yes", "y"):
+        if text in ("true", "yes", "y", "1"):
             return True
-        if text in ("false", "no", "n"):
+        if text in ("false", "no", "n", "0", ""):
             return False
     raise BadRequest(f'{field} must be true or false, or the text "True" or "False"', field=field)
 
@@ -122,23 +143,30 @@ def _code(value: object, field: str) -> str:
 
 
 def _delta_hours(value: object, field: str) -> int | None:
-    if value is None:
+    if value is None or value == "":
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}(\.0*)?", value, re.ASCII):
+        value = float(value)
+    if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or not 0 <= value <= MAX_DELTA_HOURS:
         raise BadRequest(f"{field} must be an integer from 0 to {MAX_DELTA_HOURS}", field=field)
     return value
 
 
-def _default_reward(value: object, field: str) -> dict[str, Any] | None:
+def _default_reward(value: object, field: str) -> dict[str, Any] | str | None:
+    if value is None or value == "":
+        return None
     if isinstance(value, str):
         try:
-            value = values.parse(value, field)
+            reward_of_text(value)
         except values.InvalidValue as error:
-            raise BadRequest(str(error), field=error.where) from None
-    if value is not None and type(value) is not dict:
-        raise BadRequest(f"{field} must be a JSON object, or the JSON text of one", field=field)
+            raise BadRequest(str(error), field=field) from None
+        return value
+    if type(value) is not dict:
+        raise BadRequest(
+            f'{field} must be a JSON object, or the text of one, e.g. {{"value": 0}}', field=field
+        )
     return value
 
 
@@ -154,6 +182,14 @@ def _arm_field(value: object, field: str) -> str | None:
     return value
 
 
+def _compat(value: object, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if value != STREAMINGBANDIT:
+        raise BadRequest(f'{field} must be "{STREAMINGBANDIT}", or null', field=field)
+    return STREAMINGBANDIT
+
+
 _PROPERTIES: Final[dict[str, Callable[[object, str], Any]]] = {
     "advice_id": boolean,
     "hourly_theta": boolean,
@@ -161,4 +197,6 @@ _PROPERTIES: Final[dict[str, Callable[[object, str], Any]]] = {
     "default_reward": _default_reward,
     "log_propensity": boolean,
     "arm_field": _arm_field,
+    "compat": _compat,
+    "public_origins": boolean,
 }

@@ -10,11 +10,13 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from streamsim import values
-from streamsim.dates import HOUR_MS, iso
+from streamsim.dates import HOUR_MS
 from streamsim.errors import BadRequest
 from streamsim.storage.contract.logs import LogKind, LogRow, LogStore
 
 LogFormat = Literal["json", "csv"]
+Iso = Callable[[int], str]
+"""Writes a date."""
 
 # A page of a log ends early rather than grow beyond this; a part of a whole one is about so long.
 _PAGE_BYTES: Final = 16 << 20
@@ -86,13 +88,15 @@ class _Reader:
         ]
 
 
-async def page(store: LogStore, experiment_id: str, query: LogQuery, limit: int) -> tuple[bytes, str | None]:
+async def page(
+    store: LogStore, experiment_id: str, query: LogQuery, limit: int, iso: Iso
+) -> tuple[bytes, str | None]:
     """At most `limit` rows, and the position to go on `before` if there may be more.
 
     :raises BadRequest: for a `before` that is no position.
     """
     reader = _Reader(store, experiment_id, query)
-    write = _WRITERS[query.form](experiment_id, query.kind)
+    write = _WRITERS[query.form](experiment_id, query.kind, iso)
     rows: list[LogRow] = []
     size = 0
     while reader.more and len(rows) < limit and size < _PAGE_BYTES:
@@ -102,13 +106,15 @@ async def page(store: LogStore, experiment_id: str, query: LogQuery, limit: int)
     return write.begin() + write.rows(rows) + write.end(), reader.before if reader.more else None
 
 
-async def whole(store: LogStore, experiment_id: str, query: LogQuery) -> AsyncGenerator[bytes, None]:
+async def whole(
+    store: LogStore, experiment_id: str, query: LogQuery, iso: Iso
+) -> AsyncGenerator[bytes, None]:
     """All rows in parts, of which no more than one is held at a time.
 
     :raises BadRequest: before the first part, for a `before` that is no position.
     """
     reader = _Reader(store, experiment_id, query)
-    write = _WRITERS[query.form](experiment_id, query.kind)
+    write = _WRITERS[query.form](experiment_id, query.kind, iso)
     held = write.begin()
     while reader.more:
         held += write.rows(await reader.read(_ROWS_AT_ONCE, _PART_BYTES))
@@ -121,8 +127,9 @@ async def whole(store: LogStore, experiment_id: str, query: LogQuery) -> AsyncGe
 class _Json:
     """A JSON array of rows."""
 
-    def __init__(self, experiment_id: str, kind: LogKind) -> None:
+    def __init__(self, experiment_id: str, kind: LogKind, iso: Iso) -> None:
         self._experiment_id = experiment_id
+        self._iso = iso
         self._kind = kind
         self._first = True
 
@@ -130,7 +137,7 @@ class _Json:
         return b"["
 
     def rows(self, rows: Iterable[LogRow]) -> bytes:
-        text = b",".join(log_row(self._experiment_id, self._kind, row) for row in rows)
+        text = b",".join(log_row(self._experiment_id, self._kind, row, self._iso) for row in rows)
         joined = text if self._first or not text else b"," + text
         self._first = self._first and not text
         return joined
@@ -142,8 +149,9 @@ class _Json:
 class _Csv:
     """A header and a line for each row."""
 
-    def __init__(self, experiment_id: str, kind: LogKind) -> None:
+    def __init__(self, experiment_id: str, kind: LogKind, iso: Iso) -> None:
         self._experiment_id = experiment_id
+        self._iso = iso
         self._columns = COLUMNS[kind]
         self._manual = kind == "manual"
 
@@ -158,7 +166,7 @@ class _Csv:
 
     def _cells(self, row: LogRow) -> list[str]:
         logged: dict[str, Any] = msgspec.json.decode(row.data)
-        own = {"date": iso(row.date_ms), "exp_id": self._experiment_id, "id": row.id}
+        own = {"date": self._iso(row.date_ms), "exp_id": self._experiment_id, "id": row.id}
         if self._manual:
             return [own["date"], own["exp_id"], values.dump(logged).decode() if logged else ""]
         rest = {name: value for name, value in logged.items() if name not in self._columns}
@@ -166,10 +174,10 @@ class _Csv:
         return [*cells, values.dump(rest).decode() if rest else ""]
 
 
-_WRITERS: Final[dict[LogFormat, Callable[[str, LogKind], _Json | _Csv]]] = {"json": _Json, "csv": _Csv}
+_WRITERS: Final[dict[LogFormat, Callable[[str, LogKind, Iso], _Json | _Csv]]] = {"json": _Json, "csv": _Csv}
 
 
-def log_row(experiment_id: str, kind: LogKind, row: LogRow) -> bytes:
+def log_row(experiment_id: str, kind: LogKind, row: LogRow, iso: Iso) -> bytes:
     """A row of a log as JSON text: what was logged, with `date`, `exp_id` and, unless manual, `id`."""
     if kind == "manual":
         # The code chose these names; where they clash, what it logged is what its author wants to see.

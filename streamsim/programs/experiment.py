@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import scipy as sp
 
 from streamsim import values
-from streamsim.decisions.wire import MAX_ADDRESS, PIECES, Opened, WireRow, theta_label
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES, STREAMINGBANDIT, Opened, WireRow, theta_label
 from streamsim.programs.theta import Theta, copied, merged
 
 MAX_NESTING: Final = 8
@@ -23,17 +24,53 @@ class Pieces:
 
     def __init__(self, experiment_id: str, code: dict[str, str], properties: dict[str, Any]) -> None:
         self.experiment_id = experiment_id
-        self.properties = properties
+        self.properties = {
+            name: Flag(value) if type(value) is bool else value for name, value in properties.items()
+        }
+        self.key: str | None = properties.get("key")
+        self.reads_text = properties.get("compat") == STREAMINGBANDIT
         self.compiled: dict[str, CodeType] = {
             piece: compile(code.get(piece, ""), f"<{piece}>", "exec", dont_inherit=True) for piece in PIECES
         }
 
 
+class Flag(str):
+    """A boolean property: the text "True" or "False", as StreamingBandit has it, which is also true or false.
+
+    >>> flag = Flag(True)
+    >>> flag == "True", flag == True, bool(Flag(False)), Flag(False) == False
+    (True, True, False, True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: object) -> Flag:
+        return super().__new__(cls, bool(value))
+
+    def __bool__(self) -> bool:
+        return str.__eq__(self, "True")
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self) is other if isinstance(other, bool) else str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
 class PolicyBatch:
     """What all experiments of one batch share: theta, opened experiments, logs, and the globals of code."""
 
-    def __init__(self, root: Pieces, theta: Theta, open_experiment: Callable[[str], Opened]) -> None:
+    def __init__(
+        self,
+        root: Pieces,
+        theta: Theta,
+        open_experiment: Callable[[str], Opened],
+        ask: Callable[[tuple[str | int, ...]], Any] | None = None,
+    ) -> None:
         self.theta = theta
+        self._ask = ask
         self.opened = {root.experiment_id: root}
         self.root = root
         self.used: set[str] = {root.experiment_id}
@@ -42,6 +79,12 @@ class PolicyBatch:
         self.depth = 0
         self._open = open_experiment
         self.namespace: dict[str, Any] = {}
+
+    def past(self, *question: str | int) -> Any:
+        """The answer to a question about what was logged. :raises RuntimeError: there is no past."""
+        if self._ask is None:
+            raise RuntimeError("logs and summaries are there for live calls only")
+        return self._ask(question)
 
     def pieces(self, experiment_id: str) -> Pieces:
         pieces = self.opened.get(experiment_id)
@@ -66,12 +109,15 @@ class Experiment:
     def __init__(self, exp_id: object, key: object = None) -> None:
         """Open another experiment of the same tenant, inside the same transaction.
 
+        :param key: what `is_valid` compares with the experiment's own.
         :raises LookupError: if the tenant has no such experiment.
         """
         self._set_up(self._session.pieces(str(exp_id)))
+        self.key = None if key is None else str(key)
 
     def _set_up(self, pieces: Pieces) -> None:
         self.exp_id = pieces.experiment_id
+        self.key = pieces.key
         self.properties = pieces.properties
         self.context: Any = {}
         self.action: Any = {}
@@ -80,24 +126,28 @@ class Experiment:
         self.action_probabilities: dict[str, float] | None = None
         self._pieces = pieces
 
-    def run_context_code(self, context: Any = None) -> dict[str, Any]:
+    def is_valid(self) -> bool:
+        """Whether `key` is the experiment's: always for `self`, for others if they were opened with it."""
+        return self.key is not None and self.key == self._pieces.key
+
+    def run_context_code(self, context: Any = None) -> Any:
         """Run get_context; a copy of the context it leaves."""
         self.context = {} if context is None else context
         self._run("get_context")
-        return dict(self.context)
+        return outer_copy(self.context)
 
-    def run_action_code(self, context: Any, action: Any = None) -> dict[str, Any]:
+    def run_action_code(self, context: Any, action: Any = None) -> Any:
         """Run get_action on a context; a copy of the action it leaves."""
         self.context = context
         self.action = {} if action is None else action
         self._run("get_action")
-        return dict(self.action)
+        return outer_copy(self.action)
 
-    def run_get_reward_code(self, context: Any, action: Any, reward: Any = None) -> dict[str, Any]:
+    def run_get_reward_code(self, context: Any, action: Any, reward: Any = None) -> Any:
         """Run get_reward on a context and an action; a copy of the reward it leaves."""
         self.context, self.action, self.reward = context, action, {} if reward is None else reward
         self._run("get_reward")
-        return dict(self.reward)
+        return outer_copy(self.reward)
 
     def run_reward_code(self, context: Any, action: Any, reward: Any) -> bool:
         """Run set_reward: learn from a context, an action and its reward."""
@@ -112,24 +162,26 @@ class Experiment:
 
         With key and value: that dict. With a key: `{value: dict}`, or the dict itself if the key was stored
         without value. Without key: the keyless dict if it is the only one, else `{"key:value": dict}`.
-        What was never stored is `{}`.
+        What was never stored is `{}`. In an experiment with `compat: "streamingbandit"` all values are text,
+        as Redis gives them there.
 
         :param all_float: turn numbers and text that reads as a number into floats.
         """
         theta = self._session.theta
         name = _part(name)
+        view = texts if self._pieces.reads_text else copied
         result: dict[str, Any]
         if value is not None:
             stored = theta.row((self.exp_id, name, _part(key), _part(value)))
-            result = copied(stored) if stored else {}
+            result = view(stored) if stored else {}
         else:
             rows = theta.group(self.exp_id, name, None if key is None else _part(key))
             if len(rows) == 1 and (only := next(iter(rows)))[3] == "" and (key is not None or only[2] == ""):
-                result = copied(rows[only])
+                result = view(rows[only])
             elif key is not None:
-                result = {row[3]: copied(data) for row, data in rows.items()}
+                result = {row[3]: view(data) for row, data in rows.items()}
             else:
-                result = {theta_label(row[2], row[3]): copied(data) for row, data in rows.items()}
+                result = {theta_label(row[2], row[3]): view(data) for row, data in rows.items()}
         return _floats(result) if all_float else result
 
     def set_theta(
@@ -166,6 +218,35 @@ class Experiment:
         self._session.logs.append((self._session.call, self.exp_id, row))
         return True
 
+    def get_summary(self) -> dict[str, Any]:
+        """Numbers and last dates of getaction and setreward calls, of those that are committed."""
+        found: dict[str, Any] = self._session.past("summary", self.exp_id)
+        return found
+
+    def get_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """What was logged with `log_data`, newest first. :param limit: 0, or above 10,000: 10,000 rows."""
+        return self._logged("manual", limit)
+
+    def get_getaction_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Decisions: context, action and date. Likewise."""
+        return self._logged("action", limit)
+
+    def get_setreward_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Rewards: context, action, reward and date. Likewise."""
+        return self._logged("reward", limit)
+
+    def get_simulation_log_data(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Draws that a simulation logged. Likewise."""
+        return self._logged("simulation", limit)
+
+    def get_hourly_theta(self, limit: int = 0) -> list[dict[str, Any]]:
+        """Hourly snapshots of theta. Likewise."""
+        return self._logged("theta", limit)
+
+    def _logged(self, kind: str, limit: int) -> list[dict[str, Any]]:
+        rows = self._session.past("log", self.exp_id, kind, max(int(limit), 0))
+        return [{"date": date, **msgspec.json.decode(data)} for date, data in rows]
+
     def debug(self, obj: Any) -> None:
         """Put any value into the context as `_debug`; it is answered when the server debugs, and logged."""
         self.context["_debug"] = obj
@@ -183,6 +264,18 @@ class Experiment:
             session.depth -= 1
             # A namespace that holds a function is a cycle, and would keep what the code made alive.
             namespace.clear()
+
+
+def outer_copy(value: Any) -> Any:
+    """A copy of the outermost dict or list; a mapping as a dict."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.copy() if isinstance(value, list) else value
+
+
+def texts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a stored dict as the text that StreamingBandit's code finds, e.g. `True` for true."""
+    return {name: value if type(value) is str else str(value) for name, value in data.items()}
 
 
 def _part(part: object) -> str:

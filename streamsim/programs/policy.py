@@ -3,7 +3,8 @@
 load      {"experiment": its id, "code": {piece: source}, "properties", "max_rows": rows that it caches}
 request   `Request`: how the last batch ended, what became stale, and the calls of this one
 ask       ["theta", experiment_id, name, key|nil, value|nil, rows known] -> a page of `WireRows`, and whether
-          there are more;  ["open", id] -> `Opened`
+          there are more;  ["open", id] -> `Opened`;  ["summary", id] -> a dict;
+          ["log", id, kind, limit] -> `WireLog`
 result    `Done`, as JSON text
 
 Calls run one after the other on the same theta; the effects of a call that fails are undone at once.
@@ -43,7 +44,7 @@ class Program:
             root = Pieces(load["experiment"], load["code"], load["properties"])
         except BaseException as error:
             raise errors.Described(errors.describe(error, self._names)) from None
-        self._session = PolicyBatch(root, self._theta, self._open)
+        self._session = PolicyBatch(root, self._theta, self._open, channel.ask)
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
 
@@ -86,7 +87,7 @@ class Program:
             experiment = self._new(self._experiment)
             experiment._set_up(session.root)
             context = call.context
-            before = None if _nested(context) else context.copy()
+            before = context.copy() if type(context) is dict and not _nested(context) else None
             clock.start()
             try:
                 if call.kind == ACTION and self._log_propensity:
@@ -141,19 +142,18 @@ class Program:
         outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
         return outcome
 
-    def _outcome(
-        self, experiment: Experiment, call: Call, context: dict[str, Any], before: dict[str, Any] | None
-    ) -> Outcome:
+    def _outcome(self, experiment: Experiment, call: Call, context: Any, before: Any) -> Outcome:
         changed = None
         if before is None or experiment.context != before:
             changed = _changed_context(experiment.context)
         if call.kind != ACTION:
             return Outcome(None, None, changed)
         action = values.plain(experiment.action, "action")
-        if type(action) is not dict:
-            raise values.InvalidValue("action", "must be a dict")
+        if action is None:
+            raise values.InvalidValue("action", "must not be None")
         probabilities = checked_probabilities(experiment)
-        propensity = action.get("propensity", experiment.propensity)
+        told = action.get("propensity") if type(action) is dict else None
+        propensity = experiment.propensity if told is None else told
         if propensity is not None:
             propensity = values.plain(propensity, "propensity")
             # An action may have a field of this name that is no number: then it is not a propensity.
@@ -200,12 +200,12 @@ def _nested(context: dict[str, Any]) -> bool:
     return any(type(item) in (dict, list) for item in context.values())
 
 
-def _changed_context(context: Any) -> dict[str, Any]:
+def _changed_context(context: Any) -> Any:
     """The context that the code leaves. What it may not be is an error of the code, not a refused answer."""
     try:
         changed = values.plain(context, "context", finite=False)
     except values.InvalidValue as error:
         raise TypeError(str(error)) from None
-    if type(changed) is not dict:
-        raise TypeError("context must stay a dict")
+    if changed is None:
+        raise TypeError("context must not become None")
     return changed

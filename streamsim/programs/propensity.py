@@ -20,7 +20,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of
 from streamsim.decisions.wire import PIECES, Opened, WireRows, WireTheta
 from streamsim.evaluation.wire import Propensities, PropensityLoad
-from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound, outer_copy
 from streamsim.programs.policy import checked_probabilities
 from streamsim.programs.theta import ThetaCache
 from streamsim.sandbox.worker import failures as errors
@@ -82,11 +82,11 @@ class Program:
             result.failure = errors.describe(error, self._names)
         return result
 
-    def _run(self, context: dict[str, Any]) -> Experiment:
+    def _run(self, context: Any) -> Experiment:
         experiment: Experiment = self._kind.__new__(self._kind)
         experiment._set_up(self._session.root)
         self._session.depth = 0
-        experiment.run_action_code(dict(context))
+        experiment.run_action_code(outer_copy(context))
         return experiment
 
     def _fetch(self, experiment_id: str, name: str, key: str | None, value: str | None) -> WireRows:

@@ -26,7 +26,7 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled, reward_of
 from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_label
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
-from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
+from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound, outer_copy
 from streamsim.programs.memory_theta import Group, MemoryTheta
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -57,7 +57,7 @@ class Simulated(Experiment):
     def get_theta(
         self, key: object = None, value: object = None, name: str = "_theta", all_float: bool = False
     ) -> dict[str, Any]:
-        if type(key) is str and name == "_theta" and not all_float:
+        if type(key) is str and name == "_theta" and not (all_float or self._pieces.reads_text):
             group = self._groups.get(key)
             if group is not None:
                 rows, copy = group.rows, group.copy
@@ -209,7 +209,7 @@ class Program:
                 exec(get_context, namespace)
                 namespace.clear()
                 given = environment.context
-                context = given.copy() if type(given) is dict else dict(given)
+                context = given.copy() if type(given) is dict else outer_copy(given)
 
             experiment.context = context
             namespace = blank.copy()
@@ -217,7 +217,7 @@ class Program:
             exec(get_action, namespace)
             namespace.clear()
             action = experiment.action
-            action = action.copy() if type(action) is dict else dict(action)
+            action = action.copy() if type(action) is dict else outer_copy(action)
 
             environment.context, environment.action = context, action
             if seeds is not None:
@@ -227,7 +227,7 @@ class Program:
             exec(get_reward, namespace)
             namespace.clear()
             reward = environment.reward
-            reward = reward.copy() if type(reward) is dict else dict(reward)
+            reward = reward.copy() if type(reward) is dict else outer_copy(reward)
 
             experiment.context, experiment.action, experiment.reward = context, action, reward
             namespace = blank.copy()

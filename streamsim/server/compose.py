@@ -90,6 +90,7 @@ async def running(
         decisions = Decisions(
             store.decisions,
             sandbox,
+            logs=store.logs,
             lane=settings.lane,
             limits=limits,
             debug=settings.server.debug,
@@ -97,7 +98,8 @@ async def running(
             observe=metrics.commit,
         )
         stack.push_async_callback(decisions.close)
-        experiments = Experiments(store, decisions, now_ms)
+        iso = dates.iso_without_zone if settings.compat.dates == "streamingbandit" else dates.iso
+        experiments = Experiments(store, decisions, now_ms, iso)
         accounts = Accounts(store, settings.login, end=Departure(store, experiments).of, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)

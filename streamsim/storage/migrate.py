@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from streamsim.storage.contract.migration import Migratable, Record
+from streamsim.storage.contract.migration import Migratable, Record, Source
 
 _AT_ONCE_RECORDS = 500
 _AT_ONCE_BYTES = 4 * 1024 * 1024
@@ -34,7 +34,7 @@ class _Note(msgspec.Struct):
     experiment_id: str = msgspec.field(default="", name="experiment")
 
 
-async def migrate(source: Migratable, target: Migratable, say: Callable[[str], None]) -> dict[str, int]:
+async def migrate(source: Source, target: Migratable, say: Callable[[str], None]) -> dict[str, int]:
     """Copy everything; the number of records by kind, e.g. `{"User": 3, "LogRecord": 12000}`.
 
     Both stores are open, and no server uses either.
@@ -92,7 +92,7 @@ async def _copy(records: AsyncIterator[Record], target: Migratable) -> None:
 
 
 async def _compare(
-    source: Migratable, target: Migratable, experiments: list[str], say: Callable[[str], None]
+    source: Source, target: Migratable, experiments: list[str], say: Callable[[str], None]
 ) -> Counter[str]:
     found = await target.experiments()
     if found != experiments:

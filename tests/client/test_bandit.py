@@ -111,7 +111,7 @@ def test_an_experiment_is_made_edited_archived(user: Shown, counting: dict[str, 
     updated = user.experiments.update(counting["id"], name="other", revision=shown["revision"])
     with pytest.raises(Conflict) as stale:
         user.experiments.update(counting["id"], hourly_theta=True, revision=shown["revision"])
-    assert stale.value.field == "revision"
+    assert stale.value.field == "if_revision"
     assert updated["revision"] == shown["revision"] + 1
     more = [user.experiments.create(f"number {n}", advice_id=True, delta_hours=1)["id"] for n in range(4)]
     found = dict(user.experiments.names(limit=2))

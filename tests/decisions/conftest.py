@@ -45,6 +45,7 @@ class Bench:
         decisions = Decisions(
             store.decisions,
             self.sandbox,
+            logs=store.logs,
             lane=LaneSettings(**lane),
             limits=LIMITS,
             now_ms=lambda: self.now_ms + ahead_ms,

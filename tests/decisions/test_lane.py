@@ -113,7 +113,7 @@ def test_an_error_names_piece_line_type_and_message(bench: Bench) -> None:
     ("code", "kind", "text"),
     [
         ("self.context['z'] = {1}", PolicyError, "TypeError: context.z: "),
-        ("self.context = [1]", PolicyError, "TypeError: context must stay a dict"),
+        ("self.context = None", PolicyError, "TypeError: context must not become None"),
         ("self.action['z'] = {1}", PolicyRejected, "InvalidValue: action.z: "),
     ],
 )

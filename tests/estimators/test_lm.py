@@ -159,3 +159,20 @@ def test_a_penalty_that_large_regressors_drown_leaves_the_coefficients_finite() 
     model.update(1.0, [1e60, 1e60, 1e60])
     model.update(0.5, [0.1, 0.2, 0.3])
     assert np.isfinite(model.get_value()).all()
+
+
+def test_stored_sums_are_matrices_as_code_for_streamingbandit_takes_them() -> None:
+    model = lm.LM({}, p=2)
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        x = rng.normal(size=2)
+        model.update(3 * x[0] - 2 * x[1], x)
+    for again in (model, lm.LM(model.get_dict())):
+        a, b = again.value["A"], again.value["b"]
+        assert (a.shape, b.shape) == ((2, 2), (1, 2))
+        expected = np.linalg.solve(np.asarray(a), np.asarray(b)[0])
+        for solved in (np.linalg.inv(a) * b.T, a.I * b.T, (b * np.linalg.inv(a)).T, np.dot(a.I, b.T)):
+            assert solved.shape == (2, 1)
+            assert np.asarray(solved)[:, 0] == pytest.approx(expected)
+        assert (2 * b).tolist() == (b * 2).tolist() == (np.asarray(b) * 2).tolist()
+        assert again.get_value() == pytest.approx(expected.tolist())

@@ -39,7 +39,7 @@ CLASSIFIED = {
     "/eval/{exp_id}/simulations/{job}/events": ("user", "GET"),
     "/exp": ("user", "GET POST"),
     "/exp/defaults": ("user", "GET"),
-    "/exp/defaults/{default_id}": ("user", "GET"),
+    "/exp/defaults/{default_id:part}": ("user", "GET"),
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/login": ("public", "POST"),
@@ -55,7 +55,7 @@ CLASSIFIED = {
     "/openapi.json": ("public", "GET"),
 }
 # Routes that name nothing of anybody's: another user gets an answer of its own there.
-OWN = {"/exp", "/exp/defaults", "/exp/defaults/{default_id}", "/user/password", "/user/token"}
+OWN = {"/exp", "/exp/defaults", "/exp/defaults/{default_id:part}", "/user/password", "/user/token"}
 BODIES: dict[str, Any] = {
     "/exp": {"name": "taken"},
     "/exp/{exp_id}": {"name": "taken over"},

@@ -125,16 +125,11 @@ async def test_missing_key_is_400_and_a_wrong_key_or_id_401(ann: Caller, call: s
 @pytest.mark.parametrize(
     ("call", "fields", "field"),
     [
-        ("getaction", {"context": "25"}, "context"),
-        ("getaction", {"context": "[1]"}, "context"),
         ("getaction", {"context": "{'age': 25}"}, "context"),
         ("getaction", {"context": '{"age": NaN}'}, "context"),
-        ("setreward", {}, "reward"),
-        ("setreward", {"reward": ""}, "reward"),
         ("setreward", {"reward": "high"}, "reward"),
         ("setreward", {"reward": "1", "action": "a"}, "action"),
-        ("setreward", {"reward": "1", "context": "7"}, "context"),
-        ("setreward", {"reward": "1", "advice_id": "x", "context": "{}"}, "advice_id"),
+        ("setreward", {"reward": "1", "context": "seven"}, "context"),
         ("setreward", {"reward": "1", "idempotency_key": "x" * 257}, "idempotency_key"),
     ],
 )
@@ -150,13 +145,12 @@ async def test_malformed_query_names_the_parameter(
 @pytest.mark.gen_test
 async def test_batch_of_contexts_answers_each_in_order(ann: Caller) -> None:
     one = await experiment(ann)
-    contexts: list[Any] = [{"n": n} for n in range(5)] + ["no object", {"n": 6}]
+    contexts: list[Any] = [{"n": n} for n in range(5)] + ["any value", {"n": 6}]
     answer = await one.post("getaction", contexts=contexts)
     assert answer.status == 200
     results = answer.body["results"]
-    assert [result["action"]["seen"]["n"] for result in results if "action" in result] == [0, 1, 2, 3, 4, 6]
-    assert results[5]["error"]["code"] == "bad_request"
-    assert len(await one.log("actionlog")) == 6
+    assert [result["action"]["seen"] for result in results] == contexts
+    assert [row["context"] for row in await one.log("actionlog")] == contexts[::-1]
 
 
 @pytest.mark.every_backend
@@ -174,7 +168,8 @@ async def test_batch_of_rewards_gives_each_its_own_result_or_error(ann: Caller) 
     answer = await one.post("setreward", rewards=rewards)
     assert answer.status == 200
     codes = [result.get("error", {}).get("code", "success") for result in answer.body["results"]]
-    assert codes == ["success", "policy_error", "bad_request", "not_found", "bad_request", "success"]
+    # The third has no reward, which is {}.
+    assert codes == ["success", "policy_error", "policy_error", "not_found", "bad_request", "success"]
     detail = answer.body["results"][1]["error"]["detail"]
     assert (detail["piece"], detail["type"]) == ("set_reward", "ZeroDivisionError")
     assert (await one.theta())["n"] == 2

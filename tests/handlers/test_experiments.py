@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.application import Caller
+from streamsim.server.upkeep import Upkeep
+from streamsim.services import Services
+from tests.application import Caller, Clock
 
 CODE = {
     "get_context": "self.context['age'] = 30",
@@ -42,6 +44,8 @@ async def test_created_experiment_has_an_id_a_key_and_all_that_was_given(ann: Ca
         **PROPERTIES,
         "log_propensity": False,
         "arm_field": None,
+        "compat": None,
+        "public_origins": False,
         "revision": 1,
         "created": shown.body["created"],
         "modified": shown.body["created"],
@@ -91,12 +95,12 @@ async def test_booleans_are_taken_as_json_and_as_text(ann: Caller, field: str) -
     id = (await ann.experiment("one", delta_hours=1))["id"]
     for given, meant in (
         (True, True), (False, False), ("True", True), ("False", False), ("true", True), ("false", False),
-        ("yes", True), ("no", False), ("y", True), ("n", False),
+        ("yes", True), ("no", False), ("y", True), ("n", False), ("1", True), ("0", False), ("", False),
     ):  # fmt: skip
         assert (await ann.put(f"/exp/{id}", {field: given})).status == 200
         assert (await ann.get(f"/exp/{id}")).body[field] is meant
     refused: Any
-    for refused in (1, 0, None, "1", "", "maybe", [], {}):
+    for refused in (1, 0, None, "2", "maybe", [], {}):
         answer = await ann.put(f"/exp/{id}", {field: refused})
         assert answer.status == 400
         assert answer.body["error"]["field"] == field
@@ -105,7 +109,7 @@ async def test_booleans_are_taken_as_json_and_as_text(ann: Caller, field: str) -
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [(0, 0), (99_999, 99_999), ("24", 24), (None, None)],
+    [(0, 0), (99_999, 99_999), ("24", 24), (None, None), (24.0, 24), ("24.0", 24), ("", None)],
 )
 async def test_delta_hours_in_range(ann: Caller, given: object, kept: object) -> None:
     id = (await ann.experiment(delta_hours=given))["id"]
@@ -114,9 +118,33 @@ async def test_delta_hours_in_range(ann: Caller, given: object, kept: object) ->
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
-async def test_default_reward_is_taken_as_json_text_too(ann: Caller) -> None:
-    id = (await ann.experiment(default_reward='{"value": 0.5}'))["id"]
-    assert (await ann.get(f"/exp/{id}")).body["default_reward"] == {"value": 0.5}
+@pytest.mark.parametrize(
+    ("given", "reward"),
+    [
+        ('{"value": 0.5}', {"value": 0.5}),
+        ("{'value': 0, 'why': None, 'sure': True}", {"value": 0, "why": None, "sure": True}),
+        (" {'a': (1, 2)}\n", {"a": [1, 2]}),
+        ("{}", {}),
+        ({"value": 1}, {"value": 1}),
+    ],
+)
+async def test_default_reward_stays_the_text_that_it_was_and_is_a_dict_to_the_code(
+    ann: Caller, services: Services, clock: Clock, given: Any, reward: dict[str, Any]
+) -> None:
+    created = await ann.experiment(
+        default_reward=given, advice_id=True, delta_hours=0, set_reward="self.set_theta({'r': self.reward})"
+    )
+    assert (await ann.get(f"/exp/{created['id']}")).body["default_reward"] == given
+    await ann.get(f"/getaction/{created['id']}", key=created["key"])
+    clock.ahead_ms = 1000
+    await Upkeep(services, clock).advices()
+    assert (await ann.get(f"/stats/{created['id']}/currenttheta")).body == {"r": reward}
+
+
+@pytest.mark.gen_test
+async def test_empty_text_is_no_default_reward(ann: Caller) -> None:
+    id = (await ann.experiment(default_reward=""))["id"]
+    assert (await ann.get(f"/exp/{id}")).body["default_reward"] is None
 
 
 @pytest.mark.gen_test
@@ -142,10 +170,14 @@ async def test_default_reward_is_taken_as_json_text_too(ann: Caller) -> None:
         ({"default_reward": [1]}, "default_reward"),
         ({"default_reward": "{"}, "default_reward"),
         ({"default_reward": "7"}, "default_reward"),
-        ({"colour": "red"}, "colour"),
-        ({"id": "mine"}, "id"),
-        ({"key": "mine"}, "key"),
-        ({"revision": 1}, "revision"),
+        ({"default_reward": "{'value': open('x')}"}, "default_reward"),
+        ({"default_reward": "{'value': float('nan')}"}, "default_reward"),
+        ({"default_reward": "{'value': 1e999}"}, "default_reward"),
+        ({"default_reward": "(" * 5000}, "default_reward"),
+        ({"delta_hours": "24.5"}, "delta_hours"),
+        ({"compat": "bptk"}, "compat"),
+        ({"compat": True}, "compat"),
+        ({"public_origins": ["*"]}, "public_origins"),
     ],
 )
 async def test_malformed_field_is_refused_by_name(ann: Caller, fields: dict[str, Any], field: str) -> None:
@@ -155,11 +187,29 @@ async def test_malformed_field_is_refused_by_name(ann: Caller, fields: dict[str,
     assert (await ann.get("/exp")).body == {}
     id = (await ann.experiment("two"))["id"]
     before = (await ann.get(f"/exp/{id}")).body
-    if fields not in ({"revision": 1},):  # which is the present one
-        answer = await ann.put(f"/exp/{id}", fields)
-        assert answer.status == 400
-        assert answer.body["error"]["field"] == field
+    answer = await ann.put(f"/exp/{id}", fields)
+    assert answer.status == 400
+    assert answer.body["error"]["field"] == field
     assert (await ann.get(f"/exp/{id}")).body == before
+
+
+@pytest.mark.gen_test
+async def test_fields_that_there_are_not_are_left_out_with_a_warning(ann: Caller) -> None:
+    given = {"name": "one", "colour": "red", "key": "mine", "revision": 7, "get_action": "x = 1"}
+    created = (await ann.post("/exp", given)).body
+    assert created["warning"] == [
+        "there is no field colour; it was left out",
+        "key is assigned by the server; what you gave was left out",
+        "revision is assigned by the server; what you gave was left out",
+    ]
+    shown = (await ann.get(f"/exp/{created['id']}")).body
+    assert (shown["get_action"], shown["revision"], shown["key"]) == ("x = 1", 1, created["key"])
+    assert "colour" not in shown
+    edited = await ann.put(f"/exp/{created['id']}", {"get_action": "x = 2", "setaction": ""})
+    assert edited.body["warning"] == ["there is no field setaction; it was left out"]
+    many = await ann.put(f"/exp/{created['id']}", {f"f{n}": 0 for n in range(100)})
+    assert many.body["warning"][20:] == ["and 80 more"]
+    assert "warning" not in (await ann.put(f"/exp/{created['id']}", {"name": "two"})).body
 
 
 @pytest.mark.gen_test
@@ -203,55 +253,17 @@ async def test_names_are_unique_per_user(ann: Caller, bob: Caller) -> None:
     first = await ann.experiment("same")
     second = await ann.experiment("other")
     await bob.experiment("same")
-    taken = await ann.post("/exp", {"name": "same"})
     renamed = await ann.put(f"/exp/{second['id']}", {"name": "same"})
-    assert taken.status == renamed.status == 409
-    assert taken.body["error"]["field"] == renamed.body["error"]["field"] == "name"
+    assert (renamed.status, renamed.body["error"]["field"]) == (409, "name")
+    more = [await ann.experiment("same") for _ in range(2)]
+    assert [one["name"] for one in more] == ["same (2)", "same (3)"]
+    assert more[0]["warning"] == ["you have an experiment named same already; this one is same (2)"]
+    assert (await ann.get(f"/exp/{more[1]['id']}")).body["name"] == "same (3)"
+    long = [(await ann.experiment("x" * 200))["name"] for _ in range(2)]
+    assert long == ["x" * 200, "x" * 196 + " (2)"]
     assert (await ann.put(f"/exp/{first['id']}", {"name": "same"})).status == 200
     await ann.delete(f"/exp/{first['id']}")
     assert (await ann.put(f"/exp/{second['id']}", {"name": "same"})).status == 200
-
-
-@pytest.mark.every_backend
-@pytest.mark.gen_test
-async def test_edit_changes_what_it_names_and_nothing_else(ann: Caller) -> None:
-    created = await ann.experiment(**CODE, **PROPERTIES)
-    answer = await ann.put(f"/EXP/{created['id']}", {"get_action": "self.action['arm'] = 'b'"})
-    assert answer.status == 200
-    assert answer.body == {"status": "success", "id": created["id"], "revision": 2}
-    shown = (await ann.get(f"/exp/{created['id']}")).body
-    unchanged = {piece: text for piece, text in CODE.items() if piece != "get_action"}
-    assert unchanged.items() <= shown.items()
-    assert PROPERTIES.items() <= shown.items()
-    assert shown["get_action"] == "self.action['arm'] = 'b'"
-    decided = await ann.get(f"/getaction/{created['id']}", key=created["key"])
-    assert decided.body["action"] == {"arm": "b"}
-
-
-@pytest.mark.every_backend
-@pytest.mark.gen_test
-async def test_edit_takes_effect_at_once_on_an_experiment_in_use(ann: Caller) -> None:
-    created = await ann.experiment(get_action="self.action['arm'] = 0")
-    for arm in range(1, 4):
-        await ann.get(f"/getaction/{created['id']}", key=created["key"])
-        await ann.put(f"/exp/{created['id']}", {"get_action": f"self.action['arm'] = {arm}"})
-        decided = await ann.get(f"/getaction/{created['id']}", key=created["key"])
-        assert decided.body["action"] == {"arm": arm}
-
-
-@pytest.mark.gen_test
-async def test_what_get_showed_can_be_put_back_changed(ann: Caller) -> None:
-    id = (await ann.experiment(**CODE, **PROPERTIES))["id"]
-    shown = (await ann.get(f"/exp/{id}")).body
-    answer = await ann.put(f"/exp/{id}", shown | {"delta_hours": 48})
-    assert answer.status == 200
-    assert (await ann.get(f"/exp/{id}")).body["delta_hours"] == 48
-    # The revision in it is old now: somebody who read before the edit does not undo it unseen.
-    stale = await ann.put(f"/exp/{id}", shown | {"delta_hours": 12})
-    assert stale.status == 409
-    assert stale.body["error"]["field"] == "revision"
-    other_key = await ann.put(f"/exp/{id}", {"key": "chosen"})
-    assert (other_key.status, other_key.body["error"]["field"]) == (400, "key")
 
 
 @pytest.mark.every_backend
@@ -367,22 +379,3 @@ async def test_concurrent_edits_all_take_effect(ann: Caller) -> None:
     for edit in edits:
         assert edit.items() <= shown.items()
     assert shown["revision"] == 1 + len(edits)
-
-
-@pytest.mark.gen_test
-async def test_defaults_list_the_catalogue_and_each_can_become_an_experiment(ann: Caller) -> None:
-    names = (await ann.get("/exp/defaults")).body
-    assert "E-greedy" in " ".join(names.values())
-    for number, name in names.items():
-        policy = await ann.get(f"/exp/defaults/{number}")
-        assert policy.status == 200
-        assert policy.body["name"] == name
-        pieces = {piece: policy.body[piece] for piece in CODE}
-        assert (await ann.post("/exp", {"name": name, **pieces})).status == 200
-
-
-@pytest.mark.gen_test
-async def test_unknown_default_is_404(ann: Caller) -> None:
-    for number in ("0", "99999", "abc", "1_0"):
-        answer = await ann.get(f"/exp/defaults/{number}")
-        assert (answer.status, answer.body["error"]["code"]) == (404, "not_found")

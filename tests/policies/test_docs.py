@@ -28,6 +28,6 @@ def test_the_example_of_a_description_has_every_field() -> None:
 
 
 def test_the_edits_shown_fit_the_code() -> None:
-    code = catalogue.Catalogue(catalogue.entries()).get("3")["get_action"]
+    code = catalogue.Catalogue(catalogue.entries()).get("2")["get_action"]
     assert "EPSILON = 0.1\n" in code
     assert '["control", "treatment"]' in code

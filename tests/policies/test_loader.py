@@ -31,14 +31,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_numbers_and_names_of_the_catalogue() -> None:
     entries = catalogue.entries()
-    assert [entry.id for entry in entries] == list(range(1, len(entries) + 1))
+    assert [entry.id for entry in entries] == list(range(len(entries)))
     assert [entry.name for entry in entries][:20] == FIRST_TWELVE + OTHERS
 
 
 def test_the_admin_api_gets_names_by_number_and_one_policy_whole() -> None:
     served = catalogue.Catalogue(catalogue.entries())
-    assert served.names()["3"] == "E-greedy"
-    policy = served.get("3")
+    assert served.names()["2"] == "E-greedy"
+    policy = served.get("2")
     assert policy["name"] == "E-greedy"
     assert policy["slug"] == "e-greedy"
     assert "EPSILON = 0.1" in policy["get_action"]
@@ -48,16 +48,16 @@ def test_the_admin_api_gets_names_by_number_and_one_policy_whole() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("number", ["0", "999", "e-greedy", "-1", "03"])
+@pytest.mark.parametrize("number", ["20", "999", "e-greed", "-20", "03"])
 def test_an_unknown_number_is_not_found(number: str) -> None:
-    with pytest.raises(NotFound, match="policies 1 to"):
+    with pytest.raises(NotFound, match="policies 0 to 19"):
         catalogue.Catalogue(catalogue.entries()).get(number)
 
 
 def test_unlisted_folders_follow_the_listed_ones_by_name(folder: Path) -> None:
     assert [entry.slug for entry in catalogue.load(folder)] == ["e-greedy", "ucb1"]
     (folder / "index.yml").write_text("- ucb1\n")
-    assert [(entry.id, entry.slug) for entry in catalogue.load(folder)] == [(1, "ucb1"), (2, "e-greedy")]
+    assert [(entry.id, entry.slug) for entry in catalogue.load(folder)] == [(0, "ucb1"), (1, "e-greedy")]
 
 
 @pytest.mark.parametrize(

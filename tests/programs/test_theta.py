@@ -181,6 +181,7 @@ def test_set_theta_merges_fields_and_takes_estimators() -> None:
             return {"m": 0.5, "n": 2}
 
     assert merged({"n": 1, "k": "3"}, Mean()) == {"n": 2, "k": "3", "m": 0.5}
-    for bad in (float("nan"), {"m": float("inf")}, [1], {"m": {1, 2}}, {1: 2}):
+    assert merged(None, {1: 2, "m": {-3: {}}}) == {"1": 2, "m": {"-3": {}}}  # as JSON writes them
+    for bad in (float("nan"), {"m": float("inf")}, [1], {"m": {1, 2}}, {(1,): 2}):
         with pytest.raises(InvalidValue):
             merged(None, bad)

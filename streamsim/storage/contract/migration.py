@@ -71,8 +71,8 @@ each kind of an experiment's."""
 Record = Shared | Owned
 
 
-class Migratable(Protocol):
-    """Reading and restoring everything. Claims, rate windows and expired sessions are not part of it."""
+class Source(Protocol):
+    """Reading everything. Claims, rate windows and expired sessions are not part of it."""
 
     async def experiments(self) -> list[str]:
         """Ids of all experiments, archived ones too, sorted."""
@@ -82,6 +82,10 @@ class Migratable(Protocol):
 
     def export_experiment(self, experiment_id: str) -> AsyncGenerator[Owned, None]:
         """Records of one experiment."""
+
+
+class Migratable(Source, Protocol):
+    """Reading everything, and restoring it."""
 
     async def restore(self, records: Sequence[Record]) -> None:
         """Store records as they are; doing so again changes nothing."""

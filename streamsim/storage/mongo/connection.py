@@ -71,8 +71,7 @@ class MongoConnection:
         :raises StoreUnavailable: MongoDB is away, or the URL is none.
         """
         try:
-            self._client = AsyncIOMotorClient(self._url, **_unnamed(self._url))
-            self._client.get_io_loop = asyncio.get_running_loop
+            self._client = client_of(self._url)
             self._db = self._client.get_default_database(DATABASE).with_options(
                 read_preference=ReadPreference.PRIMARY,
                 write_concern=WriteConcern("majority", j=True, wtimeout=20_000),
@@ -91,6 +90,13 @@ class MongoConnection:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def client_of(url: str) -> Any:
+    """A client of all databases of a server, on the running loop."""
+    client: Any = AsyncIOMotorClient(url, **_unnamed(url))
+    client.get_io_loop = asyncio.get_running_loop
+    return client
 
 
 def _unnamed(url: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_parameters_of_the_path_are_described(path: str, method: str) -> None:
 def test_fields_of_bodies_are_those_that_are_read() -> None:
     assert fields("post", "/setreward/{exp_id}") == core.FIELDS | {"key", "rewards"}
     assert core_words.REWARD.keys() == core.FIELDS
-    assert fields("put", "/exp/{exp_id}") == set(experiment_fields.FIELDS)
+    assert fields("put", "/exp/{exp_id}") == set(experiment_fields.FIELDS) | {"if_revision"}
     assert fields("post", "/exp") == set(experiment_fields.FIELDS) - set(experiment_fields.READ_ONLY)
     assert fields("post", "/eval/{exp_id}/simulations") == set(requests.JOB_FIELDS)
     assert fields("post", "/eval/compare") == set(requests.COMPARE_FIELDS)

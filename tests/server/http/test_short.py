@@ -102,9 +102,9 @@ def handled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     prepare = core.CoreHandler.prepare
 
-    def noted(handler: Any) -> None:
+    def noted(handler: Any) -> Any:
         made.append(type(handler).__name__)
-        prepare(handler)
+        return prepare(handler)
 
     monkeypatch.setattr(core.CoreHandler, "prepare", noted)
     return made

@@ -1,0 +1,52 @@
+"""What the code of an experiment may read of its past: rows of its logs, and the counters of its calls."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from streamsim.dates import iso
+from streamsim.storage.contract.decisions import DecisionStore
+from streamsim.storage.contract.logs import LogKind, LogStore
+
+MAX_ROWS: Final = 10_000
+_AT_ONCE: Final = 200
+KINDS: Final[dict[str, LogKind]] = {
+    kind: kind for kind in ("action", "reward", "manual", "theta", "simulation")
+}
+WireLog = list[tuple[str, bytes]]
+"""Rows on the wire, newest first: (date, JSON object text)."""
+
+
+async def rows(logs: LogStore, experiment_id: str, kind: LogKind, limit: int, room: int) -> WireLog:
+    """The newest rows of a log.
+
+    :param limit: at most so many; 0, and more than `MAX_ROWS`, is `MAX_ROWS`.
+    :param room: no more rows than take so many bytes.
+    """
+    limit = min(limit or MAX_ROWS, MAX_ROWS)
+    found: WireLog = []
+    before, size = "", 0
+    while len(found) < limit:
+        wanted = min(_AT_ONCE, limit - len(found))
+        page = await logs.read_log(experiment_id, kind, limit=wanted, before=before)
+        for row in page:
+            size += len(row.data) + 64
+            if size > room:
+                return found
+            found.append((iso(row.date_ms), row.data))
+        if len(page) < wanted:
+            break
+        before = page[-1].position
+    return found
+
+
+async def summary(store: DecisionStore, experiment_id: str) -> dict[str, Any]:
+    """The counters as StreamingBandit gives them to code, with a sentence for a date that there is not."""
+    found = await store.summary(experiment_id)
+    action_ms, reward_ms = found.last_action_ms, found.last_reward_ms
+    return {
+        "get_action_calls": found.action_calls,
+        "last_added_get_action": "No get_action calls yet." if action_ms is None else iso(action_ms),
+        "set_reward_calls": found.reward_calls,
+        "last_added_set_reward": "No set_reward calls yet." if reward_ms is None else iso(reward_ms),
+    }
