@@ -14,7 +14,7 @@ from streamsim.config import EvaluationSettings
 from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
-from streamsim.evaluation.deadline import in_time, too_long
+from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time, too_long
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, properties_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -53,6 +53,7 @@ class Evaluations:
         workers: BatchWorkers,
         pool: Pool,
         now_ms: Callable[[], int],
+        comparing: Pool | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -60,6 +61,7 @@ class Evaluations:
         self.workers = workers
         self.jobs = jobs
         self.pool = pool
+        self.comparing = comparing or pool
         jobs.add(Simulations(store, pool, settings))
         self.now_ms = now_ms
 
@@ -98,7 +100,7 @@ class Evaluations:
                 number += some.draws
                 yield some
                 if number < draws and loop.time() > deadline:
-                    raise too_long(self.settings.request_s)
+                    raise too_long(self.settings.request_s, SIMULATE)
 
     async def load(self, experiment: Experiment, theta: Start) -> SimulationLoad:
         """What a simulation of an experiment starts from, without seed."""
@@ -132,9 +134,9 @@ class Evaluations:
         found = [await self.experiments.get(tenant, one) for one in ids]
         world = await self.experiments.get(tenant, environment)
         loads = {one.name: await self._compared(one, world, request) for one in found}
-        async with in_time(self.settings.request_s):
+        async with in_time(self.settings.request_s, COMPARE):
             curves = await replicated(
-                self.pool,
+                self.comparing,
                 loads,
                 Nest(self.store, tenant, current=request.theta == "current"),
                 request,
@@ -209,8 +211,9 @@ def local(
 ) -> Evaluations:
     """Evaluations of one server process, with replications on a cluster if there is one."""
     pool: Pool = LocalPool(workers)
+    comparing: Pool = LocalPool(workers, "compare")
     if cluster is not None:
         from streamsim.evaluation.dask_pool import DaskPool
 
-        pool = DaskPool(cluster, settings, workers.limits, box=workers.box)
-    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)
+        pool = comparing = DaskPool(cluster, settings, workers.limits, box=workers.box)
+    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms, comparing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,23 +12,20 @@ from streamsim.config.settings import EvaluationSettings
 from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
-from streamsim.evaluation import live_health, requests, scale
-from streamsim.evaluation.candidate import Candidate, candidate
-from streamsim.evaluation.deadline import in_time
-from streamsim.evaluation.logs import DecisionLog, from_logs
-from streamsim.evaluation.offpolicy import Evaluation as Estimates
-from streamsim.evaluation.offpolicy import evaluate
+from streamsim.evaluation import live_health, requests
+from streamsim.evaluation.candidate import candidate
+from streamsim.evaluation.deadline import OWN_LOG, UPLOAD, in_time
+from streamsim.evaluation.estimating import Estimating, estimating
+from streamsim.evaluation.estimation import FORMATS
 from streamsim.evaluation.pools import Nest, arm_field_of, properties_of, theta_rows
-from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.simulation import MAX_SEED
-from streamsim.evaluation.uploads import parse_csv, parse_json_lines
 from streamsim.evaluation.value_estimators import ESTIMATORS
-from streamsim.evaluation.wire import PropensityLoad
+from streamsim.evaluation.wire import EstimatesLoad, PropensityLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
 from streamsim.experiments.fields import MAX_CODE_BYTES
 from streamsim.storage.contract.decisions import Experiment
-from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.store import Store
 
 FIELDS: Final = (
@@ -44,9 +41,9 @@ FIELDS: Final = (
     "reward_field",
 )
 MAX_RUNS: Final = 100_000
-RESAMPLES: Final = 1000
 _PAGE: Final = 1000
-_FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
+KINDS: Final[tuple[LogKind, ...]] = ("reward", "action")
+"""The logs that an evaluation reads."""
 
 
 class Offline:
@@ -78,25 +75,28 @@ class Offline:
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)
         action_field = requests.text(body.get("action_field"), "action_field")
         reward_field = requests.text(body.get("reward_field"), "reward_field")
+        most = self._settings.log_rows
+        limit = requests.integer(body.get("rows"), "rows", most, 1, most)
+        text, form = _uploaded(body)
         load = await self._candidate(found, body, seed, action_field)
-        async with in_time(self._settings.request_s):
-            if body.get("log") is None:
-                most = self._settings.log_rows
-                limit = requests.integer(body.get("rows"), "rows", most, 1, most)
-                data = await self._logged(found, limit, action_field, reward_field)
+        log = EstimatesLoad(form, action_field or arm_field_of(found), reward_field, most, names, seed)
+        nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
+        identity = f"{tenant}/offpolicy"
+        async with (
+            in_time(self._settings.request_s, OWN_LOG if form is None else UPLOAD),
+            estimating(self._workers, log, identity=identity) as estimates,
+        ):
+            if form is None:
+                await self._logged(found, limit, estimates)
             else:
-                data = await asyncio.to_thread(
-                    _uploaded, body, action_field or arm_field_of(found), reward_field, self._settings
-                )
-            if not len(data):
+                await estimates.add_text(text)
+            decisions = await estimates.read()
+            if not decisions:
                 raise BadRequest(
                     "the experiment has no logged rewards: let it serve, or upload a log", field="log"
                 )
-            nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
-            tried = await candidate(self._workers, load, nest, data, identity=f"{tenant}/offpolicy")
-            runs = load.runs if tried.exact < len(data) else None
-            estimates = await asyncio.to_thread(_estimates, data, tried, runs, names, seed)
-        return _shown(data, tried, runs, estimates)
+            await candidate(self._workers, load, nest, estimates, decisions, identity=identity)
+            return await estimates.answer(load.runs)
 
     async def _candidate(
         self, logging: Experiment, body: dict[str, Any], seed: int, action_field: str | None
@@ -121,13 +121,11 @@ class Offline:
             source.id, code, properties_of(source), seed, rows, runs, action_field or arm_field_of(source)
         )
 
-    async def _logged(
-        self, experiment: Experiment, limit: int, action_field: str | None, reward_field: str | None
-    ) -> DecisionLog:
-        rewards = await self.rows(experiment.id, "reward", limit)
-        decisions = await self.rows(experiment.id, "action", limit) if rewards else []
-        arm_field = action_field or arm_field_of(experiment)
-        return from_logs(decisions, rewards, action_field=arm_field, reward_field=reward_field)
+    async def _logged(self, experiment: Experiment, limit: int, estimates: Estimating) -> None:
+        """Pass on the newest rows of an experiment's own log."""
+        for kind in KINDS:
+            async for page in self._pages(experiment.id, kind, limit):
+                await estimates.add_rows(kind, [(row.data, row.date_ms) for row in page])
 
     async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
         """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
@@ -145,15 +143,22 @@ class Offline:
     async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""
         found: list[dict[str, Any]] = []
-        before = ""
-        while len(found) < limit:
-            size = min(_PAGE, limit - len(found))
-            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
+        async for page in self._pages(experiment_id, kind, limit):
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
+        return found[::-1]
+
+    async def _pages(
+        self, experiment_id: str, kind: LogKind, limit: int
+    ) -> AsyncGenerator[list[LogRow], None]:
+        """The newest rows of a log, newest first, a page at a time."""
+        before, left = "", limit
+        while left > 0:
+            size = min(_PAGE, left)
+            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
+            yield page
             if len(page) < size:
                 break
-            before = page[-1].position
-        return found[::-1]
+            before, left = page[-1].position, left - size
 
 
 def _estimators(value: object) -> list[str] | None:
@@ -183,42 +188,13 @@ def _code(value: object) -> dict[str, str]:
     return dict.fromkeys(PIECES, "") | value
 
 
-def _uploaded(
-    body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: EvaluationSettings
-) -> DecisionLog:
-    text, form = body["log"], body.get("format", "jsonl")
+def _uploaded(body: dict[str, Any]) -> tuple[bytes, str | None]:
+    """The text of an uploaded log and its format; None for the experiment's own."""
+    text, form = body.get("log"), body.get("format", "jsonl")
+    if text is None:
+        return b"", None
     if not isinstance(text, str):
         raise BadRequest("log must be text: CSV with a header, or one JSON object per line", field="log")
-    if not isinstance(form, str) or form not in _FORMATS:
-        raise BadRequest(f"format must be one of {', '.join(_FORMATS)}", field="format")
-    return _FORMATS[form](
-        text, action_field=action_field, reward_field=reward_field, max_rows=settings.log_rows
-    )
-
-
-def _estimates(
-    data: DecisionLog, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
-) -> Estimates:
-    sample = prepare(data, tried.arms, tried.target, runs=runs, seed=seed)
-    return evaluate(sample, names, resamples=RESAMPLES, seed=seed)
-
-
-def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
-    return {
-        **msgspec.to_builtins(estimates),
-        "log": {
-            "rows": len(data),
-            "unrewarded": data.unrewarded,
-            "unusable": data.unusable,
-            "matched": data.matched,
-            "ignored": list(data.ignored),
-            "mean_reward": scale.mean(data.rewards),
-        },
-        "candidate": {
-            "arms": tried.arms,
-            "mean_probabilities": dict(zip(tried.arms, tried.target.mean(axis=0).tolist(), strict=True)),
-            "exact_rows": tried.exact,
-            "runs": runs,
-            "probability_error": estimates.overlap.probability_error,
-        },
-    }
+    if not isinstance(form, str) or form not in FORMATS:
+        raise BadRequest(f"format must be one of {', '.join(FORMATS)}", field="format")
+    return text.encode(), form

@@ -69,6 +69,30 @@ class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     action_field: str | None = None
 
 
+class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """How a log is read, and what is estimated on it.
+
+    `form`: of an uploaded log, "csv" or "jsonl"; None for rows of an experiment's own log. `estimators`: all
+    for None. `seed`: of the bootstrap and of the folds of the reward model.
+    """
+
+    form: str | None
+    action_field: str | None
+    reward_field: str | None
+    max_rows: int
+    estimators: list[str] | None
+    seed: int
+
+
+class Refused(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A log or a candidate that cannot be evaluated, as an error of the request."""
+
+    too_large: bool
+    message: str
+    field: str | None = None
+    detail: dict[str, Any] | None = None
+
+
 class Propensities(msgspec.Struct, array_like=True, gc=False):
     """For each context arm -> probability, and whether the code told them. `failure`: of the next one."""
 

@@ -1,0 +1,133 @@
+"""An off-policy evaluation from the bytes of a log to the answer: what a process of its own computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from streamsim import values
+from streamsim.errors import BadRequest
+from streamsim.evaluation import scale
+from streamsim.evaluation.intervals import Floats
+from streamsim.evaluation.logs import MAX_ARMS, DecisionLog, from_logs
+from streamsim.evaluation.offpolicy import Evaluation, evaluate
+from streamsim.evaluation.sample import prepare
+from streamsim.evaluation.uploads import parse_csv, parse_json_lines
+from streamsim.evaluation.wire import EstimatesLoad
+
+RESAMPLES: Final = 1000
+FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
+Logged = tuple[bytes, int]
+"""A row of an experiment's own log as JSON text, and its date in ms."""
+
+
+class Estimation:
+    """One evaluation, step by step: the log, what the candidate would have done, the estimates."""
+
+    def __init__(self, load: EstimatesLoad) -> None:
+        self._load = load
+        self._text: list[bytes] = []
+        self._rows: dict[str, list[Logged]] = {"action": [], "reward": []}
+        self._data: DecisionLog | None = None
+        self._probabilities: list[dict[str, float]] = []
+        self._exact = 0
+
+    @property
+    def data(self) -> DecisionLog:
+        """The log, once it was read."""
+        assert self._data is not None
+        return self._data
+
+    def add_text(self, part: bytes) -> None:
+        """Some more of an uploaded log."""
+        self._text.append(part)
+
+    def add_rows(self, kind: str, rows: Iterable[Logged]) -> None:
+        """Some more rows of an own log, newest first."""
+        self._rows[kind] += rows
+
+    def read(self) -> int:
+        """Read the log; how many decisions it has. :raises BadRequest: :raises TooLarge:"""
+        load = self._load
+        fields: dict[str, Any] = {"action_field": load.action_field, "reward_field": load.reward_field}
+        if load.form is None:
+            decisions, rewards = (_parsed(self._rows.pop(kind)) for kind in ("action", "reward"))
+            self._data = from_logs(decisions, rewards, **fields)
+        else:
+            text = b"".join(self._text)
+            self._text = []
+            self._data = FORMATS[load.form](text, max_rows=load.max_rows, **fields)
+        return len(self._data)
+
+    def contexts(self, first: int, most: int, budget: int) -> list[dict[str, Any]]:
+        """The contexts from `first` on: at most so many, and one at least, of so many bytes in all."""
+        some: list[dict[str, Any]] = []
+        for context in self.data.contexts[first : first + most]:
+            budget -= len(values.dump(context)) + 64
+            if some and budget < 0:
+                break
+            some.append(context)
+        return some
+
+    def add_probabilities(self, rows: list[dict[str, float]], exact: int) -> None:
+        """What the candidate would do in the next contexts; `exact` of them are as its code told them."""
+        self._probabilities += rows
+        self._exact += exact
+
+    def answer(self, runs: int) -> dict[str, Any]:
+        """The estimates, and what they rest on.
+
+        :param runs: behind each probability that was not told. :raises BadRequest: :raises TooLarge:
+        """
+        arms, target = self._target()
+        estimated = runs if self._exact < len(self.data) else None
+        sample = prepare(self.data, arms, target, runs=estimated, seed=self._load.seed)
+        found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=self._load.seed)
+        return self._shown(found, arms, target, estimated)
+
+    def _target(self) -> tuple[list[str], Floats]:
+        rows = self._probabilities
+        arms = sorted(set(self.data.actions).union(*rows))
+        if len(arms) > MAX_ARMS:
+            raise BadRequest(
+                f"log and candidate have {len(arms)} different actions; off-policy evaluation takes at most "
+                f"{MAX_ARMS}: choose the field of the action that names the arm",
+                field="action_field",
+            )
+        places = {arm: place for place, arm in enumerate(arms)}
+        target = np.zeros((len(self.data), len(arms)))
+        for number, row in enumerate(rows):
+            for arm, probability in row.items():
+                target[number, places[arm]] = probability
+        return arms, target
+
+    def _shown(
+        self, estimates: Evaluation, arms: list[str], target: Floats, runs: int | None
+    ) -> dict[str, Any]:
+        data = self.data
+        return {
+            **msgspec.to_builtins(estimates),
+            "log": {
+                "rows": len(data),
+                "unrewarded": data.unrewarded,
+                "unusable": data.unusable,
+                "matched": data.matched,
+                "ignored": list(data.ignored),
+                "mean_reward": scale.mean(data.rewards),
+            },
+            "candidate": {
+                "arms": arms,
+                "mean_probabilities": dict(zip(arms, target.mean(axis=0).tolist(), strict=True)),
+                "exact_rows": self._exact,
+                "runs": runs,
+                "probability_error": estimates.overlap.probability_error,
+            },
+        }
+
+
+def _parsed(rows: list[Logged]) -> list[dict[str, Any]]:
+    """Rows oldest first, with `date_ms`."""
+    return [msgspec.json.decode(data) | {"date_ms": date_ms} for data, date_ms in reversed(rows)]
