@@ -7,28 +7,30 @@ administrator.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Container
+from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
 from functools import cache, lru_cache
 from http.client import responses
 from ipaddress import ip_address, ip_network
 from random import getrandbits
 from types import TracebackType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlencode
 
+import tornado.iostream
 import tornado.web
 from tornado.httputil import HTTPHeaders, format_timestamp
 
-from streamsim import values
+from streamsim import dates, values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
 from streamsim.errors import (
     BadRequest,
+    ClientLeft,
     StreamsimError,
-    TooLarge,
     Unauthorized,
     Unavailable,
     error_body,
@@ -40,8 +42,11 @@ from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger("streamsim.http")
 
+T = TypeVar("T")
+
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
+Form = TypeVar("Form", bound=str)
 
 HEADERS = {
     "Server": "streamsim",
@@ -93,6 +98,8 @@ class BaseHandler(tornado.web.RequestHandler):
     user: User
     services: Services
     request_id: str
+    _work: asyncio.Future[Any] | None = None
+    _left = False
 
     def initialize(self) -> None:
         self.services = self.application.settings["services"]
@@ -215,6 +222,37 @@ class BaseHandler(tornado.web.RequestHandler):
             raise BadRequest(f"{name} must be an integer from {low} to {high}", field=name)
         return int(text)
 
+    def date_argument(self, name: str) -> int | None:
+        """A date in the query, in ms since 1970 UTC; None if it is absent. :raises BadRequest:"""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return None
+        try:
+            return dates.parse_iso(text)
+        except ValueError:
+            raise BadRequest(
+                f"{name} must be an ISO 8601 date, e.g. 2026-01-31 or 2026-01-31T09:30:00Z, in UTC unless "
+                "it names another zone",
+                field=name,
+            ) from None
+
+    def format_argument(self, types: Mapping[Form, str]) -> Form:
+        """The form of the answer that the query's `format`, or else the header `Accept`, asks for.
+
+        :param types: the media type of each form; the first is for whoever asks for none of them.
+        :raises BadRequest: the query asks for another.
+        """
+        name = self.text_argument("format")
+        if name is not None:
+            for form in types:
+                if form == name:
+                    return form
+            raise BadRequest(f"format must be one of {', '.join(types)}", field="format")
+        accepted = self.request.headers.get("Accept", "")
+        kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
+        by_type = {kind.partition(";")[0]: form for form, kind in types.items()}
+        return next((by_type[kind] for kind in kinds if kind in by_type), next(iter(types)))
+
     def client(self) -> tuple[str, str]:
         """The caller's address and protocol; a configured proxy is believed about them, nobody else."""
         address, protocol = self.request.remote_ip or "", self.request.protocol
@@ -236,6 +274,27 @@ class BaseHandler(tornado.web.RequestHandler):
         where = f"{self.request.path}?{urlencode(query)}"
         self.set_header("Link", f'<{where}>; rel="next"')
 
+    async def while_connected(self, work: Awaitable[T]) -> T:
+        """The outcome of work that is for this client alone: once the client is gone it is cancelled.
+
+        :raises ClientLeft:
+        """
+        self._work = task = asyncio.ensure_future(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._left:
+                raise ClientLeft("the client closed its connection") from None
+            raise
+        finally:
+            self._work = None
+            task.cancel()
+
+    def on_connection_close(self) -> None:
+        self._left = True
+        if self._work is not None:
+            self._work.cancel()
+
     def compute_etag(self) -> None:
         """None: hashing every answer costs more than resending one."""
         return
@@ -243,6 +302,33 @@ class BaseHandler(tornado.web.RequestHandler):
     def write_json(self, answer: object) -> None:
         """Finish with an answer: JSON text as bytes, or a value to write as such. NaN becomes null."""
         self.finish(answer if isinstance(answer, bytes) else values.dump(answer))
+
+    async def stream(self, parts: AsyncGenerator[bytes, None], held: int = 0) -> None:
+        """Finish with an answer in parts, each sent once the client has read most of those before.
+
+        :param held: a part of at most so many bytes waits for the next one.
+        """
+        try:
+            while (part := await self.while_connected(anext(parts, None))) is not None:
+                self.write(part)
+                if len(part) > held:
+                    await self.flush()
+        except tornado.iostream.StreamClosedError:
+            return
+        finally:
+            await parts.aclose()
+        self.finish()
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As Tornado's; but an answer that fails in its middle is cut off: nobody is to take it as whole."""
+        if not self._headers_written:
+            super().send_error(status_code, **kwargs)
+            return
+        connection: Any = self.request.connection
+        if hasattr(connection, "abort"):
+            connection.abort()
+        else:  # Tornado's own server
+            connection.stream.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error, in the form of its API."""
@@ -290,11 +376,6 @@ def given_or_new_id(given: str) -> str:
     return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
 
 
-def body_too_large(settings: Settings) -> TooLarge:
-    """The error for a request body over the limit."""
-    return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
-
-
 def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     """Whether an address is one of the configured proxies, which are addresses or networks."""
     if not proxies:
@@ -304,23 +385,3 @@ def trusted(address: str, proxies: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return any(ip in ip_network(proxy, strict=False) for proxy in proxies)
-
-
-class NotFoundHandler(BaseHandler):
-    """Every path that no route has."""
-
-    access: ClassVar[Access] = "public"
-
-    async def prepare(self) -> None:
-        raise tornado.web.HTTPError(404)
-
-
-class _BodyTooLarge(BaseHandler):
-    async def prepare(self) -> None:
-        raise body_too_large(self.service_settings)
-
-
-@cache
-def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
-    return type("BodyTooLarge", (_BodyTooLarge, handler), {})

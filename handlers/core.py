@@ -44,10 +44,10 @@ class CoreHandler(BaseHandler):
             raise BadRequest("key is missing: give the experiment's key", field="key")
         return key
 
-    async def answer_each(self, calls: list[Awaitable[bytes]]) -> None:
+    async def answer_each(self, outcomes: Awaitable[list[bytes | BaseException]]) -> None:
         """Answer `{"results": [...]}`: for every call its answer, or its error, in order."""
         parts = []
-        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        for outcome in await outcomes:
             if isinstance(outcome, bytes):
                 parts.append(outcome)
             elif isinstance(outcome, StreamsimError | StoreUnavailable):
@@ -64,7 +64,7 @@ class ActionHandler(CoreHandler):
         """Query: key, context? (JSON object)."""
         key = self.key()
         context = _object(self.query_json("context"), "context")
-        self.write_json(await self.decisions.get_action(exp_id, key, context))
+        self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
 
     async def post(self, exp_id: str) -> None:
         """Body: key and context?, or key and contexts."""
@@ -72,11 +72,12 @@ class ActionHandler(CoreHandler):
         key = self.key(body)
         if "contexts" not in body:
             context = _object(body.get("context"), "context")
-            self.write_json(await self.decisions.get_action(exp_id, key, context))
+            self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
             return
         contexts = _many(body, "contexts")
         await self.decisions.authorize(exp_id, key)
-        await self.answer_each([self._decide(exp_id, key, context) for context in contexts])
+        calls = [self._decide(exp_id, key, context) for context in contexts]
+        await self.answer_each(self.while_connected(asyncio.gather(*calls, return_exceptions=True)))
 
     async def _decide(self, exp_id: str, key: str, context: Any) -> bytes:
         return await self.decisions.get_action(exp_id, key, _object(context, "contexts"))
@@ -108,7 +109,8 @@ class RewardHandler(CoreHandler):
             return
         rewards = _many(body, "rewards")
         await self.decisions.authorize(exp_id, key)
-        await self.answer_each([self._learn(exp_id, key, fields) for fields in rewards])
+        calls = [self._learn(exp_id, key, fields) for fields in rewards]
+        await self.answer_each(asyncio.gather(*calls, return_exceptions=True))
 
     async def _learn(self, exp_id: str, key: str, fields: Any) -> bytes:
         return await self.decisions.set_reward(exp_id, key, reward_call(_object(fields, "rewards")))

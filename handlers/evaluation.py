@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-import tornado.iostream
-
 from handlers.base import Access, BaseHandler
 from handlers.job_events import JobEventsHandler
 from streamsim import values
@@ -27,7 +25,6 @@ LOG_TYPES = {
     "application/jsonl": "jsonl",
     "application/json-lines": "jsonl",
 }
-FORMATS = ("json", "csv", "svg", "png")
 TYPES = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -73,16 +70,7 @@ class SimulateHandler(EvaluationHandler):
         answer = simulation_answer(
             self.evaluations, self.user.name, exp_id, draws, seed, start, verbose=verbose, logged=logged
         )
-        try:
-            async for part in answer:
-                self.write(part)
-                if len(part) > HELD_BYTES:
-                    await self.flush()
-        except tornado.iostream.StreamClosedError:
-            return
-        finally:
-            await answer.aclose()
-        self.finish()
+        await self.stream(answer, HELD_BYTES)
 
 
 class SimulationsHandler(EvaluationHandler):
@@ -141,23 +129,12 @@ class CompareHandler(EvaluationHandler):
         """Body: experiments, environment?, N?, replications?, seed?, theta?, points?, action_field?,
         reward_field?. JSON, CSV or a plot, as `Accept` or the query's `format` asks.
         """
-        form = self._format()
-        comparison = await self.evaluations.compare(self.user.name, self.body(requests.COMPARE_FIELDS))
+        form = self.format_argument(TYPES)
+        body = self.body(requests.COMPARE_FIELDS)
+        comparison = await self.while_connected(self.evaluations.compare(self.user.name, body))
         self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
         self.finish(await asyncio.to_thread(_WRITERS[form], comparison))
-
-    def _format(self) -> str:
-        """:raises BadRequest: the query asks for another."""
-        name = self.text_argument("format")
-        if name is not None:
-            if name not in FORMATS:
-                raise BadRequest(f"format must be one of {', '.join(FORMATS)}", field="format")
-            return name
-        accepted = self.request.headers.get("Accept", "")
-        kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
-        by_type = {kind.partition(";")[0]: form for form, kind in TYPES.items()}
-        return next((by_type[kind] for kind in kinds if kind in by_type), "json")
 
 
 _WRITERS: dict[str, Callable[[Comparison], Any]] = {
@@ -178,7 +155,8 @@ class OffPolicyHandler(EvaluationHandler):
         Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
         fields in the query.
         """
-        self.write_json(await self.services.offline.evaluate(self.user.name, exp_id, self._fields()))
+        work = self.services.offline.evaluate(self.user.name, exp_id, self._fields())
+        self.write_json(await self.while_connected(work))
 
     def _fields(self) -> dict[str, Any]:
         form = LOG_TYPES.get(self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower())

@@ -17,11 +17,6 @@ EVENT_S = 0.3
 class JobEventsHandler(BaseHandler):
     """What tells of a job while it goes on."""
 
-    _gone = False
-
-    def on_connection_close(self) -> None:
-        self._gone = True
-
     async def follow(self, find: Callable[[], Awaitable[Job]]) -> None:
         """Its state and progress: an event `progress` at every change, at last `end`."""
         jobs = self.services.jobs
@@ -30,7 +25,7 @@ class JobEventsHandler(BaseHandler):
         self.set_header("X-Accel-Buffering", "no")
         last_event = b""
         try:
-            while not self._gone and not self.services.draining:
+            while not self._left and not self.services.draining:
                 shown = jobs.shown(job)
                 event = values.dump({name: shown[name] for name in ("id", "state", "progress")})
                 if event != last_event:

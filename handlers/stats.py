@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from handlers.base import Access, BaseHandler
 from streamsim.dates import iso
+from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health
 from streamsim.experiments.experiments import THETA
+from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
 
-DEFAULT_ROWS = 1_000
 MAX_ROWS = 10_000
+TYPES: Final[dict[LogFormat, str]] = {
+    "json": "application/json; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+}
 
 
 class CurrentThetaHandler(BaseHandler):
@@ -51,15 +56,31 @@ class LogHandler(BaseHandler):
     kind: ClassVar[LogKind]
 
     async def get(self, exp_id: str) -> None:
-        """Query: limit?, before?. The header `Link: <...>; rel="next"` leads to older rows."""
-        limit = self.integer_argument("limit", DEFAULT_ROWS, 1, MAX_ROWS)
-        before = self.text_argument("before") or ""
-        rows, more = await self.services.experiments.log(
-            self.user.name, exp_id, self.kind, limit=limit, before=before
-        )
-        if more is not None:
-            self.link_next(limit=limit, before=more)
-        self.write_json(rows)
+        """Query: limit?, before?, from?, to?, format?. All rows; with a limit a page, of which the header
+        `Link: <...>; rel="next"` leads to older rows. JSON or CSV, as `Accept` or `format` asks.
+        """
+        form = self.format_argument(TYPES)
+        limit = self.integer_argument("limit", 0, 0, MAX_ROWS)
+        from_ms, to_ms = self.date_argument("from"), self.date_argument("to")
+        if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+            raise BadRequest("from must be an earlier date than to", field="from")
+        query = LogQuery(self.kind, self.text_argument("before") or "", from_ms, to_ms, form)
+        experiments = self.services.experiments
+        if limit:
+            rows, more = await experiments.log_page(self.user.name, exp_id, query, limit)
+            if more is not None:
+                given = {name: self.text_argument(name) for name in ("from", "to", "format")}
+                kept = {name: text for name, text in given.items() if text is not None}
+                self.link_next(limit=limit, before=more, **kept)
+            self._head(form)
+            self.finish(rows)
+            return
+        self._head(form)
+        await self.stream(experiments.log(self.user.name, exp_id, query))
+
+    def _head(self, form: LogFormat) -> None:
+        self.set_header("Content-Type", TYPES[form])
+        self.set_header("Vary", "Accept")
 
 
 class HourlyThetaHandler(LogHandler):

@@ -43,6 +43,12 @@ class NotFound(StreamsimError):
     status, code = 404, "not_found"
 
 
+class ClientLeft(StreamsimError):
+    """The client closed its connection while it waited; what it waited for was given up."""
+
+    status, code = 499, "client_left"
+
+
 class Conflict(StreamsimError):
     """The request contradicts the present state, e.g. an advice id that was redeemed before."""
 

@@ -19,6 +19,9 @@ JsonObject: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 32
 MAX_VALUES = 20_000
+MAX_WHERE = 200
+MAX_QUOTED_KEY = 64
+"""Characters of the path to a part at fault, and of each key in it."""
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 _encode = msgspec.json.Encoder().encode
@@ -42,52 +45,82 @@ class _Budget:
         self.left = left
 
 
+class _Fault(Exception):
+    """Something is no value. The path to it is gathered on the way out, so that checking takes time in
+    proportion to the value alone, however long its keys are."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.path: list[str | int] = []
+
+    def told(self, where: str) -> InvalidValue:
+        for part in reversed(self.path):
+            where += f"[{part}]" if isinstance(part, int) else f".{_shortened(part, MAX_QUOTED_KEY)}"
+        return InvalidValue(_shortened(where, MAX_WHERE), self.why)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def check(value: object, where: str, *, max_values: int = MAX_VALUES) -> None:
     """Refuse what is not a value. Takes exact builtin types only, as a decoder gives them.
 
-    :raises InvalidValue: naming the part at fault.
+    :raises InvalidValue: naming the part at fault, by at most `MAX_WHERE` characters.
     """
-    _check(value, where, MAX_DEPTH, _Budget(max_values))
+    try:
+        _check(value, MAX_DEPTH, _Budget(max_values))
+    except _Fault as fault:
+        raise fault.told(where) from None
 
 
-def _check(value: Any, where: str, depth: int, budget: _Budget) -> None:
+def _check(value: Any, depth: int, budget: _Budget) -> None:
     kind = type(value)
     if kind is str:
         if not value.isascii():
-            _check_text(value, where)
+            _check_text(value)
     elif kind is float:
         if not math.isfinite(value):
-            raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+            raise _Fault("NaN and infinity are not JSON numbers")
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
-            raise InvalidValue(where, "integers have at most 64 bits")
+            raise _Fault("integers have at most 64 bits")
     elif kind is dict:
         if depth <= 0:
-            raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+            raise _Fault(f"nested deeper than {MAX_DEPTH} levels")
         budget.left -= len(value)
         if budget.left < 0:
-            raise InvalidValue(where, "too many values")
+            raise _Fault("too many values")
         for key, item in value.items():
             if type(key) is not str:
-                raise InvalidValue(where, f"a key is of type {type(key).__name__}; keys are text")
+                raise _Fault(f"a key is of type {type(key).__name__}; keys are text")
             if "\0" in key:
-                raise InvalidValue(where, "a key contains a NUL character")
+                raise _Fault("a key contains a NUL character")
             if not key.isascii():
-                _check_text(key, where)
+                _check_text(key)
             if type(item) is not bool and item is not None:
-                _check(item, f"{where}.{key}", depth - 1, budget)
+                try:
+                    _check(item, depth - 1, budget)
+                except _Fault as fault:
+                    fault.path.append(key)
+                    raise
     elif kind is list:
         if depth <= 0:
-            raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+            raise _Fault(f"nested deeper than {MAX_DEPTH} levels")
         budget.left -= len(value)
         if budget.left < 0:
-            raise InvalidValue(where, "too many values")
+            raise _Fault("too many values")
         if _are_finite(value):
             return
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", depth - 1, budget)
+            try:
+                _check(item, depth - 1, budget)
+            except _Fault as fault:
+                fault.path.append(index)
+                raise
     elif value is not None and kind is not bool:
-        raise InvalidValue(where, f"{kind.__name__} is not a JSON value")
+        raise _Fault(f"{kind.__name__} is not a JSON value")
 
 
 def _are_finite(items: list[Any]) -> bool:
@@ -95,11 +128,11 @@ def _are_finite(items: list[Any]) -> bool:
     return set(map(type, items)) == {float} and math.isfinite(sum(items))
 
 
-def _check_text(text: str, where: str) -> None:
+def _check_text(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidValue(where, "text contains a lone surrogate") from None
+        raise _Fault("text contains a lone surrogate") from None
 
 
 def dump(value: object) -> bytes:
@@ -138,7 +171,10 @@ def plain(value: object, where: str, *, finite: bool = True) -> Any:
     """
     if type(value) is dict and is_flat(value):
         return value.copy()
-    return _plain(value, where, MAX_DEPTH, _Budget(MAX_VALUES), finite)
+    try:
+        return _plain(value, MAX_DEPTH, _Budget(MAX_VALUES), finite)
+    except _Fault as fault:
+        raise fault.told(where) from None
 
 
 def is_flat(value: dict[Any, Any]) -> bool:
@@ -167,57 +203,67 @@ def are_scalars(items: Iterable[Any]) -> bool:
     return True
 
 
-def _plain(value: Any, where: str, depth: int, budget: _Budget, finite: bool) -> Any:
+def _plain(value: Any, depth: int, budget: _Budget, finite: bool) -> Any:
     kind = type(value)
     if value is None or kind is bool:
         return value
     if issubclass(kind, str):
         text = str.__str__(value)
         if not str.isascii(text):
-            _check_text(text, where)
+            _check_text(text)
         return text
     if issubclass(kind, int):
         number = int.__int__(value)
         if not MIN_INT <= number <= MAX_INT:
-            raise InvalidValue(where, "integers have at most 64 bits")
+            raise _Fault("integers have at most 64 bits")
         return number
     if issubclass(kind, float):
         real = float.__float__(value)
         if not math.isfinite(real):
             if finite:
-                raise InvalidValue(where, "NaN and infinity are not JSON numbers")
+                raise _Fault("NaN and infinity are not JSON numbers")
             return None
         return real
     if depth <= 0:
-        raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels")
+        raise _Fault(f"nested deeper than {MAX_DEPTH} levels")
     if issubclass(kind, dict):
         budget.left -= dict.__len__(value)
         if budget.left < 0:
-            raise InvalidValue(where, "too many values")
+            raise _Fault("too many values")
         result = {}
         for key, item in list(dict.items(value)):
             if not issubclass(type(key), str):
-                raise InvalidValue(where, f"a key is of type {_name(type(key))}; keys are text")
+                raise _Fault(f"a key is of type {_name(type(key))}; keys are text")
             key = str.__str__(key)
             if "\0" in key:
-                raise InvalidValue(where, "a key contains a NUL character")
+                raise _Fault("a key contains a NUL character")
             if not key.isascii():
-                _check_text(key, where)
-            result[key] = _plain(item, f"{where}.{key}", depth - 1, budget, finite)
+                _check_text(key)
+            try:
+                result[key] = _plain(item, depth - 1, budget, finite)
+            except _Fault as fault:
+                fault.path.append(key)
+                raise
         return result
     if issubclass(kind, list | tuple):
         items = list.copy(value) if issubclass(kind, list) else list(tuple.__iter__(value))
         budget.left -= len(items)
         if budget.left < 0:
-            raise InvalidValue(where, "too many values")
+            raise _Fault("too many values")
         if _are_finite(items):
             return items
-        return [_plain(item, f"{where}[{i}]", depth - 1, budget, finite) for i, item in enumerate(items)]
+        for index, item in enumerate(items):
+            try:
+                items[index] = _plain(item, depth - 1, budget, finite)
+            except _Fault as fault:
+                fault.path.append(index)
+                raise
+        return items
     module = type.__getattribute__(kind, "__module__")
     if module == "numpy" and hasattr(kind, "tolist"):
         # tolist() of an exact NumPy type gives builtin types; a subclass lives in another module.
-        return _plain(kind.tolist(value), where, depth - 1, budget, finite)
-    raise InvalidValue(where, f"{_name(kind)} is not a JSON value")
+        return _plain(kind.tolist(value), depth - 1, budget, finite)
+    raise _Fault(f"{_name(kind)} is not a JSON value")
 
 
 def _name(kind: type) -> str:

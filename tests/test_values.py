@@ -136,6 +136,25 @@ def test_check_takes_exact_finite_types_only(value: Any) -> None:
         values.check(value, "v")
 
 
+def test_the_path_to_a_fault_is_cut_and_costs_nothing_where_there_is_no_fault() -> None:
+    long = "k" * 1_000_000
+    value: dict[str, list[Any]] = {long: [0] * 10_000 + ["text"] * 9_000}
+    # Each path would be a megabyte; had they been built, they would have been nineteen gigabytes.
+    values.check(value, "v")
+    assert values.plain(value, "v") == value
+    value[long][-1] = math.nan
+    for refuses in (values.plain, values.check):
+        with pytest.raises(InvalidValue) as caught:
+            refuses(value, "v")
+        assert caught.value.where == f"v.{'k' * 63}…[18999]"
+    deep: Any = math.nan
+    for _ in range(30):
+        deep = {"k" * 60: deep}
+    with pytest.raises(InvalidValue) as caught:
+        values.check(deep, "v")
+    assert len(caught.value.where) == 200
+
+
 def test_nan_may_become_null() -> None:
     assert values.plain({"a": math.nan, "b": [math.inf, 1.0]}, "v", finite=False) == {
         "a": None,

@@ -16,11 +16,13 @@ from streamsim_client.answers import (
 from streamsim_client.groups import Group, S, T, call, each, path
 from streamsim_client.values import Object
 
+PAGE_ROWS = 1_000
+
 
 class Stats(Group[S]):
     """`client.stats`. Logs are iterators, newest first, that fetch pages as they go.
 
-    `limit` is how many rows one request fetches, at most 10,000; the server's default is 1,000. Everything
+    `limit` is how many rows one request fetches, from 1 to 10,000. Everything
     raises Unauthorized for an experiment that is not the user's.
 
     >>> _ = client.decisions.set_reward(ID, KEY, 0.5, action={"arm": "a"})
@@ -78,4 +80,6 @@ class Stats(Group[S]):
         return self._rows(ThetaRow, experiment, "hourlytheta", limit)
 
     def _rows(self, kind: type[T], experiment: str, log: str, limit: int | None) -> AsyncGenerator[T, None]:
-        return self._items(kind, path("stats", experiment, log), {"limit": limit})
+        return self._items(
+            kind, path("stats", experiment, log), {"limit": PAGE_ROWS if limit is None else limit}
+        )

@@ -220,7 +220,7 @@ def operations(settings: Settings) -> Described:
                 },
                 query=(
                     Parameter(
-                        "format", "Else as the header `Accept` asks.", one_of(*evaluation.FORMATS), "json"
+                        "format", "Else as the header `Accept` asks.", one_of(*evaluation.TYPES), "json"
                     ),
                 ),
                 body=record({"experiments": compared}, {**comparing, "environment": TEXT}),

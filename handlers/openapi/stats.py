@@ -60,12 +60,16 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     "Rows, newest first. A page ends early rather than grow beyond 16 MiB.",
                     array(row),
                     example,
+                    others={"text/csv": TEXT},
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
             query=(
-                Parameter("limit", "Most rows.", integer(1, stats.MAX_ROWS, default=stats.DEFAULT_ROWS), 1),
+                Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
                 Parameter("before", "A position that `Link` gave.", text()),
+                Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
+                Parameter("to", "Only earlier dates, ISO 8601.", text()),
+                Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
             ),
         )
     }

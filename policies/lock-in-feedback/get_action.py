@@ -6,7 +6,8 @@ RATE = 1.0
 
 # set_reward builds the same object: change the parameters in both.
 stored = self.get_theta(key="lock-in", value="x")
-model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=RATE, omega=2 * np.pi / PERIOD, lifversion=1)
+rate, omega = RATE / PERIOD, 2 * np.pi / PERIOD
+model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=rate, omega=omega, lifversion=1)
 suggestion = model.suggest()
 
 self.action["x"] = suggestion["x"]

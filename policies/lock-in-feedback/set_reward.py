@@ -5,7 +5,8 @@ PERIOD = 20
 RATE = 1.0
 
 stored = self.get_theta(key="lock-in", value="x")
-model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=RATE, omega=2 * np.pi / PERIOD, lifversion=1)
+rate, omega = RATE / PERIOD, 2 * np.pi / PERIOD
+model = lif.LiF(stored, x0=START, a=AMPLITUDE, t=PERIOD, gamma=rate, omega=omega, lifversion=1)
 model.update(
     inputs.whole(self, "action.t", 1),
     inputs.number(self, "action.x", -1e100, 1e100),

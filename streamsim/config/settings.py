@@ -141,6 +141,9 @@ class LaneSettings:
     queue: int = _option(
         2000, "Most calls that wait per experiment and server process; beyond it 429.", low=1
     )
+    call_s: float = _option(
+        30.0, "Longest time from a call's arrival to its answer; a call that waits longer gets 503.", low=0.1
+    )
     idempotency_hours: int = _option(
         24, "How long the answer to an idempotency key is repeated.", low=1, high=8760
     )

@@ -25,12 +25,20 @@ class Answer(Protocol):
 class Pending:
     """A call in a lane. Its answer is JSON text; its error a `StreamsimError`.
 
-    `answer` is set before it is queued.
+    `answer` is set before it is queued. `deadline` and `attempts` are the lane's: until when it may be tried,
+    in the event loop's time, and how often its commit was refused.
     """
 
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "attempts", "deadline")
 
     answer: Answer
+    deadline: float
+    attempts: int
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it need not be carried out, because nobody waits for the answer any more."""
+        return False
 
     def resolve(self, answer: bytes) -> None:
         if not self.answer.done():
@@ -48,6 +56,11 @@ class Decision(Pending):
 
     def __init__(self, context: dict[str, Any]) -> None:
         self.context = context
+
+    @property
+    def given_up(self) -> bool:
+        # Nobody would see what was decided. A reward counts also if its sender did not wait.
+        return self.answer.done()
 
 
 class Reward(Pending):

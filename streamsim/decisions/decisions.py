@@ -134,11 +134,9 @@ class Decisions:
         return sum(lane.waiting for lane in self._lanes.values())
 
     async def close(self) -> None:
-        """Answer what was accepted, then end the workers."""
+        """Answer what was accepted, or refuse it after a second, and end the workers."""
         self._closing = True
-        for lane in list(self._lanes.values()):
-            await lane.idle()
-            lane.close()
+        await asyncio.gather(*(lane.stop() for lane in list(self._lanes.values())))
         self._lanes.clear()
 
     # ---- inside

@@ -12,7 +12,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from random import random
+from typing import Final, NamedTuple
 
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
@@ -31,6 +32,13 @@ from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stal
 from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 40
+"""So often a commit may be refused because others were first. Code whose reads are never current lies."""
+_PATIENT: Final = 5
+_PAUSE_S: Final = 0.05
+_CLOSE_S: Final = 1.0
+"""How long calls that are under way may take when the server ends; their clients were cut off by then."""
 
 
 class _Committing(NamedTuple):
@@ -86,6 +94,7 @@ class Lane:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
+        call.deadline, call.attempts = asyncio.get_running_loop().time() + self._settings.call_s, 0
         self._queue.append(call)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
@@ -96,6 +105,15 @@ class Lane:
         """Wait until nothing waits or runs."""
         while self._task is not None:
             await self._task
+
+    async def stop(self) -> None:
+        """Answer what is under way within a second, or refuse it, and end the worker."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self.idle()  # cancelled, it cancels what it waits for
+        except TimeoutError:
+            log.warning("calls of experiment %s were cut off", self.experiment_id)
+        self.close()
 
     def close(self) -> None:
         """End the worker. Only when idle."""
@@ -111,9 +129,13 @@ class Lane:
                     await (self._serve(calls) if calls else self._settled())
                 except Exception as error:
                     self._failed(calls, error)
+                except BaseException:
+                    self._fail(calls, Unavailable("the server is stopping"))
+                    raise
         finally:
             if self._committing is not None:
                 self._committing.task.cancel()
+                self._fail(self._committing.calls, Unavailable("the server is stopping"))
                 self._committing = None
             self.used_ms = self._now_ms()
             self._task = None
@@ -148,8 +170,15 @@ class Lane:
         """The next batch: calls in order, each advice id and idempotency key at most once."""
         queue, calls = self._queue, list[Pending]()
         seen = set[tuple[str, str | None]]()
+        now = asyncio.get_running_loop().time()
         while queue and len(calls) < self._settings.batch:
             call = queue[0]
+            if call.deadline < now or call.given_up:
+                call.fail(
+                    Unavailable(f"the call waited longer than {self._settings.call_s:g} s (lane.call_s)")
+                )
+                queue.popleft()
+                continue
             if isinstance(call, Reward):
                 names = {("advice", call.advice_id), ("key", call.idempotency_key)}
                 names -= {("advice", None), ("key", None)}
@@ -182,7 +211,7 @@ class Lane:
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
-                left = self._refused(left, result)
+                left = await self._refused(left, result)
                 continue
             self._worker.committed(result)
             errors = False
@@ -196,12 +225,26 @@ class Lane:
                 self._worker.recycle()
             return
 
-    def _refused(self, calls: list[Pending], result: Stale) -> list[Pending]:
-        """The calls of a batch that have to run again; the worker is told what was out of date."""
+    async def _refused(self, calls: list[Pending], result: Stale) -> list[Pending]:
+        """The calls of a batch that have to run again; the worker is told what was out of date.
+
+        A call that was refused too often, for too long, or for nobody, is given up.
+        """
         for changed in result.experiments:
             self._forget(changed)
         self._worker.stale(result)
-        return preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms())
+        left, now, attempts = [], asyncio.get_running_loop().time(), 0
+        for call in preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms()):
+            call.attempts += 1
+            if call.attempts < ATTEMPTS and now <= call.deadline and not call.given_up:
+                left.append(call)
+                attempts = max(attempts, call.attempts)
+            else:
+                call.fail(Unavailable("others change this experiment faster than the call can be committed"))
+        if attempts > _PATIENT:
+            # Whoever else is at it gets ahead, and so do we when they pause.
+            await asyncio.sleep(random() * _PAUSE_S)
+        return left
 
     async def _commit_aside(self, prepared: batch.Prepared, calls: list[Pending]) -> Stale | None:
         """Commit a batch that leaves theta as it is, and answer it; or why it was refused."""
@@ -227,14 +270,16 @@ class Lane:
         committing, self._committing = self._committing, None
         if committing is None:
             return False
-        result = await committing.task
-        if result is None:
-            return False
-        left = self._refused(committing.calls, result)
         try:
-            await self._serve(left)
+            result = await committing.task
+            if result is None:
+                return False
+            await self._serve(await self._refused(committing.calls, result))
         except Exception as error:
-            self._failed(left, error)
+            self._failed(committing.calls, error)
+        except BaseException:
+            self._fail(committing.calls, Unavailable("the server is stopping"))
+            raise
         return True
 
     async def _run_one_by_one(

@@ -15,14 +15,14 @@ from streamsim.errors import (
     PolicyRejected,
     PolicyTimeout,
 )
-from streamsim.sandbox.wire import Failure, cleaned
+from streamsim.sandbox.wire import Failure, TextDecoder, cleaned
 from streamsim.storage.contract.decisions import ThetaAddress
 
 MAX_EFFECTS = 10_000
 
 # What policy code refused by a function of `inputs` is a field of the call.
 _FIELD = re.compile(r"(context|action|reward)(\.[\w.]{1,100})?(\[\d{1,9}\])?(?=: )")
-_decoder = msgspec.msgpack.Decoder(Done)
+_decoder = TextDecoder[Done](Done)
 _KINDS: dict[str, tuple[type[PolicyError], str]] = {
     "exception": (PolicyError, "the policy code raised an exception"),
     "syntax": (PolicyError, "the policy code does not compile"),

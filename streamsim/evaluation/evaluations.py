@@ -14,7 +14,7 @@ from streamsim.config import EvaluationSettings
 from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
-from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time, too_long
+from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time, in_time_of
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, properties_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -94,13 +94,14 @@ class Evaluations:
         deadline = loop.time() + self.settings.request_s
         identity = f"{tenant}/{experiment_id}"
         async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
-            async for some in Player(worker, nest).play(draws, records=records or logged, theta=True):
+            pieces = Player(worker, nest).play(draws, records=records or logged, theta=True)
+            while (
+                some := await in_time_of(deadline, anext(pieces, None), self.settings.request_s, SIMULATE)
+            ) is not None:
                 if logged:
                     await self._log(found, name, number, some.records)
                 number += some.draws
                 yield some
-                if number < draws and loop.time() > deadline:
-                    raise too_long(self.settings.request_s, SIMULATE)
 
     async def load(self, experiment: Experiment, theta: Start) -> SimulationLoad:
         """What a simulation of an experiment starts from, without seed."""

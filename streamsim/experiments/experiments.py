@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from streamsim import values
 from streamsim.dates import iso
 from streamsim.decisions.wire import PIECES, theta_label
 from streamsim.errors import BadRequest, Conflict, Unauthorized
-from streamsim.experiments import fields
+from streamsim.experiments import fields, logs
+from streamsim.experiments.logs import LogQuery
 from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
@@ -23,16 +23,12 @@ from streamsim.storage.contract.decisions import (
     Transaction,
 )
 from streamsim.storage.contract.errors import DuplicateName
-from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.store import Store
 
 THETA = "_theta"
 MAX_ID = 128
 _ATTEMPTS = 16
 _ARCHIVE_AT_ONCE = 100
-# A page of a log ends early rather than grow beyond this.
-_LOG_BYTES = 16 << 20
-_LOG_ROWS_AT_ONCE = 500
 
 
 class CodeChecker(Protocol):
@@ -154,7 +150,8 @@ class Experiments:
     ) -> None:
         """Delete theta: all of it, that of a key, or that of a key and value; in every named set.
 
-        A decision commits before it or after it, and starts from nothing then.
+        All of it goes together with the advices: one that was given before is neither redeemed nor times out
+        after it. A decision commits before it or after it, and starts from nothing then.
 
         :raises Unauthorized: wrong key; no theta is stored under the theta key and value.
         """
@@ -167,13 +164,12 @@ class Experiments:
             names = await self._store.decisions.theta_names(experiment_id)
             scopes = [ThetaAddress(experiment_id, name, theta_key, theta_value) for name in names]
             scopes = [scope for scope in scopes if (await self._store.decisions.read_theta(scope)).rows]
-            if not scopes:
-                if theta_key is None:
-                    return
+            if not scopes and theta_key is not None:
                 raise Unauthorized(
                     "no theta is stored under this theta_key and theta_value", field="theta_key"
                 )
             transaction = Transaction(tenant, {experiment_id: found.revision}, deletes=scopes)
+            transaction.drops = [] if theta_key is not None else [experiment_id]
             result = await self._store.decisions.commit(transaction)
             if isinstance(result, Committed):
                 version = result.versions.get(experiment_id)
@@ -192,30 +188,24 @@ class Experiments:
             await self._store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
         )
 
-    async def log(
-        self, tenant: str, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+    async def log_page(
+        self, tenant: str, experiment_id: str, query: LogQuery, limit: int
     ) -> tuple[bytes, str | None]:
-        """A page of a log, newest first, as a JSON array; and the position to go on `before`, if full.
+        """At most `limit` rows of a log, newest first; the position to go on `before`, if there may be more.
 
         :raises BadRequest: for a `before` that is no position. :raises Unauthorized:
         """
         await self.get(tenant, experiment_id)
-        rows: list[bytes] = []
-        size, at_once = 0, 20
-        while len(rows) < limit and size < _LOG_BYTES:
-            wanted = min(limit - len(rows), at_once)
-            try:
-                page = await self._store.logs.read_log(experiment_id, kind, limit=wanted, before=before)
-            except ValueError:
-                raise BadRequest("before is not a position in this log", field="before") from None
-            for row in page:
-                rows.append(log_row(experiment_id, kind, row))
-                size += len(rows[-1])
-            if len(page) < wanted:
-                return b"[" + b",".join(rows) + b"]", None
-            before = page[-1].position
-            at_once = min(_LOG_ROWS_AT_ONCE, max(1, (_LOG_BYTES - size) * len(rows) // size))
-        return b"[" + b",".join(rows) + b"]", before
+        return await logs.page(self._store.logs, experiment_id, query, limit)
+
+    async def log(self, tenant: str, experiment_id: str, query: LogQuery) -> AsyncGenerator[bytes, None]:
+        """All rows of a log, newest first, in parts.
+
+        :raises BadRequest: before the first part, for a `before` that is no position. :raises Unauthorized:
+        """
+        await self.get(tenant, experiment_id)
+        async for part in logs.whole(self._store.logs, experiment_id, query):
+            yield part
 
     async def summary(self, tenant: str, experiment_id: str) -> Summary:
         """Numbers of calls and dates of the last ones. :raises Unauthorized:"""
@@ -249,16 +239,6 @@ def theta_view(theta: ThetaRows) -> dict[str, Any]:
     return {
         theta_label(key, value): msgspec.json.decode(data) for (key, value), (data, _) in theta.rows.items()
     }
-
-
-def log_row(experiment_id: str, kind: LogKind, row: LogRow) -> bytes:
-    """A row of a log as JSON text: what was logged, with `date`, `exp_id` and, unless manual, `id`."""
-    if kind == "manual":
-        # The code chose these names; where they clash, what it logged is what its author wants to see.
-        own = {"date": iso(row.date_ms), "exp_id": experiment_id}
-        return values.dump(own | msgspec.json.decode(row.data))
-    own = {"date": iso(row.date_ms), "exp_id": experiment_id, "id": row.id}
-    return values.dump(own)[:-1] + b"," + row.data[1:]
 
 
 def _taken(name: str) -> Conflict:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
 from streamsim import values
 from streamsim.errors import ModelError
 from streamsim.models import paths
+from streamsim.sandbox.wire import TextDecoder
 from streamsim.values import Json, JsonObject
 
 MAX_VALUES: Final = 200_000
@@ -19,6 +20,7 @@ Series = dict[str, JsonObject]
 """By manager and scenario: `{"equations": {name: {time: value}}, "agents": {...}}`."""
 Form = TypeVar("Form")
 Result = TypeVar("Result")
+Decoder: TypeAlias = TextDecoder[Form] | msgspec.msgpack.Decoder[Form]
 
 
 class Began(msgspec.Struct):
@@ -52,15 +54,16 @@ class Changed(msgspec.Struct):
     recorded: JsonObject = {}
 
 
-began: Final = msgspec.msgpack.Decoder(Began)
-steps: Final[msgspec.msgpack.Decoder[Steps | None]] = msgspec.msgpack.Decoder(Steps | None)
-series: Final = msgspec.msgpack.Decoder(dict[str, Series])
+began: Final = TextDecoder[Began](Began)
+steps: Final = TextDecoder[Steps | None](Steps | None)
+series: Final = TextDecoder[dict[str, Series]](dict[str, Series])
+changed: Final = TextDecoder[Changed](Changed)
+variables: Final = TextDecoder[JsonObject](JsonObject)
 sweep_part: Final = msgspec.msgpack.Decoder(SweepPart)
-changed: Final = msgspec.msgpack.Decoder(Changed)
-variables: Final = msgspec.msgpack.Decoder(JsonObject)
+"""Parts of sweeps have types down to the last number, and are stored as they come."""
 
 
-def decoded(decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw) -> Form:
+def decoded(decoder: Decoder[Form], answer: msgspec.Raw) -> Form:
     """An answer of the form of a decoder. :raises ModelError: it has another."""
     try:
         return decoder.decode(answer)
@@ -68,7 +71,7 @@ def decoded(decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw) -> Form
         raise ModelError(NO_ANSWER) from None
 
 
-def checked(decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw) -> Form:
+def checked(decoder: Decoder[Form], answer: msgspec.Raw) -> Form:
     """An answer whose values are to be passed on or stored.
 
     :raises ModelError: it is not of the decoder's form, or has what is no JSON value.
@@ -91,9 +94,7 @@ def texts(variables: JsonObject) -> dict[str, bytes]:
     return {paths.whole(name): values.dump(value) for name, value in variables.items()}
 
 
-def _checked(
-    decoder: msgspec.msgpack.Decoder[Form], answer: msgspec.Raw, use: Callable[[Form], Result]
-) -> Result:
+def _checked(decoder: Decoder[Form], answer: msgspec.Raw, use: Callable[[Form], Result]) -> Result:
     try:
         form = decoder.decode(answer)
         values.check(msgspec.to_builtins(form), "answer", max_values=MAX_VALUES)

@@ -28,6 +28,8 @@ ENDINGS: Final = {
 """The engine of a main file when none is named."""
 FIELDS: Final = ("name", "engine", "files", "main", "scenarios", "manager")
 MAX_FILES: Final = 200
+MAX_FOUND_BYTES: Final = 512 << 10
+"""Of the names that loading a model finds: they are kept with it, and told to everybody who lists models."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _FILE = re.compile(r"(?!/)(?!.*(?:^|/)\.\.?(?:/|$))[^\0-\x1f\\]{1,200}")
@@ -105,6 +107,12 @@ class Models:
             # A failing upload is the uploader's input; the same failure later is not its caller's.
             raise BadRequest(f"the model does not load: {error.message}", detail=error.detail) from None
         try:
+            size = len(memoryview(worker.loaded))
+            if size > MAX_FOUND_BYTES:
+                raise BadRequest(
+                    f"the model does not load: the names in it have {size} bytes in all, at most "
+                    f"{MAX_FOUND_BYTES} are allowed"
+                )
             found = _loaded.decode(worker.loaded)[model.name]
         except (msgspec.DecodeError, KeyError, RecursionError):
             raise BadRequest("the model does not load: it answered what no model does") from None

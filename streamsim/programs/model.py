@@ -34,7 +34,7 @@ from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, SettingsBy, StepSession, change, started, times, whole
 from streamsim.sandbox.wire import Failure, clean
 from streamsim.sandbox.worker import failures as errors
-from streamsim.sandbox.worker.main import Channel
+from streamsim.sandbox.worker.main import Channel, as_text
 
 RECURSION: Final = 20_000
 """Equations ask for the step before, and that for the one before it; such calls take no C stack."""
@@ -71,7 +71,7 @@ class Program:
         }
 
     def handle(self, request: list[dict[str, Any]]) -> Any:
-        """Run entries; the result of the last."""
+        """Run entries; the result of the last, as JSON text; of a sweep as it is."""
         result: Any = None
         for index, entry in enumerate(request, 1):
             arguments = dict(entry)
@@ -79,7 +79,7 @@ class Program:
             result = self._guarded(partial(operation, **arguments))
             if index < len(request):
                 self._channel.progress(index)
-        return result
+        return result if request and request[-1]["op"] == "sweep" else as_text(result)
 
     # ---- scenarios
 

@@ -4,7 +4,7 @@ load      {"experiment": its id, "code": {piece: source}, "properties", "max_row
 request   `Request`: how the last batch ended, what became stale, and the calls of this one
 ask       ["theta", experiment_id, name, key|nil, value|nil, rows known] -> a page of `WireRows`, and whether
           there are more;  ["open", id] -> `Opened`
-result    `Done`
+result    `Done`, as JSON text
 
 Calls run one after the other on the same theta; the effects of a call that fails are undone at once.
 """
@@ -21,7 +21,7 @@ from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
-from streamsim.sandbox.worker.main import Channel
+from streamsim.sandbox.worker.main import Channel, as_text
 
 PROPENSITY_RUNS: Final = 200
 PROPENSITY_S: Final = 0.05
@@ -47,7 +47,7 @@ class Program:
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
 
-    def handle(self, request: Any) -> Done:
+    def handle(self, request: Any) -> bytes:
         request = Request(*request)
         self._settle(request)
         session = self._session
@@ -61,7 +61,7 @@ class Program:
         theta = self._theta
         reads = [(*address, version) for address, version in theta.reads.items()]
         writes = [(*row, data) for row, data in theta.writes.items()]
-        return Done(results, sorted(session.used), reads, writes, session.logs)
+        return as_text(Done(results, sorted(session.used), reads, writes, session.logs))
 
     def _settle(self, request: Request) -> None:
         theta = self._theta

@@ -65,6 +65,11 @@ MACHINE: Final = platform.machine()
 READ_FLAGS: Final = os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 PROT_WRITE, PROT_EXEC, MAP_ANONYMOUS, MAP_HUGETLB = 2, 4, 0x20, 0x40000
 TCGETS: Final = 0x5401
+# The usual clocks and the own CPU times; other numbers are alarms, or name the CPU time of some process.
+CLOCKS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 11)
+# What an allocator does: no page is shared out (MERGEABLE), poisoned, or given to other processes' images.
+ADVICE: Final = (0, 1, 2, 3, 4, 8, 14, 15)
+FUTEX_PRIVATE: Final = 128
 
 CALLS: Final = (
     Call("openat", 257, 56, "for reading", ((Test(2, (0,), ALL & ~READ_FLAGS),),)),
@@ -124,21 +129,28 @@ CALLS: Final = (
     Call("brk", 12, 214),
     Call("munmap", 11, 215),
     Call("mremap", 25, 216),
-    Call("madvise", 28, 233),
+    Call(
+        "madvise",
+        28,
+        233,
+        "NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE",
+        ((Test(2, ADVICE),),),
+    ),
     # Own signals and locks.
     Call("rt_sigaction", 13, 134),
     Call("rt_sigprocmask", 14, 135),
     Call("rt_sigreturn", 15, 139),
     Call("sigaltstack", 131, 132),
     Call("restart_syscall", 219, 128),
-    Call("futex", 202, 98),
+    # Shared ones may lie in a file that other tenants' workers have mapped, too.
+    Call("futex", 202, 98, "private ones", ((Test(1, (FUTEX_PRIVATE,), FUTEX_PRIVATE),),)),
     Call("set_robust_list", 273, 99),
     Call("rseq", 334, 293),
     Call("sched_yield", 24, 124),
     # Clocks and sleep.
-    Call("clock_gettime", 228, 113),
-    Call("clock_getres", 229, 114),
-    Call("clock_nanosleep", 230, 115),
+    Call("clock_gettime", 228, 113, "the usual clocks and its own", ((Test(0, CLOCKS),),)),
+    Call("clock_getres", 229, 114, "the usual clocks and its own", ((Test(0, CLOCKS),),)),
+    Call("clock_nanosleep", 230, 115, "the usual clocks and its own", ((Test(0, CLOCKS),),)),
     Call("nanosleep", 35, 101),
     Call("gettimeofday", 96, 169),
     Call("time", 201, None),

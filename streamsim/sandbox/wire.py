@@ -11,12 +11,17 @@ may ask while it works, and says how far it came; exactly one `done` or `failed`
     worker -> host   progress  sequence: how many of the request's calls are finished; no body
     worker -> host   done      body: the program's result
     worker -> host   failed    body: a `Failure`; the program as a whole failed
+
+A result of which any part may be any value is JSON text in a msgpack string of bytes (`to_text`,
+`TextDecoder`): whatever the worker writes, what the host makes of it has maps with text keys alone. A map of
+msgpack may have arrays as keys, and these become tuples, whose hashes a hostile worker can make collide. All
+other bodies have types down to the last part.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -58,6 +63,27 @@ class Failure(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)
+
+
+_text_encoder = msgspec.json.Encoder()
+_bytes = msgspec.msgpack.Decoder(memoryview)
+Form = TypeVar("Form")
+
+
+def to_text(result: object) -> bytes:
+    """A result as JSON text, in which NaN is null. :raises TypeError: :raises ValueError: it is no JSON."""
+    return _text_encoder.encode(result)
+
+
+class TextDecoder(Generic[Form]):
+    """Reads results that are JSON text."""
+
+    def __init__(self, form: Any) -> None:
+        self._decoder: msgspec.json.Decoder[Form] = msgspec.json.Decoder(form)
+
+    def decode(self, body: msgspec.Raw) -> Form:
+        """:raises msgspec.DecodeError: :raises UnicodeDecodeError: :raises RecursionError: another form."""
+        return self._decoder.decode(_bytes.decode(body))
 
 
 class WireError(Exception):

@@ -59,7 +59,8 @@ ENDS = {
 
 @dataclass
 class Outcome:
-    """How one snippet ended. `traces`: all that came back; `next`: status of the repaired code's call.
+    """How one snippet ended. `traces`: all that came back, of it `answer` to the call itself; `next`: status
+    of the repaired code's call.
 
     `stalled`: for how much of the `seconds` this process, which only waits, did not get a processor in time.
     """
@@ -68,6 +69,7 @@ class Outcome:
     seconds: float = math.inf
     stalled: float = 0.0
     traces: str = ""
+    answer: str = ""
     next: int = 0
     at_save: bool = False
 
@@ -117,7 +119,10 @@ def faults(snippet: dict[str, Any], outcome: Outcome, late_s: float = LATE_S) ->
         found.append(f"it got through: {outcome.traces[:2000]}")
     if outcome.next != 200:
         found.append(f"the next call was answered {outcome.next}")
-    if outcome.seconds > HARD_S * (2 if snippet.get("asks") else 1) + late_s + outcome.stalled:
+    longest = snippet.get("max_answer_s") or HARD_S * (2 if snippet.get("asks") else 1)
+    if len(outcome.answer) > snippet.get("max_answer_bytes", FRAME_BYTES):
+        found.append(f"the answer has {len(outcome.answer)} characters")
+    if outcome.seconds > longest + late_s + outcome.stalled:
         found.append(f"the answer took {outcome.seconds:.3f} s, {outcome.stalled:.3f} s of it the machine's")
     return found
 
@@ -331,6 +336,7 @@ class Campaign:
         (response, outcome.seconds), *others = await asyncio.gather(*calls)
         outcome.stalled = self._stalled - stalled
         outcome.end = _end(response)
+        outcome.answer = response.body.decode()
         outcome.traces = "\n".join(one.body.decode() for one, _ in [(response, 0.0), *others])
         await asyncio.sleep(snippet.get("after") or 0)
         repaired = {"get_action": "self.action['fine'] = 1"}
@@ -352,6 +358,8 @@ class Campaign:
         both: list[Any] = [(c.x86_64, c.aarch64) for c in table.CALLS if c.x86_64 is not None]
         return {
             "secret_file": str(targets.secret),
+            "secret": str(targets.secret),
+            "victim": self._names["B_id"],
             "tcp_port": targets.tcp_port,
             "unix_path": targets.unix_path,
             "abstract": targets.abstract,

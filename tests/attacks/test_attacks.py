@@ -16,14 +16,23 @@ from tests.attacks.targets import SECRET
 
 pytestmark = pytest.mark.serial
 
-CORPUS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("corpus.json").read_text())
+
+def _corpus(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(Path(__file__).with_name(name).read_text())
+    return found
+
+
+FIRST, MORE = _corpus("corpus.json"), _corpus("corpus2.json")
+FILES = [snippet for snippet in MORE if "engine" in snippet]
+"""Of models, whose file is the attack: see test_model_files."""
+POLICIES = [snippet for snippet in FIRST + MORE if snippet not in FILES]
 # Must be found out, or the harness sees nothing.
 CONTROLS: list[dict[str, Any]] = [
     {"id": "control-answer", "code": "self.action['pwned'] = 1", "expect": ["ok"]},
     {"id": "control-log", "code": "self.log_data({'a': ['pwned']})", "expect": ["ok"]},
     {"id": "control-end", "code": "pass", "expect": ["error"]},
 ]
-SNIPPETS = CORPUS + OWN
+SNIPPETS = POLICIES + OWN
 CAP_SYS_ADMIN = 21
 
 
@@ -39,7 +48,7 @@ def result(request: pytest.FixtureRequest) -> harness.Result:
 
 
 def test_the_corpus_is_whole() -> None:
-    assert len(CORPUS) == 256
+    assert (len(FIRST), len(MORE)) == (256, 158)
     assert len({snippet["id"] for snippet in SNIPPETS}) == len(SNIPPETS)
 
 

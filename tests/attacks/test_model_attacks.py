@@ -10,7 +10,8 @@ import pytest
 from tests.attacks import harness
 from tests.attacks.model_code import ModelCampaign, faults
 from tests.attacks.targets import SECRET
-from tests.attacks.test_attacks import CORPUS
+from tests.attacks.test_attacks import MORE, POLICIES
+from tests.effort import LONG
 
 pytestmark = pytest.mark.serial
 
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.serial
 CONTROLS: list[dict[str, Any]] = [
     {"id": f"control-{number}", "code": "self.action['x'] = 'pwned'", "expect": ["ok"]} for number in range(2)
 ]
-# Half of them at a step, half while the model is loaded.
-SNIPPETS = [{**one, "at_step": number % 2 == 0} for number, one in enumerate(CORPUS + CONTROLS)]
+# Half of them at a step, half while the model is loaded. In short only of one corpus: both have one sandbox.
+CHOSEN = [one for one in POLICIES if LONG or one not in MORE]
+SNIPPETS = [{**one, "at_step": number % 2 == 0} for number, one in enumerate(CHOSEN + CONTROLS)]
 
 
 @pytest.fixture(scope="module")

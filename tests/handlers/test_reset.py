@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from streamsim.dates import HOUR_MS
+from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
-from tests.application import Caller
+from tests.application import Caller, Clock
 
 # One call stores under the key, value and name that the context says.
 STORE = """
@@ -126,6 +128,43 @@ async def test_the_next_decision_starts_from_nothing(ann: Caller) -> None:
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
+async def test_reset_drops_the_advices_that_were_given_before_it(
+    ann: Caller, services: Services, clock: Clock
+) -> None:
+    experiment = await ann.experiment(
+        set_reward=COUNT, advice_id=True, delta_hours=1, default_reward={"value": 0}
+    )
+    path = f"/getaction/{experiment['id']}"
+    early, late = [(await ann.get(path, key=experiment["key"])).body["advice_id"] for _ in range(2)]
+    assert await reset(ann, experiment) == 200
+
+    async def redeem(advice_id: str) -> int:
+        query = {"key": experiment["key"], "advice_id": advice_id, "reward": 1}
+        return (await ann.get(f"/setreward/{experiment['id']}", **query)).status
+
+    assert await redeem(early) == 404
+    clock.ahead_ms = 2 * HOUR_MS
+    await Upkeep(services, clock).advices()
+    assert await redeem(late) == 404
+    assert await theta(ann, experiment) == {}
+    clock.ahead_ms = 0
+    after = (await ann.get(path, key=experiment["key"])).body["advice_id"]
+    assert await redeem(after) == 200
+    assert await theta(ann, experiment) == {"arm:a": {"n": 1}}
+
+
+@pytest.mark.gen_test
+async def test_reset_of_a_part_leaves_the_advices(ann: Caller) -> None:
+    experiment = await ann.experiment(set_reward=COUNT, advice_id=True, delta_hours=1)
+    await reward(ann, experiment)
+    given = await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
+    assert await reset(ann, experiment, theta_key="arm") == 200
+    query = {"key": experiment["key"], "advice_id": given.body["advice_id"], "reward": 1}
+    assert (await ann.get(f"/setreward/{experiment['id']}", **query)).status == 200
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
 async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Caller) -> None:
     experiment = await ann.experiment(set_reward=COUNT)
     callers, each = 6, 20
@@ -150,7 +189,8 @@ async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Cal
     resetting = asyncio.ensure_future(resets())
     await asyncio.gather(*(rewards() for _ in range(callers)), resetting)
     answered_before, sent_after = resetting.result()
-    left = (await theta(ann, experiment))["arm:a"]["n"]
+    # Nothing is left if it fell behind the last of them.
+    left = (await theta(ann, experiment)).get("arm:a", {"n": 0})["n"]
     # Whatever was answered before it began is gone, and whatever was sent after it was answered counts.
     assert callers * each - sent_after <= left <= callers * each - answered_before
 

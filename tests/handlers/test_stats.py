@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from streamsim.dates import HOUR_MS
+from streamsim.evaluation.uploads import parse_csv
 from streamsim.server.upkeep import Upkeep
 from streamsim.services import Services
+from streamsim.storage.contract.decisions import Committed, Transaction
+from streamsim.storage.contract.logs import LogKind, LogRow
 from tests.application import Caller, Clock
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -137,8 +145,11 @@ async def test_a_page_does_not_move_when_rows_are_added(ann: Caller) -> None:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ({"limit": "0"}, "limit"),
         ({"limit": "-5"}, "limit"),
+        ({"format": "xml"}, "format"),
+        ({"from": "yesterday"}, "from"),
+        ({"to": "2026-13-01"}, "to"),
+        ({"from": "2026-01-02", "to": "2026-01-02"}, "from"),
         ({"limit": "10001"}, "limit"),
         ({"limit": "ten"}, "limit"),
         ({"before": "not a position"}, "before"),
@@ -154,17 +165,137 @@ async def test_bad_paging_is_refused(ann: Caller, log: str, query: dict[str, str
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_large_log_comes_in_pages_of_bounded_size(ann: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamsim.experiments.experiments._LOG_BYTES", 40_000)
+    monkeypatch.setattr("streamsim.experiments.logs._PAGE_BYTES", 40_000)
     experiment = await ann.experiment(get_action="self.action['text'] = 'x' * 5000")
     for _ in range(30):
         await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
-    path, sizes = f"/stats/{experiment['id']}/actionlog", []
+    path, sizes = f"/stats/{experiment['id']}/actionlog?limit=1000", []
     while path:
         answer = await ann.get(path)
         sizes.append(len(answer.body))
         path = answer.headers.get("link", "").partition(">")[0].lstrip("<")
     assert sum(sizes) == 30
     assert max(sizes) <= 21
+
+
+async def fill(services: Services, experiment_id: str, dates_ms: Sequence[int], kind: LogKind) -> None:
+    """Rows of these dates, numbered from 0, committed in this order."""
+    store = services.store.decisions
+    for first in range(0, len(dates_ms), 5_000):
+        rows = [
+            LogRow(experiment_id, kind, f"{kind}-{n}", date_ms, b'{"n":%d}' % n)
+            for n, date_ms in enumerate(dates_ms[first : first + 5_000], first)
+        ]
+        assert isinstance(await store.commit(Transaction("ann", {experiment_id: 1}, logs=rows)), Committed)
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+@pytest.mark.parametrize("limit", [None, 0])
+async def test_a_log_without_limit_is_whole(ann: Caller, services: Services, limit: int | None) -> None:
+    experiment = await ann.experiment()
+    await fill(services, experiment["id"], range(1_100), "manual")
+    query = {} if limit is None else {"limit": limit}
+    answer = await ann.get(f"/stats/{experiment['id']}/log", **query)
+    assert [row["n"] for row in answer.body] == list(reversed(range(1_100)))
+    assert "link" not in answer.headers
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+@pytest.mark.parametrize("ask", ["format", "accept"])
+async def test_a_log_comes_as_comma_separated_values(ann: Caller, ask: str) -> None:
+    experiment = await used(ann, 4)
+    path = f"/stats/{experiment['id']}"
+
+    async def table(log: str, **query: object) -> list[dict[str, str]]:
+        headers = {"Accept": "text/csv;q=0.9, */*;q=0.1"} if ask == "accept" else {}
+        if ask == "format":
+            query["format"] = "csv"
+        answer = await ann.request("GET", f"{path}/{log}", query=query, headers=headers)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        return list(csv.DictReader(io.StringIO(answer.body)))
+
+    rows = (await ann.get(f"{path}/rewardlog")).body
+    told = await table("rewardlog")
+    assert [row["date"] for row in told] == [row["date"] for row in rows]
+    for name in ("context", "action", "reward"):
+        assert [json.loads(row[name]) for row in told] == [row[name] for row in rows]
+    assert [row["advice_id"] for row in told] == [""] * 4
+    assert await table("rewardlog", limit=3) == told[:3]
+    manual = await table("log")
+    assert [json.loads(row["data"]) for row in manual][:2] == [{"reward": 4}, {"reward": 3, "date": "noon"}]
+    assert DATE.fullmatch(manual[1]["date"])
+    assert await table("errorlog") == []
+
+
+@pytest.mark.gen_test
+async def test_what_a_cell_holds_reads_back_as_the_same_value(ann: Caller) -> None:
+    odd = {"text": 'a,b\n"c"', "number": "1", "true": True, "none": None, "list": [1, "é"]}
+    experiment = await ann.experiment(get_action=f"self.action = {odd!r}", log_propensity=False)
+    await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
+    answer = await ann.get(f"/stats/{experiment['id']}/actionlog", format="csv")
+    (row,) = csv.DictReader(io.StringIO(answer.body))
+    assert json.loads(row["action"]) == odd
+
+
+@pytest.mark.gen_test
+async def test_a_downloaded_reward_log_uploads_with_the_same_arms_and_rewards(ann: Caller) -> None:
+    experiment = await used(ann, 40)
+    path = experiment["id"]
+    answer = await ann.get(f"/stats/{path}/rewardlog", format="csv")
+    loaded, given = parse_csv(answer.body), (await ann.get(f"/stats/{path}/rewardlog")).body
+    assert loaded.actions == [str(row["action"]["arm"]) for row in given]
+    assert list(loaded.rewards) == [row["reward"] for row in given]
+    assert loaded.contexts == [row["context"] for row in given]
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_a_log_between_two_dates(ann: Caller, services: Services) -> None:
+    experiment = await ann.experiment()
+    start = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+    hours = [*range(1_000), 500, 999]  # the last two came late, by more than an hour the first of them
+    await fill(services, experiment["id"], [start + hour * HOUR_MS for hour in hours], "manual")
+    path = f"/stats/{experiment['id']}/log"
+
+    async def numbers(**query: object) -> list[int]:
+        return [row["n"] for row in (await ann.get(path, **query)).body]
+
+    day = list(range(24, 48))[::-1]
+    assert await numbers(**{"from": "2026-01-02", "to": "2026-01-03"}) == day
+    assert await numbers(**{"from": "2026-01-02T01:00+01:00", "to": "2026-01-03T00:00:00.000Z"}) == day
+    assert await numbers(**{"to": "2026-01-01T02:00"}) == [1, 0]
+    assert await numbers(**{"from": "2026-02-11T14:00"}) == [1001, 999, 998]
+    paged, where = [], f"{path}?limit=10&from=2026-01-02&to=2026-01-03"
+    while where:
+        answer = await ann.get(where)
+        paged += [row["n"] for row in answer.body]
+        where = answer.headers.get("link", "").partition(">")[0].lstrip("<")
+    assert paged == day
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_fails_in_its_middle_is_cut_off_and_never_looks_whole(
+    ann: Caller, services: Services, http_port: int
+) -> None:
+    experiment = await ann.experiment()
+    await fill(services, experiment["id"], range(60_000), "manual")
+    reader, writer = await asyncio.open_connection("127.0.0.1", http_port)
+    cookie = "; ".join(f"{name}={value}" for name, value in ann.cookies.items())
+    head = f"GET /stats/{experiment['id']}/log?format=csv HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n"
+    writer.write(head.encode())
+    received = await reader.readuntil(b"\r\n\r\n")
+    assert b"200 OK" in received
+    await services.store.close()
+    try:
+        received += await reader.read()
+    except ConnectionResetError:
+        pass
+    finally:
+        writer.close()
+        await services.store.open()
+    assert not received.endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.every_backend

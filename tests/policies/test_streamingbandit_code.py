@@ -40,14 +40,14 @@ self.set_theta(BTS)
 LOCK_IN = {
     "get_action": """
 import libs.lif as lf
-Lif = lf.LiF(self.get_theta(all_float=False), x0=1.0, a=.5, t=20, gamma=1, omega=2*np.pi/10, lifversion=1)
+Lif = lf.LiF(self.get_theta(all_float=False), x0=1.0, a=.5, t=20, gamma=.05, omega=2*np.pi/10, lifversion=1)
 suggestion = Lif.suggest()
 for field in ["x", "t", "x0"]:
     self.action[field] = suggestion[field]
 """,
     "get_reward": 'self.reward["y"] = -1 * pow((self.action["x"] - 2), 2)',
     "set_reward": """
-Lif = lif.LiF(self.get_theta(all_float=False), x0=1.0, a=.5, t=20, gamma=1, omega=2*np.pi/10, lifversion=1)
+Lif = lif.LiF(self.get_theta(all_float=False), x0=1.0, a=.5, t=20, gamma=.05, omega=2*np.pi/10, lifversion=1)
 Lif.update(self.action["t"], self.action["x"], self.reward["y"], self.action["x0"])
 self.set_theta(Lif)
 """,

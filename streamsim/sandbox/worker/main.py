@@ -128,6 +128,14 @@ class Channel:
             written = os.write(self._descriptor, frame)
 
 
+def as_text(result: object) -> bytes:
+    """A program's result as JSON text. :raises InvalidValue: it cannot be sent."""
+    try:
+        return wire.to_text(result)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise values.InvalidValue("result", f"cannot be sent: {error}") from None
+
+
 def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
     """Serve the channel `fd` until the host closes it. Never returns."""
     status = wire.BROKEN

@@ -10,8 +10,8 @@ from typing import Any
 import tornado.httputil
 import tornado.web
 
-from handlers.base import NotFoundHandler, refusing
 from handlers.openapi.document import document
+from handlers.refusals import NotFoundHandler, refusing
 from handlers.routes import ROUTES, compiled
 from streamsim import values
 from streamsim.services import Services

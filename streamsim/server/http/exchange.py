@@ -100,6 +100,10 @@ class Exchange(HTTPConnection):
         self._on_close = None
         self._connection.answered(self)
 
+    def abort(self) -> None:
+        """End the connection in the middle of the answer."""
+        self._connection.abort()
+
     def cut_off(self, whole: bool) -> None:
         """The client went away. :param whole: the request was received to its end."""
         callback, self._on_close = self._on_close, None

@@ -50,8 +50,8 @@ class ShortExchange:
     # What a lane calls.
 
     def done(self) -> bool:
-        """Whether it was answered."""
-        return self._written
+        """Whether it was answered, or nobody is there any more to answer to."""
+        return self._written or self._connection.lost
 
     def set_result(self, answer: bytes) -> None:
         """Write the answer."""

@@ -85,6 +85,7 @@ class Transaction(msgspec.Struct, gc=False):
     `reads`: the version of each theta scope the batch relied on; 0 is the version of what does not exist.
     `deletes` happen first, then `writes` (a row scope and its dict as JSON object text). A delete that finds
     no row changes nothing.
+    `drops`: experiments whose advices are all forgotten, open or not; those in `advices` are issued after it.
     `now_ms`: an idempotency record that expired by then is not live; 0 takes every stored one as live.
     """
 
@@ -98,15 +99,18 @@ class Transaction(msgspec.Struct, gc=False):
     redemptions: list[Redemption] = []
     idempotency: list[IdempotencyRecord] = []
     now_ms: int = 0
+    drops: list[str] = []
 
     def check(self) -> None:
         """What every backend refuses, since `revisions` is what keeps tenants apart.
 
         :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
-            is not to a row; an advice is redeemed, or an idempotency key recorded, twice.
+            is not to a row; an idempotency key is recorded twice; an advice is redeemed twice, or of an
+            experiment whose advices are dropped.
         """
         named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
         named.update(row.experiment_id for row in self.logs)
+        named.update(self.drops)
         for part in (self.advices, self.redemptions, self.idempotency):
             named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
@@ -117,6 +121,8 @@ class Transaction(msgspec.Struct, gc=False):
             raise ValueError("a scope with a value needs a key")
         if len({(item.experiment_id, item.id) for item in self.redemptions}) < len(self.redemptions):
             raise ValueError("an advice is redeemed twice")
+        if any(item.experiment_id in self.drops for item in self.redemptions):
+            raise ValueError("an advice is redeemed and dropped")
         if len({(item.experiment_id, item.key) for item in self.idempotency}) < len(self.idempotency):
             raise ValueError("an idempotency key is recorded twice")
 

@@ -5,7 +5,7 @@
 -- ARGV  numbers that belong together are one argument, in decimal with spaces between, shown here in []
 --       [now_ms, effects (1: something to apply, 0: only checks), most rows, most bytes that may wait in the
 --           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
---           idempotency records, deletes, groups to write, and advices follow]
+--           idempotency records, deletes, groups to write, drops, and advices follow]
 --       the log rows
 --       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count)]
 --       reads: [experiment (place in the list above), level, ...] with the level
@@ -19,6 +19,7 @@
 --           level g: key
 --           level s: the key of each @group, which must be all groups of the set
 --       writes: one per group: [@sets, @groups, @group, how many rows], name, key, then value and JSON of each
+--       drops: [@advices]
 --       advices: [@advices, expires ms], id, record, member of the due zset
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
@@ -198,7 +199,9 @@ for _ = 1, head[12] do
   call('HSET', key(n[1]), name, version)
 end
 
-for _ = 1, head[13] do
+-- What these leave in the due zset is taken off it when its time is up.
+for _ = 1, head[13] do call('UNLINK', key(take())) end
+for _ = 1, head[14] do
   local n, id, record, member = numbers(), take(), take(), take()
   if call('HSETNX', key(n[1]), id, record) == 1 then call('ZADD', due, n[2], member) end
 end

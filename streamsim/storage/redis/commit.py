@@ -61,10 +61,11 @@ def encode(
         raise ValueError(f"a log row has at most {MAX_ROW_BYTES} bytes")
     parts: tuple[Sized, ...] = (transaction.redemptions, transaction.idempotency, transaction.deletes)
     groups_written = _by_group(transaction)
-    effects = logs or groups_written or transaction.advices or any(parts)
+    effects = logs or groups_written or transaction.advices or any(parts) or transaction.drops
     counts = (len(transaction.revisions), len(transaction.reads), *map(len, parts))
     head = (transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), *counts)
-    args: list[Arg] = [_numbers(*head, len(groups_written), len(transaction.advices)), blob]
+    rest = (len(groups_written), len(transaction.drops), len(transaction.advices))
+    args: list[Arg] = [_numbers(*head, *rest), blob]
 
     order: dict[str, int] = {}
     for experiment_id, revision in transaction.revisions.items():
@@ -107,6 +108,8 @@ def encode(
         group, all_groups = at(tenant.group(scope, key)), at(tenant.groups(scope))
         args.append(_numbers(at(tenant.sets(scope.experiment_id)), all_groups, group, len(pairs) // 2))
         args += (scope.name, key, *pairs)
+
+    args += (_numbers(at(tenant.advices(experiment_id))) for experiment_id in transaction.drops)
 
     for advice in transaction.advices:
         args.append(_numbers(at(tenant.advices(advice.experiment_id)), advice.expires_ms))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 from streamsim.storage.contract.decisions import Advice
 from streamsim.storage.redis.connection import RedisConnection, Script
-from streamsim.storage.redis.keys import Keys, TenantKeys, split_member
+from streamsim.storage.redis.keys import Keys, TenantKeys, member, split_member
 from streamsim.storage.redis.records import unpack_advice
 
 _FORGET = Script("forget")
@@ -39,6 +39,16 @@ class Due:
 
     async def advices(self, now_ms: int, limit: int) -> list[Advice]:
         """Open advices of live experiments whose time is up, soonest first."""
+        while True:
+            due, dropped = await self._soonest(now_ms, limit)
+            for tenant, members in dropped.items():
+                keys = self._keys.of(tenant)
+                await self._connection.call(_RETIRE, [keys.due, keys.closed], members)
+            if not dropped:
+                return due
+
+    async def _soonest(self, now_ms: int, limit: int) -> tuple[list[Advice], dict[str, list[str]]]:
+        """Those advices, and by tenant the members of `due` that stand for advices that a reset dropped."""
         soonest: list[tuple[float, str, str, str]] = []
         async for tenants in self._tenants():
             overdue = await asyncio.gather(*(self._overdue(tenant, now_ms, limit) for tenant in tenants))
@@ -52,8 +62,12 @@ class Due:
                 await get_all(self._connection, self._keys.of(tenant).advices(experiment_id), ids)
             ).items():
                 found[experiment_id, id] = unpack_advice(experiment_id, id, text)
+        dropped: dict[str, list[str]] = {}
+        for _, tenant, experiment_id, id in soonest:
+            if (experiment_id, id) not in found:
+                dropped.setdefault(tenant, []).append(member(experiment_id, id))
         due = [found[one[2:]] for one in soonest if one[2:] in found]
-        return [advice for advice in due if advice.redeemed_by is None]
+        return [advice for advice in due if advice.redeemed_by is None], dropped
 
     async def _overdue(self, tenant: str, now_ms: int, limit: int) -> list[tuple[float, str, str, str]]:
         """(date, tenant, experiment, id) of open advices of live experiments."""

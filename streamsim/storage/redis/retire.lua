@@ -1,4 +1,4 @@
--- Takes advices of archived experiments off the due list, so that they never time out but are forgotten.
+-- Takes advices of archived experiments, and dropped ones, off the due list, so that they never time out but are forgotten.
 --
 -- KEYS  1 due (zset)  2 closed (zset)
 -- ARGV  members

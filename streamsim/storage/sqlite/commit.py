@@ -41,6 +41,8 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
     versions = write_theta(db, transaction, numbers) if transaction.writes or transaction.deletes else {}
     if transaction.logs:
         _append(db, transaction.logs, numbers)
+    for experiment_id in transaction.drops:
+        db.execute("DELETE FROM advices WHERE experiment = ?", (numbers[experiment_id],))
     if transaction.redemptions:
         _redeem(db, transaction.redemptions, numbers)
     insert(

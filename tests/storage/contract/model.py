@@ -87,6 +87,8 @@ class Model:
         for log in transaction.logs:
             if log.id not in {one.id for one in self.logs}:
                 self.logs.append(log)
+        for key in [key for key in self.advices if key[0] in transaction.drops]:
+            del self.advices[key]
         for redemption in transaction.redemptions:
             one = self.advices[redemption.experiment_id, redemption.id]
             self.advices[one.experiment_id, one.id] = Advice(

@@ -135,6 +135,35 @@ def test_advices_of_an_archived_experiment_never_time_out(run: Any, store: Store
     run(body())
 
 
+def test_dropped_advices_are_forgotten_and_never_time_out(run: Any, store: Store) -> None:
+    async def body() -> None:
+        ids = [f"a{i}" for i in range(30)]
+        await committed(store, advices=[advice(id, expires_ms=NOW) for id in ids])
+        await committed(store, "e2", advices=[advice("b", "e2", NOW + 1)])
+        await committed(store, redemptions=[redeem("a0")])
+        # The first of this commit are issued after the drop, so they stay.
+        await committed(store, drops=["e1"], advices=[advice("c", expires_ms=NOW + 2)])
+        assert (await store.decisions.peek("e1", [*ids, "c"], [], NOW))[0].keys() == {"c"}
+        refused = await store.decisions.commit(transaction(redemptions=[redeem("a0"), redeem("a1")]))
+        assert refused == Stale(advices={"a0": None, "a1": None})
+        # Of 30 that would be due before them, none is in their way.
+        assert [one.id for one in await store.decisions.due_advices(NOW + HOUR, 5)] == ["b", "c"]
+        await store.forget(NOW + 2 * HOUR, 0, 100)
+        assert [one.id for one in await store.decisions.due_advices(NOW + HOUR, 5)] == ["b", "c"]
+
+    run(body())
+
+
+def test_a_refused_commit_drops_nothing(run: Any, store: Store) -> None:
+    async def body() -> None:
+        await committed(store, advices=[advice("a")])
+        refused = await store.decisions.commit(transaction(drops=["e1"], reads={row(): 7}))
+        assert isinstance(refused, Stale)
+        assert await open_ids(store, "a") == {"a"}
+
+    run(body())
+
+
 def test_an_idempotency_key_is_recorded_once(run: Any, store: Store) -> None:
     async def body() -> None:
         await committed(store, idempotency=[record("k", "f1")])

@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     redemptions: dict[tuple[int, str], str]
     records: dict[tuple[int, str], int]
     now_ms: int
+    drops: list[tuple[int]]
 
 
 def seldom(common: Any, *rare: Any) -> st.SearchStrategy[Any]:
@@ -73,6 +74,7 @@ plans = st.builds(
         st.tuples(own, st.sampled_from("pq")), st.sampled_from([HOUR, 2 * HOUR]), max_size=2
     ),
     now_ms=st.sampled_from([0, NOW, NOW + HOUR, NOW + 3 * HOUR]),
+    drops=seldom([], *([(number,)] for number in OWN)),
 )
 edits = st.tuples(st.sampled_from(["edit"] * 9 + ["archive"]), own)
 steps = st.lists(st.one_of(*[plans] * 15, edits), min_size=5, max_size=20)
@@ -158,7 +160,17 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         now = model.read(at).version
         return {"now": now, "zero": 0, "old": max(now - 1, 0)}[which]
 
-    parts = (plan.reads, plan.deletes, plan.writes, plan.logs, plan.advices, plan.redemptions, plan.records)
+    redeemed = {at: by for at, by in plan.redemptions.items() if (at[0],) not in plan.drops}
+    parts = (
+        plan.reads,
+        plan.deletes,
+        plan.writes,
+        plan.logs,
+        plan.advices,
+        redeemed,
+        plan.records,
+        plan.drops,
+    )
     used = {at[0] for part in parts for at in part} | plan.foreign
     revisions = {f"{prefix}{n}": model.revisions.get(f"{prefix}{n}", 1) + plan.wrong_revision for n in used}
     data = b'{"id": 1}'
@@ -170,12 +182,13 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         writes={scope(at): data for at, data in plan.writes.items()},
         logs=[log_row(prefix, n, id) for n, id in plan.logs],
         advices=[NewAdvice(f"{prefix}{n}", id, NOW, b"{}", data) for n, id in plan.advices],
-        redemptions=[Redemption(f"{prefix}{n}", id, by) for (n, id), by in plan.redemptions.items()],  # type: ignore[arg-type]
+        redemptions=[Redemption(f"{prefix}{n}", id, by) for (n, id), by in redeemed.items()],  # type: ignore[arg-type]
         idempotency=[
             IdempotencyRecord(f"{prefix}{n}", id, "f", data, NOW + after)
             for (n, id), after in plan.records.items()
         ],
         now_ms=plan.now_ms,
+        drops=[f"{prefix}{n}" for (n,) in plan.drops],
     )
     refusal = model.refusal(made)
     if refusal and plan.careful:

@@ -1,0 +1,37 @@
+"""Requests that no handler answers: of a path that is none, or with a body over the limit."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import ClassVar
+
+import tornado.web
+
+from handlers.base import Access, BaseHandler
+from streamsim.config import Settings
+from streamsim.errors import TooLarge
+
+
+def body_too_large(settings: Settings) -> TooLarge:
+    """The error for a request body over the limit."""
+    return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
+
+
+class NotFoundHandler(BaseHandler):
+    """Every path that no route has."""
+
+    access: ClassVar[Access] = "public"
+
+    async def prepare(self) -> None:
+        raise tornado.web.HTTPError(404)
+
+
+class _BodyTooLarge(BaseHandler):
+    async def prepare(self) -> None:
+        raise body_too_large(self.service_settings)
+
+
+@cache
+def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
+    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
+    return type("BodyTooLarge", (_BodyTooLarge, handler), {})
