@@ -10,16 +10,18 @@ import numpy as np
 
 from streamsim import values
 from streamsim.errors import BadRequest
-from streamsim.evaluation import scale
+from streamsim.evaluation import missing, scale
 from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.logs import MAX_ARMS, DecisionLog, from_logs
+from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
+from streamsim.evaluation.own_log import Window, from_logs
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.uploads import parse_csv, parse_json_lines
 from streamsim.evaluation.wire import EstimatesLoad
 
 RESAMPLES: Final = 1000
 FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
+NO_REWARDS: Final = "the experiment has no logged rewards: let it serve, or upload a log"
 Logged = tuple[bytes, int]
 """A row of an experiment's own log as JSON text, and its date in ms."""
 
@@ -55,7 +57,13 @@ class Estimation:
         fields: dict[str, Any] = {"action_field": load.action_field, "reward_field": load.reward_field}
         if load.form is None:
             decisions, rewards = (_parsed(self._rows.pop(kind)) for kind in ("action", "reward"))
-            self._data = from_logs(decisions, rewards, **fields)
+            if len(rewards) == load.max_rows:
+                # Rewards of decisions before the oldest of these are not here.
+                decisions = [row for row in decisions if row["date_ms"] >= rewards[0]["date_ms"]]
+            window = Window(load.window_hours, load.default_reward, load.now_ms)
+            self._data = from_logs(decisions, rewards, window=window, **fields)
+            if len(self._data) and not self._data.rewarded.any():
+                raise BadRequest(NO_REWARDS, field="log")
         else:
             text = b"".join(self._text)
             self._text = []
@@ -82,10 +90,15 @@ class Estimation:
 
         :param runs: behind each probability that was not told. :raises BadRequest: :raises TooLarge:
         """
+        data, seed = self.data, self._load.seed
         arms, target = self._target()
-        estimated = runs if self._exact < len(self.data) else None
-        sample = prepare(self.data, arms, target, runs=estimated, seed=self._load.seed)
-        found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=self._load.seed)
+        estimated = runs if self._exact < len(data) else None
+        known = data.rewarded
+        rewarded = data if known.all() else data.take(np.flatnonzero(known))
+        sample = prepare(rewarded, arms, target[known], runs=estimated, seed=seed)
+        found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=seed)
+        if not known.all():
+            found = missing.bounded(found, data, arms, target, seed=seed)
         return self._shown(found, arms, target, estimated)
 
     def _target(self) -> tuple[list[str], Floats]:
@@ -111,12 +124,14 @@ class Estimation:
         return {
             **msgspec.to_builtins(estimates),
             "log": {
-                "rows": len(data),
+                "rows": int(data.rewarded.sum()),
                 "unrewarded": data.unrewarded,
+                "waiting": data.waiting,
+                "defaulted": data.defaulted,
                 "unusable": data.unusable,
                 "matched": data.matched,
                 "ignored": list(data.ignored),
-                "mean_reward": scale.mean(data.rewards),
+                "mean_reward": scale.mean(data.rewards[data.rewarded]),
             },
             "candidate": {
                 "arms": arms,

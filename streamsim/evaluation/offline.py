@@ -16,7 +16,7 @@ from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.candidate import candidate
 from streamsim.evaluation.deadline import OWN_LOG, UPLOAD, in_time
 from streamsim.evaluation.estimating import Estimating, estimating
-from streamsim.evaluation.estimation import FORMATS
+from streamsim.evaluation.estimation import FORMATS, NO_REWARDS
 from streamsim.evaluation.pools import Nest, arm_field_of, properties_of, theta_rows
 from streamsim.evaluation.simulation import MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
@@ -79,7 +79,16 @@ class Offline:
         limit = requests.integer(body.get("rows"), "rows", most, 1, most)
         text, form = _uploaded(body)
         load = await self._candidate(found, body, seed, action_field)
-        log = EstimatesLoad(form, action_field or arm_field_of(found), reward_field, most, names, seed)
+        log = EstimatesLoad(
+            form,
+            action_field or arm_field_of(found),
+            reward_field,
+            most if form else limit,
+            names,
+            seed,
+            *_window(found),
+            self._now_ms(),
+        )
         nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
         identity = f"{tenant}/offpolicy"
         async with (
@@ -92,9 +101,7 @@ class Offline:
                 await estimates.add_text(text)
             decisions = await estimates.read()
             if not decisions:
-                raise BadRequest(
-                    "the experiment has no logged rewards: let it serve, or upload a log", field="log"
-                )
+                raise BadRequest(NO_REWARDS, field="log")
             await candidate(self._workers, load, nest, estimates, decisions, identity=identity)
             return await estimates.answer(load.runs)
 
@@ -172,6 +179,12 @@ def _estimators(value: object) -> list[str] | None:
                 f"no estimator {name[:50]!r}; there are {', '.join(ESTIMATORS)}", field="estimators"
             )
     return value
+
+
+def _window(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:
+    """How many hours a decision waits for its reward, 0 for ever, and what it counts as afterwards."""
+    hours, default = (experiment.properties.get(name) for name in ("delta_hours", "default_reward"))
+    return hours if isinstance(hours, int) else 0, default if isinstance(default, dict) else None
 
 
 def _code(value: object) -> dict[str, str]:

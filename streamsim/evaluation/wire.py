@@ -73,7 +73,9 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """How a log is read, and what is estimated on it.
 
     `form`: of an uploaded log, "csv" or "jsonl"; None for rows of an experiment's own log. `estimators`: all
-    for None. `seed`: of the bootstrap and of the folds of the reward model.
+    for None. `seed`: of the bootstrap and of the folds of the reward model. `window_hours`: how long a
+    decision of an own log waits for its reward, 0 for ever; `default_reward`: what it counts as afterwards;
+    `now_ms`: the time.
     """
 
     form: str | None
@@ -82,6 +84,9 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     max_rows: int
     estimators: list[str] | None
     seed: int
+    window_hours: int = 0
+    default_reward: dict[str, Any] | None = None
+    now_ms: int = 0
 
 
 class Refused(msgspec.Struct, array_like=True, gc=False, frozen=True):
