@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class Accounts:
     """The accounts of an installation.
 
-    :param archive: archives all experiments of a user; awaited before and after the user is removed.
+    :param end: ends all that a user owns; awaited before and after the user is removed.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Accounts:
         store: Store,
         settings: LoginSettings,
         *,
-        archive: Callable[[str], Awaitable[None]],
+        end: Callable[[str], Awaitable[None]],
         now_ms: Callable[[], int],
     ) -> None:
         self._store = store
         self._settings = settings
-        self._archive = archive
+        self._end = end
         self._now_ms = now_ms
         self._passwords = Passwords(settings)
 
@@ -116,14 +116,14 @@ class Accounts:
         await self._store.accounts.set_password(user.name, await self._passwords.hash(new))
 
     async def remove_user(self, name: str) -> None:
-        """Remove an account with its sessions and tokens, and archive its experiments. :raises NotFound:"""
+        """Remove an account with its sessions and tokens, and end what it owns. :raises NotFound:"""
         if await self._store.accounts.get_user(name) is None:
             raise NotFound(f"there is no user {name}")
         # Once before, so that a crash in between can be made good by asking again; once after, for what the
         # user created meanwhile.
-        await self._archive(name)
+        await self._end(name)
         await self._store.accounts.remove_user(name)
-        await self._archive(name)
+        await self._end(name)
 
     # ---- sessions and tokens
 

@@ -22,6 +22,7 @@ from streamsim.cli import simulate as terminal
 from streamsim.cli.doctor import examine
 from streamsim.config import ConfigError, Settings
 from streamsim.errors import StreamsimError, Unavailable
+from streamsim.experiments.departure import Departure
 from streamsim.experiments.experiments import Experiments
 from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.sandbox.zygote.namespaces import exposed
@@ -85,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     add = actions.add_parser("add", parents=[common], help="add a user")
     add.add_argument("--admin", action="store_true", help="make it an administrator")
     passwd = actions.add_parser("passwd", parents=[common], help="set a password; ends the user's sessions")
-    remove = actions.add_parser("remove", parents=[common], help="remove a user and archive its experiments")
+    remove = actions.add_parser(
+        "remove",
+        parents=[common],
+        help="remove a user and end what it owns",
+    )
     for action in (add, passwd, remove):
         action.add_argument("name", metavar="NAME")
     for action in (add, passwd):
@@ -156,7 +161,7 @@ async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:
     await store.open()
     try:
         experiments = Experiments(store, _NotServing(), dates.now_ms)
-        accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=dates.now_ms)
+        accounts = Accounts(store, settings.login, end=Departure(store, experiments).of, now_ms=dates.now_ms)
         try:
             yield accounts
         finally:
@@ -197,7 +202,7 @@ async def _passwd(accounts: Accounts, options: argparse.Namespace) -> None:
 
 async def _remove(accounts: Accounts, options: argparse.Namespace) -> None:
     await accounts.remove_user(options.name)
-    print(f"removed {options.name}; its experiments are archived")
+    print(f"removed {options.name}: its experiments are archived, and its models, runs and jobs deleted")
 
 
 def _password(options: argparse.Namespace) -> str:

@@ -15,6 +15,7 @@ from streamsim.evaluation.evaluations import local
 from streamsim.evaluation.offline import Offline
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.catalogue import Catalogue, entries
+from streamsim.experiments.departure import Departure
 from streamsim.experiments.experiments import Experiments
 from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
@@ -97,7 +98,7 @@ async def running(
         )
         stack.push_async_callback(decisions.close)
         experiments = Experiments(store, decisions, now_ms)
-        accounts = Accounts(store, settings.login, archive=experiments.archive_all, now_ms=now_ms)
+        accounts = Accounts(store, settings.login, end=Departure(store, experiments).of, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
         jobs = Jobs(store.jobs, settings.jobs, now_ms)

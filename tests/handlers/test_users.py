@@ -220,3 +220,27 @@ async def test_removed_user_is_out_and_its_experiments_decide_no_more(
     await ann.log_in("ann")
     assert (await ann.get("/exp")).body == {}
     assert (await token.get("/exp")).status == 401
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_a_later_user_of_the_name_finds_nothing_of_the_removed_one(
+    ann: Caller, services: Services
+) -> None:
+    experiment = await ann.experiment(
+        "simulated", get_action="self.action['arm'] = 1", get_reward="self.reward['value'] = 1"
+    )
+    jobs = f"/eval/{experiment['id']}/simulations"
+    job = (await ann.post(jobs, {"N": 10})).body["id"]
+    model = {"name": "counter", "engine": "python", "files": {"counter.py": "n = 0\ndef more(): pass\n"}}
+    assert (await ann.post("/models", model)).status == 201
+    run = (await ann.post("/v2/run/ann/game/", {"model": "counter"})).body["id"]
+    await services.accounts.remove_user("ann")
+    await services.accounts.add_user("ann", PASSWORD)
+    await ann.log_in("ann")
+    assert (await ann.get("/models")).body == []
+    assert (await ann.get(f"/v2/run/{run}")).status in (403, 404)
+    assert (await ann.get("/v2/run/ann/game/")).body == []
+    assert await services.store.jobs.get_job(job) is None
+    # And the names are free.
+    assert (await ann.post("/models", model)).status == 201
