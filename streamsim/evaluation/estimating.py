@@ -11,7 +11,7 @@ import msgspec
 
 from streamsim.errors import BadRequest, PolicyCrashed, TooLarge
 from streamsim.evaluation.estimation import Logged
-from streamsim.evaluation.wire import EstimatesLoad, Refused
+from streamsim.evaluation.wire import EstimatesLoad, Refused, Theta
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.host.pool import Worker
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 _nothing = msgspec.msgpack.Decoder(Refused | None)
 _number = msgspec.msgpack.Decoder(Refused | int)
 _text = msgspec.msgpack.Decoder(Refused | bytes)
-_records = msgspec.msgpack.Decoder(list[dict[str, msgspec.Raw]])
+_raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 class Estimating:
@@ -67,18 +67,26 @@ class Estimating:
         """Read the log; how many decisions it has."""
         return await self._ask(_number, "read")
 
-    async def contexts(self, first: int, most: int) -> msgspec.Raw:
-        """The contexts from `first` on, at least one and at most so many, as msgpack."""
+    async def split(self) -> int:
+        """Judge the candidate on the second half; how many decisions the first one has."""
+        return await self._ask(_number, "split")
+
+    async def forget(self) -> None:
+        """Forget what the candidate would do, and judge it on all decisions."""
+        await self._ask(_nothing, "forget")
+
+    async def records(self, first: int, most: int) -> list[msgspec.Raw]:
+        """Decisions from `first` on, at least one and at most so many, each a `Record` as msgpack."""
         async with self._turn:
-            return await self._worker.exchange(("contexts", first, most, self._budget))
+            return _raws.decode(await self._worker.exchange(("records", first, most, self._budget)))
 
     async def add_probabilities(self, rows: object, exact: int) -> None:
         """What the candidate would do in the next contexts."""
         await self._ask(_nothing, "probabilities", rows, exact)
 
-    async def answer(self, runs: int) -> dict[str, Any]:
-        """The estimates, and what they rest on."""
-        text = await self._ask(_text, "answer", runs)
+    async def answer(self, runs: int, theta: Theta, warnings: Sequence[str] = ()) -> dict[str, Any]:
+        """The estimates, and what they rest on. :param warnings: about every one of them."""
+        text = await self._ask(_text, "answer", runs, theta, warnings)
         try:
             return msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.MsgspecError:

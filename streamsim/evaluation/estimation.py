@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,12 +12,12 @@ from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.evaluation import missing, scale
 from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
+from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
 from streamsim.evaluation.own_log import Window, from_logs
 from streamsim.evaluation.sample import prepare
 from streamsim.evaluation.uploads import parse_csv, parse_json_lines
-from streamsim.evaluation.wire import EstimatesLoad
+from streamsim.evaluation.wire import EstimatesLoad, Record, Theta
 
 RESAMPLES: Final = 1000
 FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
@@ -35,7 +35,7 @@ class Estimation:
         self._rows: dict[str, list[Logged]] = {"action": [], "reward": []}
         self._data: DecisionLog | None = None
         self._probabilities: list[dict[str, float]] = []
-        self._exact = 0
+        self._exact = self._first = 0
 
     @property
     def data(self) -> DecisionLog:
@@ -70,28 +70,50 @@ class Estimation:
             self._data = FORMATS[load.form](text, max_rows=load.max_rows, **fields)
         return len(self._data)
 
-    def contexts(self, first: int, most: int, budget: int) -> list[dict[str, Any]]:
-        """The contexts from `first` on: at most so many, and one at least, of so many bytes in all."""
-        some: list[dict[str, Any]] = []
-        for context in self.data.contexts[first : first + most]:
-            budget -= len(values.dump(context)) + 64
+    def split(self) -> int:
+        """Judge the candidate on the second half alone; how many decisions the first one has.
+
+        :raises BadRequest: there are too few to split.
+        """
+        rewarded = np.flatnonzero(self.data.rewarded)
+        if len(rewarded) < 2:
+            raise BadRequest("a log is split from 2 rewarded decisions on", field="theta")
+        self._first = int(rewarded[len(rewarded) // 2])
+        return self._first
+
+    def forget(self) -> None:
+        """Forget what the candidate would do, and judge it on all decisions."""
+        self._first = self._exact = 0
+        self._probabilities = []
+
+    def records(self, first: int, most: int, budget: int) -> list[Record]:
+        """The decisions from `first` on: at most so many, and one at least, of so many bytes in all."""
+        data, some = self.data, list[Record]()
+        for place in range(first, min(first + most, len(data))):
+            action, reward = data.given[place]
+            record = (data.contexts[place], action, None if reward is NO_REWARD else reward)
+            budget -= len(values.dump(record)) + 64
             if some and budget < 0:
                 break
-            some.append(context)
+            some.append(record)
         return some
 
     def add_probabilities(self, rows: list[dict[str, float]], exact: int) -> None:
-        """What the candidate would do in the next contexts; `exact` of them are as its code told them."""
+        """What the candidate would do in the next decisions; `exact` of them are as its code told them."""
         self._probabilities += rows
         self._exact += exact
 
-    def answer(self, runs: int) -> dict[str, Any]:
+    def answer(self, runs: int, theta: Theta = "current", warnings: Sequence[str] = ()) -> dict[str, Any]:
         """The estimates, and what they rest on.
 
-        :param runs: behind each probability that was not told. :raises BadRequest: :raises TooLarge:
+        :param runs: behind each probability that was not told.
+        :param theta: what the candidate decided on. :param warnings: about every estimate.
+        :raises BadRequest: :raises TooLarge:
         """
         data, seed = self.data, self._load.seed
-        arms, target = self._target()
+        if self._first:
+            data = data.take(np.arange(self._first, len(data)))
+        arms, target = self._target(data)
         estimated = runs if self._exact < len(data) else None
         known = data.rewarded
         rewarded = data if known.all() else data.take(np.flatnonzero(known))
@@ -99,11 +121,21 @@ class Estimation:
         found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=seed)
         if not known.all():
             found = missing.bounded(found, data, arms, target, seed=seed)
-        return self._shown(found, arms, target, estimated)
+        shown = self._shown(found, data, arms, target, estimated)
+        for estimate in shown["estimates"]:
+            estimate["warnings"] = [*warnings, *estimate["warnings"]]
+        shown["candidate"] |= {"theta": theta, "learnt_from": self._learnt_from(theta)}
+        return shown
 
-    def _target(self) -> tuple[list[str], Floats]:
+    def _learnt_from(self, theta: Theta) -> int | None:
+        """How many decisions of the log the candidate learned from before it was judged on others."""
+        if theta == "progressive":
+            return int(self.data.rewarded.sum())
+        return int(self.data.rewarded[: self._first].sum()) if theta == "split" else None
+
+    def _target(self, data: DecisionLog) -> tuple[list[str], Floats]:
         rows = self._probabilities
-        arms = sorted(set(self.data.actions).union(*rows))
+        arms = sorted(set(data.actions).union(*rows))
         if len(arms) > MAX_ARMS:
             raise BadRequest(
                 f"log and candidate have {len(arms)} different actions; off-policy evaluation takes at most "
@@ -111,16 +143,15 @@ class Estimation:
                 field="action_field",
             )
         places = {arm: place for place, arm in enumerate(arms)}
-        target = np.zeros((len(self.data), len(arms)))
+        target = np.zeros((len(data), len(arms)))
         for number, row in enumerate(rows):
             for arm, probability in row.items():
                 target[number, places[arm]] = probability
         return arms, target
 
     def _shown(
-        self, estimates: Evaluation, arms: list[str], target: Floats, runs: int | None
+        self, estimates: Evaluation, data: DecisionLog, arms: list[str], target: Floats, runs: int | None
     ) -> dict[str, Any]:
-        data = self.data
         return {
             **msgspec.to_builtins(estimates),
             "log": {

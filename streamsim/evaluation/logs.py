@@ -35,7 +35,7 @@ class DecisionLog:
     `defaulted` those that have the default reward because their time is up; `unusable` those whose action or
     reward has none of the accepted forms; `ignored` names columns that were not read; `matched` counts
     rewards without advice id whose propensity is that of a decision like theirs. `default`: the default
-    reward, NaN for none.
+    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing.
     """
 
     contexts: list[dict[str, Any]]
@@ -49,6 +49,7 @@ class DecisionLog:
     waiting: int = 0
     defaulted: int = 0
     default: float = math.nan
+    given: Sequence[tuple[Any, Any]] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -86,6 +87,7 @@ class DecisionLog:
             actions=[self.actions[i] for i in rows],
             rewards=self.rewards[rows],
             propensities=self.propensities[rows],
+            given=[self.given[i] for i in rows] if self.given else (),
         )
 
 
@@ -112,6 +114,7 @@ class Rows:
         self.actions: list[str] = []
         self.rewards: list[float] = []
         self.propensities: list[float] = []
+        self.given: list[tuple[Any, Any]] = []
 
     def add(
         self,
@@ -129,6 +132,7 @@ class Rows:
         arm = arm_of(action, self.fields[0], told)
         figure = math.nan if reward is NO_REWARD else reward_of(reward, self.fields[1])
         chance = propensity_of(propensity)
+        self.given.append((action, reward))
         self.contexts.append(context)
         self.actions.append(arm)
         self.rewards.append(figure)
@@ -136,7 +140,7 @@ class Rows:
 
     def data(self, **counts: Any) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
-        return DecisionLog(self.contexts, self.actions, *figures, **counts)
+        return DecisionLog(self.contexts, self.actions, *figures, given=self.given, **counts)
 
 
 def own_propensity(action: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -13,14 +14,14 @@ from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
-from streamsim.evaluation.candidate import candidate
+from streamsim.evaluation.candidate import Replay
 from streamsim.evaluation.deadline import OWN_LOG, UPLOAD, in_time
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import FORMATS, NO_REWARDS
 from streamsim.evaluation.pools import Nest, arm_field_of, properties_of, theta_rows
-from streamsim.evaluation.simulation import MAX_SEED
+from streamsim.evaluation.simulation import MAX_SEED, Broken
 from streamsim.evaluation.value_estimators import ESTIMATORS
-from streamsim.evaluation.wire import EstimatesLoad, PropensityLoad
+from streamsim.evaluation.wire import EstimatesLoad, PropensityLoad, Theta
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
 from streamsim.experiments.fields import MAX_CODE_BYTES
@@ -44,6 +45,23 @@ MAX_RUNS: Final = 100_000
 _PAGE: Final = 1000
 KINDS: Final[tuple[LogKind, ...]] = ("reward", "action")
 """The logs that an evaluation reads."""
+
+
+SELF_JUDGED: Final = (
+    "The candidate learned from the decisions of this log and is judged on the same ones: the estimate is "
+    'too high, and no interval holds. With theta "split" it learns from one half and is judged on the other.'
+)
+
+
+@dataclass
+class Chosen:
+    """A candidate. `theta`: what it decides on; `asked`: whether the request says so; `learnt`: whether its
+    live theta comes from the log."""
+
+    load: PropensityLoad
+    theta: Theta
+    asked: bool
+    learnt: bool
 
 
 class Offline:
@@ -78,7 +96,7 @@ class Offline:
         most = self._settings.log_rows
         limit = requests.integer(body.get("rows"), "rows", most, 1, most)
         text, form = _uploaded(body)
-        load = await self._candidate(found, body, seed, action_field)
+        chosen = await self._candidate(found, body, seed, action_field)
         log = EstimatesLoad(
             form,
             action_field or arm_field_of(found),
@@ -89,7 +107,6 @@ class Offline:
             *_window(found),
             self._now_ms(),
         )
-        nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
         identity = f"{tenant}/offpolicy"
         async with (
             in_time(self._settings.request_s, OWN_LOG if form is None else UPLOAD),
@@ -102,18 +119,42 @@ class Offline:
             decisions = await estimates.read()
             if not decisions:
                 raise BadRequest(NO_REWARDS, field="log")
-            await candidate(self._workers, load, nest, estimates, decisions, identity=identity)
-            return await estimates.answer(load.runs)
+            warnings = await self._replay(tenant, chosen, estimates, decisions, identity)
+            return await estimates.answer(chosen.load.runs, chosen.theta, warnings)
+
+    async def _replay(
+        self, tenant: str, chosen: Chosen, estimates: Estimating, decisions: int, identity: str
+    ) -> list[str]:
+        """Tell the evaluation what the candidate would do; warnings about what it decided on."""
+
+        def replay(load: PropensityLoad, *, current: bool) -> Replay:
+            nest = Nest(self._store, tenant, current=current)
+            return Replay(self._workers, load, nest, estimates, decisions, identity=identity)
+
+        if chosen.theta in ("split", "progressive"):
+            fresh = msgspec.structs.replace(chosen.load, theta=[])
+            try:
+                await replay(fresh, current=False).learn_and_judge(chosen.theta)
+            except (Broken, BadRequest) as error:
+                if chosen.asked:
+                    raise
+                await estimates.forget()
+                chosen.theta = "current"
+                await replay(chosen.load, current=True).judge()
+                return [f"{SELF_JUDGED} It could not learn anew from a part of it: {error.message}"]
+            return []
+        await replay(chosen.load, current=chosen.theta == "current").judge()
+        return [SELF_JUDGED] if chosen.theta == "current" and chosen.learnt else []
 
     async def _candidate(
         self, logging: Experiment, body: dict[str, Any], seed: int, action_field: str | None
-    ) -> PropensityLoad:
+    ) -> Chosen:
         given = body.get("candidate")
         if not isinstance(given, dict) or len(given) != 1 or not given.keys() <= {"experiment", "code"}:
             raise BadRequest(
                 'candidate must be {"experiment": ID} or {"code": {"get_action": CODE}}', field="candidate"
             )
-        start = requests.start(body.get("theta", "current"))
+        asked = _theta(body.get("theta"))
         runs = requests.integer(body.get("runs"), "runs", self._settings.runs, 2, MAX_RUNS)
         if "experiment" in given:
             if not isinstance(given["experiment"], str):
@@ -123,10 +164,15 @@ class Offline:
         else:
             source, code = logging, _code(given["code"])
             await self._decisions.check_code(code)
-        rows = await theta_rows(self._store, source.id) if start == "current" else []
-        return PropensityLoad(
+            # What the candidate decides on is what the experiment's own code learned.
+            code["set_reward"] = code["set_reward"] or logging.code["set_reward"]
+        rows = await theta_rows(self._store, source.id) if asked != "empty" else []
+        nested = await Nest(self._store, logging.tenant, current=False).named(code)
+        learnt = source.id == logging.id and bool(rows or nested) and bool(code["set_reward"].strip())
+        load = PropensityLoad(
             source.id, code, properties_of(source), seed, rows, runs, action_field or arm_field_of(source)
         )
+        return Chosen(load, asked or ("split" if learnt else "current"), asked is not None, learnt)
 
     async def _logged(self, experiment: Experiment, limit: int, estimates: Estimating) -> None:
         """Pass on the newest rows of an experiment's own log."""
@@ -179,6 +225,12 @@ def _estimators(value: object) -> list[str] | None:
                 f"no estimator {name[:50]!r}; there are {', '.join(ESTIMATORS)}", field="estimators"
             )
     return value
+
+
+def _theta(value: object) -> Theta | None:
+    if value is None or value in ("current", "empty", "split", "progressive"):
+        return value
+    raise BadRequest('theta must be "current", "empty", "split" or "progressive"', field="theta")
 
 
 def _window(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import reward_of
@@ -94,6 +96,7 @@ def from_logs(
     without = [row for advice, row in logged.items() if advice not in rewarded]
     early = _early(logged, without, window)
     rows, reason, unusable, matched = Rows(action_field, reward_field), None, 0, 0
+    dates: list[int] = []
     for row in rewards:
         advice = row.get("advice_id")
         if advice in early:
@@ -109,6 +112,7 @@ def from_logs(
         told = decision.get("probabilities")
         try:
             rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, told)
+            dates.append(row.get("date_ms", 0))
         except values.InvalidValue as error:
             reason, unusable = reason or error, unusable + 1
     if reason is not None and not rows.actions:
@@ -129,9 +133,10 @@ def from_logs(
         except values.InvalidValue:
             unusable += 1
             continue
+        dates.append(decision.get("date_ms", 0))
         defaulted += counts
         unrewarded += not counts
-    return rows.data(
+    data = rows.data(
         unrewarded=unrewarded,
         unusable=unusable,
         matched=matched,
@@ -139,6 +144,8 @@ def from_logs(
         defaulted=defaulted,
         default=_figure(window, reward_field),
     )
+    # A reward counts when it came, as for a policy that learns; the others from their decision on.
+    return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data
 
 
 def _early(logged: Mapping[object, Row], without: Sequence[Row], window: Window) -> set[object]:

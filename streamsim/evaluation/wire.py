@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,6 +67,25 @@ class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     theta: list[WireTheta]
     runs: int
     action_field: str | None = None
+
+
+Theta = Literal["current", "empty", "split", "progressive"]
+"""What a candidate decides on. "split": what it learns from the first half of the rewarded decisions, and is
+judged on the others; "progressive": in each decision on what it learned from those before it."""
+Record = tuple[dict[str, Any], Any, Any]
+"""A logged decision: context, action and reward, None for none."""
+
+
+class Decided(msgspec.Struct, array_like=True, gc=False):
+    """Logged decisions for a candidate: `judge` asks for its probabilities, `learn` has it learn from each.
+
+    `first`: the number of the first of them, which its seeds follow from.
+    """
+
+    first: int
+    records: list[Record]
+    judge: bool = True
+    learn: bool = False
 
 
 class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):

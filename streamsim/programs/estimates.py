@@ -4,9 +4,11 @@ load      `EstimatesLoad`
 request   ["text", bytes]  some more of an uploaded log
           ["rows", kind, [row, ...]]  some more rows of an own log, newest first
           ["read"] -> how many decisions the log has
-          ["contexts", first, most, bytes] -> [context, ...]
+          ["forget"]  the probabilities and the split
+          ["split"] -> how many decisions the first half has
+          ["records", first, most, bytes] -> [`Record`, ...]
           ["probabilities", [arm -> probability, ...], exact]  of the next contexts
-          ["answer", runs] -> JSON text
+          ["answer", runs, theta, warnings] -> JSON text
 result    what the request asks for, None, or `Refused`
 """
 
@@ -40,10 +42,14 @@ class Program:
                     estimation.add_rows(*given)
                 case "probabilities":
                     estimation.add_probabilities(*given)
+                case "forget":
+                    estimation.forget()
                 case "read":
                     return estimation.read()
-                case "contexts":
-                    return estimation.contexts(*given)
+                case "split":
+                    return estimation.split()
+                case "records":
+                    return estimation.records(*given)
                 case _:
                     return values.dump(estimation.answer(*given))
         except (BadRequest, TooLarge) as error:
