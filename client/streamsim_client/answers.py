@@ -334,6 +334,7 @@ class Estimate(TypedDict):
     asymptotic: Interval | None
     bootstrap: Interval | None
     events: int | None
+    bounds: Interval | None
     hyperparameter: float | None
     warnings: list[str]
 

@@ -134,7 +134,7 @@ class Evaluation(Group[S]):
         candidate: Mapping[str, object],
         *,
         estimators: Iterable[str] | None = None,
-        theta: Start | None = None,
+        theta: Literal["current", "empty", "split", "progressive"] | None = None,
         seed: int | None = None,
         runs: int | None = None,
         rows: int | None = None,

@@ -210,12 +210,20 @@ class EvaluationSettings:
     """Simulations, comparisons and off-policy estimates; they run in processes of their own."""
 
     workers: int = _option(
-        2, "Processes per server process for jobs, comparisons and replays.", low=1, high=256
+        2, "Processes per server process for jobs, and as many for comparisons.", low=1, high=256
     )
     requests: int = _option(
-        4, "Processes per server process for simulate requests; more wait, then 429.", low=1, high=256
+        4,
+        "Simulate requests and off-policy evaluations under way per server process; more wait, then 429.",
+        low=1,
+        high=256,
     )
-    nice: int = _option(19, "How far these processes stand back behind live decisions.", low=0, high=19)
+    nice: int = _option(
+        19,
+        "How far the processes of jobs stand back behind live decisions; those of requests do half as far.",
+        low=0,
+        high=19,
+    )
     draws: int = _option(100_000, "Most draws of one simulate request; a job may have more.", low=1)
     compare_draws: int = _option(
         2_000_000, "Most draws of one comparison: policies times replications times N.", low=1

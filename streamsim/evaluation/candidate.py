@@ -2,114 +2,119 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import msgspec
-import numpy as np
 
-from streamsim import values
 from streamsim.decisions.transaction import policy_error
-from streamsim.errors import BadRequest, PolicyCrashed
-from streamsim.evaluation.intervals import Floats
-from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
+from streamsim.errors import PolicyCrashed
+from streamsim.evaluation.estimating import Estimating
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, nested_answer
-from streamsim.evaluation.wire import Propensities, PropensityLoad
-from streamsim.evaluation.workers import BatchWorkers
+from streamsim.evaluation.wire import Propensities, PropensityLoad, Theta
+from streamsim.evaluation.workers import PARTS, BatchWorkers
 from streamsim.jobs.jobs import together
+from streamsim.sandbox.host.pool import Worker
 
 _EXCHANGE_S: Final = 0.3
 _MOST_AT_ONCE: Final = 2000
-_FRAME_SHARE: Final = 4
 _answer = msgspec.msgpack.Decoder(Propensities)
 
 
-class Candidate(NamedTuple):
-    """`target`: n x K probabilities of the arms `arms`; `exact`: rows whose probabilities the code told."""
+class Replay:
+    """A candidate and the decisions on which an evaluation judges it.
 
-    arms: list[str]
-    target: Floats
-    exact: int
-
-
-async def candidate(
-    workers: BatchWorkers, load: PropensityLoad, nest: Nest, data: DecisionLog, *, identity: str
-) -> Candidate:
-    """Probabilities of the arms that the log or the candidate has, on the theta of the load.
-
-    :raises Broken: the candidate's code failed on a context. :raises BadRequest: too many arms.
+    :param decisions: how many there are.
     """
-    n = len(data)
-    parts = min(workers.settings.workers, n)
-    edges = [n * part // parts for part in range(parts + 1)]
-    found = await together(
-        _some(workers, load, nest, data.contexts, first, last, identity)
-        for first, last in itertools.pairwise(edges)
-    )
-    rows = [row for part in found for row in part.rows]
-    arms = sorted(set(data.actions).union(*rows))
-    if len(arms) > MAX_ARMS:
-        raise BadRequest(
-            f"log and candidate have {len(arms)} different actions; off-policy evaluation takes at most "
-            f"{MAX_ARMS}: choose the field of the action that names the arm",
-            field="action_field",
-        )
-    places = {arm: place for place, arm in enumerate(arms)}
-    target = np.zeros((n, len(arms)))
-    for number, row in enumerate(rows):
-        for arm, probability in row.items():
-            target[number, places[arm]] = probability
-    return Candidate(arms, target, sum(sum(part.exact) for part in found))
 
+    def __init__(
+        self,
+        workers: BatchWorkers,
+        load: PropensityLoad,
+        nest: Nest,
+        estimating: Estimating,
+        decisions: int,
+        *,
+        identity: str,
+    ) -> None:
+        self._workers = workers
+        self._load = load
+        self._nest = nest
+        self._estimating = estimating
+        self._decisions = decisions
+        self._identity = identity
 
-async def _some(
-    workers: BatchWorkers,
-    load: PropensityLoad,
-    nest: Nest,
-    contexts: Sequence[dict[str, Any]],
-    first: int,
-    last: int,
-    identity: str,
-) -> Propensities:
-    """Those of the contexts `first` to `last`."""
-    result = Propensities()
-    budget = workers.limits.frame_bytes // _FRAME_SHARE
-    async with workers.one("propensity", load, identity=identity) as worker:
-        at_once = 1
+    async def judge(self) -> None:
+        """Tell the evaluation what the candidate would do in each decision, on the theta of the load.
+
+        :raises Broken: the candidate's code failed on a context.
+        """
+        n = self._decisions
+        parts = min(PARTS, n)
+        edges = [n * part // parts for part in range(parts + 1)]
+        ready = [asyncio.Event() for _ in range(parts + 1)]
+        ready[0].set()
+
+        async def part(number: int, first: int, last: int) -> None:
+            async with self._process() as worker:
+                answers = [answer async for answer in self._ask(worker, first, last, judge=True)]
+            # The parts are told in their order.
+            await ready[number].wait()
+            await self._tell(answers)
+            ready[number + 1].set()
+
+        await together(part(number, *ends) for number, ends in enumerate(itertools.pairwise(edges)))
+
+    async def learn_and_judge(self, theta: Theta) -> None:
+        """The same on theta that the candidate learns from the log: "split" or "progressive".
+
+        :raises Broken: the candidate's code failed on a decision.
+        """
+        n = self._decisions
+        half = await self._estimating.split() if theta == "split" else 0
+        async with self._process() as worker:
+            async for _ in self._ask(worker, 0, half, learn=True):
+                pass
+            async for answer in self._ask(worker, half, n, judge=True, learn=theta == "progressive"):
+                await self._tell([answer])
+
+    def _process(self) -> AbstractAsyncContextManager[Worker]:
+        return self._workers.one("propensity", self._load, identity=self._identity, lane="candidate")
+
+    async def _tell(self, answers: list[Propensities]) -> None:
+        for answer in answers:
+            await self._estimating.add_probabilities(answer.rows, sum(answer.exact))
+
+    async def _ask(
+        self, worker: Worker, first: int, last: int, *, judge: bool = False, learn: bool = False
+    ) -> AsyncGenerator[Propensities, None]:
+        """Some decisions at a time."""
+        at_once, find = 1, nested_answer(self._nest)
         while first < last:
-            some = _fitting(contexts, first, min(last, first + at_once), budget)
+            some = await self._estimating.records(first, min(at_once, last - first))
             began = time.monotonic()
-            body = await worker.exchange((first, some), calls=len(some) * load.runs, ask=nested_answer(nest))
+            calls = len(some) * (self._load.runs + learn)
+            body = await worker.exchange((first, some, judge, learn), calls=calls, ask=find)
             seconds = time.monotonic() - began
-            answer = _checked(body, len(some))
-            result.rows += answer.rows
-            result.exact += answer.exact
-            first += len(answer.rows)
+            answer = _checked(body, len(some) if judge else 0)
             if answer.failure is not None:
-                raise Broken(policy_error(answer.failure), first, "logged decision")
+                raise Broken(policy_error(answer.failure), first + len(answer.rows), "logged decision")
+            yield answer
+            first += len(some)
             growth = min(4.0, _EXCHANGE_S / max(seconds, 1e-6))
             at_once = max(1, min(int(len(some) * growth), _MOST_AT_ONCE))
-    return result
-
-
-def _fitting(contexts: Sequence[dict[str, Any]], first: int, last: int, budget: int) -> list[dict[str, Any]]:
-    some: list[dict[str, Any]] = []
-    for context in contexts[first:last]:
-        budget -= len(values.dump(context)) + 64
-        if some and budget < 0:
-            break
-        some.append(context)
-    return some
 
 
 def _checked(body: msgspec.Raw, size: int) -> Propensities:
     try:
         answer = _answer.decode(body)
         whole = len(answer.rows) == len(answer.exact) == size
-        if whole or (answer.failure is not None and len(answer.rows) == len(answer.exact) < size):
+        if whole or (answer.failure is not None and len(answer.rows) == len(answer.exact) <= size):
             return answer
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         pass  # told below, as any other form

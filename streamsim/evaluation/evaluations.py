@@ -15,7 +15,7 @@ from streamsim.decisions.worker import properties_of
 from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
-from streamsim.evaluation.deadline import in_time, in_time_of
+from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time, in_time_of
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -54,6 +54,7 @@ class Evaluations:
         workers: BatchWorkers,
         pool: Pool,
         now_ms: Callable[[], int],
+        comparing: Pool | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -61,6 +62,7 @@ class Evaluations:
         self.workers = workers
         self.jobs = jobs
         self.pool = pool
+        self.comparing = comparing or pool
         jobs.add(Simulations(store, pool, settings))
         self.now_ms = now_ms
 
@@ -95,7 +97,7 @@ class Evaluations:
         async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
             pieces = Player(worker, nest).play(draws, records=records or logged, theta=True)
             while (
-                some := await in_time_of(deadline, anext(pieces, None), self.settings.request_s)
+                some := await in_time_of(deadline, anext(pieces, None), self.settings.request_s, SIMULATE)
             ) is not None:
                 if logged:
                     await self._log(found, name, number, some.records)
@@ -134,9 +136,9 @@ class Evaluations:
         found = [await self.experiments.get(tenant, one) for one in ids]
         world = await self.experiments.get(tenant, environment)
         loads = {one.name: await self._compared(one, world, request) for one in found}
-        async with in_time(self.settings.request_s):
+        async with in_time(self.settings.request_s, COMPARE):
             curves = await replicated(
-                self.pool,
+                self.comparing,
                 loads,
                 Nest(self.store, tenant, current=request.theta == "current"),
                 request,
@@ -211,8 +213,9 @@ def local(
 ) -> Evaluations:
     """Evaluations of one server process, with replications on a cluster if there is one."""
     pool: Pool = LocalPool(workers)
+    comparing: Pool = LocalPool(workers, "compare")
     if cluster is not None:
         from streamsim.evaluation.dask_pool import DaskPool
 
-        pool = DaskPool(cluster, settings, workers.limits, box=workers.box)
-    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms)
+        pool = comparing = DaskPool(cluster, settings, workers.limits, box=workers.box)
+    return Evaluations(settings, store, jobs, experiments, workers, pool, now_ms, comparing)

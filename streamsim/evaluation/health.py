@@ -12,6 +12,7 @@ from streamsim.evaluation import distributions
 from streamsim.evaluation.intervals import Floats, Ints, wilson
 
 ALPHA = 0.001
+TOLERATED = 0.1
 _SMALL = 5.0
 _SUM_TOLERANCE = 1e-3
 _QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -153,7 +154,7 @@ def rewards(
     now_ms: float,
     *,
     due_ms: float | None = None,
-    tolerated: float = 0.1,
+    tolerated: float = TOLERATED,
 ) -> Check:
     """How many decisions wait for a reward, and how long rewards take.
 

@@ -14,7 +14,7 @@ from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import arm_of
 from streamsim.evaluation import health
 from streamsim.evaluation.health import Check
-from streamsim.evaluation.intervals import Floats
+from streamsim.evaluation.intervals import Floats, wilson
 from streamsim.evaluation.logs import MAX_ARMS
 
 DEFAULT_ROWS: Final = 10_000
@@ -125,15 +125,16 @@ def _of_rewards(
 ) -> Check:
     decided = {row["advice_id"]: row["date_ms"] for row in decisions if "advice_id" in row}
     if decisions and not decided:
-        share = len(rewards) / len(decisions)
-        return Check(
-            "rewards",
-            share,
-            None,
-            True,
+        n, came_in = len(decisions), min(len(rewards), len(decisions))
+        share = len(rewards) / n
+        ok = wilson(came_in, n).high >= 1 - health.TOLERATED
+        sentence = (
             f"There are {share:.0%} as many rewards as decisions; without advice ids it cannot be told which "
-            "decisions have none.",
+            "decisions have none."
         )
+        if not ok:
+            sentence += " If only some kinds of rewards are posted, estimates on this log mislead."
+        return Check("rewards", share, None, ok, sentence)
     # A default reward is what stands in for one that did not come.
     came = {
         row["advice_id"]: row["date_ms"] for row in rewards if "advice_id" in row and not row.get("timeout")

@@ -7,12 +7,12 @@ the logging policy chose that action. An action is reduced to its arm, a text; a
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, reward_of
@@ -21,6 +21,8 @@ from streamsim.evaluation.intervals import Floats, Ints
 
 MAX_ROWS = 1_000_000
 MAX_ARMS = 1_000
+NO_REWARD: Final = object()
+"""In the place of a reward that is missing."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,12 @@ class DecisionLog:
     """n logged decisions.
 
     `contexts`: n dicts; `actions`: n arm labels; `rewards`: n finite numbers; `propensities`: n numbers in
-    (0, 1], NaN where unknown. `unrewarded` counts decisions left out for want of a reward, `unusable` those
-    whose action or reward has none of the accepted forms, `ignored` names columns that were not read;
-    `matched` counts rewards without advice id whose propensity is that of a decision like theirs.
+    (0, 1], NaN where unknown. The reward is NaN where there is none, which `rewarded` leaves out.
+    `unrewarded` counts decisions without a reward; `waiting` those left out as their reward may still come;
+    `defaulted` those that have the default reward because their time is up; `unusable` those whose action or
+    reward has none of the accepted forms; `ignored` names columns that were not read; `matched` counts
+    rewards without advice id whose propensity is that of a decision like theirs. `default`: the default
+    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing.
     """
 
     contexts: list[dict[str, Any]]
@@ -41,6 +46,10 @@ class DecisionLog:
     unusable: int = 0
     ignored: tuple[str, ...] = ()
     matched: int = 0
+    waiting: int = 0
+    defaulted: int = 0
+    default: float = math.nan
+    given: Sequence[tuple[Any, Any]] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -65,21 +74,25 @@ class DecisionLog:
         places = {arm: place for place, arm in enumerate(arms)}
         return np.array([places[action] for action in self.actions], dtype=np.int64)
 
+    @property
+    def rewarded(self) -> NDArray[np.bool_]:
+        """Which rows have a reward."""
+        return ~np.isnan(self.rewards)
+
     def take(self, rows: Sequence[int] | Ints) -> DecisionLog:
         """Some of the rows."""
-        return DecisionLog(
-            [self.contexts[i] for i in rows],
-            [self.actions[i] for i in rows],
-            self.rewards[rows],
-            self.propensities[rows],
-            self.unrewarded,
-            self.unusable,
-            self.ignored,
-            self.matched,
+        return replace(
+            self,
+            contexts=[self.contexts[i] for i in rows],
+            actions=[self.actions[i] for i in rows],
+            rewards=self.rewards[rows],
+            propensities=self.propensities[rows],
+            given=[self.given[i] for i in rows] if self.given else (),
         )
 
 
-def _is_propensity(value: object) -> bool:
+def is_propensity(value: object) -> bool:
+    """Whether it is a number above 0 and at most 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
@@ -87,7 +100,7 @@ def propensity_of(propensity: object) -> float:
     """A propensity, NaN for None. :raises InvalidValue: unless it is a number in (0, 1]."""
     if propensity is None:
         return math.nan
-    if not _is_propensity(propensity):
+    if not is_propensity(propensity):
         raise values.InvalidValue("propensity", "must be a number above 0 and at most 1")
     return float(propensity)  # type: ignore[arg-type]
 
@@ -101,6 +114,7 @@ class Rows:
         self.actions: list[str] = []
         self.rewards: list[float] = []
         self.propensities: list[float] = []
+        self.given: list[tuple[Any, Any]] = []
 
     def add(
         self,
@@ -115,92 +129,20 @@ class Rows:
         if not isinstance(context, dict):
             raise values.InvalidValue("context", "must be an object")
         told = probabilities if isinstance(probabilities, dict) else None
-        arm, figure = arm_of(action, self.fields[0], told), reward_of(reward, self.fields[1])
+        arm = arm_of(action, self.fields[0], told)
+        figure = math.nan if reward is NO_REWARD else reward_of(reward, self.fields[1])
         chance = propensity_of(propensity)
+        self.given.append((action, reward))
         self.contexts.append(context)
         self.actions.append(arm)
         self.rewards.append(figure)
         self.propensities.append(chance)
 
-    def data(
-        self, *, unrewarded: int = 0, unusable: int = 0, ignored: tuple[str, ...] = (), matched: int = 0
-    ) -> DecisionLog:
+    def data(self, **counts: Any) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
-        return DecisionLog(self.contexts, self.actions, *figures, unrewarded, unusable, ignored, matched)
-
-
-class _Alike:
-    """Decisions without advice id, waiting for the reward of a call like theirs, oldest first."""
-
-    def __init__(self, decisions: Iterable[Mapping[str, Any]]) -> None:
-        self._waiting: dict[bytes, deque[Mapping[str, Any]]] = {}
-        for decision in decisions:
-            self._waiting.setdefault(self._call(decision), deque()).append(decision)
-
-    def take(self, reward: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The oldest decision before the reward with its context and action, which is then taken."""
-        waiting = self._waiting.get(self._call(reward))
-        if waiting and waiting[0].get("date_ms", 0) <= reward.get("date_ms", math.inf):
-            return waiting.popleft()
-        return None
-
-    @staticmethod
-    def _call(row: Mapping[str, Any]) -> bytes:
-        return values.dump_sorted([row.get("context"), row.get("action")])
+        return DecisionLog(self.contexts, self.actions, *figures, given=self.given, **counts)
 
 
 def own_propensity(action: object) -> object:
     """The propensity that an action itself carries, if it is one."""
     return action.get("propensity") if isinstance(action, Mapping) else None
-
-
-def _propensity(row: Mapping[str, Any]) -> object:
-    """The propensity of a log row, or the one in its action; None unless it is a probability."""
-    return next(
-        (p for p in (row.get("propensity"), own_propensity(row.get("action"))) if _is_propensity(p)), None
-    )
-
-
-def from_logs(
-    decisions: Iterable[Mapping[str, Any]],
-    rewards: Iterable[Mapping[str, Any]],
-    *,
-    action_field: str | None = None,
-    reward_field: str | None = None,
-) -> DecisionLog:
-    """The rows of an experiment's reward log, with propensities from its action log by advice id.
-
-    Without advice id a reward row's own propensity counts, or the one in its action; else that of the oldest
-    decision before it with the same context and action. What is not a probability counts as unknown. Rows
-    without a usable action or reward are left out and counted.
-
-    :raises BadRequest: if there are reward rows and none can be used, with the reason of the first.
-    """
-    decisions = list(decisions)
-    logged = {row["advice_id"]: row for row in decisions if row.get("advice_id") is not None}
-    alike = _Alike(row for row in decisions if row.get("advice_id") is None)
-    rows, reason, unusable, matched, rewarded = Rows(action_field, reward_field), None, 0, 0, set()
-    for row in rewards:
-        advice = row.get("advice_id")
-        rewarded.add(advice)
-        if advice is None:
-            decision, propensity = alike.take(row) or row, _propensity(row)
-            if propensity is None:
-                propensity = _propensity(decision)
-                matched += propensity is not None
-        else:
-            decision = logged.get(advice, row)
-            propensity = _propensity(decision) or _propensity(row)
-        try:
-            rows.add(
-                row.get("context"),
-                row.get("action"),
-                row.get("reward"),
-                propensity,
-                decision.get("probabilities"),
-            )
-        except values.InvalidValue as error:
-            reason, unusable = reason or error, unusable + 1
-    if reason is not None and not rows.actions:
-        raise BadRequest(f"no reward row of the log can be used; the first: {reason}", field=reason.where)
-    return rows.data(unrewarded=len(logged.keys() - rewarded), unusable=unusable, matched=matched)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -13,23 +14,20 @@ from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.decisions.worker import properties_of
 from streamsim.errors import BadRequest
-from streamsim.evaluation import live_health, requests, scale
-from streamsim.evaluation.candidate import Candidate, candidate
-from streamsim.evaluation.deadline import in_time
-from streamsim.evaluation.logs import DecisionLog, from_logs
-from streamsim.evaluation.offpolicy import Evaluation as Estimates
-from streamsim.evaluation.offpolicy import evaluate
+from streamsim.evaluation import live_health, requests
+from streamsim.evaluation.candidate import Replay
+from streamsim.evaluation.deadline import OWN_LOG, UPLOAD, in_time
+from streamsim.evaluation.estimating import Estimating, estimating
+from streamsim.evaluation.estimation import FORMATS, NO_REWARDS
 from streamsim.evaluation.pools import Nest, arm_field_of, theta_rows
-from streamsim.evaluation.sample import prepare
-from streamsim.evaluation.simulation import MAX_SEED
-from streamsim.evaluation.uploads import parse_csv, parse_json_lines
+from streamsim.evaluation.simulation import MAX_SEED, Broken
 from streamsim.evaluation.value_estimators import ESTIMATORS
-from streamsim.evaluation.wire import PropensityLoad
+from streamsim.evaluation.wire import EstimatesLoad, PropensityLoad, Theta
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
 from streamsim.experiments.fields import MAX_CODE_BYTES
 from streamsim.storage.contract.decisions import Experiment
-from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.store import Store
 
 FIELDS: Final = (
@@ -45,9 +43,26 @@ FIELDS: Final = (
     "reward_field",
 )
 MAX_RUNS: Final = 100_000
-RESAMPLES: Final = 1000
 _PAGE: Final = 1000
-_FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
+KINDS: Final[tuple[LogKind, ...]] = ("reward", "action")
+"""The logs that an evaluation reads."""
+
+
+SELF_JUDGED: Final = (
+    "The candidate learned from the decisions of this log and is judged on the same ones: the estimate is "
+    'too high, and no interval holds. With theta "split" it learns from one half and is judged on the other.'
+)
+
+
+@dataclass
+class Chosen:
+    """A candidate. `theta`: what it decides on; `asked`: whether the request says so; `learnt`: whether its
+    live theta comes from the log."""
+
+    load: PropensityLoad
+    theta: Theta
+    asked: bool
+    learnt: bool
 
 
 class Offline:
@@ -79,35 +94,68 @@ class Offline:
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)
         action_field = requests.text(body.get("action_field"), "action_field")
         reward_field = requests.text(body.get("reward_field"), "reward_field")
-        load = await self._candidate(found, body, seed, action_field)
-        async with in_time(self._settings.request_s):
-            if body.get("log") is None:
-                most = self._settings.log_rows
-                limit = requests.integer(body.get("rows"), "rows", most, 1, most)
-                data = await self._logged(found, limit, action_field, reward_field)
+        most = self._settings.log_rows
+        limit = requests.integer(body.get("rows"), "rows", most, 1, most)
+        text, form = _uploaded(body)
+        chosen = await self._candidate(found, body, seed, action_field)
+        log = EstimatesLoad(
+            form,
+            action_field or arm_field_of(found),
+            reward_field,
+            most if form else limit,
+            names,
+            seed,
+            *_window(found),
+            self._now_ms(),
+        )
+        identity = f"{tenant}/offpolicy"
+        async with (
+            in_time(self._settings.request_s, OWN_LOG if form is None else UPLOAD),
+            estimating(self._workers, log, identity=identity) as estimates,
+        ):
+            if form is None:
+                await self._logged(found, limit, estimates)
             else:
-                data = await asyncio.to_thread(
-                    _uploaded, body, action_field or arm_field_of(found), reward_field, self._settings
-                )
-            if not len(data):
-                raise BadRequest(
-                    "the experiment has no logged rewards: let it serve, or upload a log", field="log"
-                )
-            nest = Nest(self._store, tenant, current=body.get("theta") != "empty")
-            tried = await candidate(self._workers, load, nest, data, identity=f"{tenant}/offpolicy")
-            runs = load.runs if tried.exact < len(data) else None
-            estimates = await asyncio.to_thread(_estimates, data, tried, runs, names, seed)
-        return _shown(data, tried, runs, estimates)
+                await estimates.add_text(text)
+            decisions = await estimates.read()
+            if not decisions:
+                raise BadRequest(NO_REWARDS, field="log")
+            warnings = await self._replay(tenant, chosen, estimates, decisions, identity)
+            return await estimates.answer(chosen.load.runs, chosen.theta, warnings)
+
+    async def _replay(
+        self, tenant: str, chosen: Chosen, estimates: Estimating, decisions: int, identity: str
+    ) -> list[str]:
+        """Tell the evaluation what the candidate would do; warnings about what it decided on."""
+
+        def replay(load: PropensityLoad, *, current: bool) -> Replay:
+            nest = Nest(self._store, tenant, current=current)
+            return Replay(self._workers, load, nest, estimates, decisions, identity=identity)
+
+        if chosen.theta in ("split", "progressive"):
+            fresh = msgspec.structs.replace(chosen.load, theta=[])
+            try:
+                await replay(fresh, current=False).learn_and_judge(chosen.theta)
+            except (Broken, BadRequest) as error:
+                if chosen.asked:
+                    raise
+                await estimates.forget()
+                chosen.theta = "current"
+                await replay(chosen.load, current=True).judge()
+                return [f"{SELF_JUDGED} It could not learn anew from a part of it: {error.message}"]
+            return []
+        await replay(chosen.load, current=chosen.theta == "current").judge()
+        return [SELF_JUDGED] if chosen.theta == "current" and chosen.learnt else []
 
     async def _candidate(
         self, logging: Experiment, body: dict[str, Any], seed: int, action_field: str | None
-    ) -> PropensityLoad:
+    ) -> Chosen:
         given = body.get("candidate")
         if not isinstance(given, dict) or len(given) != 1 or not given.keys() <= {"experiment", "code"}:
             raise BadRequest(
                 'candidate must be {"experiment": ID} or {"code": {"get_action": CODE}}', field="candidate"
             )
-        start = requests.start(body.get("theta", "current"))
+        asked = _theta(body.get("theta"))
         runs = requests.integer(body.get("runs"), "runs", self._settings.runs, 2, MAX_RUNS)
         if "experiment" in given:
             if not isinstance(given["experiment"], str):
@@ -117,18 +165,21 @@ class Offline:
         else:
             source, code = logging, _code(given["code"])
             await self._decisions.check_code(code)
-        rows = await theta_rows(self._store, source.id) if start == "current" else []
-        return PropensityLoad(
+            # What the candidate decides on is what the experiment's own code learned.
+            code["set_reward"] = code["set_reward"] or logging.code["set_reward"]
+        rows = await theta_rows(self._store, source.id) if asked != "empty" else []
+        nested = await Nest(self._store, logging.tenant, current=False).named(code)
+        learnt = source.id == logging.id and bool(rows or nested) and bool(code["set_reward"].strip())
+        load = PropensityLoad(
             source.id, code, properties_of(source), seed, rows, runs, action_field or arm_field_of(source)
         )
+        return Chosen(load, asked or ("split" if learnt else "current"), asked is not None, learnt)
 
-    async def _logged(
-        self, experiment: Experiment, limit: int, action_field: str | None, reward_field: str | None
-    ) -> DecisionLog:
-        rewards = await self.rows(experiment.id, "reward", limit)
-        decisions = await self.rows(experiment.id, "action", limit) if rewards else []
-        arm_field = action_field or arm_field_of(experiment)
-        return from_logs(decisions, rewards, action_field=arm_field, reward_field=reward_field)
+    async def _logged(self, experiment: Experiment, limit: int, estimates: Estimating) -> None:
+        """Pass on the newest rows of an experiment's own log."""
+        for kind in KINDS:
+            async for page in self._pages(experiment.id, kind, limit):
+                await estimates.add_rows(kind, [(row.data, row.date_ms) for row in page])
 
     async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
         """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
@@ -146,15 +197,22 @@ class Offline:
     async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""
         found: list[dict[str, Any]] = []
-        before = ""
-        while len(found) < limit:
-            size = min(_PAGE, limit - len(found))
-            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
+        async for page in self._pages(experiment_id, kind, limit):
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
+        return found[::-1]
+
+    async def _pages(
+        self, experiment_id: str, kind: LogKind, limit: int
+    ) -> AsyncGenerator[list[LogRow], None]:
+        """The newest rows of a log, newest first, a page at a time."""
+        before, left = "", limit
+        while left > 0:
+            size = min(_PAGE, left)
+            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
+            yield page
             if len(page) < size:
                 break
-            before = page[-1].position
-        return found[::-1]
+            before, left = page[-1].position, left - size
 
 
 def _estimators(value: object) -> list[str] | None:
@@ -168,6 +226,18 @@ def _estimators(value: object) -> list[str] | None:
                 f"no estimator {name[:50]!r}; there are {', '.join(ESTIMATORS)}", field="estimators"
             )
     return value
+
+
+def _theta(value: object) -> Theta | None:
+    if value is None or value in ("current", "empty", "split", "progressive"):
+        return value
+    raise BadRequest('theta must be "current", "empty", "split" or "progressive"', field="theta")
+
+
+def _window(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:
+    """How many hours a decision waits for its reward, 0 for ever, and what it counts as afterwards."""
+    hours, default = (experiment.properties.get(name) for name in ("delta_hours", "default_reward"))
+    return hours if isinstance(hours, int) else 0, default if isinstance(default, dict) else None
 
 
 def _code(value: object) -> dict[str, str]:
@@ -184,42 +254,13 @@ def _code(value: object) -> dict[str, str]:
     return dict.fromkeys(PIECES, "") | value
 
 
-def _uploaded(
-    body: dict[str, Any], action_field: str | None, reward_field: str | None, settings: EvaluationSettings
-) -> DecisionLog:
-    text, form = body["log"], body.get("format", "jsonl")
+def _uploaded(body: dict[str, Any]) -> tuple[bytes, str | None]:
+    """The text of an uploaded log and its format; None for the experiment's own."""
+    text, form = body.get("log"), body.get("format", "jsonl")
+    if text is None:
+        return b"", None
     if not isinstance(text, str):
         raise BadRequest("log must be text: CSV with a header, or one JSON object per line", field="log")
-    if not isinstance(form, str) or form not in _FORMATS:
-        raise BadRequest(f"format must be one of {', '.join(_FORMATS)}", field="format")
-    return _FORMATS[form](
-        text, action_field=action_field, reward_field=reward_field, max_rows=settings.log_rows
-    )
-
-
-def _estimates(
-    data: DecisionLog, tried: Candidate, runs: int | None, names: list[str] | None, seed: int
-) -> Estimates:
-    sample = prepare(data, tried.arms, tried.target, runs=runs, seed=seed)
-    return evaluate(sample, names, resamples=RESAMPLES, seed=seed)
-
-
-def _shown(data: DecisionLog, tried: Candidate, runs: int | None, estimates: Estimates) -> dict[str, Any]:
-    return {
-        **msgspec.to_builtins(estimates),
-        "log": {
-            "rows": len(data),
-            "unrewarded": data.unrewarded,
-            "unusable": data.unusable,
-            "matched": data.matched,
-            "ignored": list(data.ignored),
-            "mean_reward": scale.mean(data.rewards),
-        },
-        "candidate": {
-            "arms": tried.arms,
-            "mean_probabilities": dict(zip(tried.arms, tried.target.mean(axis=0).tolist(), strict=True)),
-            "exact_rows": tried.exact,
-            "runs": runs,
-            "probability_error": estimates.overlap.probability_error,
-        },
-    }
+    if not isinstance(form, str) or form not in FORMATS:
+        raise BadRequest(f"format must be one of {', '.join(FORMATS)}", field="format")
+    return text.encode(), form

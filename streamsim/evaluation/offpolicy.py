@@ -6,7 +6,7 @@ estimate is in `doubts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -15,7 +15,8 @@ import numpy as np
 from streamsim.errors import BadRequest
 from streamsim.evaluation import distributions, doubts, few_events
 from streamsim.evaluation.intervals import Floats, Interval, bootstrap_means, percentile_interval
-from streamsim.evaluation.sample import Overlap, Sample, overlap
+from streamsim.evaluation.logs import DecisionLog
+from streamsim.evaluation.sample import Overlap, Sample, overlap, prepare
 from streamsim.evaluation.scale import TOO_LARGE, in_rewards
 from streamsim.evaluation.value_estimators import ESTIMATORS, Estimator, Terms
 
@@ -28,7 +29,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     `interval`: the one to use, by `method`; None where no method holds. `asymptotic`: the value and Student's
     t times the standard error that its influence function gives. `bootstrap`: percentiles over seeded
     resamplings of the decisions. `events`: decisions behind the estimate whose reward is not the usual one;
-    None where no reward is usual. `hyperparameter`: the one chosen; None also for "none". No `warnings`:
+    None where no reward is usual. `bounds`: between which the value lies whatever the missing rewards are;
+    None where none is missing. `hyperparameter`: the one chosen; None also for "none". No `warnings`:
     nothing in the data gave a reason for doubt.
     """
 
@@ -40,6 +42,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     asymptotic: Interval | None = None
     bootstrap: Interval | None = None
     events: int | None = None
+    bounds: Interval | None = None
     hyperparameter: float | None = None
     warnings: tuple[str, ...] = ()
 
@@ -82,6 +85,19 @@ def evaluate(
         else:
             estimates.append(Estimate(estimator=name, warnings=(str(lacking[name]),)))
     return Evaluation(tuple(estimates), seen, level)
+
+
+def values(
+    data: DecisionLog, arms: Sequence[str], target: Floats, names: Sequence[str], *, seed: int
+) -> list[float | None]:
+    """The values alone, of estimators by name; None where there is none. The rest is as for `prepare`."""
+    sample = prepare(data, arms, target, seed=seed)
+    return [
+        None
+        if doubts.lacking(sample, ESTIMATORS[name]) is not None
+        else in_rewards(ESTIMATORS[name].terms(sample).value, sample.unit)
+        for name in names
+    ]
 
 
 def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,6 +67,54 @@ class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     theta: list[WireTheta]
     runs: int
     action_field: str | None = None
+
+
+Theta = Literal["current", "empty", "split", "progressive"]
+"""What a candidate decides on. "split": what it learns from the first half of the rewarded decisions, and is
+judged on the others; "progressive": in each decision on what it learned from those before it."""
+Record = tuple[dict[str, Any], Any, Any]
+"""A logged decision: context, action and reward, None for none."""
+
+
+class Decided(msgspec.Struct, array_like=True, gc=False):
+    """Logged decisions for a candidate: `judge` asks for its probabilities, `learn` has it learn from each.
+
+    `first`: the number of the first of them, which its seeds follow from.
+    """
+
+    first: int
+    records: list[Record]
+    judge: bool = True
+    learn: bool = False
+
+
+class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """How a log is read, and what is estimated on it.
+
+    `form`: of an uploaded log, "csv" or "jsonl"; None for rows of an experiment's own log. `estimators`: all
+    for None. `seed`: of the bootstrap and of the folds of the reward model. `window_hours`: how long a
+    decision of an own log waits for its reward, 0 for ever; `default_reward`: what it counts as afterwards;
+    `now_ms`: the time.
+    """
+
+    form: str | None
+    action_field: str | None
+    reward_field: str | None
+    max_rows: int
+    estimators: list[str] | None
+    seed: int
+    window_hours: int = 0
+    default_reward: dict[str, Any] | None = None
+    now_ms: int = 0
+
+
+class Refused(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A log or a candidate that cannot be evaluated, as an error of the request."""
+
+    too_large: bool
+    message: str
+    field: str | None = None
+    detail: dict[str, Any] | None = None
 
 
 class Propensities(msgspec.Struct, array_like=True, gc=False):

@@ -26,15 +26,18 @@ from streamsim.sandbox.host.pool import (
 
 log = logging.getLogger(__name__)
 
-Lane = Literal["request", "batch"]
+Lane = Literal["request", "candidate", "compare", "batch"]
 _WAITING = 16
+PARTS = 2
+"""So many processes at once run the candidate of one off-policy evaluation."""
 
 
 class BatchWorkers:
     """The processes of one server process. The first use starts a zygote of their own.
 
-    A simulate request takes one of `settings.requests`, everything else one of `settings.workers`, so that
-    neither waits for the other.
+    Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
+    evaluation `PARTS` more for its candidate; comparisons `settings.workers`; jobs as many again. So nothing
+    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
@@ -53,12 +56,15 @@ class BatchWorkers:
         self.box = box or SandboxSettings()
         self._sandbox = LazySandbox(
             sandbox,
-            workers=settings.workers + settings.requests,
+            workers=2 * settings.workers + (1 + PARTS) * settings.requests,
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
         self._turns = {
             "request": asyncio.Semaphore(settings.requests),
+            # Bounded by the evaluations, which are requests.
+            "candidate": asyncio.Semaphore(PARTS * settings.requests),
+            "compare": asyncio.Semaphore(settings.workers),
             "batch": asyncio.Semaphore(settings.workers),
         }
         self._waiting = 0
@@ -69,16 +75,23 @@ class BatchWorkers:
 
     @asynccontextmanager
     async def one(
-        self, program: str, load: object, *, identity: str, lane: Lane = "batch"
+        self,
+        program: str,
+        load: object,
+        *,
+        identity: str,
+        lane: Lane = "batch",
+        limits: Limits | None = None,
     ) -> AsyncIterator[Worker]:
         """A process that has loaded a program, for the length of the context.
 
+        :param limits: other ones than those of policy code.
         :raises TooManyRequests: too many requests wait for one. :raises Unavailable: the sandbox is away.
         :raises TooLarge: the load is larger than a frame may be.
         :raises PolicyError: the code does not compile, or, inside the context, its worker failed.
         """
         if lane == "request" and self._turns[lane].locked() and self._waiting >= _WAITING:
-            raise TooManyRequests("too many simulations wait; try again soon, or make a simulation job")
+            raise TooManyRequests("too many simulations and evaluations wait; try again soon")
         self._waiting += lane == "request"
         try:
             await self._turns[lane].acquire()
@@ -86,8 +99,8 @@ class BatchWorkers:
             self._waiting -= lane == "request"
         worker: Worker | None = None
         try:
-            worker = await self._sandbox.spawn(program, load, self.limits, identity=identity)
-            lower_priority(worker, self.settings.nice)
+            worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
+            lower_priority(worker, self.settings.nice if lane == "batch" else self.settings.nice // 2)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None

@@ -8,6 +8,7 @@ PROGRAMS: Final = {
     "policy": "streamsim.programs.policy",
     "simulate": "streamsim.programs.simulate",
     "propensity": "streamsim.programs.propensity",
+    "estimates": "streamsim.programs.estimates",
     "model": "streamsim.programs.model",
     "probe": "streamsim.sandbox.worker.probe",
 }

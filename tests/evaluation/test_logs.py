@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamsim.decisions import arms
 from streamsim.errors import BadRequest
 from streamsim.estimators import inputs
-from streamsim.evaluation import logs
+from streamsim.evaluation import own_log
 from streamsim.values import InvalidValue
 
 
@@ -137,20 +137,22 @@ def test_own_logs_are_joined_by_advice_id() -> None:
         {"context": {}, "action": {}, "reward": 4},
         {"context": {}, "action": {"arm": "C"}, "reward": {"text": "x"}},
     ]
-    data = logs.from_logs(decisions, rewards)
-    assert data.contexts == [{"x": 2}, {"x": 1}, {"x": 5}, {"x": 6}]
-    assert data.actions == ["B", "A", "C", "C"]
-    assert data.rewards.tolist() == [2.0, 1.0, 3.0, 4.0]
-    assert np.array_equal(data.propensities, [0.5, 0.25, 0.125, np.nan], equal_nan=True)
+    data = own_log.from_logs(decisions, rewards)
+    # The last one has no reward.
+    assert data.contexts == [{"x": 2}, {"x": 1}, {"x": 5}, {"x": 6}, {"x": 3}]
+    assert data.actions[:4] == ["B", "A", "C", "C"]
+    assert np.array_equal(data.rewards, [2.0, 1.0, 3.0, 4.0, np.nan], equal_nan=True)
+    assert np.array_equal(data.propensities[:4], [0.5, 0.25, 0.125, np.nan], equal_nan=True)
     assert (data.unrewarded, data.unusable) == (1, 2)
 
 
 def test_a_log_without_any_usable_row_says_why() -> None:
     with pytest.raises(BadRequest, match="several numeric fields") as caught:
-        logs.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}])
+        own_log.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}])
     assert caught.value.field == "reward"
     assert (
-        len(logs.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}], reward_field="b")) == 1
+        len(own_log.from_logs([], [{"action": {"arm": "A"}, "reward": {"a": 1, "b": 2}}], reward_field="b"))
+        == 1
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamsim.errors import BadRequest, TooLarge
-from streamsim.evaluation import logs, uploads
+from streamsim.evaluation import logs, own_log, uploads
 
 ARMS = ["1.10", "1.1", "1.0", "1", "1e3", "1000", "1_000", "007", "true", "NaN", "+1", ".5", '"quoted"']
 
@@ -149,7 +149,7 @@ def test_arms_that_look_like_numbers_stay_the_text_that_they_are_however_they_ar
         {"context": {"code": "1.10", "n": 1.5}, "action": {"arm": arm}, "reward": 0.5, "propensity": 0.25}
         for arm in ARMS[:-1]
     ]
-    own = logs.from_logs([], rows)
+    own = own_log.from_logs([], rows)
     lines = uploads.parse_json_lines("\n".join(json.dumps(row) for row in rows))
     cells = "".join(f"{arm},0.5,0.25,1.10,1.5\n" for arm in ARMS[:-1])
     table = uploads.parse_csv(f"action,reward,propensity,context.code,context.n\n{cells}")

@@ -260,5 +260,5 @@ async def test_a_simulation_runs_behind_live_decisions_in_priority(ann: Caller, 
         await asyncio.sleep(0.01)
         identity = f"ann/{experiment['id']}"
         found = [w.pid for w in services.sandbox.workers if w.identity == identity and w.loaded]
-    assert os.getpriority(os.PRIO_PROCESS, found[0]) == services.settings.evaluation.nice == 19
+    assert os.getpriority(os.PRIO_PROCESS, found[0]) == services.settings.evaluation.nice // 2 == 9
     assert json.dumps((await under_way).body)

@@ -28,7 +28,7 @@ def told(name: str, parameters: dict[str, Any], contexts: int = 2) -> Propensiti
     ]
     code = THOMPSON.edited({"ARMS": list(arms), **parameters})
     load: Any = ("e", code, {}, 5, theta, RUNS, "treatment")
-    answer = Program(load, Channel()).handle((0, [{"customer": i} for i in range(contexts)]))  # type: ignore[arg-type]
+    answer = Program(load, Channel()).handle((0, [({"customer": i}, {}, None) for i in range(contexts)]))  # type: ignore[arg-type]
     assert answer.failure is None
     return answer
 

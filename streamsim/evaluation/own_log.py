@@ -1,0 +1,164 @@
+"""The rows of an experiment's own logs as decisions with rewards, and what becomes of those without one."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from streamsim import values
+from streamsim.dates import HOUR_MS
+from streamsim.decisions.arms import reward_of
+from streamsim.errors import BadRequest
+from streamsim.evaluation.logs import NO_REWARD, DecisionLog, Rows, is_propensity, own_propensity
+
+ENOUGH: Final = 100
+"""So many decisions whose time is up are worth leaving out those whose time is not."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How long decisions wait for their reward: `hours`, 0 for ever; `default`: what counts after that."""
+
+    hours: int = 0
+    default: Mapping[str, Any] | None = None
+    now_ms: int = 0
+
+    def closed(self, decision: Row) -> bool:
+        """Whether the time of a decision is up."""
+        return self.hours > 0 and decision.get("date_ms", 0) + self.hours * HOUR_MS <= self.now_ms
+
+
+class _Alike:
+    """Decisions without advice id, waiting for the reward of a call like theirs, oldest first."""
+
+    def __init__(self, decisions: Iterable[Row]) -> None:
+        self._waiting: dict[bytes, deque[Row]] = {}
+        for decision in decisions:
+            self._waiting.setdefault(self._call(decision), deque()).append(decision)
+
+    def take(self, reward: Row) -> Row | None:
+        """The oldest decision before the reward with its context and action, which is then taken."""
+        waiting = self._waiting.get(self._call(reward))
+        if waiting and waiting[0].get("date_ms", 0) <= reward.get("date_ms", math.inf):
+            return waiting.popleft()
+        return None
+
+    @property
+    def rest(self) -> list[Row]:
+        """Those that no reward took."""
+        return [decision for waiting in self._waiting.values() for decision in waiting]
+
+    @staticmethod
+    def _call(row: Row) -> bytes:
+        return values.dump_sorted([row.get("context"), row.get("action")])
+
+
+def _propensity(row: Row) -> object:
+    """The propensity of a log row, or the one in its action; None unless it is a probability."""
+    return next(
+        (p for p in (row.get("propensity"), own_propensity(row.get("action"))) if is_propensity(p)), None
+    )
+
+
+def from_logs(
+    decisions: Iterable[Row],
+    rewards: Iterable[Row],
+    *,
+    action_field: str | None = None,
+    reward_field: str | None = None,
+    window: Window | None = None,
+) -> DecisionLog:
+    """The rows of an experiment's reward log, with propensities from its action log by advice id; then the
+    decisions without a reward.
+
+    Without advice id a reward row's own propensity counts, or the one in its action; else that of the oldest
+    decision before it with the same context and action. What is not a probability counts as unknown. Rows
+    without a usable action or reward are left out and counted.
+
+    A decision whose time is up counts with the default reward, if there is one; else its reward is NaN.
+    Decisions whose time is not up are left out, also those that have a reward: what came early says little of
+    what will come. Where too few others would be left they are all kept, without reward if none came.
+
+    :raises BadRequest: if there are reward rows and none can be used, with the reason of the first.
+    """
+    window = window or Window()
+    decisions, rewards = list(decisions), list(rewards)
+    logged = {row["advice_id"]: row for row in decisions if row.get("advice_id") is not None}
+    alike = _Alike(row for row in decisions if row.get("advice_id") is None)
+    rewarded = {row.get("advice_id") for row in rewards}
+    without = [row for advice, row in logged.items() if advice not in rewarded]
+    early = _early(logged, without, window)
+    rows, reason, unusable, matched = Rows(action_field, reward_field), None, 0, 0
+    dates: list[int] = []
+    for row in rewards:
+        advice = row.get("advice_id")
+        if advice in early:
+            continue
+        if advice is None:
+            decision, propensity = alike.take(row) or row, _propensity(row)
+            if propensity is None:
+                propensity = _propensity(decision)
+                matched += propensity is not None
+        else:
+            decision = logged.get(advice, row)
+            propensity = _propensity(decision) or _propensity(row)
+        told = decision.get("probabilities")
+        try:
+            rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, told)
+            dates.append(row.get("date_ms", 0))
+        except values.InvalidValue as error:
+            reason, unusable = reason or error, unusable + 1
+    if reason is not None and not rows.actions:
+        raise BadRequest(f"no reward row of the log can be used; the first: {reason}", field=reason.where)
+    # Rewards that are like no decision may belong to any of them.
+    rest = alike.rest
+    if len(rest) + sum(row.get("advice_id") is None for row in rewards) > len(decisions) - len(logged):
+        rest = []
+    defaulted = unrewarded = 0
+    for decision in (*without, *rest):
+        if decision.get("advice_id") in early:
+            continue
+        counts = window.default is not None and window.closed(decision)
+        reward = window.default if counts else NO_REWARD
+        told = decision.get("probabilities")
+        try:
+            rows.add(decision.get("context"), decision.get("action"), reward, _propensity(decision), told)
+        except values.InvalidValue:
+            unusable += 1
+            continue
+        dates.append(decision.get("date_ms", 0))
+        defaulted += counts
+        unrewarded += not counts
+    data = rows.data(
+        unrewarded=unrewarded,
+        unusable=unusable,
+        matched=matched,
+        waiting=len(early),
+        defaulted=defaulted,
+        default=_figure(window, reward_field),
+    )
+    # A reward counts when it came, as for a policy that learns; the others from their decision on.
+    return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data
+
+
+def _early(logged: Mapping[object, Row], without: Sequence[Row], window: Window) -> set[object]:
+    """Advice ids of the decisions that are left out as their reward may still come."""
+    early = {advice for advice, row in logged.items() if window.hours > 0 and not window.closed(row)}
+    if not any(row["advice_id"] in early for row in without):
+        return set()
+    closed = len(logged) - len(early)
+    return early if closed >= min(ENOUGH, len(early)) else set()
+
+
+def _figure(window: Window, reward_field: str | None) -> float:
+    try:
+        return math.nan if window.default is None else reward_of(window.default, reward_field)
+    except values.InvalidValue:
+        return math.nan
