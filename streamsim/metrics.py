@@ -48,6 +48,12 @@ class Metrics:
         )
         self._committed = self._commits.labels("committed")
         self._refused = self._commits.labels("refused")
+        self._failed_items = Counter(
+            "streamsim_upkeep_failed_items_total",
+            "Items of periodic work that failed and are tried again, by work.",
+            ("work",),
+            registry=self.registry,
+        )
         # Looking a labelled child up in the library takes a lock and a tuple of texts; requests repeat.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
@@ -66,6 +72,10 @@ class Metrics:
             self._known[route, method, status] = known
         known[0].inc()
         known[1].observe(seconds)
+
+    def failed_item(self, work: str) -> None:
+        """Count an item of periodic work that failed."""
+        self._failed_items.labels(work).inc()
 
     def commit(self, calls: int, refused: bool) -> None:
         """Count one commit of a batch of calls; `refused` if another process's came first."""

@@ -240,11 +240,21 @@ class Lane:
                 left.append(call)
                 attempts = max(attempts, call.attempts)
             else:
-                call.fail(Unavailable("others change this experiment faster than the call can be committed"))
+                await self._give_up(call)
         if attempts > _PATIENT:
             # Whoever else is at it gets ahead, and so do we when they pause.
             await asyncio.sleep(random() * _PAUSE_S)
         return left
+
+    async def _give_up(self, call: Pending) -> None:
+        """Refuse a call whose commit was refused too often. A default reward would come due for ever."""
+        if isinstance(call, Reward) and call.by == "timeout" and call.attempts >= ATTEMPTS:
+            experiment = await self._find(self.experiment_id)
+            error = PolicyCrashed("the code's default reward could not be committed")
+            if experiment is not None:
+                await self._fail_call(experiment, call, error)
+                return
+        call.fail(Unavailable("others change this experiment faster than the call can be committed"))
 
     async def _commit_aside(self, prepared: batch.Prepared, calls: list[Pending]) -> Stale | None:
         """Commit a batch that leaves theta as it is, and answer it; or why it was refused."""

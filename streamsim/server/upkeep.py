@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from streamsim import values
 from streamsim.dates import HOUR_MS
+from streamsim.errors import StreamsimError, TooLarge
 from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
@@ -32,6 +33,10 @@ _AT_ONCE = 200
 _FORGET_AT_ONCE = 1000
 # How long a process may take for one snapshot before another one may make it.
 _SNAPSHOT_CLAIM_MS = 60_000
+MAX_SNAPSHOT_BYTES = 12 << 20
+"""A row of a log is one document of MongoDB, of at most 16 MiB."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 3600.0
+_CLOSE_S = 1.0
 
 
 class Upkeep:
@@ -48,6 +53,8 @@ class Upkeep:
         self._snapped: tuple[int, set[str]] = (0, set())
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        # Items that failed: how often, and when each is tried again.
+        self._failed: dict[tuple[str, str], tuple[int, float]] = {}
 
     def start(self) -> None:
         """Run every job again and again until `close`."""
@@ -62,9 +69,13 @@ class Upkeep:
         self._tasks = [asyncio.create_task(self._repeat(job, pause_s)) for job, pause_s in plan]
 
     async def close(self) -> None:
-        """Let each job end its present round."""
+        """Let each job end its present round, for a second."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def advices(self) -> None:
         """Give every advice past its time the default reward of its experiment."""
@@ -81,7 +92,7 @@ class Upkeep:
         while found := await self._store.decisions.hourly_experiments(limit=_AT_ONCE, after=after):
             for experiment in found:
                 if experiment.id not in self._snapped[1]:
-                    made += await self._snapshot(experiment, hour)
+                    made += await self._one("snapshot", experiment.id, self._snapshot(experiment, hour))
                 if self._stopping.is_set():
                     return made
             after = found[-1].id
@@ -125,8 +136,13 @@ class Upkeep:
         data: dict[str, Any] = {"theta": named.pop(THETA, {})}
         if named:
             data["named"] = named
+        text = values.dump(data)
+        if len(text) > MAX_SNAPSHOT_BYTES:
+            raise TooLarge(
+                f"its theta has {len(text)} bytes as JSON; a snapshot has at most {MAX_SNAPSHOT_BYTES}"
+            )
         # The id makes it one row per hour, whatever becomes of claims.
-        row = LogRow(experiment.id, "theta", f"{experiment.id}-{hour}", now_ms, values.dump(data))
+        row = LogRow(experiment.id, "theta", f"{experiment.id}-{hour}", now_ms, text)
         revisions = {experiment.id: experiment.revision}
         if isinstance(
             await self._store.decisions.commit(Transaction(experiment.tenant, revisions, logs=[row])), Stale
@@ -135,6 +151,32 @@ class Upkeep:
         self._snapped[1].add(experiment.id)
         await self._store.decisions.claim(work, self._owner, now_ms, (hour + 1) * HOUR_MS)
         return True
+
+    async def _one(self, job: str, item: str, work: Coroutine[Any, Any, bool]) -> bool:
+        """One item of a round, which fails alone: it is tried again after a pause that doubles each time.
+
+        :raises StoreUnavailable: the store is away, for all of them.
+        """
+        loop = asyncio.get_running_loop()
+        failures, not_before = self._failed.get((job, item), (0, 0.0))
+        if loop.time() < not_before:
+            work.close()
+            return False
+        try:
+            done = await work
+        except StoreUnavailable:
+            work.close()
+            raise
+        except Exception as error:
+            log.warning(
+                "%s of %s failed: %s", job, item, error, exc_info=not isinstance(error, StreamsimError)
+            )
+            self._services.metrics.failed_item(job)
+            pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(failures, 20), _LONGEST_PAUSE_S)
+            self._failed[job, item] = failures + 1, loop.time() + pause_s
+            return False
+        self._failed.pop((job, item), None)
+        return done
 
     async def _repeat(self, job: Callable[[], Awaitable[Any]], pause_s: float) -> None:
         while not self._stopping.is_set():

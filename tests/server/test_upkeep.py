@@ -59,3 +59,30 @@ async def test_jobs_end_at_once_when_told_to(services: Services, clock: Clock) -
     jobs = Upkeep(services, clock)
     jobs.start()
     await asyncio.wait_for(jobs.close(), 30)  # the pauses between rounds are longer
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_an_experiment_whose_snapshot_fails_keeps_nobody_elses_from_being_made(
+    ann: Caller, services: Services, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    learn = "self.set_theta({'x': self.reward['x']}, key='k', value=str(self.reward['n']))"
+    made = [await ann.experiment(f"number {n}", set_reward=learn, hourly_theta=True) for n in range(3)]
+    large = sorted(made, key=lambda one: str(one["id"]))[0]  # the first that a round comes to
+    for experiment in made:
+        for number in range(14 if experiment is large else 1):
+            reward = {"n": number, "x": "a" * (1_000_000 if experiment is large else 3)}
+            body = {"key": experiment["key"], "reward": reward}
+            assert (await ann.post(f"/setreward/{experiment['id']}", body)).status == 200
+    upkeep = Upkeep(services, clock)
+    with caplog.at_level(logging.WARNING):
+        assert await upkeep.snapshots() == 2
+    assert f"snapshot of {large['id']} failed" in caplog.text
+    assert 'streamsim_upkeep_failed_items_total{work="snapshot"} 1.0' in services.metrics.text().decode()
+    # It waits before it is tried again; the others are done for this hour.
+    caplog.clear()
+    assert await upkeep.snapshots() == 0
+    assert caplog.text == ""
+    for experiment in made:
+        rows = (await ann.get(f"/stats/{experiment['id']}/hourlytheta?limit=10")).body
+        assert len(rows) == (0 if experiment is large else 1)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXIT_S: Final = 0.5
 """How long after its channel closed a process may take to end by itself, so that its exit status is known."""
+IDLE_CPU_S: Final = 0.05
+"""What is left to do after an answer, such as giving memory back, takes less."""
 RETIRE_CPU_S: Final = 0.9 * table.CPU_SECONDS
 
 
@@ -41,7 +43,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
         self._base_bytes = 0
-        self._sampled = 0.0
+        self._sampled = self._idle_cpu_s = 0.0
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._status: int | None = None
         self._closed = False
@@ -126,13 +128,19 @@ class Worker:
         self._channel.fail(death)
 
     def sample(self) -> None:
-        """End it if it holds too much memory, or, idle, before its life's CPU time is used up."""
-        if not self.pid or not self.alive or (self._sampled == self.used and not self.busy):
+        """End it if it holds too much memory, or if, idle, it works all the same or has little of its life's
+        CPU time left."""
+        if not self.pid or not self.alive:
             return
-        self._sampled = self.used
+        if self._sampled == self.used and not self.busy:
+            # Nothing was asked of it since it was looked at, so that it has nothing to do.
+            if vitals.cpu_s(self.pid) > self._idle_cpu_s + IDLE_CPU_S:
+                self.fail(WorkerCrashed("was ended by the host: it worked between calls", "process"))
+            return
+        self._sampled, self._idle_cpu_s = self.used, vitals.cpu_s(self.pid)
         if self.memory_bytes() > self._limits.memory_bytes:
             self.fail(WorkerMemory(f"used more than {self._limits.memory_bytes >> 20} MiB of memory"))
-        elif not self.busy and vitals.cpu_s(self.pid) > RETIRE_CPU_S:
+        elif not self.busy and self._idle_cpu_s > RETIRE_CPU_S:
             self.kill()
 
     def _end(self) -> None:

@@ -102,6 +102,30 @@ def test_a_program_that_does_not_load_leaves_no_worker(run: Any, sandbox: Sandbo
     run(scenario())
 
 
+def test_a_worker_that_works_between_calls_is_ended(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "import _signal\n"
+        "def spin(*_):\n"
+        "    while True: pass\n"
+        "def handle(request, channel):\n"
+        "    _signal.signal(14, spin)\n"
+        "    _signal.setitimer(0, 0.05)\n"
+        "    return request\n"
+    )
+
+    async def scenario() -> None:
+        quiet = await probe(sandbox, ECHO)
+        await quiet.exchange(None)
+        worker = await probe(sandbox, code)
+        await worker.exchange(None)
+        await until(lambda: not exists(worker.pid))
+        with pytest.raises(WorkerCrashed, match="worked between calls"):
+            await worker.exchange(None)
+        assert quiet.alive
+
+    run(scenario())
+
+
 def test_a_worker_that_is_gone_before_the_zygote_tells_why_has_died(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
         worker = await probe(sandbox, ECHO)
