@@ -264,6 +264,10 @@ def _plain(value: Any, depth: int, budget: _Budget, finite: bool) -> Any:
                 raise _Fault("a key contains a NUL character")
             if not key.isascii():
                 _check_text(key)
+            if key in result:
+                raise _Fault(
+                    f"the key {_shortened(key, MAX_QUOTED_KEY)} is there twice, as a number and as text"
+                )
             try:
                 result[key] = _plain(item, depth - 1, budget, finite)
             except _Fault as fault:

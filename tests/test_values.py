@@ -156,6 +156,11 @@ def test_the_path_to_a_fault_is_cut_and_costs_nothing_where_there_is_no_fault() 
     assert len(caught.value.where) == 200
 
 
+def test_a_key_that_is_there_as_a_number_and_as_text_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="twice"):
+        values.plain({1: "a", "1": "b"}, "v")
+
+
 def test_nan_may_become_null() -> None:
     assert values.plain({"a": math.nan, "b": [math.inf, 1.0]}, "v", finite=False) == {
         "a": None,

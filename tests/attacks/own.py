@@ -119,7 +119,7 @@ OWN = [
                 BOUNDED,
                 "reject crash",
             ),
-            ("context-of-no-dict", "outcomes=[[None, {}, 7]]", BOUNDED, "crash"),
+            ("context-of-no-dict", "outcomes=[[None, {}, 7]]", BOUNDED, "ok crash"),
             ("nan-propensity", "outcomes=[[None, {}, None, '<nan>']]", BOUNDED, "reject crash"),
             (
                 "evil-failure",
