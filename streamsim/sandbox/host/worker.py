@@ -137,7 +137,8 @@ class Worker:
             if vitals.cpu_s(self.pid) > self._idle_cpu_s + IDLE_CPU_S:
                 self.fail(WorkerCrashed("was ended by the host: it worked between calls", "process"))
             return
-        self._sampled, self._idle_cpu_s = self.used, vitals.cpu_s(self.pid)
+        # What it has used by now is where its idle time begins, unless it works still.
+        self._sampled, self._idle_cpu_s = -1.0 if self.busy else self.used, vitals.cpu_s(self.pid)
         if self.memory_bytes() > self._limits.memory_bytes:
             self.fail(WorkerMemory(f"used more than {self._limits.memory_bytes >> 20} MiB of memory"))
         elif not self.busy and self._idle_cpu_s > RETIRE_CPU_S:

@@ -126,6 +126,27 @@ def test_a_worker_that_works_between_calls_is_ended(run: Any, sandbox: Sandbox) 
     run(scenario())
 
 
+def test_a_call_that_works_long_is_not_taken_for_work_between_calls(run: Any, sandbox: Sandbox) -> None:
+    code = (
+        "import time\n"
+        "def handle(request, channel):\n"
+        "    until = time.process_time() + 0.4\n"
+        "    while time.process_time() < until: pass\n"
+    )
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, code)
+        call = asyncio.ensure_future(worker.exchange(None))
+        await until(lambda: worker.busy)
+        worker.sample()  # in the middle of it
+        await call
+        for _ in range(3):
+            worker.sample()
+        assert worker.alive
+
+    run(scenario())
+
+
 def test_a_worker_that_is_gone_before_the_zygote_tells_why_has_died(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
         worker = await probe(sandbox, ECHO)
