@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -82,8 +81,3 @@ def heads(size: int = 250_000) -> dict[str, bytes]:
         "long query": b"GET /user?" + b"a=b&" * (size // 4) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         "long path": b"GET /" + b"a/" * (size // 2) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     }
-
-
-def shown(text: bytes) -> Any:
-    """The body of an answer, if it is JSON."""
-    return json.loads(text)

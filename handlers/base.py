@@ -156,13 +156,16 @@ class BaseHandler(tornado.web.RequestHandler):
 
     def options(self, *_args: str, **_kwargs: str) -> None:
         """Answers a browser's question before a request from another origin, and anybody's for `Allow`."""
-        allowed = ", ".join(self.allowed_methods())
-        self.set_header("Allow", allowed)
+        self.set_header("Allow", ", ".join(self.allowed_methods()))
         if self.request.headers.get("Origin") in self.service_settings.server.cors_origins:
-            self.set_header("Access-Control-Allow-Methods", allowed)
-            self.set_header("Access-Control-Allow-Headers", f"authorization, if-match, {ALLOWED}")
-            self.set_header("Access-Control-Max-Age", "600")
+            self.allow_calls(f"authorization, if-match, {ALLOWED}")
         self.set_status(204)
+
+    def allow_calls(self, headers: str) -> None:
+        """Tell a browser that its page may call this resource with these headers."""
+        self.set_header("Access-Control-Allow-Methods", ", ".join(self.allowed_methods()))
+        self.set_header("Access-Control-Allow-Headers", headers)
+        self.set_header("Access-Control-Max-Age", "600")
 
     async def prepare(self) -> None:
         if self.request.method == "OPTIONS":

@@ -55,9 +55,7 @@ class CoreHandler(BaseHandler):
         """As for all, and for pages of any origin if the experiment says so."""
         super().options(*args, **kwargs)
         if self.public and "Access-Control-Allow-Methods" not in self._headers:
-            self.set_header("Access-Control-Allow-Methods", ", ".join(self.allowed_methods()))
-            self.set_header("Access-Control-Allow-Headers", ALLOWED)
-            self.set_header("Access-Control-Max-Age", "600")
+            self.allow_calls(ALLOWED)
 
     @property
     def decisions(self) -> Decisions:

@@ -138,6 +138,11 @@ def _check_text(text: str) -> None:
         raise _Fault("text contains a lone surrogate") from None
 
 
+def without_fraction(number: float) -> float:
+    """A float that is a whole number as that integer, as far as floats tell whole numbers apart."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
 def dump(value: object) -> bytes:
     """JSON text of a checked value. NaN and infinities become null."""
     return _encode(value)

@@ -67,8 +67,8 @@ def labelled(figures: Mapping[Any, float], where: str) -> dict[str, float]:
 
 def _whole(value: Any) -> Any:
     """The value with floats that are whole numbers as integers, so that 1 and 1.0 are one arm."""
-    if type(value) is float and value.is_integer() and abs(value) < 2**53:
-        return int(value)
+    if type(value) is float:
+        return values.without_fraction(value)
     if isinstance(value, Mapping):
         return {name: _whole(item) for name, item in value.items()}
     if isinstance(value, list):

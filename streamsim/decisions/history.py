@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from streamsim.dates import iso
 from streamsim.storage.contract.decisions import DecisionStore
-from streamsim.storage.contract.logs import LogKind, LogStore
+from streamsim.storage.contract.logs import LogKind, LogStore, pages
 
 MAX_ROWS: Final = 10_000
 _AT_ONCE: Final = 200
@@ -23,20 +23,14 @@ async def rows(logs: LogStore, experiment_id: str, kind: LogKind, limit: int, ro
     :param limit: at most so many; 0, and more than `MAX_ROWS`, is `MAX_ROWS`.
     :param room: no more rows than take so many bytes.
     """
-    limit = min(limit or MAX_ROWS, MAX_ROWS)
     found: WireLog = []
-    before, size = "", 0
-    while len(found) < limit:
-        wanted = min(_AT_ONCE, limit - len(found))
-        page = await logs.read_log(experiment_id, kind, limit=wanted, before=before)
+    size = 0
+    async for page in pages(logs, experiment_id, kind, min(limit or MAX_ROWS, MAX_ROWS), _AT_ONCE):
         for row in page:
             size += len(row.data) + 64
             if size > room:
                 return found
             found.append((iso(row.date_ms), row.data))
-        if len(page) < wanted:
-            break
-        before = page[-1].position
     return found
 
 

@@ -130,17 +130,17 @@ class Lane:
                 except Exception as error:
                     self._failed(calls, error)
                 except BaseException:
-                    self._fail(calls, Unavailable("the server is stopping"))
+                    self._cut_off(calls)
                     raise
         finally:
             if self._committing is not None:
                 self._committing.task.cancel()
-                self._fail(self._committing.calls, Unavailable("the server is stopping"))
+                self._cut_off(self._committing.calls)
                 self._committing = None
             self.used_ms = self._now_ms()
             self._task = None
             if self._queue:
-                self._fail(self._queue, Unavailable("the server is stopping"))
+                self._cut_off(self._queue)
                 self._queue.clear()
 
     def _wake(self) -> None:
@@ -165,6 +165,9 @@ class Lane:
     def _fail(calls: Sequence[Pending] | deque[Pending], error: BaseException) -> None:
         for call in calls:
             call.fail(error)
+
+    def _cut_off(self, calls: Sequence[Pending] | deque[Pending]) -> None:
+        self._fail(calls, Unavailable("the server is stopping"))
 
     def _take(self) -> list[Pending]:
         """The next batch: calls in order, each advice id and idempotency key at most once."""
@@ -265,7 +268,7 @@ class Lane:
             self._failed(calls, error)
             return None
         except BaseException:
-            self._fail(calls, Unavailable("the server is stopping"))
+            self._cut_off(calls)
             raise
         if isinstance(result, Stale):
             return result
@@ -288,7 +291,7 @@ class Lane:
         except Exception as error:
             self._failed(committing.calls, error)
         except BaseException:
-            self._fail(committing.calls, Unavailable("the server is stopping"))
+            self._cut_off(committing.calls)
             raise
         return True
 

@@ -109,8 +109,8 @@ def _field(call: Any, path: str, default: Any = None) -> Any:
 
 
 def _name(given: Any, where: str) -> str:
-    if type(given) is float and given.is_integer() and abs(given) < 2**53:  # as `decisions.arms.label`
-        given = int(given)
+    if type(given) is float:
+        given = values.without_fraction(given)
     if type(given) in (int, float, bool):
         given = values.dump(given).decode()
     if not isinstance(given, str) or not 1 <= len(given) <= MAX_NAME or "\0" in given:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 from streamsim.errors import BadRequest
 
-T = TypeVar("T")
 SIMULATE: Final = "N", "ask for fewer draws (N), or make a simulation job"
 COMPARE: Final = "N", "ask for fewer draws (N) or replications"
 OWN_LOG: Final = (
@@ -20,30 +19,23 @@ UPLOAD: Final = "log", "send fewer rows of the log, or ask for fewer runs of the
 """The field of a request that makes it long, and what its sender can do."""
 
 
-def too_long(seconds: float, what: tuple[str, str]) -> BadRequest:
-    """What a request is told that took longer than `evaluation.request_s`."""
-    field, advice = what
-    return BadRequest(f"this takes longer than {seconds:g} s (evaluation.request_s): {advice}", field=field)
+@asynccontextmanager
+async def in_time(
+    seconds: float, what: tuple[str, str], deadline: float | None = None
+) -> AsyncIterator[None]:
+    """Whatever a request computes, or a part of it.
 
-
-async def in_time_of(deadline: float, work: Awaitable[T], seconds: float, what: tuple[str, str]) -> T:
-    """The outcome of a part of a request, which is cancelled at the deadline of the whole.
-
-    :param deadline: in the event loop's time; `seconds` after the request began.
-    :raises BadRequest: it takes longer.
+    :param seconds: `evaluation.request_s`.
+    :param deadline: the whole request's, in the event loop's time; by default `seconds` from now.
+    :raises BadRequest: it takes longer; what it waited for was cancelled.
     """
+    if deadline is None:
+        deadline = asyncio.get_running_loop().time() + seconds
     try:
         async with asyncio.timeout_at(deadline):
-            return await work
-    except TimeoutError:
-        raise too_long(seconds, what) from None
-
-
-@asynccontextmanager
-async def in_time(seconds: float, what: tuple[str, str]) -> AsyncIterator[None]:
-    """Whatever a request computes. :raises BadRequest: it takes longer than so many seconds."""
-    try:
-        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise too_long(seconds, what) from None
+        field, advice = what
+        raise BadRequest(
+            f"this takes longer than {seconds:g} s (evaluation.request_s): {advice}", field=field
+        ) from None

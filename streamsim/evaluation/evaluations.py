@@ -15,7 +15,7 @@ from streamsim.decisions.worker import properties_of
 from streamsim.errors import Conflict
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
-from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time, in_time_of
+from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -96,9 +96,11 @@ class Evaluations:
         identity = f"{tenant}/{experiment_id}"
         async with self.workers.one("simulate", load, identity=identity, lane="request") as worker:
             pieces = Player(worker, nest).play(draws, records=records or logged, theta=True)
-            while (
-                some := await in_time_of(deadline, anext(pieces, None), self.settings.request_s, SIMULATE)
-            ) is not None:
+            while True:
+                async with in_time(self.settings.request_s, SIMULATE, deadline):
+                    some = await anext(pieces, None)
+                if some is None:
+                    return
                 if logged:
                     await self._log(found, name, number, some.records)
                 number += some.draws

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
 from streamsim.experiments.fields import MAX_CODE_BYTES
 from streamsim.storage.contract.decisions import Experiment
-from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.contract.logs import LogKind, pages
 from streamsim.storage.contract.store import Store
 
 FIELDS: Final = (
@@ -178,7 +178,7 @@ class Offline:
     async def _logged(self, experiment: Experiment, limit: int, estimates: Estimating) -> None:
         """Pass on the newest rows of an experiment's own log."""
         for kind in KINDS:
-            async for page in self._pages(experiment.id, kind, limit):
+            async for page in pages(self._store.logs, experiment.id, kind, limit, _PAGE):
                 await estimates.add_rows(kind, [(row.data, row.date_ms) for row in page])
 
     async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
@@ -197,22 +197,9 @@ class Offline:
     async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
         """The newest rows of a log, oldest first, with `date_ms`."""
         found: list[dict[str, Any]] = []
-        async for page in self._pages(experiment_id, kind, limit):
+        async for page in pages(self._store.logs, experiment_id, kind, limit, _PAGE):
             found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
         return found[::-1]
-
-    async def _pages(
-        self, experiment_id: str, kind: LogKind, limit: int
-    ) -> AsyncGenerator[list[LogRow], None]:
-        """The newest rows of a log, newest first, a page at a time."""
-        before, left = "", limit
-        while left > 0:
-            size = min(_PAGE, left)
-            page = await self._store.logs.read_log(experiment_id, kind, limit=size, before=before)
-            yield page
-            if len(page) < size:
-                break
-            before, left = page[-1].position, left - size
 
 
 def _estimators(value: object) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
@@ -33,3 +34,17 @@ class LogStore(Protocol):
 
         Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`
         that no row of this log could have."""
+
+
+async def pages(
+    logs: LogStore, experiment_id: str, kind: LogKind, limit: int, at_once: int
+) -> AsyncGenerator[list[LogRow], None]:
+    """The newest `limit` rows of a log, newest first, at most `at_once` at a time."""
+    before, left = "", limit
+    while left > 0:
+        size = min(at_once, left)
+        page = await logs.read_log(experiment_id, kind, limit=size, before=before)
+        yield page
+        if len(page) < size:
+            break
+        before, left = page[-1].position, left - size
