@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from random import random
 from typing import Final, NamedTuple
 
 from streamsim.config import LaneSettings
@@ -33,10 +32,8 @@ from streamsim.storage.contract.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 40
-"""So often a commit may be refused because others were first. Code whose reads are never current lies."""
-_PATIENT: Final = 5
-_PAUSE_S: Final = 0.05
+ATTEMPTS: Final = 1000
+"""So often a commit may be refused because others were first: far more than others can be within `call_s`."""
 _CLOSE_S: Final = 1.0
 """How long calls that are under way may take when the server ends; their clients were cut off by then."""
 
@@ -214,7 +211,11 @@ class Lane:
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
-                left = await self._refused(left, result)
+                try:
+                    left = await self._refused(left, result)
+                except BatchFailed as failure:
+                    await self._run_one_by_one(experiment, left, failure)
+                    return
                 continue
             self._worker.committed(result)
             errors = False
@@ -232,21 +233,19 @@ class Lane:
         """The calls of a batch that have to run again; the worker is told what was out of date.
 
         A call that was refused too often, for too long, or for nobody, is given up.
+
+        :raises BatchFailed: the worker claims what cannot be.
         """
         for changed in result.experiments:
             self._forget(changed)
         self._worker.stale(result)
-        left, now, attempts = [], asyncio.get_running_loop().time(), 0
+        left, now = [], asyncio.get_running_loop().time()
         for call in preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms()):
             call.attempts += 1
             if call.attempts < ATTEMPTS and now <= call.deadline and not call.given_up:
                 left.append(call)
-                attempts = max(attempts, call.attempts)
             else:
                 await self._give_up(call)
-        if attempts > _PATIENT:
-            # Whoever else is at it gets ahead, and so do we when they pause.
-            await asyncio.sleep(random() * _PAUSE_S)
         return left
 
     async def _give_up(self, call: Pending) -> None:
@@ -287,13 +286,26 @@ class Lane:
             result = await committing.task
             if result is None:
                 return False
-            await self._serve(await self._refused(committing.calls, result))
+            await self._serve_again(committing.calls, result)
         except Exception as error:
             self._failed(committing.calls, error)
         except BaseException:
             self._cut_off(committing.calls)
             raise
         return True
+
+    async def _serve_again(self, calls: list[Pending], result: Stale) -> None:
+        """Answer a batch whose commit aside was refused."""
+        try:
+            left = await self._refused(calls, result)
+        except BatchFailed as failure:
+            experiment = await self._find(self.experiment_id)
+            if experiment is None:
+                self._fail(calls, Unauthorized("key or experiment id is not valid"))
+            else:
+                await self._run_one_by_one(experiment, calls, failure)
+        else:
+            await self._serve(left)
 
     async def _run_one_by_one(
         self, experiment: Experiment, calls: list[Pending], failure: BatchFailed

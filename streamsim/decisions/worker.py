@@ -82,6 +82,8 @@ class PolicyWorker:
         self._worker: Worker | None = None
         self._experiment: Experiment | None = None
         self._recycled = 0.0
+        # Versions of scopes that it was told when its last batch was refused.
+        self._told: dict[ThetaAddress, int] = {}
         # Revision of each experiment whose code this worker was given.
         self.opened: dict[str, int] = {}
         self._settle(None)
@@ -137,8 +139,17 @@ class PolicyWorker:
         self._settle(result.versions)
 
     def stale(self, result: Stale) -> None:
-        """The store refused: the worker drops what was out of date before its next batch."""
+        """The store refused: the worker drops what was out of date before its next batch.
+
+        :raises BatchFailed: it was told this before, nothing changed since, and it claims another version again.
+        """
         self._settle(None)
+        told, self._told = self._told, {scope: rows.version for scope, rows in result.theta.items()}
+        if any(told.get(scope) == version for scope, version in self._told.items()):
+            self.dismiss()
+            raise BatchFailed(
+                PolicyCrashed("the policy process broke the protocol: it read what is not there")
+            )
         self._changed = [
             experiment_id for experiment_id in result.experiments if experiment_id in self.opened
         ]
@@ -207,9 +218,9 @@ class PolicyWorker:
             ] if experiment_id in self.opened:  # fmt: skip
                 if (key is None and value is not None) or known < 0:
                     raise Untrustworthy("a malformed theta address")
-                version, rows = _answer(
-                    await self._store.read_theta(ThetaAddress(experiment_id, name, key, value))
-                )
+                address = ThetaAddress(experiment_id, name, key, value)
+                self._told.pop(address, None)
+                version, rows = _answer(await self._store.read_theta(address))
                 return version, *_page(rows, known, self._limits.frame_bytes // 2)
             case ["summary", str(experiment_id)] if experiment_id in self.opened:
                 return await history.summary(self._store, experiment_id)

@@ -9,29 +9,53 @@ import pytest
 
 from streamsim.decisions import lane
 from streamsim.decisions.calls import Decision, Reward
-from streamsim.errors import Unavailable
+from streamsim.errors import PolicyCrashed, Unavailable
 from tests.decisions.conftest import Bench
 
 # Claims to have read a version that the row never had: every commit of it is refused.
 LIES = """
 import gc
-channel = next(o for o in gc.get_objects() if type(o).__name__ == "Channel")
-self._session = None
 theta = next(o for o in gc.get_objects() if type(o).__name__ == "ThetaCache")
-theta.reads = {(self.exp_id, "_theta", "nobody", "b"): 7}
+theta.reads = {(self.exp_id, "_theta", "nobody", VALUE): 7}
 """
+ONE_LIE = LIES.replace("VALUE", "'b'")
+EVER_OTHER_LIES = LIES.replace("VALUE", "str(random.random())")
 SLOW = "import time\nend = time.monotonic() + 0.2\nwhile time.monotonic() < end: pass"
 
 
-def test_code_whose_reads_are_never_current_is_given_up_after_so_many_attempts(bench: Bench) -> None:
-    bench.experiment(get_action=LIES)
-    with pytest.raises(Unavailable, match="faster than the call can be committed"):
+def test_code_that_goes_on_claiming_what_it_was_told_is_not_so_is_given_up_at_once(bench: Bench) -> None:
+    bench.experiment(get_action=ONE_LIE)
+    with pytest.raises(PolicyCrashed, match="read what is not there"):
         bench.decide()
-    assert bench.refused == lane.ATTEMPTS
+    assert bench.refused == 2
     assert bench.log("action") == []
-    # The experiment and its lane go on.
+    # Other experiments go on.
     bench.experiment(id="e2", get_action="self.action['a'] = 1")
     assert bench.decide(id="e2") == {"action": {"a": 1}}
+
+
+def test_code_whose_reads_are_never_current_is_given_up_after_so_many_attempts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "ATTEMPTS", 20)
+    bench.experiment(get_action=EVER_OTHER_LIES)
+    with pytest.raises(Unavailable, match="faster than the call can be committed"):
+        bench.decide()
+    assert bench.refused == 20
+    assert bench.log("action") == []
+
+
+def test_a_call_among_others_is_the_only_one_that_a_lie_costs(bench: Bench) -> None:
+    lie = ONE_LIE.strip().replace("\n", "\n    ")
+    bench.experiment(get_action=f"self.action['a'] = 1\nif self.context['n'] == 3:\n    {lie}")
+
+    async def many() -> list[Any]:
+        calls = [bench.decisions.get_action("e1", "k", {"n": n}) for n in range(6)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = bench.run(many())
+    assert [isinstance(outcome, PolicyCrashed) for outcome in outcomes] == [n == 3 for n in range(6)]
+    assert sorted(row["context"]["n"] for row in bench.log("action")) == [0, 1, 2, 4, 5]
 
 
 def test_a_call_that_waits_longer_than_its_time_is_refused_and_not_carried_out(bench: Bench) -> None:
@@ -74,7 +98,7 @@ def test_what_nobody_waits_for_is_not_decided_and_a_reward_counts_all_the_same(b
 
 def test_closing_ends_calls_that_would_go_on_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "ATTEMPTS", 10**9)
-    bench.experiment(get_action=LIES)
+    bench.experiment(get_action=EVER_OTHER_LIES)
     decisions = bench.more(call_s=3600)
 
     async def scenario() -> Any:
