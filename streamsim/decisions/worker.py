@@ -141,7 +141,7 @@ class PolicyWorker:
     def stale(self, result: Stale) -> None:
         """The store refused: the worker drops what was out of date before its next batch.
 
-        :raises BatchFailed: it was told this before, nothing changed since, and it claims another version again.
+        :raises BatchFailed: it was told this before, nothing changed, and it claims another version again.
         """
         self._settle(None)
         told, self._told = self._told, {scope: rows.version for scope, rows in result.theta.items()}

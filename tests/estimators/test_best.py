@@ -11,6 +11,7 @@ from scipy import integrate, stats
 
 from streamsim.estimators import best
 from streamsim.estimators.thompson import BBThompsonList, best_of_betas, best_of_normals
+from tests.effort import LONG
 
 LEVELS = [1e-12, 1e-9, 1e-6, 1e-3, 0.05, 0.3, 0.7, 0.95, 0.999, 1 - 1e-6, 1 - 1e-9]
 
@@ -30,7 +31,7 @@ def integrated(laws: list[stats.rv_continuous]) -> np.ndarray:
     return np.array([chance(i) for i in range(len(laws))])
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(12 if LONG else 4))
 def test_chances_are_those_of_adaptive_quadrature(number: int) -> None:
     rng = np.random.default_rng(number)
     k = int(rng.integers(2, 6))
