@@ -271,6 +271,7 @@ class Lane:
             raise
         if isinstance(result, Stale):
             return result
+        self._worker.was_current()
         for call, outcome in prepared.ends:
             assert isinstance(outcome, bytes)
             call.resolve(outcome)

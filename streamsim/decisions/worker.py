@@ -137,6 +137,11 @@ class PolicyWorker:
 
     def committed(self, result: Committed) -> None:
         self._settle(result.versions)
+        self.was_current()
+
+    def was_current(self) -> None:
+        """A batch of it was committed: what it was told before that proves nothing any more."""
+        self._told = {}
 
     def stale(self, result: Stale) -> None:
         """The store refused: the worker drops what was out of date before its next batch.

@@ -165,6 +165,16 @@ async def test_reset_of_a_part_leaves_the_advices(ann: Caller) -> None:
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
+async def test_theta_that_comes_back_to_what_it_was_is_no_lie_of_the_code(ann: Caller) -> None:
+    experiment = await ann.experiment(set_reward=COUNT)
+    for _ in range(4):
+        await reward(ann, experiment)
+        assert (await theta(ann, experiment))["arm:a"]["n"] == 1
+        assert await reset(ann, experiment) == 200
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
 async def test_reset_among_concurrent_rewards_falls_between_two_of_them(ann: Caller) -> None:
     experiment = await ann.experiment(set_reward=COUNT)
     callers, each = 6, 20
