@@ -142,6 +142,7 @@ class Evaluation(Group[S]):
         format: Literal["jsonl", "csv"] | None = None,
         action_field: str | None = None,
         reward_field: str | None = None,
+        unit: str | None = None,
     ) -> OffPolicy:
         """Estimate what a candidate would have earned per decision on logged decisions.
 
@@ -161,6 +162,7 @@ class Evaluation(Group[S]):
             format=format,
             action_field=action_field,
             reward_field=reward_field,
+            unit=unit,
         )
         return await self._ask(
             OffPolicy, "POST", path("eval", experiment, "offpolicy"), body=body, repeat="safe"

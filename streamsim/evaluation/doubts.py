@@ -31,6 +31,11 @@ def lacking(sample: Sample, estimator: Estimator) -> str | None:
             f"{sample.tiny:,} decisions have a propensity under {LEAST_PROPENSITY:g}: no weight can be made "
             "of those, and this estimator needs weights."
         )
+    if estimator.name == "aw-dr" and sample.logging is None:
+        return (
+            "This estimator needs the logging policy's probability of every arm in each decision "
+            "(probabilities), not only that of the arm that was taken."
+        )
     if estimator.needs_model and sample.model is None:
         return "There is no reward model, and this estimator needs one."
     if not (sample.match > 0).any() and (estimator.name != "dm" or _unseen_alone(sample)):
@@ -68,6 +73,12 @@ def warnings(
             f"Only {events.count:,} of the decisions behind the estimate have another reward than "
             f"{events.usual * sample.unit:g}: neither the asymptotic nor the bootstrap interval holds for so "
             "few."
+        )
+    if sample.adaptive:
+        yield (
+            "The log was collected adaptively, its propensities move: an arm that was given up leaves few "
+            "and heavy decisions. aw-dr has weights made for that; a floor under the logging policy's "
+            "probabilities keeps intervals right."
         )
     alike = seen.effective_sample_size
     if estimator.needs_model and not few and alike is not None and alike < FEW:

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamsim import values
 from streamsim.errors import BadRequest
-from streamsim.evaluation import missing, scale
+from streamsim.evaluation import missing, scale, units
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
@@ -117,7 +117,15 @@ class Estimation:
         estimated = runs if self._exact < len(data) else None
         known = data.rewarded
         rewarded = data if known.all() else data.take(np.flatnonzero(known))
-        sample = prepare(rewarded, arms, target[known], runs=estimated, seed=seed)
+        unit = self._load.unit
+        sample = prepare(rewarded, arms, target[known], runs=estimated, seed=seed, unit_field=unit)
+        if unit is None and (field := units.repeated(rewarded)) is not None:
+            warnings = [
+                *warnings,
+                f"Decisions with the same context.{field} all have the same arm, though arms were drawn at "
+                "random: they are no independent decisions, and intervals are too narrow. Name the field as "
+                "unit.",
+            ]
         found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=seed)
         if not known.all():
             found = missing.bounded(found, data, arms, target, seed=seed)

@@ -35,7 +35,8 @@ class DecisionLog:
     `defaulted` those that have the default reward because their time is up; `unusable` those whose action or
     reward has none of the accepted forms; `ignored` names columns that were not read; `matched` counts
     rewards without advice id whose propensity is that of a decision like theirs. `default`: the default
-    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing.
+    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing. `told`: for each
+    decision arm -> probability, None where only that of the taken arm is known, or nothing.
     """
 
     contexts: list[dict[str, Any]]
@@ -50,6 +51,7 @@ class DecisionLog:
     defaulted: int = 0
     default: float = math.nan
     given: Sequence[tuple[Any, Any]] = ()
+    told: Sequence[Mapping[str, float] | None] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -88,6 +90,7 @@ class DecisionLog:
             rewards=self.rewards[rows],
             propensities=self.propensities[rows],
             given=[self.given[i] for i in rows] if self.given else (),
+            told=[self.told[i] for i in rows] if self.told else (),
         )
 
 
@@ -115,6 +118,7 @@ class Rows:
         self.rewards: list[float] = []
         self.propensities: list[float] = []
         self.given: list[tuple[Any, Any]] = []
+        self.told: list[Mapping[str, float] | None] = []
 
     def add(
         self,
@@ -133,6 +137,7 @@ class Rows:
         figure = math.nan if reward is NO_REWARD else reward_of(reward, self.fields[1])
         chance = propensity_of(propensity)
         self.given.append((action, reward))
+        self.told.append(told)
         self.contexts.append(context)
         self.actions.append(arm)
         self.rewards.append(figure)
@@ -140,7 +145,8 @@ class Rows:
 
     def data(self, **counts: Any) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
-        return DecisionLog(self.contexts, self.actions, *figures, given=self.given, **counts)
+        told = self.told if any(self.told) else ()
+        return DecisionLog(self.contexts, self.actions, *figures, given=self.given, told=told, **counts)
 
 
 def own_propensity(action: object) -> object:

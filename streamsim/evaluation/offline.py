@@ -41,6 +41,7 @@ FIELDS: Final = (
     "format",
     "action_field",
     "reward_field",
+    "unit",
 )
 MAX_RUNS: Final = 100_000
 _PAGE: Final = 1000
@@ -107,6 +108,7 @@ class Offline:
             seed,
             *_window(found),
             self._now_ms(),
+            requests.text(body.get("unit"), "unit"),
         )
         identity = f"{tenant}/offpolicy"
         async with (

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from streamsim.errors import BadRequest
-from streamsim.evaluation import distributions, doubts, few_events
+from streamsim.evaluation import adaptive, distributions, doubts, few_events, units
 from streamsim.evaluation.intervals import Floats, Interval, bootstrap_means, percentile_interval
 from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.sample import Overlap, Sample, overlap, prepare
@@ -65,19 +65,21 @@ def evaluate(
 ) -> Evaluation:
     """Estimates of a candidate's expected reward per decision.
 
-    :param estimators: names in `ESTIMATORS`; by default all.
+    :param estimators: names in `ESTIMATORS`; by default all, `aw-dr` only on adaptive logs.
     :param level: of the intervals, between 0 and 1.
     :param resamples: of the bootstrap, the same ones for every estimator.
     :raises BadRequest: for an unknown estimator.
     """
-    names = list(ESTIMATORS if estimators is None else dict.fromkeys(estimators))
+    if estimators is None:
+        estimators = [name for name in ESTIMATORS if name != "aw-dr" or sample.adaptive]
+    names = list(dict.fromkeys(estimators))
     for name in names:
         if name not in ESTIMATORS:
             raise BadRequest(f"no estimator {name!r}; there are {', '.join(ESTIMATORS)}", field="estimators")
     seen = overlap(sample)
     lacking = {name: doubts.lacking(sample, ESTIMATORS[name]) for name in names}
     terms = {name: ESTIMATORS[name].terms(sample) for name in names if lacking[name] is None}
-    replicates = _replicates(terms, resamples, seed)
+    replicates = _replicates(sample, terms, resamples, seed)
     estimates = []
     for name in names:
         if name in terms:
@@ -100,8 +102,8 @@ def values(
     ]
 
 
-def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str, Floats]:
-    """Each estimator's value on resampled decisions; NaN where its denominator is 0."""
+def _replicates(sample: Sample, terms: dict[str, Terms], resamples: int, seed: int) -> dict[str, Floats]:
+    """Each estimator's value on resampled decisions, or units; NaN where its denominator is 0."""
     if not terms:
         return {}
     columns = [
@@ -110,7 +112,13 @@ def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str,
         for column in (each.base, each.numerator, each.denominator)
         if column is not None
     ]
-    means = iter(bootstrap_means(np.stack(columns, axis=1), resamples=resamples, seed=seed).T)
+    if sample.units is not None:
+        columns = [units.sums(column, sample.units) for column in (*columns, np.ones(len(sample)))]
+    resampled = bootstrap_means(np.stack(columns, axis=1), resamples=resamples, seed=seed).T
+    if sample.units is not None:
+        # A resampling has as many decisions as its units have.
+        resampled = resampled[:-1] / resampled[-1]
+    means = iter(resampled)
     result = {}
     for name, each in terms.items():
         value, top = next(means), next(means)
@@ -125,12 +133,12 @@ def _estimate(
     sample: Sample, estimator: Estimator, terms: Terms, replicates: Floats, seen: Overlap, level: float
 ) -> Estimate:
     """All of it in the rewards' own unit."""
-    n, unit = len(sample), sample.unit
+    unit = sample.unit
     value = in_rewards(terms.value, unit)
     if value is None:
         return Estimate(estimator=estimator.name, warnings=(TOO_LARGE if terms.value else doubts.NOTHING,))
     weight = _weight(sample, terms)
-    single = np.count_nonzero(weight) < 2
+    single = np.count_nonzero(weight) < 2 or (sample.units is not None and sample.units.max() < 1)
     events = None if single else few_events.behind(weight, sample.reward)
     warnings = [*doubts.warnings(sample, estimator, terms, seen, events)]
     error: float | None = None
@@ -140,9 +148,12 @@ def _estimate(
         warnings.append(
             "One decision alone speaks of the candidate: it has neither a standard error nor an interval."
         )
+    elif sample.adaptive and adaptive.ill_posed(weight):
+        error = in_rewards(_spread(sample, terms.influence)[0], unit)
+        warnings.append("So few decisions of an adaptive log speak of the candidate that no interval holds.")
     else:
-        spread = float(np.sqrt((terms.influence**2).sum() / (n - 1) / n))
-        reach = distributions.student_t(n - 1, (1 + level) / 2) * spread
+        spread, size = _spread(sample, terms.influence)
+        reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
         normal = Interval(terms.value - reach, terms.value + reach)
         error = in_rewards(spread, unit)
         if events is not None and events.few:
@@ -176,6 +187,17 @@ def _estimate(
         hyperparameter=terms.hyperparameter,
         warnings=tuple(warnings),
     )
+
+
+def _spread(sample: Sample, influence: Floats) -> tuple[float, int]:
+    """The standard error, and on how many independent decisions or units it rests.
+
+    Within units decisions may depend on each other in any way: their influences are added first.
+    """
+    n = len(influence)
+    parts = influence if sample.units is None else units.sums(influence, sample.units)
+    size = len(parts)
+    return float(np.sqrt((parts**2).sum() * size / max(size - 1, 1))) / n, size
 
 
 def _weight(sample: Sample, terms: Terms) -> Floats:

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 
 from streamsim.errors import BadRequest, TooLarge
+from streamsim.evaluation import adaptive, units
 from streamsim.evaluation.few_events import effective_size
 from streamsim.evaluation.intervals import Floats, Ints
-from streamsim.evaluation.logs import DecisionLog
+from streamsim.evaluation.logs import DecisionLog, is_propensity
 from streamsim.evaluation.reward_model import RewardModel
 from streamsim.evaluation.scale import LEAST_PROPENSITY, unit_of
 
@@ -33,6 +34,9 @@ class Sample:
     :param arms: K labels, for messages.
     :param runs: independent runs behind each row of `target`, if it was estimated by repeated runs.
     :param left_out: rows that are not here because they lack a propensity, for messages.
+    :param adaptive: whether the log was collected by a policy that changed meanwhile.
+    :param logging: n x K, the logging policy's probability of every arm; None where that is not known.
+    :param units: n numbers from 0 on: decisions of one unit depend on each other. None: all are independent.
     :param unit: in which `reward` and `model` are counted, see `scale`; answers are in the rewards' own.
     :raises BadRequest: naming the argument that does not fit.
     """
@@ -46,6 +50,9 @@ class Sample:
     runs: int | None = None
     left_out: int = 0
     unit: float = 1.0
+    adaptive: bool = False
+    logging: Floats | None = None
+    units: Ints | None = None
 
     def __post_init__(self) -> None:
         n = len(self.action)
@@ -134,6 +141,7 @@ def prepare(
     runs: int | None = None,
     folds: int = 5,
     seed: int = 0,
+    unit_field: str | None = None,
 ) -> Sample:
     """Logged data and the candidate's probabilities as a sample with the default reward model.
 
@@ -141,7 +149,9 @@ def prepare(
 
     :param arms: labels of the columns of `target`; every logged arm is among them.
     :param target: len(data) x len(arms).
-    :raises BadRequest: no rows, or `target` does not fit. :raises TooLarge: over `MAX_CELLS` probabilities.
+    :param unit_field: of the contexts, that names the unit.
+    :raises BadRequest: no rows, or `target` or `unit_field` do not fit.
+    :raises TooLarge: over `MAX_CELLS` probabilities.
     """
     if len(data) * len(arms) > MAX_CELLS:
         raise TooLarge(
@@ -161,7 +171,42 @@ def prepare(
         else None
     )
     propensity = data.propensities if known.any() else None
-    return Sample(action, rewards, propensity, target, model, tuple(arms), runs, left_out, unit)
+    return Sample(
+        action,
+        rewards,
+        propensity,
+        target,
+        model,
+        tuple(arms),
+        runs,
+        left_out,
+        unit,
+        adaptive.moves(data),
+        _logging(data, arms, action),
+        None if unit_field is None else units.of(data, unit_field),
+    )
+
+
+def _logging(data: DecisionLog, arms: Sequence[str], action: Ints) -> Floats | None:
+    """The logging policy's probabilities of all arms, if every decision told them and its own among them;
+    with two arms, one tells the other."""
+    n, p = len(data), data.propensities
+    if np.isnan(p).any():
+        return None
+    result = np.zeros((n, len(arms)))
+    if len(arms) == 2 and not data.told:
+        result[np.arange(n), action] = p
+        result[np.arange(n), 1 - action] = 1 - p
+        return result
+    if len(data.told) < n or not all(data.told):
+        return None
+    places = {arm: place for place, arm in enumerate(arms)}
+    for row, told in enumerate(data.told):
+        for arm, chance in (told or {}).items():
+            if arm in places and is_propensity(chance):
+                result[row, places[arm]] = chance
+    same = np.abs(result[np.arange(n), action] - p) <= _SUM_TOLERANCE
+    return result if same.all() else None
 
 
 class Overlap(msgspec.Struct, frozen=True):
