@@ -36,6 +36,8 @@ def lacking(sample: Sample, estimator: Estimator) -> str | None:
             "This estimator needs the logging policy's probability of every arm in each decision "
             "(probabilities), not only that of the arm that was taken."
         )
+    if estimator.name == "aw-dr" and sample.groups is None:
+        return "This estimator needs contexts that repeat, 20 decisions each on average."
     if estimator.needs_model and sample.model is None:
         return "There is no reward model, and this estimator needs one."
     if not (sample.match > 0).any() and (estimator.name != "dm" or _unseen_alone(sample)):

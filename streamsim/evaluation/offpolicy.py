@@ -20,7 +20,9 @@ from streamsim.evaluation.sample import Overlap, Sample, overlap, prepare
 from streamsim.evaluation.scale import TOO_LARGE, in_rewards
 from streamsim.evaluation.value_estimators import ESTIMATORS, Estimator, Terms
 
-Method = Literal["asymptotic", "wilson"]
+Method = Literal["asymptotic", "wilson", "doubly robust"]
+_BIASED = ("dm", "switch-dr", "dros")
+"""Estimators that trade a bias for variance."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +82,13 @@ def evaluate(
     lacking = {name: doubts.lacking(sample, ESTIMATORS[name]) for name in names}
     terms = {name: ESTIMATORS[name].terms(sample) for name in names if lacking[name] is None}
     replicates = _replicates(sample, terms, resamples, seed)
+    unbiased = _unbiased(sample, terms, level)
     estimates = []
     for name in names:
         if name in terms:
-            estimates.append(_estimate(sample, ESTIMATORS[name], terms[name], replicates[name], seen, level))
+            estimates.append(
+                _estimate(sample, ESTIMATORS[name], terms[name], replicates[name], seen, level, unbiased)
+            )
         else:
             estimates.append(Estimate(estimator=name, warnings=(str(lacking[name]),)))
     return Evaluation(tuple(estimates), seen, level)
@@ -130,7 +135,13 @@ def _replicates(sample: Sample, terms: dict[str, Terms], resamples: int, seed: i
 
 
 def _estimate(
-    sample: Sample, estimator: Estimator, terms: Terms, replicates: Floats, seen: Overlap, level: float
+    sample: Sample,
+    estimator: Estimator,
+    terms: Terms,
+    replicates: Floats,
+    seen: Overlap,
+    level: float,
+    unbiased: Interval | None,
 ) -> Estimate:
     """All of it in the rewards' own unit."""
     unit = sample.unit
@@ -166,6 +177,11 @@ def _estimate(
         else:
             interval, method = _scaled(normal, unit), "asymptotic"
             asymptotic = interval
+            if estimator.name in _BIASED and unbiased is not None and interval is not None:
+                other = _scaled(unbiased, unit)
+                method = "doubly robust"
+                if other is not None:
+                    interval = Interval(min(interval.low, other.low), max(interval.high, other.high))
             if np.isnan(replicates).any():
                 warnings.append(
                     "Some resamplings hold no decision that speaks of the candidate: no bootstrap interval."
@@ -187,6 +203,19 @@ def _estimate(
         hyperparameter=terms.hyperparameter,
         warnings=tuple(warnings),
     )
+
+
+def _unbiased(sample: Sample, terms: dict[str, Terms], level: float) -> Interval | None:
+    """The doubly robust interval, in the sample's unit; None if none needs it or it cannot be made."""
+    dr = ESTIMATORS["dr"]
+    if not any(name in terms for name in _BIASED) or doubts.lacking(sample, dr) is not None:
+        return None
+    found = terms.get("dr") or dr.terms(sample)
+    spread, size = _spread(sample, found.influence)
+    if size < 2:
+        return None
+    reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
+    return Interval(found.value - reach, found.value + reach)
 
 
 def _spread(sample: Sample, influence: Floats) -> tuple[float, int]:

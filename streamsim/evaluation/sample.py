@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from streamsim import values
 from streamsim.errors import BadRequest, TooLarge
 from streamsim.evaluation import adaptive, units
 from streamsim.evaluation.few_events import effective_size
@@ -19,6 +21,7 @@ from streamsim.evaluation.scale import LEAST_PROPENSITY, unit_of
 
 MAX_CELLS = 50_000_000
 _SUM_TOLERANCE = 1e-3
+_REPEATED = 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Sample:
     :param adaptive: whether the log was collected by a policy that changed meanwhile.
     :param logging: n x K, the logging policy's probability of every arm; None where that is not known.
     :param units: n numbers from 0 on: decisions of one unit depend on each other. None: all are independent.
+    :param groups: n numbers from 0 on, the same for the same context; None where contexts hardly repeat.
     :param unit: in which `reward` and `model` are counted, see `scale`; answers are in the rewards' own.
     :raises BadRequest: naming the argument that does not fit.
     """
@@ -53,6 +57,7 @@ class Sample:
     adaptive: bool = False
     logging: Floats | None = None
     units: Ints | None = None
+    groups: Ints | None = None
 
     def __post_init__(self) -> None:
         n = len(self.action)
@@ -166,7 +171,7 @@ def prepare(
     rewards = data.rewards / unit
     # A single row can have no cross-fitted model.
     model = (
-        RewardModel(data.contexts, action, rewards, len(arms), folds=folds, seed=seed)
+        RewardModel(_without(data.contexts, unit_field), action, rewards, len(arms), folds=folds, seed=seed)
         if len(data) > 1
         else None
     )
@@ -184,7 +189,21 @@ def prepare(
         adaptive.moves(data),
         _logging(data, arms, action),
         None if unit_field is None else units.of(data, unit_field),
+        _groups(data),
     )
+
+
+def _without(contexts: Sequence[dict[str, Any]], field: str | None) -> Sequence[dict[str, Any]]:
+    """The contexts without the unit's name: a model that knew it would take a unit's luck for its arm's."""
+    if field is None:
+        return contexts
+    return [{name: value for name, value in context.items() if name != field} for context in contexts]
+
+
+def _groups(data: DecisionLog) -> Ints | None:
+    numbers: dict[bytes, int] = {}
+    found = [numbers.setdefault(values.dump_sorted(context), len(numbers)) for context in data.contexts]
+    return np.array(found, dtype=np.int64) if len(numbers) <= len(found) / _REPEATED else None
 
 
 def _logging(data: DecisionLog, arms: Sequence[str], action: Ints) -> Floats | None:

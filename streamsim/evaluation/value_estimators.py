@@ -203,17 +203,22 @@ def shrunk_doubly_robust(sample: Sample, lam: float | None = None) -> Terms:
     "bandits, KDD 2021",
 )
 def adaptively_weighted(sample: Sample) -> Terms:
-    """E[h g] / E[h] with scores g = sum_a pi(a|x) m(a) + w (r - m(a)), m the arm's mean reward before the
-    decision, and h = 1 / sqrt(sum_a pi(a|x)^2 / e(a|x)) for the logging policy's probabilities e of all
-    arms: decisions whose weight could be large count less. For logs of a policy that learned meanwhile.
+    """E[h g] / E[h] in each context, then the mean over contexts, with scores g = sum_a pi(a|x) m(a) +
+    w (r - m(a)), m the arm's mean reward before the decision, and h = 1 / sqrt(sum_a pi(a|x)^2 / e(a|x)) for
+    the logging policy's probabilities e of all arms: decisions whose weight could be large count less. For
+    logs of a policy that learned meanwhile.
     """
     assert sample.logging is not None
+    assert sample.groups is not None
     means = running_means(sample.action, sample.reward, sample.target.shape[1])
     taken = means[np.arange(len(sample)), sample.action]
     scores = (sample.target * means).sum(axis=1) + sample.weight * (sample.reward - taken)
     chances = np.maximum(sample.logging, LEAST_PROPENSITY)
     h = 1 / np.sqrt((sample.target**2 / chances).sum(axis=1))
-    return Terms(np.zeros(len(sample)), h * scores, h, weight=sample.weight)
+    whole = np.bincount(sample.groups, weights=h)
+    ratio = (np.bincount(sample.groups, weights=h * scores) / whole)[sample.groups]
+    share = (np.bincount(sample.groups) / whole)[sample.groups]
+    return Terms(ratio + share * h * (scores - ratio), np.zeros(len(sample)), weight=sample.weight)
 
 
 def _corrected(sample: Sample, weight: Floats, hyperparameter: float | None = None) -> Terms:

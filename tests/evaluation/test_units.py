@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.coverage import estimates, misspecified
 from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.evaluation import units
@@ -83,3 +84,15 @@ def test_segments_of_a_deterministic_policy_are_no_units() -> None:
         [{"segment": one} for one in segments], [one[-1] for one in segments], np.zeros(n), np.ones(n)
     )
     assert units.repeated(data) is None
+
+
+def test_a_biased_estimate_has_an_interval_that_spans_the_doubly_robust_one() -> None:
+    covered = 0
+    for seed in range(40):
+        found = {one.estimator: one for one in estimates(misspecified(seed), seed)}
+        dm = found["dm"]
+        assert dm.interval is not None
+        assert dm.asymptotic is not None
+        assert dm.method == "doubly robust"
+        covered += dm.interval.low <= 2.0 <= dm.interval.high
+    assert covered >= stats.binom.ppf(0.001, 40, 0.92)
