@@ -200,11 +200,12 @@ def main() -> int:
     """Simulate and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.coverage", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=300, help="of each kind of log")
+    parser.add_argument("--only", action="append", choices=KINDS, help="this kind; may be repeated")
     options = parser.parse_args()
     print("| log | " + " | ".join(f"`{name}`" for name in NAMES) + " |")
     print("|---" * (1 + len(NAMES)) + "|")
     wrong = 0
-    for kind in KINDS:
+    for kind in options.only or KINDS:
         row = list(cells(kind, options.repetitions))
         wrong += sum(not cell.fine for cell in row)
         print(f"| {kind} | " + " | ".join(map(str, row)) + " |", flush=True)

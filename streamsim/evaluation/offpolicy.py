@@ -25,6 +25,14 @@ _BIASED = ("dm", "switch-dr", "dros")
 """Estimators that trade a bias for variance."""
 
 
+class Gain(msgspec.Struct, frozen=True):
+    """What a candidate earns more per decision than the log did: paired, decision by decision."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """One estimator's answer. What is None could not be computed, and a warning says why.
 
@@ -32,8 +40,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     t times the standard error that its influence function gives. `bootstrap`: percentiles over seeded
     resamplings of the decisions. `events`: decisions behind the estimate whose reward is not the usual one;
     None where no reward is usual. `bounds`: between which the value lies whatever the missing rewards are;
-    None where none is missing. `hyperparameter`: the one chosen; None also for "none". No `warnings`:
-    nothing in the data gave a reason for doubt.
+    None where none is missing. `hyperparameter`: the one chosen; None also for "none". `gain`: over the mean
+    reward of the log; None where the normal distribution does not hold. No `warnings`: nothing in the data
+    gave a reason for doubt.
     """
 
     estimator: str
@@ -46,6 +55,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     events: int | None = None
     bounds: Interval | None = None
     hyperparameter: float | None = None
+    gain: Gain | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -159,6 +169,8 @@ def _estimate(
         warnings.append(
             "One decision alone speaks of the candidate: it has neither a standard error nor an interval."
         )
+    elif estimator.needs_propensity and sample.unseen_share > few_events.UNSEEN:
+        error = in_rewards(_spread(sample, terms.influence)[0], unit)
     elif sample.adaptive and adaptive.ill_posed(weight):
         error = in_rewards(_spread(sample, terms.influence)[0], unit)
         warnings.append("So few decisions of an adaptive log speak of the candidate that no interval holds.")
@@ -193,6 +205,7 @@ def _estimate(
                 warnings.append(TOO_LARGE)
     return Estimate(
         estimator=estimator.name,
+        gain=_gain(sample, terms, level) if method == "asymptotic" else None,
         value=value,
         standard_error=error,
         interval=interval,
@@ -203,6 +216,16 @@ def _estimate(
         hyperparameter=terms.hyperparameter,
         warnings=tuple(warnings),
     )
+
+
+def _gain(sample: Sample, terms: Terms, level: float) -> Gain | None:
+    """The paired difference to what was earned: both are means over the same decisions."""
+    mean = float(sample.reward.mean())
+    spread, size = _spread(sample, terms.influence - (sample.reward - mean))
+    reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
+    value = terms.value - mean
+    ends = [in_rewards(figure, sample.unit) for figure in (value, value - reach, value + reach)]
+    return None if None in ends else Gain(*[float(end) for end in ends if end is not None])
 
 
 def _unbiased(sample: Sample, terms: dict[str, Terms], level: float) -> Interval | None:

@@ -22,6 +22,7 @@ from streamsim.evaluation.scale import LEAST_PROPENSITY, unit_of
 MAX_CELLS = 50_000_000
 _SUM_TOLERANCE = 1e-3
 _REPEATED = 20
+_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Sample:
     :param logging: n x K, the logging policy's probability of every arm; None where that is not known.
     :param units: n numbers from 0 on: decisions of one unit depend on each other. None: all are independent.
     :param groups: n numbers from 0 on, the same for the same context; None where contexts hardly repeat.
+    :param propensity_runs: n numbers of runs that each propensity was estimated from, 0 where it was told.
     :param unit: in which `reward` and `model` are counted, see `scale`; answers are in the rewards' own.
     :raises BadRequest: naming the argument that does not fit.
     """
@@ -58,6 +60,7 @@ class Sample:
     logging: Floats | None = None
     units: Ints | None = None
     groups: Ints | None = None
+    propensity_runs: Ints | None = None
 
     def __post_init__(self) -> None:
         n = len(self.action)
@@ -105,6 +108,19 @@ class Sample:
         if self.propensity is None or self.tiny:
             raise BadRequest("needs the propensity of each logged decision", field="propensity")
         return np.divide(self.match, self.propensity, out=np.zeros(len(self)), where=self.match > 0)
+
+    @cached_property
+    def unseen_share(self) -> float:
+        """The share of all weight on propensities that are too small for the runs they were estimated from.
+
+        Of R runs (the decision's own one counts) an arm of probability p has the weight 1 / p on average but
+        for a factor 1 - (1 - p)^R: what is rarer than a few runs is hardly ever seen, its weight is missing.
+        """
+        if self.propensity_runs is None or self.propensity is None or not self.weighed:
+            return 0.0
+        small = (self.propensity_runs > 0) & (self.propensity * self.propensity_runs < _RUNS)
+        whole = float(self.weight.sum())
+        return float(self.weight[small].sum()) / whole if whole else 0.0
 
     @cached_property
     def predictions(self) -> Floats:
@@ -190,6 +206,7 @@ def prepare(
         _logging(data, arms, action),
         None if unit_field is None else units.of(data, unit_field),
         _groups(data),
+        np.array(data.runs, dtype=np.int64) if data.runs else None,
     )
 
 

@@ -18,7 +18,7 @@ _COLUMNS = (
     "action, reward and, optionally, propensity and context (or context.NAME, one column for each field)"
 )
 _FIELDS = frozenset(("context", "action", "reward", "propensity"))
-_OPTIONAL = frozenset(("probabilities",))
+_OPTIONAL = frozenset(("probabilities", "propensity_runs"))
 _NOT_KNOWN = ("", "na", "nan", "null", "none")
 
 _Parts = tuple[object, ...]
@@ -55,6 +55,7 @@ def parse_json_lines(
             row["reward"],
             own_propensity(row["action"]) if propensity is None else propensity,
             row.get("probabilities"),
+            row.get("propensity_runs"),
         )
 
     lines = ((line, part) for line, part in enumerate(_text(text).split("\n"), 1) if part.strip())
