@@ -89,6 +89,8 @@ def _offline(settings: Settings) -> dict[str, Schema]:
         "format": one_of("jsonl", "csv"),
         "action_field": _FIELD,
         "reward_field": _FIELD,
+        "propensity_field": _FIELD,
+        "context_fields": or_null(array(text(1, 200))),
         "unit": {
             "description": "The field of contexts that names the unit.",
             **_FIELD,

@@ -42,6 +42,8 @@ FIELDS: Final = (
     "action_field",
     "reward_field",
     "unit",
+    "propensity_field",
+    "context_fields",
 )
 MAX_RUNS: Final = 100_000
 _PAGE: Final = 1000
@@ -109,6 +111,8 @@ class Offline:
             *_window(found),
             self._now_ms(),
             requests.text(body.get("unit"), "unit"),
+            requests.text(body.get("propensity_field"), "propensity_field"),
+            requests.names(body.get("context_fields"), "context_fields"),
         )
         identity = f"{tenant}/offpolicy"
         async with (
