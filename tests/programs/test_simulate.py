@@ -181,3 +181,12 @@ def test_continuous_actions_are_counted_by_their_first_digit_from_a_hundred_on()
     assert [_binned(arm) for arm in ("0.1234", "17.5", "a", "12", "-0.0071", "nan")] == [
         "about 0.1", "about 2e+01", "a", "12", "about -0.007", "nan",
     ]  # fmt: skip
+
+
+def test_a_long_run_of_continuous_actions_has_few_arms_in_its_answer() -> None:
+    code = ENTRIES["online-marketing-experiment"].code
+    simulation = program(code, 1, (), False, None, "split")
+    arms: set[str] = set()
+    for _ in range(4):
+        arms |= drawn(simulation, 1000, False, True).arms.keys()
+    assert len(arms) < 200
