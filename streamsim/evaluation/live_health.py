@@ -123,7 +123,8 @@ def _of_ratio(
     arms: Sequence[str],
 ) -> Check:
     """Whether arms were picked as their probabilities say: by units, where these keep their first arm."""
-    contexts = [row.get("context") or {} for row in decisions]
+    given = [row.get("context") for row in decisions]
+    contexts: list[dict[str, Any]] = [one if isinstance(one, dict) else {} for one in given]
     field = units.repeated(DecisionLog(contexts, labels, np.zeros(len(labels)), propensity))
     if field is None:
         return health.sample_ratio_mismatch(action, probabilities, arms)
