@@ -151,7 +151,7 @@ class OffPolicyHandler(EvaluationHandler):
 
     async def post(self, exp_id: str) -> None:
         """Body: candidate, estimators?, theta?, seed?, runs?, rows?, log?, format?, action_field?,
-        reward_field?.
+        reward_field?, propensity_field?, context_fields?, unit?.
 
         Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
         fields in the query.
@@ -173,8 +173,8 @@ class OffPolicyHandler(EvaluationHandler):
             fields[name] = self.text_argument(name)
         if "candidate" in fields:
             fields["candidate"] = {"experiment": fields["candidate"]}
-        if "estimators" in fields:
-            fields["estimators"] = fields["estimators"].split(",")
+        for name in {"estimators", "context_fields"} & fields.keys():
+            fields[name] = fields[name].split(",")
         return fields
 
 

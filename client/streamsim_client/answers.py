@@ -258,6 +258,7 @@ class Difference(TypedDict):
     first: str
     second: str
     reward: Bands
+    simultaneous: Bands
 
 
 class Comparison(TypedDict):
@@ -336,6 +337,7 @@ class Estimate(TypedDict):
     events: int | None
     bounds: Interval | None
     hyperparameter: float | None
+    gain: Object | None
     warnings: list[str]
 
 

@@ -142,6 +142,9 @@ class Evaluation(Group[S]):
         format: Literal["jsonl", "csv"] | None = None,
         action_field: str | None = None,
         reward_field: str | None = None,
+        unit: str | None = None,
+        propensity_field: str | None = None,
+        context_fields: Iterable[str] | None = None,
     ) -> OffPolicy:
         """Estimate what a candidate would have earned per decision on logged decisions.
 
@@ -161,6 +164,9 @@ class Evaluation(Group[S]):
             format=format,
             action_field=action_field,
             reward_field=reward_field,
+            unit=unit,
+            propensity_field=propensity_field,
+            context_fields=None if context_fields is None else list(context_fields),
         )
         return await self._ask(
             OffPolicy, "POST", path("eval", experiment, "offpolicy"), body=body, repeat="safe"

@@ -81,7 +81,7 @@ def _offline(settings: Settings) -> dict[str, Schema]:
     return {
         "candidate": {"anyOf": [record({"experiment": TEXT}), record({"code": code})]},
         "estimators": or_null(array(one_of(*ESTIMATORS), 1)),
-        "theta": one_of("current", "empty", None),
+        "theta": one_of("current", "empty", "split", "progressive", None),
         "seed": _whole(0, MAX_SEED, default=0),
         "runs": _whole(2, offline.MAX_RUNS, default=settings.evaluation.runs),
         "rows": _whole(1, settings.evaluation.log_rows),
@@ -89,6 +89,12 @@ def _offline(settings: Settings) -> dict[str, Schema]:
         "format": one_of("jsonl", "csv"),
         "action_field": _FIELD,
         "reward_field": _FIELD,
+        "propensity_field": _FIELD,
+        "context_fields": or_null(array(text(1, 200))),
+        "unit": {
+            "description": "The field of contexts that names the unit.",
+            **_FIELD,
+        },
     }
 
 

@@ -1,9 +1,10 @@
 # Thompson sampling: play each arm with the probability that it is the best one.
 ARMS = ["1", "2", "3", "4"]
+PRIOR = [1, 1]
 LOG_PROPENSITY = False
 
 arms = inputs.arms(self, ARMS)
-posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms)
+posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms, PRIOR)
 arm = posteriors.thompson()
 self.action["treatment"] = arm
 

@@ -1,5 +1,6 @@
 # Discounted Thompson sampling: the older an observation, the less it counts.
 ARMS = ["a", "b"]
+PRIOR = [1, 1]
 LOG_PROPENSITY = False
 
 arms = inputs.arms(self, ARMS)
@@ -7,7 +8,7 @@ evidence = self.get_theta(key="evidence", value="all")
 
 # Each arm has a list [successes, failures], both discounted.
 counts = np.array([evidence.get(arm, [0.0, 0.0]) for arm in arms])
-a, b = counts.T + 1
+a, b = counts.T + np.array(PRIOR)[:, None]
 arm = arms[int(np.random.beta(a, b).argmax())]
 self.action["arm"] = arm
 

@@ -1,10 +1,11 @@
 # Top-two Thompson sampling: compare the arm that seems best with its closest rival.
 ARMS = ["a", "b", "c", "d"]
 BETA = 0.5
+PRIOR = [1, 1]
 LOG_PROPENSITY = False
 
 arms = inputs.arms(self, ARMS)
-posteriors = thmp.BBThompsonList(self.get_theta(key="arm"), arms)
+posteriors = thmp.BBThompsonList(self.get_theta(key="arm"), arms, PRIOR)
 leader = posteriors.thompson()
 arm = leader
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ _SURE = 1e-6
 
 
 class BBThompsonList(List):
-    """A Beta-Bernoulli sampler: the posterior of an arm is Beta(successes + 1, failures + 1), a flat prior.
+    """A Beta-Bernoulli sampler: an arm's posterior is Beta(successes + a, failures + b), flat by default.
 
     Thompson, Biometrika 25 (1933). Draws come from NumPy's global generator.
 
     :param objects: stored `Proportion` dicts {p, n} by arm.
     :param value_names: the arms.
-    :raises ValueError: as `List`.
+    :param prior: (a, b) of every arm's Beta prior; flat by default.
+    :raises ValueError: as `List`; a parameter of the prior is not above 0.
 
     >>> arms = BBThompsonList({"a": {"n": 10, "p": 0.1}, "b": {"n": 10, "p": 0.9}}, ["a", "b"])
     >>> arms.posterior("b")
@@ -34,14 +35,22 @@ class BBThompsonList(List):
     {'a': 0.0, 'b': 1.0}
     """
 
-    def __init__(self, objects: Mapping[Any, Any] | None, value_names: Iterable[Any]) -> None:
+    def __init__(
+        self,
+        objects: Mapping[Any, Any] | None,
+        value_names: Iterable[Any],
+        prior: Sequence[float] = (1.0, 1.0),
+    ) -> None:
         super().__init__(objects, Proportion, value_names)
+        if not all(figure > 0 for figure in prior):
+            raise ValueError(f"a Beta prior has two parameters above 0, not {prior}")
+        self._prior = prior
 
     def posterior(self, name: Any) -> tuple[float, float]:
-        """Parameters (a, b) of an arm's Beta posterior, both at least 1. :raises KeyError: no such arm."""
+        """Parameters (a, b) of an arm's Beta posterior. :raises KeyError: no such arm."""
         state = self.base_list[name].value
         successes = state["p"] * state["n"]
-        return successes + 1.0, max(state["n"] - successes, 0.0) + 1.0
+        return successes + self._prior[0], max(state["n"] - successes, 0.0) + self._prior[1]
 
     def draws(self) -> dict[Any, float]:
         """One draw, from 0 to 1, of each arm's success probability from its posterior."""

@@ -40,11 +40,15 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Cumulative reward of `first` less that of `second`, paired by replication."""
+    """Cumulative reward of `first` less that of `second`, paired by replication.
+
+    `simultaneous`: the intervals that hold for all pairs together with 95 % (Bonferroni), at each point.
+    """
 
     first: str
     second: str
     reward: Bands
+    simultaneous: Bands
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +67,22 @@ def compare(
 ) -> Comparison:
     """:param curves: of each policy, its replications in order of their number."""
     rewards = {name: arrays(some, "reward") for name, some in curves.items()}
+    pairs = list(itertools.combinations(curves, 2))
     return Comparison(
         points=list(points),
         replications=replications,
         seed=seed,
         policies={name: summary(points, some) for name, some in curves.items()},
         differences=[
-            Difference(first, second, _bands(paired_difference(rewards[first], rewards[second], LEVEL)))
-            for first, second in itertools.combinations(curves, 2)
+            Difference(
+                first,
+                second,
+                *(
+                    _bands(paired_difference(rewards[first], rewards[second], level))
+                    for level in (LEVEL, 1 - (1 - LEVEL) / max(len(pairs), 1))
+                ),
+            )
+            for first, second in pairs
         ],
     )
 
@@ -133,6 +145,12 @@ def to_csv(comparison: Comparison) -> str:
                 writer.writerow((_cell(name), _cell(f"share of {arm}"), point, share, "", ""))
     for one in comparison.differences:
         add(f"{one.first} minus {one.second}", "difference in cumulative reward", one.reward)
+        if len(comparison.differences) > 1:
+            add(
+                f"{one.first} minus {one.second}",
+                "difference in cumulative reward, all pairs together",
+                one.simultaneous,
+            )
     return text.getvalue()
 
 

@@ -19,18 +19,29 @@ _UNSEEN = 0.01
 _HALF = 0.5
 _UNLIKELY = 4.0
 _ROUNDING = 1e-9
+_SKEWED = 0.15
 NOTHING: Final = "The candidate never takes a logged action, so the log says nothing about it."
 
 
 def lacking(sample: Sample, estimator: Estimator) -> str | None:
     """What an estimator needs and the sample does not have, as a sentence."""
     if estimator.needs_propensity and sample.propensity is None:
-        return "The log has no propensities, and this estimator needs them."
+        return (
+            "The log has no propensities, and this estimator needs them: the policy can tell them in "
+            "self.action_probabilities, or the experiment have log_propensity."
+        )
     if estimator.needs_propensity and sample.tiny:
         return (
             f"{sample.tiny:,} decisions have a propensity under {LEAST_PROPENSITY:g}: no weight can be made "
             "of those, and this estimator needs weights."
         )
+    if estimator.name == "aw-dr" and sample.logging is None:
+        return (
+            "This estimator needs the logging policy's probability of every arm in each decision "
+            "(probabilities), not only that of the arm that was taken."
+        )
+    if estimator.name == "aw-dr" and sample.groups is None:
+        return "This estimator needs contexts that repeat, 20 decisions each on average."
     if estimator.needs_model and sample.model is None:
         return "There is no reward model, and this estimator needs one."
     if not (sample.match > 0).any() and (estimator.name != "dm" or _unseen_alone(sample)):
@@ -68,6 +79,25 @@ def warnings(
             f"Only {events.count:,} of the decisions behind the estimate have another reward than "
             f"{events.usual * sample.unit:g}: neither the asymptotic nor the bootstrap interval holds for so "
             "few."
+        )
+    if (events is None or not events.few) and not few and _skewness(terms.influence) > _SKEWED:
+        yield (
+            "A few decisions with large weighted rewards shape the estimate: it is skewed, and its interval "
+            "may be too short on one side."
+        )
+    if sample.unseen_share > _UNSEEN and estimator.needs_propensity:
+        assert sample.propensity_runs is not None
+        runs = sample.propensity_runs[sample.propensity_runs > 0]
+        yield (
+            f"{sample.unseen_share:.0%} of the weight rests on propensities of a few out of {runs.min():,} "
+            f"to {runs.max():,} runs: weights of arms that are rarer than that are too small, and no "
+            "interval holds. A policy that tells its probabilities has no such limit."
+        )
+    if sample.adaptive:
+        yield (
+            "The log was collected adaptively, its propensities move: an arm that was given up leaves few "
+            "and heavy decisions. aw-dr has weights made for that; a floor under the logging policy's "
+            "probabilities keeps intervals right."
         )
     alike = seen.effective_sample_size
     if estimator.needs_model and not few and alike is not None and alike < FEW:
@@ -131,6 +161,12 @@ def _bounded(sample: Sample, terms: Terms, weight: Floats) -> Iterator[str]:
             f"{'lower' if shift > 0 else 'higher'} than the doubly robust one; the intervals leave out such "
             "a bias."
         )
+
+
+def _skewness(influence: Floats) -> float:
+    """How skewed the estimate is, by the skewness of its parts: about the error of normal intervals."""
+    spread = float(np.sqrt((influence**2).mean()))
+    return abs(float(((influence / spread) ** 3).mean())) / len(influence) ** 0.5 if spread else 0.0
 
 
 def _differs(figures: Floats) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,17 +10,17 @@ import numpy as np
 
 from streamsim import values
 from streamsim.errors import BadRequest
-from streamsim.evaluation import missing, scale
+from streamsim.evaluation import missing, scale, units
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
 from streamsim.evaluation.own_log import Window, from_logs
 from streamsim.evaluation.sample import prepare
-from streamsim.evaluation.uploads import parse_csv, parse_json_lines
+from streamsim.evaluation.uploads import Columns, parse_csv, parse_json_lines
 from streamsim.evaluation.wire import EstimatesLoad, Record, Theta
 
 RESAMPLES: Final = 1000
-FORMATS: Final = {"csv": parse_csv, "jsonl": parse_json_lines}
+FORMATS: Final[dict[str, Callable[..., DecisionLog]]] = {"csv": parse_csv, "jsonl": parse_json_lines}
 NO_REWARDS: Final = "the experiment has no logged rewards: let it serve, or upload a log"
 Logged = tuple[bytes, int]
 """A row of an experiment's own log as JSON text, and its date in ms."""
@@ -67,6 +67,10 @@ class Estimation:
         else:
             text = b"".join(self._text)
             self._text = []
+            if load.form == "csv":
+                fields["columns"] = Columns(
+                    load.action_field, load.reward_field, load.propensity_field, tuple(load.context_fields)
+                )
             self._data = FORMATS[load.form](text, max_rows=load.max_rows, **fields)
         return len(self._data)
 
@@ -117,7 +121,15 @@ class Estimation:
         estimated = runs if self._exact < len(data) else None
         known = data.rewarded
         rewarded = data if known.all() else data.take(np.flatnonzero(known))
-        sample = prepare(rewarded, arms, target[known], runs=estimated, seed=seed)
+        unit = self._load.unit
+        sample = prepare(rewarded, arms, target[known], runs=estimated, seed=seed, unit_field=unit)
+        if unit is None and (field := units.repeated(rewarded)) is not None:
+            warnings = [
+                *warnings,
+                f"Decisions with the same context.{field} all have the same arm, though arms were drawn at "
+                "random: they are no independent decisions, and intervals are too narrow. Name the field as "
+                "unit.",
+            ]
         found = evaluate(sample, self._load.estimators, resamples=RESAMPLES, seed=seed)
         if not known.all():
             found = missing.bounded(found, data, arms, target, seed=seed)

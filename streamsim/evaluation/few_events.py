@@ -15,6 +15,8 @@ from streamsim.evaluation.intervals import Floats, Interval, wilson
 
 FEW: Final = 30
 """Fewer events than this, and the normal distribution does not hold."""
+UNSEEN: Final = 0.1
+"""With more of the weight on propensities that runs cannot tell, no interval is given."""
 _USUAL: Final = 0.5
 
 

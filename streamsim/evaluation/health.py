@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from streamsim.evaluation.intervals import Floats, Ints, wilson
 ALPHA = 0.001
 TOLERATED = 0.1
 _SMALL = 5.0
+_CONCENTRATIONS = (10.0, 1e3, 1e5)
 _SUM_TOLERANCE = 1e-3
 _QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
@@ -81,17 +83,60 @@ def sample_ratio_mismatch(action: Ints, probabilities: Floats, arms: Sequence[st
     statistic = float(((vectors.T @ gap)[kept] ** 2 / values[kept]).sum())
     p_value = distributions.chi_square_tail(int(kept.sum()), statistic)
     worst = int(np.argmax(np.abs(counts - expected)))
-    ok = p_value >= ALPHA
+    # Where it can be told, the p-value that holds however often one looks decides.
+    constant = bool(np.ptp(p, axis=0).max() <= _SUM_TOLERANCE * p.min(initial=1.0, where=p > 0))
+    anytime = sequential_p(counts, p.mean(axis=0)) if constant else None
+    deciding = p_value if anytime is None else anytime
+    ok = deciding >= ALPHA
+    shown = f"p = {p_value:.2g}" + ("" if anytime is None else f", {anytime:.2g} for repeated looks")
     sentence = (
-        f"Arms were picked as often as their logged probabilities say (p = {p_value:.2g})."
+        f"Arms were picked as often as their logged probabilities say ({shown})."
         if ok
-        else f"Arms were not picked as their logged probabilities say (p = {p_value:.2g}): {arms[worst]!r} "
+        else f"Arms were not picked as their logged probabilities say ({shown}): {arms[worst]!r} "
         f"{counts[worst]:,.0f} times where {expected[worst]:,.0f} were expected."
     )
     detail = {
         arm: {"count": int(c), "expected": float(e)} for arm, c, e in zip(arms, counts, expected, strict=True)
     }
-    return Check(name, statistic, p_value, ok, sentence, {"decisions": n, "arms": detail})
+    shares = {"decisions": n, "arms": detail, "sequential_p_value": anytime}
+    return Check(name, statistic, p_value, ok, sentence, shares)
+
+
+def ratio_of_counts(counts: Mapping[str, int], shares: Mapping[str, float]) -> Check:
+    """The same for counts of independent units against constant probabilities, which sum to 1."""
+    arms = list(counts)
+    n, p = sum(counts.values()), np.array([shares[arm] for arm in arms])
+    seen = np.array([counts[arm] for arm in arms], dtype=np.float64)
+    statistic = float(((seen - n * p) ** 2 / (n * p)).sum())
+    p_value = distributions.chi_square_tail(len(arms) - 1, statistic)
+    anytime = sequential_p(seen, p)
+    sentence = f"p = {p_value:.3g}, and {anytime:.3g} however often one looks."
+    detail = {"sequential_p_value": anytime}
+    return Check("sample_ratio", statistic, p_value, anytime >= ALPHA, sentence, detail)
+
+
+def sequential_p(counts: Floats, probabilities: Floats) -> float:
+    """A p-value that may be looked at after every unit: the chance that it ever falls under alpha is at most
+    alpha, if arms are picked with these probabilities.
+
+    It is the inverse of a Bayes factor, against a Dirichlet distribution around the probabilities (Lindon and
+    Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022).
+    """
+    used = probabilities > 0
+    counts, p = counts[used], probabilities[used] / probabilities[used].sum()
+    likelihood = float((counts * np.log(p)).sum())
+    factors = [_log_evidence(counts, spread * p) - likelihood for spread in _CONCENTRATIONS]
+    # The mean of several is a Bayes factor, too: some see large differences early, others small ones later.
+    top = max(factors)
+    mean = top + math.log(sum(math.exp(factor - top) for factor in factors) / len(factors))
+    return math.exp(-max(mean, 0.0)) if mean < 700 else 0.0
+
+
+def _log_evidence(counts: Floats, prior: Floats) -> float:
+    """Log probability of a sequence with these counts under a Dirichlet prior."""
+    gained = sum(map(math.lgamma, (prior + counts).tolist())) - sum(map(math.lgamma, prior.tolist()))
+    whole = float(prior.sum())
+    return gained + math.lgamma(whole) - math.lgamma(whole + float(counts.sum()))
 
 
 def _pooled(expected: Floats) -> Ints:

@@ -12,10 +12,10 @@ import numpy as np
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import arm_of
-from streamsim.evaluation import health
+from streamsim.evaluation import health, units
 from streamsim.evaluation.health import Check
-from streamsim.evaluation.intervals import Floats, wilson
-from streamsim.evaluation.logs import MAX_ARMS
+from streamsim.evaluation.intervals import Floats, Ints, wilson
+from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
 
 DEFAULT_ROWS: Final = 10_000
 MAX_ROWS: Final = 100_000
@@ -109,9 +109,33 @@ def _of_arms(decisions: Sequence[Row], arm_field: str | None) -> list[Check]:
     counts = dict(zip(arms, np.bincount(action, minlength=len(arms)).tolist(), strict=True))
     return [
         *checks,
-        health.sample_ratio_mismatch(action, probabilities, arms),
+        _of_ratio(rows, labels, propensity, action, probabilities, arms),
         health.arms_never_picked(counts, probabilities),
     ]
+
+
+def _of_ratio(
+    decisions: Sequence[Row],
+    labels: list[str],
+    propensity: Floats,
+    action: Ints,
+    probabilities: Floats,
+    arms: Sequence[str],
+) -> Check:
+    """Whether arms were picked as their probabilities say: by units, where these keep their first arm."""
+    given = [row.get("context") for row in decisions]
+    contexts: list[dict[str, Any]] = [one if isinstance(one, dict) else {} for one in given]
+    field = units.repeated(DecisionLog(contexts, labels, np.zeros(len(labels)), propensity))
+    if field is None:
+        return health.sample_ratio_mismatch(action, probabilities, arms)
+    first: dict[bytes, int] = {}
+    for number, context in enumerate(contexts):
+        first.setdefault(values.dump_sorted(context.get(field)), number)
+    rows = list(first.values())
+    check = health.sample_ratio_mismatch(action[rows], probabilities[rows], arms)
+    once = f"Each context.{field} counts once, for it keeps its arm: {len(rows):,} in all."
+    sentence = f"{check.sentence} {once}"
+    return msgspec.structs.replace(check, sentence=sentence, detail=check.detail | {"unit": field})
 
 
 def _number(row: Row) -> float:

@@ -35,7 +35,9 @@ class DecisionLog:
     `defaulted` those that have the default reward because their time is up; `unusable` those whose action or
     reward has none of the accepted forms; `ignored` names columns that were not read; `matched` counts
     rewards without advice id whose propensity is that of a decision like theirs. `default`: the default
-    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing.
+    reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing. `told`: for each
+    decision arm -> probability, None where only that of the taken arm is known, or nothing. `runs`: from how
+    many runs each propensity was estimated, 0 where it was told; or nothing.
     """
 
     contexts: list[dict[str, Any]]
@@ -50,6 +52,8 @@ class DecisionLog:
     defaulted: int = 0
     default: float = math.nan
     given: Sequence[tuple[Any, Any]] = ()
+    told: Sequence[Mapping[str, float] | None] = ()
+    runs: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -88,6 +92,8 @@ class DecisionLog:
             rewards=self.rewards[rows],
             propensities=self.propensities[rows],
             given=[self.given[i] for i in rows] if self.given else (),
+            told=[self.told[i] for i in rows] if self.told else (),
+            runs=[self.runs[i] for i in rows] if self.runs else (),
         )
 
 
@@ -115,6 +121,8 @@ class Rows:
         self.rewards: list[float] = []
         self.propensities: list[float] = []
         self.given: list[tuple[Any, Any]] = []
+        self.told: list[Mapping[str, float] | None] = []
+        self.runs: list[int] = []
 
     def add(
         self,
@@ -123,6 +131,7 @@ class Rows:
         reward: object,
         propensity: object,
         probabilities: object = None,
+        runs: object = None,
     ) -> None:
         if context is None:
             context = {}
@@ -133,6 +142,8 @@ class Rows:
         figure = math.nan if reward is NO_REWARD else reward_of(reward, self.fields[1])
         chance = propensity_of(propensity)
         self.given.append((action, reward))
+        self.told.append(told)
+        self.runs.append(runs if type(runs) is int and runs > 0 else 0)
         self.contexts.append(context)
         self.actions.append(arm)
         self.rewards.append(figure)
@@ -140,6 +151,8 @@ class Rows:
 
     def data(self, **counts: Any) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
+        counts["told"] = self.told if any(self.told) else ()
+        counts["runs"] = self.runs if any(self.runs) else ()
         return DecisionLog(self.contexts, self.actions, *figures, given=self.given, **counts)
 
 

@@ -41,6 +41,9 @@ FIELDS: Final = (
     "format",
     "action_field",
     "reward_field",
+    "unit",
+    "propensity_field",
+    "context_fields",
 )
 MAX_RUNS: Final = 100_000
 _PAGE: Final = 1000
@@ -107,6 +110,9 @@ class Offline:
             seed,
             *_window(found),
             self._now_ms(),
+            requests.text(body.get("unit"), "unit"),
+            requests.text(body.get("propensity_field"), "propensity_field"),
+            requests.names(body.get("context_fields"), "context_fields"),
         )
         identity = f"{tenant}/offpolicy"
         async with (

@@ -13,14 +13,24 @@ import msgspec
 import numpy as np
 
 from streamsim.errors import BadRequest
-from streamsim.evaluation import distributions, doubts, few_events
+from streamsim.evaluation import adaptive, distributions, doubts, few_events, units
 from streamsim.evaluation.intervals import Floats, Interval, bootstrap_means, percentile_interval
 from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.sample import Overlap, Sample, overlap, prepare
 from streamsim.evaluation.scale import TOO_LARGE, in_rewards
 from streamsim.evaluation.value_estimators import ESTIMATORS, Estimator, Terms
 
-Method = Literal["asymptotic", "wilson"]
+Method = Literal["asymptotic", "wilson", "doubly robust"]
+_BIASED = ("dm", "switch-dr", "dros")
+"""Estimators that trade a bias for variance."""
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """What a candidate earns more per decision than the log did: paired, decision by decision."""
+
+    value: float
+    low: float
+    high: float
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +40,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     t times the standard error that its influence function gives. `bootstrap`: percentiles over seeded
     resamplings of the decisions. `events`: decisions behind the estimate whose reward is not the usual one;
     None where no reward is usual. `bounds`: between which the value lies whatever the missing rewards are;
-    None where none is missing. `hyperparameter`: the one chosen; None also for "none". No `warnings`:
-    nothing in the data gave a reason for doubt.
+    None where none is missing. `hyperparameter`: the one chosen; None also for "none". `gain`: over the mean
+    reward of the log; None where the normal distribution does not hold. No `warnings`: nothing in the data
+    gave a reason for doubt.
     """
 
     estimator: str
@@ -44,6 +55,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     events: int | None = None
     bounds: Interval | None = None
     hyperparameter: float | None = None
+    gain: Gain | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -65,23 +77,28 @@ def evaluate(
 ) -> Evaluation:
     """Estimates of a candidate's expected reward per decision.
 
-    :param estimators: names in `ESTIMATORS`; by default all.
+    :param estimators: names in `ESTIMATORS`; by default all, `aw-dr` only on adaptive logs.
     :param level: of the intervals, between 0 and 1.
     :param resamples: of the bootstrap, the same ones for every estimator.
     :raises BadRequest: for an unknown estimator.
     """
-    names = list(ESTIMATORS if estimators is None else dict.fromkeys(estimators))
+    if estimators is None:
+        estimators = [name for name in ESTIMATORS if name != "aw-dr" or sample.adaptive]
+    names = list(dict.fromkeys(estimators))
     for name in names:
         if name not in ESTIMATORS:
             raise BadRequest(f"no estimator {name!r}; there are {', '.join(ESTIMATORS)}", field="estimators")
     seen = overlap(sample)
     lacking = {name: doubts.lacking(sample, ESTIMATORS[name]) for name in names}
     terms = {name: ESTIMATORS[name].terms(sample) for name in names if lacking[name] is None}
-    replicates = _replicates(terms, resamples, seed)
+    replicates = _replicates(sample, terms, resamples, seed)
+    unbiased = _unbiased(sample, terms, level)
     estimates = []
     for name in names:
         if name in terms:
-            estimates.append(_estimate(sample, ESTIMATORS[name], terms[name], replicates[name], seen, level))
+            estimates.append(
+                _estimate(sample, ESTIMATORS[name], terms[name], replicates[name], seen, level, unbiased)
+            )
         else:
             estimates.append(Estimate(estimator=name, warnings=(str(lacking[name]),)))
     return Evaluation(tuple(estimates), seen, level)
@@ -100,8 +117,8 @@ def values(
     ]
 
 
-def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str, Floats]:
-    """Each estimator's value on resampled decisions; NaN where its denominator is 0."""
+def _replicates(sample: Sample, terms: dict[str, Terms], resamples: int, seed: int) -> dict[str, Floats]:
+    """Each estimator's value on resampled decisions, or units; NaN where its denominator is 0."""
     if not terms:
         return {}
     columns = [
@@ -110,7 +127,13 @@ def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str,
         for column in (each.base, each.numerator, each.denominator)
         if column is not None
     ]
-    means = iter(bootstrap_means(np.stack(columns, axis=1), resamples=resamples, seed=seed).T)
+    if sample.units is not None:
+        columns = [units.sums(column, sample.units) for column in (*columns, np.ones(len(sample)))]
+    resampled = bootstrap_means(np.stack(columns, axis=1), resamples=resamples, seed=seed).T
+    if sample.units is not None:
+        # A resampling has as many decisions as its units have.
+        resampled = resampled[:-1] / resampled[-1]
+    means = iter(resampled)
     result = {}
     for name, each in terms.items():
         value, top = next(means), next(means)
@@ -122,15 +145,21 @@ def _replicates(terms: dict[str, Terms], resamples: int, seed: int) -> dict[str,
 
 
 def _estimate(
-    sample: Sample, estimator: Estimator, terms: Terms, replicates: Floats, seen: Overlap, level: float
+    sample: Sample,
+    estimator: Estimator,
+    terms: Terms,
+    replicates: Floats,
+    seen: Overlap,
+    level: float,
+    unbiased: Interval | None,
 ) -> Estimate:
     """All of it in the rewards' own unit."""
-    n, unit = len(sample), sample.unit
+    unit = sample.unit
     value = in_rewards(terms.value, unit)
     if value is None:
         return Estimate(estimator=estimator.name, warnings=(TOO_LARGE if terms.value else doubts.NOTHING,))
     weight = _weight(sample, terms)
-    single = np.count_nonzero(weight) < 2
+    single = np.count_nonzero(weight) < 2 or (sample.units is not None and sample.units.max() < 1)
     events = None if single else few_events.behind(weight, sample.reward)
     warnings = [*doubts.warnings(sample, estimator, terms, seen, events)]
     error: float | None = None
@@ -140,9 +169,14 @@ def _estimate(
         warnings.append(
             "One decision alone speaks of the candidate: it has neither a standard error nor an interval."
         )
+    elif estimator.needs_propensity and sample.unseen_share > few_events.UNSEEN:
+        error = in_rewards(_spread(sample, terms.influence)[0], unit)
+    elif sample.adaptive and adaptive.ill_posed(weight):
+        error = in_rewards(_spread(sample, terms.influence)[0], unit)
+        warnings.append("So few decisions of an adaptive log speak of the candidate that no interval holds.")
     else:
-        spread = float(np.sqrt((terms.influence**2).sum() / (n - 1) / n))
-        reach = distributions.student_t(n - 1, (1 + level) / 2) * spread
+        spread, size = _spread(sample, terms.influence)
+        reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
         normal = Interval(terms.value - reach, terms.value + reach)
         error = in_rewards(spread, unit)
         if events is not None and events.few:
@@ -155,6 +189,11 @@ def _estimate(
         else:
             interval, method = _scaled(normal, unit), "asymptotic"
             asymptotic = interval
+            if estimator.name in _BIASED and unbiased is not None and interval is not None:
+                other = _scaled(unbiased, unit)
+                method = "doubly robust"
+                if other is not None:
+                    interval = Interval(min(interval.low, other.low), max(interval.high, other.high))
             if np.isnan(replicates).any():
                 warnings.append(
                     "Some resamplings hold no decision that speaks of the candidate: no bootstrap interval."
@@ -166,6 +205,7 @@ def _estimate(
                 warnings.append(TOO_LARGE)
     return Estimate(
         estimator=estimator.name,
+        gain=_gain(sample, terms, level) if method == "asymptotic" else None,
         value=value,
         standard_error=error,
         interval=interval,
@@ -176,6 +216,40 @@ def _estimate(
         hyperparameter=terms.hyperparameter,
         warnings=tuple(warnings),
     )
+
+
+def _gain(sample: Sample, terms: Terms, level: float) -> Gain | None:
+    """The paired difference to what was earned: both are means over the same decisions."""
+    mean = float(sample.reward.mean())
+    spread, size = _spread(sample, terms.influence - (sample.reward - mean))
+    reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
+    value = terms.value - mean
+    ends = [in_rewards(figure, sample.unit) for figure in (value, value - reach, value + reach)]
+    return None if None in ends else Gain(*[float(end) for end in ends if end is not None])
+
+
+def _unbiased(sample: Sample, terms: dict[str, Terms], level: float) -> Interval | None:
+    """The doubly robust interval, in the sample's unit; None if none needs it or it cannot be made."""
+    dr = ESTIMATORS["dr"]
+    if not any(name in terms for name in _BIASED) or doubts.lacking(sample, dr) is not None:
+        return None
+    found = terms.get("dr") or dr.terms(sample)
+    spread, size = _spread(sample, found.influence)
+    if size < 2:
+        return None
+    reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
+    return Interval(found.value - reach, found.value + reach)
+
+
+def _spread(sample: Sample, influence: Floats) -> tuple[float, int]:
+    """The standard error, and on how many independent decisions or units it rests.
+
+    Within units decisions may depend on each other in any way: their influences are added first.
+    """
+    n = len(influence)
+    parts = influence if sample.units is None else units.sums(influence, sample.units)
+    size = len(parts)
+    return float(np.sqrt((parts**2).sum() * size / max(size - 1, 1))) / n, size
 
 
 def _weight(sample: Sample, terms: Terms) -> Floats:

@@ -109,9 +109,9 @@ def from_logs(
         else:
             decision = logged.get(advice, row)
             propensity = _propensity(decision) or _propensity(row)
-        told = decision.get("probabilities")
+        told = decision.get("probabilities"), decision.get("propensity_runs")
         try:
-            rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, told)
+            rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, *told)
             dates.append(row.get("date_ms", 0))
         except values.InvalidValue as error:
             reason, unusable = reason or error, unusable + 1
@@ -127,9 +127,9 @@ def from_logs(
             continue
         counts = window.default is not None and window.closed(decision)
         reward = window.default if counts else NO_REWARD
-        told = decision.get("probabilities")
+        told = decision.get("probabilities"), decision.get("propensity_runs")
         try:
-            rows.add(decision.get("context"), decision.get("action"), reward, _propensity(decision), told)
+            rows.add(decision.get("context"), decision.get("action"), reward, _propensity(decision), *told)
         except values.InvalidValue:
             unusable += 1
             continue

@@ -20,6 +20,8 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 DASHES: Final = ("-", "--", "-.", ":")
 MAX_ARMS: Final = 8
 MAX_BARS: Final = 40
+MANY: Final = 8
+"""A legend of more entries stands beside its panel."""
 _WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
 
 
@@ -138,8 +140,12 @@ def _finish(axes: Any, points: Sequence[int], title: str, label: str, *, beside:
     axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    # Many entries, as of all pairs, would hide what they explain.
+    entries = len(axes.get_legend_handles_labels()[1])
+    beside = beside or entries > MANY
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
-    axes.legend(fontsize=9, framealpha=0.9, **where)
+    small = {} if entries <= 2 * MANY else {"ncols": -(-entries // (2 * MANY)), "columnspacing": 0.8}
+    axes.legend(fontsize=9 if entries <= MANY else 6, framealpha=0.9, **where, **small)
 
 
 def _plain(text: str, most: int = 40) -> str:

@@ -99,6 +99,16 @@ def text(value: object, field: str) -> str | None:
     return value
 
 
+def names(value: object, field: str) -> list[str]:
+    """A list of short texts. :raises BadRequest:"""
+    if value is None:
+        return []
+    found = value
+    if not isinstance(found, list) or not all(isinstance(one, str) and 0 < len(one) <= 200 for one in found):
+        raise BadRequest(f"{field} must be a list of names of 1 to 200 characters", field=field)
+    return found
+
+
 def experiments(body: dict[str, Any]) -> tuple[list[str], str]:
     """The ids of the experiments to compare, and that of the environment: by default the first of them.
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from streamsim import values
 from streamsim.errors import BadRequest, TooLarge
+from streamsim.evaluation import adaptive, units
 from streamsim.evaluation.few_events import effective_size
 from streamsim.evaluation.intervals import Floats, Ints
-from streamsim.evaluation.logs import DecisionLog
+from streamsim.evaluation.logs import DecisionLog, is_propensity
 from streamsim.evaluation.reward_model import RewardModel
 from streamsim.evaluation.scale import LEAST_PROPENSITY, unit_of
 
 MAX_CELLS = 50_000_000
 _SUM_TOLERANCE = 1e-3
+_REPEATED = 20
+_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Sample:
     :param arms: K labels, for messages.
     :param runs: independent runs behind each row of `target`, if it was estimated by repeated runs.
     :param left_out: rows that are not here because they lack a propensity, for messages.
+    :param adaptive: whether the log was collected by a policy that changed meanwhile.
+    :param logging: n x K, the logging policy's probability of every arm; None where that is not known.
+    :param units: n numbers from 0 on: decisions of one unit depend on each other. None: all are independent.
+    :param groups: n numbers from 0 on, the same for the same context; None where contexts hardly repeat.
+    :param propensity_runs: n numbers of runs that each propensity was estimated from, 0 where it was told.
     :param unit: in which `reward` and `model` are counted, see `scale`; answers are in the rewards' own.
     :raises BadRequest: naming the argument that does not fit.
     """
@@ -46,6 +56,11 @@ class Sample:
     runs: int | None = None
     left_out: int = 0
     unit: float = 1.0
+    adaptive: bool = False
+    logging: Floats | None = None
+    units: Ints | None = None
+    groups: Ints | None = None
+    propensity_runs: Ints | None = None
 
     def __post_init__(self) -> None:
         n = len(self.action)
@@ -95,6 +110,19 @@ class Sample:
         return np.divide(self.match, self.propensity, out=np.zeros(len(self)), where=self.match > 0)
 
     @cached_property
+    def unseen_share(self) -> float:
+        """The share of all weight on propensities that are too small for the runs they were estimated from.
+
+        Of R runs (the decision's own one counts) an arm of probability p has the weight 1 / p on average but
+        for a factor 1 - (1 - p)^R: what is rarer than a few runs is hardly ever seen, its weight is missing.
+        """
+        if self.propensity_runs is None or self.propensity is None or not self.weighed:
+            return 0.0
+        small = (self.propensity_runs > 0) & (self.propensity * self.propensity_runs < _RUNS)
+        whole = float(self.weight.sum())
+        return float(self.weight[small].sum()) / whole if whole else 0.0
+
+    @cached_property
     def predictions(self) -> Floats:
         """q(x, a): n x K."""
         if self.model is None:
@@ -134,6 +162,7 @@ def prepare(
     runs: int | None = None,
     folds: int = 5,
     seed: int = 0,
+    unit_field: str | None = None,
 ) -> Sample:
     """Logged data and the candidate's probabilities as a sample with the default reward model.
 
@@ -141,7 +170,9 @@ def prepare(
 
     :param arms: labels of the columns of `target`; every logged arm is among them.
     :param target: len(data) x len(arms).
-    :raises BadRequest: no rows, or `target` does not fit. :raises TooLarge: over `MAX_CELLS` probabilities.
+    :param unit_field: of the contexts, that names the unit.
+    :raises BadRequest: no rows, or `target` or `unit_field` do not fit.
+    :raises TooLarge: over `MAX_CELLS` probabilities.
     """
     if len(data) * len(arms) > MAX_CELLS:
         raise TooLarge(
@@ -156,12 +187,62 @@ def prepare(
     rewards = data.rewards / unit
     # A single row can have no cross-fitted model.
     model = (
-        RewardModel(data.contexts, action, rewards, len(arms), folds=folds, seed=seed)
+        RewardModel(_without(data.contexts, unit_field), action, rewards, len(arms), folds=folds, seed=seed)
         if len(data) > 1
         else None
     )
     propensity = data.propensities if known.any() else None
-    return Sample(action, rewards, propensity, target, model, tuple(arms), runs, left_out, unit)
+    return Sample(
+        action,
+        rewards,
+        propensity,
+        target,
+        model,
+        tuple(arms),
+        runs,
+        left_out,
+        unit,
+        adaptive.moves(data),
+        _logging(data, arms, action),
+        None if unit_field is None else units.of(data, unit_field),
+        _groups(data),
+        np.array(data.runs, dtype=np.int64) if data.runs else None,
+    )
+
+
+def _without(contexts: Sequence[dict[str, Any]], field: str | None) -> Sequence[dict[str, Any]]:
+    """The contexts without the unit's name: a model that knew it would take a unit's luck for its arm's."""
+    if field is None:
+        return contexts
+    return [{name: value for name, value in context.items() if name != field} for context in contexts]
+
+
+def _groups(data: DecisionLog) -> Ints | None:
+    numbers: dict[bytes, int] = {}
+    found = [numbers.setdefault(values.dump_sorted(context), len(numbers)) for context in data.contexts]
+    return np.array(found, dtype=np.int64) if len(numbers) <= len(found) / _REPEATED else None
+
+
+def _logging(data: DecisionLog, arms: Sequence[str], action: Ints) -> Floats | None:
+    """The logging policy's probabilities of all arms, if every decision told them and its own among them;
+    with two arms, one tells the other."""
+    n, p = len(data), data.propensities
+    if np.isnan(p).any():
+        return None
+    result = np.zeros((n, len(arms)))
+    if len(arms) == 2 and not data.told:
+        result[np.arange(n), action] = p
+        result[np.arange(n), 1 - action] = 1 - p
+        return result
+    if len(data.told) < n or not all(data.told):
+        return None
+    places = {arm: place for place, arm in enumerate(arms)}
+    for row, told in enumerate(data.told):
+        for arm, chance in (told or {}).items():
+            if arm in places and is_propensity(chance):
+                result[row, places[arm]] = chance
+    same = np.abs(result[np.arange(n), action] - p) <= _SUM_TOLERANCE
+    return result if same.all() else None
 
 
 class Overlap(msgspec.Struct, frozen=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from streamsim import values
@@ -18,12 +19,39 @@ _COLUMNS = (
     "action, reward and, optionally, propensity and context (or context.NAME, one column for each field)"
 )
 _FIELDS = frozenset(("context", "action", "reward", "propensity"))
-_OPTIONAL = frozenset(("probabilities",))
+_OPTIONAL = frozenset(("probabilities", "propensity_runs"))
 _NOT_KNOWN = ("", "na", "nan", "null", "none")
 
 _Parts = tuple[object, ...]
 """What `Rows.add` takes."""
 _Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a CSV that are not called action, reward, propensity or context.NAME."""
+
+    action: str | None = None
+    reward: str | None = None
+    propensity: str | None = None
+    context: tuple[str, ...] = ()
+
+    def of(self, header: Sequence[str]) -> dict[str, str]:
+        """What each named column of a header is. :raises BadRequest: a column that is not there."""
+        result = {}
+        for part in ("action", "reward", "propensity"):
+            name = getattr(self, part)
+            if name is None or part in header:
+                continue
+            if name in header:
+                result[name] = part
+            elif part == "propensity":
+                raise _fault(1, "propensity_field", f"there is no column {name!r}")
+        for name in self.context:
+            if name not in header:
+                raise _fault(1, "context_fields", f"there is no column {name!r}")
+            result[name] = f"{_CONTEXT_PREFIX}{name}"
+        return result
 
 
 def parse_json_lines(
@@ -55,6 +83,7 @@ def parse_json_lines(
             row["reward"],
             own_propensity(row["action"]) if propensity is None else propensity,
             row.get("probabilities"),
+            row.get("propensity_runs"),
         )
 
     lines = ((line, part) for line, part in enumerate(_text(text).split("\n"), 1) if part.strip())
@@ -69,6 +98,7 @@ def parse_csv(
     action_field: str | None = None,
     reward_field: str | None = None,
     max_rows: int = MAX_ROWS,
+    columns: Columns | None = None,
 ) -> DecisionLog:
     """Rows uploaded as comma-separated values with a header line.
 
@@ -86,12 +116,20 @@ def parse_csv(
     header = _without_empty_end(header, 0)
     if len(header) > MAX_COLUMNS:
         raise _fault(1, "row", f"has {len(header)} columns; at most {MAX_COLUMNS} are read")
+    names = columns or Columns()
+    named = names.of([name.strip() for name in header])
     known = [
-        name.strip()
-        if name.strip().startswith(_CONTEXT_PREFIX)
-        else name.strip().lower() or f"column {place}"
+        named.get(name.strip())
+        or (
+            name.strip()
+            if name.strip().startswith(_CONTEXT_PREFIX)
+            else name.strip().lower() or f"column {place}"
+        )
         for place, name in enumerate(header, 1)
     ]
+    # What names a column names no field of what is in it.
+    action_field = None if action_field in named else action_field
+    reward_field = None if reward_field in named else reward_field
     for name in ("action", "reward"):
         if name not in known:
             raise _fault(1, name, f"there is no such column; columns, separated by commas, are {_COLUMNS}")

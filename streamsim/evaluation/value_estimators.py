@@ -17,8 +17,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from streamsim.evaluation.adaptive import running_means
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.sample import Sample
+from streamsim.evaluation.scale import LEAST_PROPENSITY
 
 _GRID = 30
 
@@ -192,6 +194,31 @@ def shrunk_doubly_robust(sample: Sample, lam: float | None = None) -> Terms:
         low, high = grid[0], grid[-1]
         lam = _choose(sample, shrunk, np.geomspace(0.01 * low**2, 100 * high**2, _GRID, dtype=np.float64))
     return _corrected(sample, shrunk(lam), lam)
+
+
+@_register(
+    "aw-dr",
+    "Adaptively weighted doubly robust",
+    "Zhan, Hadad, Hirshberg, Athey, Off-policy evaluation via adaptive weighting with data from contextual "
+    "bandits, KDD 2021",
+)
+def adaptively_weighted(sample: Sample) -> Terms:
+    """E[h g] / E[h] in each context, then the mean over contexts, with scores g = sum_a pi(a|x) m(a) +
+    w (r - m(a)), m the arm's mean reward before the decision, and h = 1 / sqrt(sum_a pi(a|x)^2 / e(a|x)) for
+    the logging policy's probabilities e of all arms: decisions whose weight could be large count less. For
+    logs of a policy that learned meanwhile.
+    """
+    assert sample.logging is not None
+    assert sample.groups is not None
+    means = running_means(sample.action, sample.reward, sample.target.shape[1])
+    taken = means[np.arange(len(sample)), sample.action]
+    scores = (sample.target * means).sum(axis=1) + sample.weight * (sample.reward - taken)
+    chances = np.maximum(sample.logging, LEAST_PROPENSITY)
+    h = 1 / np.sqrt((sample.target**2 / chances).sum(axis=1))
+    whole = np.bincount(sample.groups, weights=h)
+    ratio = (np.bincount(sample.groups, weights=h * scores) / whole)[sample.groups]
+    share = (np.bincount(sample.groups) / whole)[sample.groups]
+    return Terms(ratio + share * h * (scores - ratio), np.zeros(len(sample)), weight=sample.weight)
 
 
 def _corrected(sample: Sample, weight: Floats, hyperparameter: float | None = None) -> Terms:

@@ -94,7 +94,8 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     `form`: of an uploaded log, "csv" or "jsonl"; None for rows of an experiment's own log. `estimators`: all
     for None. `seed`: of the bootstrap and of the folds of the reward model. `window_hours`: how long a
     decision of an own log waits for its reward, 0 for ever; `default_reward`: what it counts as afterwards;
-    `now_ms`: the time.
+    `now_ms`: the time. `unit`: the field of contexts that names the unit, whose decisions depend on each
+    other. `propensity_field`, `context_fields`: columns of a CSV.
     """
 
     form: str | None
@@ -106,6 +107,9 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     window_hours: int = 0
     default_reward: dict[str, Any] | None = None
     now_ms: int = 0
+    unit: str | None = None
+    propensity_field: str | None = None
+    context_fields: list[str] = []
 
 
 class Refused(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -35,6 +35,8 @@ from streamsim.values import MAX_INT, MIN_INT
 RECORD_BYTES: Final = 256 << 10
 """An answer with records ends early rather than grow much beyond this."""
 MAX_ARMS: Final = 1000
+CONTINUOUS: Final = 100
+"""From so many different arms on, numbers with a fraction are counted by their first digit."""
 GROUP_S: Final = 0.01
 """Draws that together take about this long are one call for the time limits."""
 _AHEAD: Final = 1024
@@ -252,8 +254,10 @@ class Program:
         )
 
     def _count(self, result: Draws, environment: Any, action: Any, reward: Any) -> None:
-        arm = _arm(action, self._action_field)
+        chosen = arm = _arm(action, self._action_field)
         arms = result.arms
+        if arm not in self._arms and len(self._arms) >= CONTINUOUS:
+            arm = _binned(arm)
         if arm not in self._arms:
             if len(self._arms) >= MAX_ARMS:
                 raise values.InvalidValue(
@@ -263,7 +267,7 @@ class Program:
             self._arms.add(arm)
         self._reward += _number(reward, self._reward_field)
         expected = environment.expected_rewards
-        self._regret += _regret(expected, arm) if expected else math.nan
+        self._regret += _regret(expected, chosen) if expected else math.nan
         arms[arm] = arms.get(arm, 0) + 1
 
     def _keep(self, rows: list[WireTheta]) -> None:
@@ -308,6 +312,15 @@ def _number(reward: Any, field: str | None) -> float:
     if type(number) in (int, float) and math.isfinite(number):
         return float(number)
     return reward_of(values.plain(reward, "reward"), field)
+
+
+def _binned(arm: str) -> str:
+    """A number with a fraction as the bin that it falls into, by its first digit; any other arm as it is."""
+    try:
+        number = float(arm)
+    except ValueError:
+        return arm
+    return arm if number.is_integer() or not math.isfinite(number) else f"about {number:.1g}"
 
 
 def _regret(expected: Any, arm: str) -> float:

@@ -92,3 +92,17 @@ def test_ucb1_refuses_a_reward_outside_its_range_as_its_siblings_do() -> None:
     for slug in ("ucb1", "kl-ucb", "exp3"):
         with pytest.raises(ValueError, match=r"reward\.value.*from 0 to 1"):
             Player(ENTRIES[slug]).learn({}, {"arm": "a", "propensity": 0.5}, {"value": 7})
+
+
+@pytest.mark.parametrize("slug", ["bernoulli-thompson", "top-two-thompson", "discounted-thompson"])
+def test_the_prior_of_thompson_samplers_is_a_parameter(slug: str) -> None:
+    # One arm with a win: under a prior of 999 and 999 it says next to nothing.
+    field = ENTRIES[slug].description.action.field
+    for prior, most in (([1, 1], 0.9), ([999, 999], 0.55)):
+        player = Player(ENTRIES[slug], {"ARMS": ["a", "b"], "PRIOR": prior, "LOG_PROPENSITY": True})
+        seed(1)
+        player.learn({}, {field: "a"}, {"value": 1})
+        told = player.decide({})[1]
+        assert sum(told.values()) == pytest.approx(1)
+        assert 0.5 <= max(told.values()) <= most
+        assert (max(told.values()) - 0.5 > 0.1) is (prior == [1, 1] and slug != "top-two-thompson")

@@ -13,7 +13,7 @@ from scipy import stats
 
 from streamsim.evaluation.wire import Draws
 from streamsim.experiments import catalogue
-from streamsim.programs.simulate import Program
+from streamsim.programs.simulate import CONTINUOUS, Program, _binned
 from streamsim.sandbox.worker.clock import Clock
 from tests.policies.play import Player, play
 
@@ -174,3 +174,19 @@ def test_uniform_regret_is_linear_and_thompsons_is_logarithmic() -> None:
     # Growth like sqrt(t) would add 4 times as much in the last doubling as in the first, like t 16 times.
     assert stats.ttest_1samp(steps[:, -1] - 4 * steps[:, 0], 0).confidence_interval(0.99).high < 0
     assert curved[:, -1].mean() < 0.02 * straight[:, -1].mean()
+
+
+def test_continuous_actions_are_counted_by_their_first_digit_from_a_hundred_on() -> None:
+    assert CONTINUOUS == 100
+    assert [_binned(arm) for arm in ("0.1234", "17.5", "a", "12", "-0.0071", "nan")] == [
+        "about 0.1", "about 2e+01", "a", "12", "about -0.007", "nan",
+    ]  # fmt: skip
+
+
+def test_a_long_run_of_continuous_actions_has_few_arms_in_its_answer() -> None:
+    code = ENTRIES["online-marketing-experiment"].code
+    simulation = program(code, 1, (), False, None, "split")
+    arms: set[str] = set()
+    for _ in range(4):
+        arms |= drawn(simulation, 1000, False, True).arms.keys()
+    assert len(arms) < 200

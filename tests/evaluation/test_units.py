@@ -1,0 +1,98 @@
+"""Decisions of one unit depend on each other: intervals by unit hold, and units without a name are said."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.coverage import estimates, misspecified
+from streamsim import values
+from streamsim.errors import BadRequest
+from streamsim.evaluation import units
+from streamsim.evaluation.estimation import Estimation
+from streamsim.evaluation.logs import DecisionLog
+from streamsim.evaluation.wire import EstimatesLoad
+
+UNITS, EACH, LOGS = 60, 33, 100
+MEANS = {"a": 0.3, "b": 0.6}
+
+
+def log(seed: int, *, sticky: bool = True) -> bytes:
+    """Participants who keep the arm that a fair coin gave them, and who differ."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for user in range(UNITS):
+        arm, own = "ab"[rng.integers(2)], rng.normal() * 0.5
+        for _ in range(EACH):
+            arm = arm if sticky else "ab"[rng.integers(2)]
+            reward = MEANS[arm] + own + rng.normal() * 0.1
+            row = {"context": {"user": f"u{user}", "hour": int(rng.integers(24))}, "action": arm}
+            lines.append(values.dump({**row, "reward": reward, "propensity": 0.5}))
+    return b"\n".join(lines)
+
+
+def answer(seed: int, unit: str | None, *, sticky: bool = True) -> list[dict[str, Any]]:
+    estimation = Estimation(EstimatesLoad("jsonl", None, None, 10_000, ["snips", "ips", "dr"], 0, unit=unit))
+    estimation.add_text(log(seed, sticky=sticky))
+    n = estimation.read()
+    estimation.add_probabilities([{"a": 0.0, "b": 1.0}] * n, n)
+    found: list[dict[str, Any]] = estimation.answer(2)["estimates"]
+    return found
+
+
+@cache
+def repeated(unit: str | None) -> list[list[dict[str, Any]]]:
+    return [answer(seed, unit) for seed in range(LOGS)]
+
+
+def covered(unit: str | None, place: int, kind: str) -> int:
+    ends = [one[place][kind] for one in repeated(unit)]
+    return sum(one["low"] <= MEANS["b"] <= one["high"] for one in ends)
+
+
+@pytest.mark.parametrize("kind", ["interval", "bootstrap"])
+def test_intervals_by_unit_hold(kind: str) -> None:
+    for place in range(2):
+        assert covered("user", place, kind) >= stats.binom.ppf(0.001, LOGS, 0.92)
+    assert "independent" not in str([one["warnings"] for one in repeated("user")[0]])
+
+
+def test_without_the_unit_they_do_not_and_the_field_is_told() -> None:
+    assert covered(None, 0, "interval") < 0.6 * LOGS
+    for one in repeated(None):
+        assert "the same context.user all have the same arm" in one[0]["warnings"][0]
+
+
+def test_units_whose_arm_is_drawn_anew_are_no_reason_for_doubt() -> None:
+    assert "independent" not in str([one["warnings"] for one in answer(1, None, sticky=False)])
+
+
+def test_a_context_without_the_unit_is_named() -> None:
+    with pytest.raises(BadRequest, match="decision 1 has no field 'who'") as caught:
+        answer(1, "who")
+    assert caught.value.field == "unit"
+
+
+def test_segments_of_a_deterministic_policy_are_no_units() -> None:
+    n = 200
+    segments = [f"s{place % 20}" for place in range(n)]
+    data = DecisionLog(
+        [{"segment": one} for one in segments], [one[-1] for one in segments], np.zeros(n), np.ones(n)
+    )
+    assert units.repeated(data) is None
+
+
+def test_a_biased_estimate_has_an_interval_that_spans_the_doubly_robust_one() -> None:
+    covered = 0
+    for seed in range(40):
+        found = {one.estimator: one for one in estimates(misspecified(seed), seed)}
+        dm = found["dm"]
+        assert dm.interval is not None
+        assert dm.asymptotic is not None
+        assert dm.method == "doubly robust"
+        covered += dm.interval.low <= 2.0 <= dm.interval.high
+    assert covered >= stats.binom.ppf(0.001, 40, 0.92)
