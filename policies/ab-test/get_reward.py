@@ -2,3 +2,4 @@
 SUCCESS = {"control": 0.3, "treatment": 0.5}
 
 self.reward["value"] = int(random.random() < SUCCESS[self.action["treatment"]])
+self.expected_rewards = SUCCESS

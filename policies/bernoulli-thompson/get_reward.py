@@ -2,3 +2,4 @@
 SUCCESS = {"1": 0.2, "2": 0.4, "3": 0.6, "4": 0.8}
 
 self.reward["value"] = int(random.random() < SUCCESS[self.action["treatment"]])
+self.expected_rewards = SUCCESS

@@ -4,3 +4,4 @@ DEVIATIONS = {"control": 1.0, "treatment": 2.0}
 
 arm = self.action["treatment"]
 self.reward["value"] = random.gauss(MEANS[arm], DEVIATIONS[arm])
+self.expected_rewards = MEANS

@@ -4,13 +4,14 @@ paired differences; the share of each arm over time. Needs matplotlib (the extra
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from streamsim.errors import Unavailable
+from streamsim.errors import BadRequest
 from streamsim.evaluation.compare import Bands, Comparison, Summary
 from streamsim.evaluation.intervals import thin
 
@@ -20,17 +21,28 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 DASHES: Final = ("-", "--", "-.", ":")
 MAX_ARMS: Final = 8
 MAX_BARS: Final = 40
+MAX_INSIDE: Final = 4
+"""Lines whose legend leaves room for them; that of more stands beside the panel."""
 _WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
 
 
+def check_plots() -> None:
+    """:raises BadRequest: matplotlib is not installed, so that a comparison has no picture."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise BadRequest(
+            "format must be json or csv: this server draws no plots; its operator can install matplotlib "
+            "(pip install 'streamsim[plots]')",
+            field="format",
+        )
+
+
 def plot(comparison: Comparison, kind: Format) -> bytes:
-    """The whole comparison as one picture. :raises Unavailable: matplotlib is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise Unavailable("plots need matplotlib: install streamsim[plots]") from None
+    """The whole comparison as one picture. :raises BadRequest: there are no plots here."""
+    check_plots()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     policies = comparison.policies
     with_regret = all(policy.regret is not None for policy in policies.values())
     panels = 1 + with_regret + bool(comparison.differences) + len(policies)
@@ -48,6 +60,7 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         {_plain(name): policy.reward for name, policy in policies.items()},
         f"Cumulative reward ({runs})",
         "cumulative reward (sum of rewards)",
+        beside=len(policies) > MAX_INSIDE,
     )
     if with_regret:
         _lines(
@@ -56,6 +69,7 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
             {_plain(name): policy.regret for name, policy in policies.items() if policy.regret is not None},
             f"Cumulative regret ({runs})",
             "cumulative regret (units of reward)",
+            beside=len(policies) > MAX_INSIDE,
         )
     if comparison.differences:
         bands = {
@@ -64,7 +78,12 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         }
         panel = next(axes)
         _lines(
-            panel, comparison.points, bands, f"Paired differences ({runs})", "difference in cumulative reward"
+            panel,
+            comparison.points,
+            bands,
+            f"Paired differences ({runs})",
+            "difference in cumulative reward",
+            beside=len(bands) > MAX_INSIDE,
         )
         panel.axhline(0, color="#666666", linewidth=0.8, zorder=1)
     shown = _shown(policies.values())
@@ -81,7 +100,15 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
     return data.getvalue()
 
 
-def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: str, label: str) -> None:
+def _lines(
+    axes: Any,
+    points: Sequence[int],
+    bands: Mapping[str, Bands],
+    title: str,
+    label: str,
+    *,
+    beside: bool = False,
+) -> None:
     for place, (name, band) in enumerate(bands.items()):
         colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
         mean, low, high = (
@@ -89,7 +116,7 @@ def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: 
         )
         axes.plot(points, mean, dash, color=colour, linewidth=1.6, label=name, zorder=3)
         axes.fill_between(points, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
-    _finish(axes, points, title, label)
+    _finish(axes, points, title, label, beside=beside)
 
 
 def _shown(policies: Iterable[Summary]) -> list[str]:
