@@ -3,9 +3,9 @@ ARMS = ["1", "2", "3", "4"]
 LOG_PROPENSITY = False
 
 arms = inputs.arms(self, ARMS)
-posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms)
+posteriors = thmp.BBThompsonList(self.get_theta(key="arm"), arms)
 arm = posteriors.thompson()
-self.action["treatment"] = arm
+self.action["arm"] = arm
 
 # Exact, by numerical integration.
 if LOG_PROPENSITY or self.properties.get("log_propensity"):

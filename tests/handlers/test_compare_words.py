@@ -66,3 +66,18 @@ async def test_the_regret_of_every_policy_with_named_arms_is_known(ann: Caller) 
         regret = answer.body["policies"][entry.slug]["regret"]["mean"]
         assert regret == sorted(regret), entry.slug
         assert regret[0] >= 0
+
+
+@pytest.mark.gen_test
+async def test_policies_of_the_catalogue_that_choose_among_arms_are_compared_as_they_are(ann: Caller) -> None:
+    wanted = ("e-greedy", "ab-test", "e-first")
+    codes = {entry.slug: entry.code for entry in entries() if entry.slug in wanted}
+    uniform = {"get_action": "self.action['arm'] = random.choice(['control', 'treatment'])"}
+    made = [await ann.experiment(name, **code) for name, code in {**codes, "uniform": uniform}.items()]
+    body = {"experiments": [one["id"] for one in made], "N": 30, "replications": 2}
+    answer = await ann.post("/eval/compare", body)
+    assert answer.status == 200, answer.body
+    assert all(one["regret"] is not None for one in answer.body["policies"].values())
+    fields = {entry.slug: entry.description.action.field for entry in entries() if entry.description.arms}
+    # A condition is a participant's, kept for all of its decisions.
+    assert {slug for slug, field in fields.items() if field != "arm"} <= {"social-science-experiment"}
