@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Says nothing but errors: its warnings, and those of the tools that it runs, help nobody who starts a server.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install --no-build-isolation --constraint requirements.lock
 
 .PHONY: help install serve test test-all test-fast lint demo bench faults lock clean
 
@@ -17,26 +18,36 @@ help:
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
 ## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer
 ## make faults     kill parts of a production installation under load, for minutes
-## make lock       write requirements.lock, the versions in the image, anew
+## make lock       write requirements.lock, the versions that all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
 ## make clean      remove .venv and what was built
 
-# What is installed is remembered by one file per set of extras: serving needs none of them.
-$(VENV)/.installed: setup.cfg pyproject.toml client/pyproject.toml
+# What is installed is remembered by one file per set of extras. Every version is that of requirements.lock, so
+# that another extra never replaces a library under a running server.
+SERVING := bptk,pysd,plots
+SOURCES := setup.cfg pyproject.toml client/pyproject.toml requirements.lock
+
+$(VENV)/.installed: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit("streamsim needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip setuptools wheel
-	$(PIP) --editable . --editable ./client
+	@echo "[1/4] making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "[2/4] installing what builds the packages"
+	@$(PIP) setuptools
+	@echo "[3/4] installing streamsim[$(SERVING)], its client and their libraries"
+	@$(PIP) --no-compile --editable '.[$(SERVING)]' --editable ./client
+	@echo "[4/4] compiling them"
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib streamsim handlers client/streamsim_client
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
-	$(PIP) --editable '.[$*]'
+	@echo "installing streamsim[$*]"
+	@$(PIP) --editable '.[$*]'
 	@touch $@
 
 install: $(VENV)/.installed
 
 serve: $(VENV)/.installed
-	$(BIN)/streamsim serve --data ./data
+	@$(BIN)/streamsim serve --data ./data
 
 # Two at a time, and after them what needs the machine for itself.
 PAIRED := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -125,7 +125,7 @@ def prepared(experiment: dict[str, str], slug: str, call: str) -> list[bytes]:
         if call == "getaction":
             requests.append(request("GET", f"{base}&context={context}"))
         else:
-            action = quote(json.dumps({"treatment": "ABCDE"[i % 2]}))
+            action = quote(json.dumps({"arm": "ABCDE"[i % 2]}))
             reward = quote(json.dumps({"value": i % 3 % 2}))
             requests.append(request("GET", f"{base}&context={context}&action={action}&reward={reward}"))
     return requests

@@ -264,11 +264,7 @@ class BaseHandler(tornado.web.RequestHandler):
         proxies = self.service_settings.server.trusted_proxies
         if not trusted(address, proxies):
             return address, protocol
-        forwarded = self.request.headers.get("X-Forwarded-For", "").split(",")
-        for hop in reversed([part.strip() for part in forwarded if part.strip()]):
-            address = hop
-            if not trusted(hop, proxies):
-                break
+        address = forwarded_address(address, self.request.headers.get("X-Forwarded-For", ""), proxies)
         proto = self.request.headers.get("X-Forwarded-Proto", protocol).split(",")[-1].strip().lower()
         return address, proto if proto in ("http", "https") else protocol
 
@@ -379,6 +375,17 @@ def log_failure(method: str, path: str, request_id: str, error: BaseException) -
 def given_or_new_id(given: str) -> str:
     """The id of a request: the caller's, if it is a plain one."""
     return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+
+
+def forwarded_address(address: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
+    """The caller's address, as far as trusted proxies tell it. :param address: who connected."""
+    if not trusted(address, proxies):
+        return address
+    for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        address = hop
+        if not trusted(hop, proxies):
+            break
+    return address
 
 
 def trusted(address: str, proxies: tuple[str, ...]) -> bool:

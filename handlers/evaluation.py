@@ -15,7 +15,7 @@ from streamsim.evaluation import offline, requests
 from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
 from streamsim.evaluation.compare import Comparison, to_csv
 from streamsim.evaluation.evaluations import Evaluations
-from streamsim.evaluation.plots import plot
+from streamsim.evaluation.plots import check_plots, plot
 from streamsim.experiments import fields as experiment_fields
 
 MAX_LISTED = 200
@@ -131,6 +131,8 @@ class CompareHandler(EvaluationHandler):
         reward_field?. JSON, CSV or a plot, as `Accept` or the query's `format` asks.
         """
         form = self.format_argument(TYPES)
+        if form in ("svg", "png"):
+            check_plots()
         body = self.body(requests.COMPARE_FIELDS)
         comparison = await self.while_connected(self.evaluations.compare(self.user.name, body))
         self.set_header("Content-Type", TYPES[form])

@@ -5,11 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import ClassVar
 
-import tornado.web
-
 from handlers.base import Access, BaseHandler
 from streamsim.config import Settings
-from streamsim.errors import TooLarge
+from streamsim.errors import NotFound, TooLarge
 
 
 def body_too_large(settings: Settings) -> TooLarge:
@@ -23,7 +21,8 @@ class NotFoundHandler(BaseHandler):
     access: ClassVar[Access] = "public"
 
     async def prepare(self) -> None:
-        raise tornado.web.HTTPError(404)
+        path = self.request.path[:200]
+        raise NotFound(f"nothing has the path {path}; GET /openapi.json lists all paths")
 
 
 class _BodyTooLarge(BaseHandler):

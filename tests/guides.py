@@ -25,6 +25,18 @@ def pasted(document: str, folder: Path, *, skip: int = 0) -> list[tuple[str, Any
         ` ```python ` blocks are programs, ` ```text ` blocks the values that they print.
     :param skip: so many blocks at its start are not pasted.
     """
+    with Server(folder / "server") as server:
+        return pasted_against(server, document, folder, skip=skip)
+
+
+def pasted_against(
+    server: Server, document: str, folder: Path, *, skip: int = 0
+) -> list[tuple[str, Any, Any]]:
+    """As `pasted`, against a server that is there.
+
+    The folder is to the commands what a checkout after `make serve` is to a reader: it has `.venv`, and no
+    command of that is on the path.
+    """
     text = (ROOT / document).read_text(encoding="utf-8")
     script, commands, shown = "", [""], []
     for kind, block in re.findall(r"```(sh|python|json|text)\n(.*?)```", text, re.DOTALL)[skip:]:
@@ -32,21 +44,24 @@ def pasted(document: str, folder: Path, *, skip: int = 0) -> list[tuple[str, Any
             parse = _PARSERS[kind]
             shown.append((len(commands) - 1, parse(block), parse))
             continue
-        program = block if kind == "sh" else f"python3 - <<'END_OF_PROGRAM'\n{block}END_OF_PROGRAM\n"
+        program = block if kind == "sh" else f".venv/bin/python - <<'END_OF_PROGRAM'\n{block}END_OF_PROGRAM\n"
         script += f"echo; echo '{_MARK}'\n{program}"
         commands.append(block)
-    with Server(folder / "server") as server:
-        script = script.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
-        ended = subprocess.run(
-            ["bash", "-e"],
-            input=script.replace("correct-horse", PASSWORD),
-            cwd=folder,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert ended.returncode == 0, ended.stderr
+    script = script.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
+    inside = str(Path(sys.executable).parent)
+    path = ":".join(part for part in os.environ["PATH"].split(":") if part != inside)
+    ended = subprocess.run(
+        ["bash", "-e"],
+        input=script.replace("correct-horse", PASSWORD),
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, (document, ended.stdout[-2000:], ended.stderr)
     given = ended.stdout.split(_MARK)
     return [(commands[number], expected, parse(given[number].strip())) for number, expected, parse in shown]

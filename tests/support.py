@@ -147,10 +147,10 @@ class Server:
     def _healthy(self, began: int) -> bool:
         with self.log.open("rb") as log:
             log.seek(began)
-            found = re.search(rb"serves on http://[^:]+:(\d+)", log.read())
-        if found is None:
+            found = re.findall(rb"serves on http://[^:]+:(\d+)", log.read())
+        if len(found) < self.processes:
             return False
-        self.port = int(found[1])
+        self.port = int(found[0])
         client = Client(self.url)
         try:
             return client.get("/healthy").status == 200

@@ -3,7 +3,7 @@ ARMS = ["control", "treatment"]
 PER_ARM = 100
 
 arms = inputs.arms(self, ARMS)
-shares = base.List(self.get_theta(key="treatment"), base.Proportion, arms)
+shares = base.List(self.get_theta(key="arm"), base.Proportion, arms)
 
 if min(shares.base_list[arm].get_count() for arm in arms) < PER_ARM:
     candidates = arms
@@ -11,6 +11,6 @@ else:
     candidates = shares.argmax()
 
 arm = random.choice(candidates)
-self.action["treatment"] = arm
+self.action["arm"] = arm
 self.action["propensity"] = 1 / len(candidates)
 self.action_probabilities = dict.fromkeys(arms, 0.0) | dict.fromkeys(candidates, 1 / len(candidates))

@@ -4,9 +4,9 @@ PRIOR = [1, 1]
 LOG_PROPENSITY = False
 
 arms = inputs.arms(self, ARMS)
-posteriors = thmp.BBThompsonList(self.get_theta(key="treatment"), arms, PRIOR)
+posteriors = thmp.BBThompsonList(self.get_theta(key="arm"), arms, PRIOR)
 arm = posteriors.thompson()
-self.action["treatment"] = arm
+self.action["arm"] = arm
 
 # Exact, by numerical integration.
 if LOG_PROPENSITY or self.properties.get("log_propensity"):

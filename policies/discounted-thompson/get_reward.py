@@ -6,3 +6,4 @@ CHANGE = 200
 best = "ab"[self.context["step"] // CHANGE % 2]
 chance = HIGH if self.action["arm"] == best else LOW
 self.reward["value"] = int(random.random() < chance)
+self.expected_rewards = {arm: HIGH if arm == best else LOW for arm in "ab"}

@@ -2,5 +2,6 @@
 MEANS = {"control": 4.0, "treatment": 6.0}
 DEVIATIONS = {"control": 1.0, "treatment": 2.0}
 
-arm = self.action["treatment"]
+arm = self.action["arm"]
 self.reward["value"] = random.gauss(MEANS[arm], DEVIATIONS[arm])
+self.expected_rewards = MEANS

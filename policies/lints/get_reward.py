@@ -3,3 +3,4 @@ DEVIATION = 0.2
 
 feature = self.context["features"][int(self.action["arm"])]
 self.reward["value"] = feature + random.gauss(0, DEVIATION)
+self.expected_rewards = {str(arm): value for arm, value in enumerate(self.context["features"])}

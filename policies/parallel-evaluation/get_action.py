@@ -2,6 +2,6 @@
 ARMS = ["control", "treatment"]
 
 arms = inputs.arms(self, ARMS)
-self.action["treatment"] = random.choice(arms)
+self.action["arm"] = random.choice(arms)
 self.action["propensity"] = 1 / len(arms)
 self.action_probabilities = {arm: 1 / len(arms) for arm in arms}

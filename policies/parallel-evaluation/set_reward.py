@@ -3,12 +3,13 @@
 E_FIRST = "id of your E-first experiment"
 E_GREEDY = "id of your E-greedy experiment"
 
-arm = inputs.name(self, "action.treatment")
+arm = inputs.name(self, "action.arm")
 reward = inputs.number(self, "reward.value")
 for policy in [E_FIRST, E_GREEDY]:
     nested = Experiment(policy)
     suggestion = nested.run_action_code(context=dict(self.context))
-    if suggestion["treatment"] == arm:
+    # Experiments from older catalogues have their arm in the field "treatment".
+    if suggestion.get("arm", suggestion.get("treatment")) == arm:
         nested.run_reward_code(context=dict(self.context), action=suggestion, reward=self.reward)
         mean = base.Mean(self.get_theta(key="policy", value=policy))
         mean.update(reward)

@@ -2,3 +2,4 @@
 OUTCOMES = {"baseline": 0.0, "random": 0.2, "lockin": 0.5}
 
 self.reward["value"] = random.gauss(OUTCOMES[self.action["condition"]], 1)
+self.expected_rewards = OUTCOMES

@@ -2,5 +2,5 @@
 ARMS = ["control", "treatment"]
 
 arms = inputs.arms(self, ARMS)
-variances = thmp.ThompsonVarList(self.get_theta(key="treatment"), arms)
-self.action["treatment"] = variances.experimentThompson()
+variances = thmp.ThompsonVarList(self.get_theta(key="arm"), arms)
+self.action["arm"] = variances.experimentThompson()

@@ -2,5 +2,6 @@
 MEANS = {"control": 0.0, "treatment": 1.0}
 DEVIATIONS = {"control": 1.0, "treatment": 5.0}
 
-arm = self.action["treatment"]
+arm = self.action["arm"]
 self.reward["value"] = random.gauss(MEANS[arm], DEVIATIONS[arm])
+self.expected_rewards = MEANS

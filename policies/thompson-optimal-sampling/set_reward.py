@@ -1,5 +1,5 @@
 # Mean and variance of the arm that was played.
-arm = inputs.name(self, "action.treatment")
-variance = base.Variance(self.get_theta(key="treatment", value=arm))
+arm = inputs.name(self, "action.arm")
+variance = base.Variance(self.get_theta(key="arm", value=arm))
 variance.update(inputs.number(self, "reward.value"))
-self.set_theta(variance, key="treatment", value=arm)
+self.set_theta(variance, key="arm", value=arm)

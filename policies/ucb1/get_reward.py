@@ -2,3 +2,4 @@
 SUCCESS = {"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.7}
 
 self.reward["value"] = int(random.random() < SUCCESS[self.action["arm"]])
+self.expected_rewards = SUCCESS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
-import logging
 import os
 import sys
 import warnings
@@ -26,6 +25,7 @@ from streamsim.experiments.departure import Departure
 from streamsim.experiments.experiments import Experiments
 from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.sandbox.zygote.namespaces import exposed
+from streamsim.server import logs
 from streamsim.server.compose import make_store, running
 from streamsim.server.serve import EXIT_REFUSED, CannotServe, serve
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -36,13 +36,12 @@ CONFIG_FILE = Path("config.yml")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0 well done, 1 failed, 2 wrong usage, 78 cannot serve as configured."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure("text")
     try:
         if options.command == "model":
             return model_cli.run(options)
         settings = _settings(options)
+        logs.configure(settings.server.log)
         if options.command == "serve":
             return serve(settings, options.child)
         if options.command == "doctor":

@@ -50,7 +50,16 @@ class ServerSettings:
     trusted_proxies: TEXTS = _option(  # noqa: RUF009
         (), "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count."
     )
-    access_log: bool = _option(False, "Log every request; those that meet a bug (500) are always logged.")
+    access_log: bool = _option(
+        False,
+        "Log every request: address, user, status, method, path, time, id; those that meet a bug (500) are "
+        "always logged.",
+    )
+    log: str = _option(
+        "text",
+        "Lines of the log: text, or json with an object in each.",
+        choices=("text", "json"),
+    )
     http: str = _option(
         "fast",
         "The HTTP server under the application: our own (fast), or Tornado's (tornado), which is slower.",

@@ -12,7 +12,7 @@ import msgspec
 from streamsim import values
 from streamsim.config import EvaluationSettings
 from streamsim.decisions.worker import properties_of
-from streamsim.errors import Conflict
+from streamsim.errors import Conflict, StreamsimError
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Comparison, compare
 from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time
@@ -138,6 +138,7 @@ class Evaluations:
         found = [await self.experiments.get(tenant, one) for one in ids]
         world = await self.experiments.get(tenant, environment)
         loads = {one.name: await self._compared(one, world, request) for one in found}
+        fields = {one.name: arm_field_of(one) for one in found}
         async with in_time(self.settings.request_s, COMPARE):
             curves = await replicated(
                 self.comparing,
@@ -145,6 +146,9 @@ class Evaluations:
                 Nest(self.store, tenant, current=request.theta == "current"),
                 request,
                 identity=f"{tenant}/compare",
+                failed=lambda name, error: _of_one(
+                    error, name, fields[name], world.name, arm_field_of(world)
+                ),
             )
         points = points_of(request.draws, request.points)
         return await asyncio.to_thread(
@@ -186,8 +190,12 @@ async def replicated(
     *,
     identity: str,
     progress: Callable[[int], None] = lambda draws: None,
+    failed: Callable[[str, StreamsimError], StreamsimError] = lambda name, error: error,
 ) -> dict[str, list[Curve]]:
-    """All replications of all simulations, by name, in order of their number."""
+    """All replications of all simulations, by name, in order of their number.
+
+    :param failed: what to raise in place of the failure of a simulation.
+    """
     points = points_of(request.draws, request.points)
     work = [(name, number) for number in range(request.replications) for name in loads]
     missing = iter(work)
@@ -196,12 +204,40 @@ async def replicated(
     async def some() -> None:
         for name, number in missing:
             load = with_seed(loads[name], replication_seed(request.seed, number))
-            curves[name, number] = await pool.replicate(
-                load, nest, points, identity=identity, progress=progress
-            )
+            try:
+                curves[name, number] = await pool.replicate(
+                    load, nest, points, identity=identity, progress=progress
+                )
+            except StreamsimError as error:
+                # The others are no fault of one experiment: a full queue, a process that cannot be started.
+                if not error.code.startswith("policy_"):
+                    raise
+                raise failed(name, error) from None
 
     await together(some() for _ in range(min(pool.at_once, len(work))))
     return {name: [curves[name, number] for number in range(request.replications)] for name in loads}
+
+
+def _of_one(
+    error: StreamsimError, name: str, field: str | None, environment: str, environment_field: str | None
+) -> StreamsimError:
+    """A failure in a comparison, with the experiment that was played and in which environment.
+
+    :param field: of the experiment's actions that names the arm, where it declares one; likewise that of the
+        environment.
+    """
+    message = f"experiment {name} in the environment of {environment}: {error.message}"
+    detail = {"experiment": name, "environment": environment}
+    if field is not None and environment_field is not None and field != environment_field:
+        message += (
+            f"; {name} has its arm in the field {field}, {environment} in {environment_field}: experiments "
+            "that are compared need one name for it"
+        )
+        detail |= {"arm_field": field, "environment_arm_field": environment_field}
+    more = error.detail if isinstance(error.detail, dict) else {}
+    named = StreamsimError(message, field=error.field, detail=more | detail)
+    named.status, named.code = error.status, error.code
+    return named
 
 
 def local(

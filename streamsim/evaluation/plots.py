@@ -4,13 +4,14 @@ paired differences; the share of each arm over time. Needs matplotlib (the extra
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from streamsim.errors import Unavailable
+from streamsim.errors import BadRequest
 from streamsim.evaluation.compare import Bands, Comparison, Summary
 from streamsim.evaluation.intervals import thin
 
@@ -20,19 +21,30 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 DASHES: Final = ("-", "--", "-.", ":")
 MAX_ARMS: Final = 8
 MAX_BARS: Final = 40
+MAX_INSIDE: Final = 4
+"""Lines whose legend leaves room for them; that of more stands beside the panel."""
 MANY: Final = 8
-"""A legend of more entries stands beside its panel."""
+"""A legend of more entries is set in smaller letters, of twice as many in columns."""
 _WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
 
 
+def check_plots() -> None:
+    """:raises BadRequest: matplotlib is not installed, so that a comparison has no picture."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise BadRequest(
+            "format must be json or csv: this server draws no plots; its operator can install matplotlib "
+            "(pip install 'streamsim[plots]')",
+            field="format",
+        )
+
+
 def plot(comparison: Comparison, kind: Format) -> bytes:
-    """The whole comparison as one picture. :raises Unavailable: matplotlib is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise Unavailable("plots need matplotlib: install streamsim[plots]") from None
+    """The whole comparison as one picture. :raises BadRequest: there are no plots here."""
+    check_plots()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     policies = comparison.policies
     with_regret = all(policy.regret is not None for policy in policies.values())
     panels = 1 + with_regret + bool(comparison.differences) + len(policies)
@@ -66,7 +78,11 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         }
         panel = next(axes)
         _lines(
-            panel, comparison.points, bands, f"Paired differences ({runs})", "difference in cumulative reward"
+            panel,
+            comparison.points,
+            bands,
+            f"Paired differences ({runs})",
+            "difference in cumulative reward",
         )
         panel.axhline(0, color="#666666", linewidth=0.8, zorder=1)
     shown = _shown(policies.values())
@@ -83,7 +99,13 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
     return data.getvalue()
 
 
-def _lines(axes: Any, points: Sequence[int], bands: Mapping[str, Bands], title: str, label: str) -> None:
+def _lines(
+    axes: Any,
+    points: Sequence[int],
+    bands: Mapping[str, Bands],
+    title: str,
+    label: str,
+) -> None:
     for place, (name, band) in enumerate(bands.items()):
         colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
         mean, low, high = (
@@ -142,7 +164,7 @@ def _finish(axes: Any, points: Sequence[int], title: str, label: str, *, beside:
     axes.spines[["top", "right"]].set_visible(False)
     # Many entries, as of all pairs, would hide what they explain.
     entries = len(axes.get_legend_handles_labels()[1])
-    beside = beside or entries > MANY
+    beside = beside or entries > MAX_INSIDE
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
     small = {} if entries <= 2 * MANY else {"ncols": -(-entries // (2 * MANY)), "columnspacing": 0.8}
     axes.legend(fontsize=9 if entries <= MANY else 6, framealpha=0.9, **where, **small)

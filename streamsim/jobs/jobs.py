@@ -128,7 +128,7 @@ class Jobs:
         """A job; of this experiment, if one is given. :raises NotFound:"""
         found = await self._jobs.get_job(job)
         if found is None or found.tenant != tenant or experiment_id not in (None, found.experiment_id):
-            raise NotFound("there is no such job")
+            raise NotFound(f"you have no job {job[:64]} here")
         return found
 
     async def page(self, tenant: str, experiment_id: str | None, *, limit: int, before: str) -> list[Job]:

@@ -7,6 +7,7 @@ connections over them, and sends none to a process that died.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import signal
@@ -15,11 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
-import tornado.netutil
 from prometheus_client.multiprocess import mark_process_dead
 
 from streamsim.config import ConfigError, Settings
+from streamsim.models.library import ENGINES
+from streamsim.models.workers import installed
 from streamsim.sandbox.host.pool import SandboxUnavailable
 from streamsim.server.compose import running
 from streamsim.server.http.application import make_application
@@ -76,11 +79,31 @@ def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] 
 
 
 def _bound(settings: Settings, port: int, *, shared: bool) -> list[socket.socket]:
+    """Sockets that are bound but do not listen: a connection is refused until there is who answers it."""
     address = settings.server.address
+    sockets: list[socket.socket] = []
     try:
-        return tornado.netutil.bind_sockets(port, address, reuse_port=shared)
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, where in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Where the port is a free one, all addresses have the same.
+            sock.bind((where[0], sockets[0].getsockname()[1] or port, *where[2:]))
     except OSError as error:
-        raise CannotServe(f"cannot listen on {address} port {port}: {error.strerror}") from None
+        for sock in sockets:
+            sock.close()
+        raise _cannot_listen(settings, error) from None
+    return sockets
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> CannotServe:
+    address, port = settings.server.address, settings.server.port
+    return CannotServe(f"cannot listen on {address} port {port}: {error.strerror}")
 
 
 class Process:
@@ -102,9 +125,12 @@ class Process:
             async with running(self._settings) as services:
                 await _first_user(services)
                 server = await make_server(await make_application(services), self._settings)
-                await server.listen_on(self._sockets)
-                if self._parent_pipe is None:
-                    _announce(self._sockets)
+                log.info("%s", described(services))
+                try:
+                    await server.listen_on(self._sockets)
+                except OSError as error:
+                    raise _cannot_listen(self._settings, error) from None
+                _announce(self._sockets)
                 await self._stop.wait()
                 log.info("stopping: finishing what was accepted")
                 cut_off = await server.drain(self._settings.server.drain_s)
@@ -138,7 +164,6 @@ class Parent:
         alive, held = os.pipe()
         with tempfile.TemporaryDirectory(prefix="streamsim-metrics-") as metrics:
             environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics}
-            _announce(sockets)
             port = sockets[0].getsockname()[1]
             keepers = [
                 asyncio.create_task(self._keep(port, alive, environment, metrics))
@@ -161,20 +186,19 @@ class Parent:
 
     def _reserved(self) -> list[socket.socket]:
         """The port, bound but not listening, for as long as this process lives."""
-        sockets = []
         # Two installations on one port by mistake must not share its connections: without SO_REUSEPORT the
         # second one fails here.
-        for probe in _bound(self._settings, self._settings.server.port, shared=False):
-            family, where = probe.family, probe.getsockname()
-            probe.close()
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(where)
-            sockets.append(sock)
-        return sockets
+        probes = _bound(self._settings, self._settings.server.port, shared=False)
+        port = probes[0].getsockname()[1]
+        try:
+            for probe in probes:
+                probe.listen(1)
+        except OSError as error:
+            raise _cannot_listen(self._settings, error) from None
+        finally:
+            for probe in probes:
+                probe.close()
+        return _bound(self._settings, port, shared=True)
 
     async def _keep(self, port: int, alive: int, environment: dict[str, str], metrics: str) -> None:
         pause_s = _BACK_OFF_S[0]
@@ -213,14 +237,34 @@ class Parent:
 async def _first_user(services: Services) -> None:
     given = os.environ.get(ADMIN_PASSWORD)
     if given and await services.accounts.users(limit=1):
-        print(f"{ADMIN_PASSWORD} changes nothing: there are users; see streamsim user passwd", flush=True)
+        log.warning("%s changes nothing: there are users; see streamsim user passwd", ADMIN_PASSWORD)
     drawn = await services.accounts.add_first_user(given)
     if drawn is not None:
-        print(f"created the user admin with the password {drawn} (shown this once)", flush=True)
+        log.info("created the user admin with the password %s (shown this once)", drawn)
 
 
 def _announce(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         host, port = sock.getsockname()[:2]
         host = f"[{host}]" if sock.family == socket.AF_INET6 else host
-        print(f"streamsim serves on http://{host}:{port}", flush=True)
+        # The last line of a start: whoever waits for it finds a server that answers.
+        log.info("streamsim %s serves on http://%s:%d", version("streamsim"), host, port)
+
+
+def described(services: Services) -> str:
+    """In one line: the store, the layers of the sandbox, the engines of models, whether there are plots."""
+    store = ", ".join(f"{name} {value}" for name, value in services.store.describe().items())
+    report = services.sandbox.report()
+    layers = [f"namespaces {' '.join(report.namespaces) or 'none'}", f"root {report.root}"]
+    layers += [f"landlock {report.landlock}", f"seccomp {'on' if report.seccomp else 'off'}"]
+    layers += [
+        f"user ids {'own' if report.uids[1] else 'shared'}",
+        f"cgroup {' '.join(report.cgroup) or 'none'}",
+    ]
+    layers += [f"MISSING {name}" for name in report.missing]
+    engines = [engine for engine in ENGINES if installed(engine)]
+    plots = "yes" if importlib.util.find_spec("matplotlib") else "no"
+    return (
+        f"store: {store}; sandbox: {', '.join(layers)}; engines: {', '.join(engines)}; plots: {plots}; "
+        f"http: {services.settings.server.http}"
+    )

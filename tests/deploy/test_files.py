@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import ipaddress
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -75,6 +77,22 @@ def test_every_direct_dependency_is_pinned_within_its_bounds() -> None:
     for name, bound in found:
         version = pinned()[name.lower()]
         assert [int(part) for part in version.split(".")[:2]] >= [int(part) for part in bound.split(".")[:2]]
+
+
+def test_make_installs_the_locked_versions_of_all_that_the_readme_promises() -> None:
+    ran = subprocess.run(
+        ["make", "--dry-run", "--always-make", "serve", "VENV=elsewhere"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    installs = [line for line in ran.stdout.splitlines() if " pip " in line]
+    assert all("--constraint requirements.lock" in line for line in installs)
+    assert "--editable '.[bptk,pysd,plots]' --editable ./client" in installs[-1]
+    # Nothing that runs here is another version than the lock file's, whatever extras are beside it.
+    for name, version in pinned().items():
+        assert importlib.metadata.version(name) == version, name
 
 
 def test_base_images_have_a_version() -> None:

@@ -28,19 +28,19 @@ def test_exploration_lasts_until_every_arm_has_enough_rewards(slug: str) -> None
     seed(1)
     figure = "p" if slug == "ab-test" else "m"
     short = {"control": {"n": 5, figure: 0.9}, "treatment": {"n": 4, figure: 0.1}}
-    probabilities = stored(slug, "treatment", short, PER_ARM=5).decide({})[1]
+    probabilities = stored(slug, "arm", short, PER_ARM=5).decide({})[1]
     assert probabilities == {"control": 0.5, "treatment": 0.5}
     enough = {**short, "treatment": {"n": 5, figure: 0.1}}
-    assert stored(slug, "treatment", enough, PER_ARM=5).decide({})[1] == {"control": 1.0, "treatment": 0.0}
+    assert stored(slug, "arm", enough, PER_ARM=5).decide({})[1] == {"control": 1.0, "treatment": 0.0}
 
 
 def test_e_greedy_shares_exploitation_among_the_best_and_plays_as_it_says() -> None:
     seed(2)
     means = {"x": {"n": 3, "m": 2.0}, "y": {"n": 3, "m": 2.0}, "z": {"n": 3, "m": 1.0}}
-    player = stored("e-greedy", "treatment", means, ARMS=["x", "y", "z"], EPSILON=0.3)
+    player = stored("e-greedy", "arm", means, ARMS=["x", "y", "z"], EPSILON=0.3)
     probabilities = player.decide({})[1]
     assert probabilities == pytest.approx({"x": 0.45, "y": 0.45, "z": 0.1})
-    chosen = Counter(player.decide({})[0]["treatment"] for _ in range(2000))
+    chosen = Counter(player.decide({})[0]["arm"] for _ in range(2000))
     assert stats.chisquare([chosen[a] for a in "xyz"], [900, 900, 200]).pvalue > 0.001
 
 
@@ -181,10 +181,10 @@ def test_discounting_follows_a_change_that_plain_thompson_sampling_misses() -> N
 def test_bernoulli_thompson_logs_exact_propensities_if_asked_to() -> None:
     seed(11)
     shares = {"1": {"n": 4, "p": 0.5}, "2": {"n": 10, "p": 0.6}}
-    player = stored("bernoulli-thompson", "treatment", shares, ARMS=["1", "2"], LOG_PROPENSITY=True)
+    player = stored("bernoulli-thompson", "arm", shares, ARMS=["1", "2"], LOG_PROPENSITY=True)
     action, probabilities = player.decide({})
     assert sum(probabilities.values()) == pytest.approx(1)
-    assert action["propensity"] == probabilities[action["treatment"]]
+    assert action["propensity"] == probabilities[action["arm"]]
     draws = np.random.default_rng(11).beta([3, 7], [3, 5], size=(400_000, 2))
     assert probabilities["2"] == pytest.approx((draws[:, 1] > draws[:, 0]).mean(), abs=0.004)
 
@@ -193,7 +193,7 @@ def test_optimal_sampling_estimates_the_difference_more_precisely_than_equal_sha
     seed(12)
     player = Player(ENTRIES["thompson-optimal-sampling"])
     play(player, 1200)
-    groups = player.theta("treatment")
+    groups = player.theta("arm")
     variance = 1.0 / groups["control"]["n"] + 25.0 / groups["treatment"]["n"]
     assert variance < 0.75 * (1.0 + 25.0) / 600
     assert groups["treatment"]["n"] / groups["control"]["n"] == pytest.approx(5, rel=0.25)
@@ -241,7 +241,7 @@ class TestNested:
     def test_an_experiment_of_the_tenant_that_is_not_nested_is_refused(self) -> None:
         player = Player(ENTRIES["nested-policies"])
         with pytest.raises(ValueError, match="none of this experiment's"):
-            player.learn({}, {"treatment": "control", "experiment": "other"}, {"value": 1})
+            player.learn({}, {"arm": "control", "experiment": "other"}, {"value": 1})
 
     def test_parallel_evaluation_estimates_what_each_policy_would_earn(self) -> None:
         seed(16)

@@ -70,12 +70,12 @@ def test_the_propensity_of_nested_policies_is_that_of_the_arm_over_all_of_them()
     for _ in range(600):
         action, probabilities = player.decide({})
         assert sum(probabilities.values()) == pytest.approx(1)
-        assert action["propensity"] == probabilities[action["treatment"]]
-        player.learn({}, action, {"value": 1.0 if action["treatment"] == "treatment" else 0.0})
+        assert action["propensity"] == probabilities[action["arm"]]
+        player.learn({}, action, {"value": 1.0 if action["arm"] == "treatment" else 0.0})
     # Both exploit "treatment" by now; E-greedy explores with probability 0.1.
     told = player.decide({})[1]
     assert told == pytest.approx({"treatment": (1 + 0.95) / 2, "control": (0 + 0.05) / 2})
-    counts = Counter(player.decide({})[0]["treatment"] for _ in range(2000))
+    counts = Counter(player.decide({})[0]["arm"] for _ in range(2000))
     assert stats.binomtest(counts["control"], 2000, told["control"]).pvalue > 1e-4
 
 

@@ -22,12 +22,12 @@ def told(name: str, parameters: dict[str, Any], contexts: int = 2) -> Propensiti
     """What the program answers for the catalogue's policy on the theta of a case."""
     arms = CASES[name]
     theta = [
-        ("e", "_theta", "treatment", arm, json.dumps({"n": n, "p": s / n}).encode())
+        ("e", "_theta", "arm", arm, json.dumps({"n": n, "p": s / n}).encode())
         for arm, (s, n) in arms.items()
         if n
     ]
     code = THOMPSON.edited({"ARMS": list(arms), **parameters})
-    load: Any = ("e", code, {}, 5, theta, RUNS, "treatment")
+    load: Any = ("e", code, {}, 5, theta, RUNS, "arm")
     answer = Program(load, Channel()).handle((0, [({"customer": i}, {}, None) for i in range(contexts)]))  # type: ignore[arg-type]
     assert answer.failure is None
     return answer

@@ -146,10 +146,10 @@ def test_a_failing_draw_keeps_the_sums_of_those_before() -> None:
 def test_uniform_regret_is_linear_and_thompsons_is_logarithmic() -> None:
     world = (
         "CHANCES = {'1': 0.2, '2': 0.5, '3': 0.8}\nself.expected_rewards = CHANCES\n"
-        "self.reward['value'] = int(random.random() < CHANCES[self.action['treatment']])"
+        "self.reward['value'] = int(random.random() < CHANCES[self.action['arm']])"
     )
     thompson = ENTRIES["bernoulli-thompson"].edited({"ARMS": ["1", "2", "3"]}) | {"get_reward": world}
-    uniform = {"get_action": "self.action['treatment'] = random.choice('123')", "get_reward": world}
+    uniform = {"get_action": "self.action['arm'] = random.choice('123')", "get_reward": world}
 
     def regrets(code: dict[str, str], count: int) -> np.ndarray:
         """Of so many runs, at 100, 200, 400, ... 3,200 draws."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -20,7 +24,7 @@ from streamsim import config
 from streamsim.server.serve import EXIT_REFUSED, loop_factory
 from tests.conftest import Run
 from tests.patience import PATIENCE_S
-from tests.support import Server
+from tests.support import ROOT, Server
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -244,3 +248,95 @@ def listening(server: Server) -> set[int]:
     return {
         int(line[9]) for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == server.port
     }
+
+
+def lines_of(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("http", ["fast", "tornado"])
+def test_the_access_log_tells_who_asked_for_what_behind_a_trusted_proxy_too(
+    tmp_path: Path, http: str
+) -> None:
+    given = {"access_log": "true", "log": "json", "trusted_proxies": "127.0.0.1", "http": http}
+    with Server(tmp_path, settings={f"server.{name}": value for name, value in given.items()}) as server:
+        created = server.admin().post("/exp", {"name": "logged"}).body
+        client = server.client()
+        headers = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7", "X-Request-Id": "mine"}
+        path = f"/getaction/{created['id']}"
+        assert client.request("GET", path, query={"key": created["key"]}, headers=headers).status == 200
+        assert server.stop() == 0
+        lines = lines_of(server)
+        assert server.log.read_text().count(created["key"]) == 0
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    by_path = {line["path"]: line for line in lines if "path" in line}
+    assert by_path["/exp"]["user"] == "admin"
+    assert by_path["/exp"]["address"] == "127.0.0.1"
+    asked = by_path[path]
+    assert (asked["address"], asked["user"], asked["request_id"]) == ("192.0.2.7", None, "mine")
+    assert (asked["method"], asked["status"]) == ("GET", 200)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_start_says_what_is_served_and_on_what_in_lines_with_a_date(tmp_path: Path, processes: int) -> None:
+    with Server(tmp_path, processes=processes) as server:
+        assert server.stop() == 0
+        lines = server.log.read_text().splitlines()
+        said = next(line for line in lines if "engines: bptk, pysd, python" in line)
+        assert "kind sqlite" in said
+        assert re.search(r"landlock \d+, seccomp on", said)
+        assert (
+            len([line for line in lines if f"serves on http://127.0.0.1:{server.port}" in line]) == processes
+        )
+        assert all(
+            re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ streamsim", line) for line in lines
+        )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_connection_is_taken_before_there_is_who_answers_it(tmp_path: Path, processes: int) -> None:
+    server = Server(tmp_path, processes=processes)
+    server.start()
+    assert server.stop() == 0
+    seen: list[bool] = []
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    try:
+        while not seen:
+            try:
+                with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+                    # What it says before it listens.
+                    seen.append("engines: " in server.log.read_text().partition("stopping")[2])
+                    connection.sendall(b"GET /healthy HTTP/1.0\r\n\r\n")
+                    assert connection.recv(12) == b"HTTP/1.1 200"
+            except ConnectionRefusedError:
+                time.sleep(0.005)
+    finally:
+        starting.join()
+        server.kill()
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("http", ["fast", "tornado"])
+def test_a_second_server_on_a_port_in_use_says_so(tmp_path: Path, http: str) -> None:
+    with Server(tmp_path / "first") as first:
+        second = Server(tmp_path / "second", settings={"server.http": http})
+        second.port = first.port
+        with pytest.raises(AssertionError, match="cannot listen on"):
+            second.start()
+        assert second.process is not None
+        assert second.process.returncode == EXIT_REFUSED
+
+
+def test_the_health_check_of_the_image_tells_ready_from_not_ready(tmp_path: Path) -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    command = json.loads(text[text.index("CMD", text.index("HEALTHCHECK")) + 3 :].partition("\n")[0])
+    with Server(tmp_path) as server:
+
+        def status() -> int:
+            given = {**os.environ, "STREAMSIM_SERVER_PORT": str(server.port)}
+            return subprocess.run(command, env=given, check=False, capture_output=True).returncode
+
+        assert status() == 0
+        assert server.stop() == 0
+        assert status() != 0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import tornado.httputil
 import tornado.web
 
+from handlers.base import BaseHandler
 from handlers.openapi.document import document
 from handlers.refusals import NotFoundHandler, refusing
 from handlers.routes import ROUTES, compiled
 from streamsim import values
+from streamsim.server.logs import log_access
 from streamsim.services import Services
 
 log = logging.getLogger("streamsim.http")
@@ -25,6 +28,14 @@ MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
 async def make_application(services: Services) -> Application:
     """The Tornado application; the secret that signs cookies is drawn once per installation and stored."""
     return Application(services, await services.store.accounts.secret("cookie", secrets.token_bytes(32)))
+
+
+class Caller(NamedTuple):
+    """Who made a request: `user` is None where nobody logged in."""
+
+    address: str
+    user: str | None
+    request_id: str
 
 
 class Application(tornado.web.Application):
@@ -80,18 +91,42 @@ class Application(tornado.web.Application):
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
         request, route = handler.request, self._route_names.get(type(handler), "other")
+
+        def who() -> Caller:
+            address = handler.client()[0] if isinstance(handler, BaseHandler) else request.remote_ip or ""
+            user = getattr(handler, "user", None)
+            return Caller(address, user and user.name, getattr(handler, "request_id", ""))
+
         self.log_answer(
-            route, request.method or "", request.path, handler.get_status(), request.request_time()
+            route, request.method or "", request.path, handler.get_status(), request.request_time(), who
         )
 
-    def log_answer(self, route: str, method: str, path: str, status: int, seconds: float) -> None:
-        """Count an answer, and log it if that is wanted."""
+    def log_answer(
+        self,
+        route: str,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        who: Callable[[], Caller],
+    ) -> None:
+        """Count an answer, and log it if that is wanted. :param who: asked only then."""
         self.services.metrics.request(route, method, status, seconds)
         # 503 and 504 are an outage or slow policy code, which say so themselves; 500 is a bug.
         if self._access_log or status == 500:
             level = logging.ERROR if status == 500 else logging.INFO
-            # The path only: a query may hold keys.
-            log.log(level, "%d %s %s %.1f ms", status, method, path, seconds * 1000)
+            address, user, request_id = who()
+            log_access(
+                log,
+                level,
+                address=address,
+                user=user,
+                method=method,
+                path=path,
+                status=status,
+                seconds=seconds,
+                request_id=request_id,
+            )
 
 
 class _Bounded(tornado.httputil.HTTPMessageDelegate):

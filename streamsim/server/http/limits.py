@@ -6,6 +6,8 @@ from typing import Final
 
 from streamsim import values
 
+BACKLOG: Final = 1024
+"""Connections that the kernel takes for a server that is busy."""
 DISCARD_BYTES: Final = 64 << 20
 """A body over the limit is read and thrown away up to here, so that its sender sees the answer."""
 IDLE_GRACE_S: Final = 0.3

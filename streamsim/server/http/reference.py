@@ -15,7 +15,7 @@ import tornado.iostream
 
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
-from streamsim.server.http.limits import ACCEPT_S, DISCARD_BYTES, IDLE_GRACE_S, over_the_limit
+from streamsim.server.http.limits import ACCEPT_S, BACKLOG, DISCARD_BYTES, IDLE_GRACE_S, over_the_limit
 
 
 class _Current(NamedTuple):
@@ -45,6 +45,9 @@ class ReferenceServer(tornado.httpserver.HTTPServer):
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """Take connections from bound sockets."""
+        sockets = list(sockets)
+        for sock in sockets:
+            sock.listen(BACKLOG)
         self.add_sockets(sockets)
 
     async def close(self) -> None:

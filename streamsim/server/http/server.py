@@ -8,22 +8,20 @@ import socket
 import struct
 import termios
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
 from streamsim.server.http.connection import Connection
-from streamsim.server.http.limits import ACCEPT_S, DISCARD_BYTES, IDLE_GRACE_S
+from streamsim.server.http.limits import ACCEPT_S, BACKLOG, DISCARD_BYTES, IDLE_GRACE_S
 from streamsim.server.http.reference import reference_server
-
-_BACKLOG: Final = 1024
 
 
 class Server(Protocol):
     """What both servers can do."""
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
-        """Take connections from bound sockets."""
+        """Take connections from sockets that are bound, and do not listen yet."""
 
     async def drain(self, seconds: float) -> int:
         """Take no new connections, answer what was accepted, close every connection; how many were cut off.
@@ -60,7 +58,7 @@ class FastServer:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._listening.append(
-                await loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG)
+                await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
             )
 
     def _sweep(self) -> None:

@@ -8,11 +8,11 @@ import time
 from http.client import responses
 from typing import TYPE_CHECKING, Final
 
-from handlers.base import HEADERS, date_now, expected, given_or_new_id, log_failure
+from handlers.base import HEADERS, date_now, expected, forwarded_address, given_or_new_id, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
 from streamsim.errors import error_body
-from streamsim.server.http.application import Application
+from streamsim.server.http.application import Application, Caller
 from streamsim.server.http.head import Head
 
 if TYPE_CHECKING:
@@ -79,9 +79,17 @@ class ShortExchange:
         path, _, _ = self._head.target.partition(b"?")
         route = SHORT[path[1 : path.index(b"/", 1)]][0]
         seconds = time.time() - self._began
-        self._application.log_answer(route, self._head.method, path.decode(), status, seconds)
+        self._application.log_answer(route, self._head.method, path.decode(), status, seconds, self._who)
         self._written = True
         connection.answered_short()
+
+    def _who(self) -> Caller:
+        settings = self._application.services.settings
+        given = b",".join(value for name, value in self._head.headers if name.lower() == b"x-forwarded-for")
+        address = forwarded_address(
+            self._connection.context.remote_ip, given.decode("latin1"), settings.server.trusted_proxies
+        )
+        return Caller(address, None, self._request_id)
 
 
 def begun(
