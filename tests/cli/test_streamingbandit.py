@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
+import gridfs
 import pytest
 import redis
 
@@ -102,7 +104,7 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
     advised = {"advice_id": "True", "delta_hours": "24", "default_reward": "{'value': 0}"}
     theirs.experiment("f3a91bc0d2", 1, hourly_theta="True", **advised)
     theirs.experiment("b1", 1, advice_id="False", hourly_theta="False", name="number f3a91bc0d2")
-    theirs.experiment("c77", 2, advice_id="True", delta_hours="2.0", default_reward="no dict")
+    theirs.experiment("0477", 2, advice_id="True", delta_hours="2.0", default_reward="no dict")
     theirs.redis.hset("exp:f3a91bc0d2:_theta:treatment:A", mapping={"m": "0.5", "n": "3"})
     theirs.redis.hset("exp:f3a91bc0d2:_theta:treatment:B", mapping={"m": "0.75", "n": "4"})
     theirs.redis.hset("exp:b1:_theta", mapping={"flag": "True", "list": "[1, 2]"})
@@ -111,9 +113,13 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
     for number in range(30):
         theirs.decision("f3a91bc0d2", {"n": number}, {"treatment": "A"}, {"value": number / 2})
     theirs.mongo["logs"]["b1"].insert_one({"seen": 2.5, "exp_id": "b1", "when": NOW})
+    draws = {str(n): {"context": {"n": n}, "action": {"treatment": "A"}, "reward": {"value": n}} for n in range(3)}
+    files = gridfs.GridFS(theirs.mongo["simulations"])
+    files.put(json.dumps(draws), encoding="utf-8", filename="f3a91bc0d2")
+    files.put(b"no draws", filename="f3a91bc0d2")
     theirs.mongo["hourly_theta"]["f3a91bc0d2"].insert_one({"treatment:A": {"n": "1"}, "exp_id": "f3a91bc0d2"})
     open_advice = theirs.advice("f3a91bc0d2", {"age": 5}, {"treatment": "B"}, NOW)
-    late = theirs.advice("c77", {}, {"treatment": "A"}, NOW - timedelta(days=3))
+    late = theirs.advice("0477", {}, {"treatment": "A"}, NOW - timedelta(days=3))
     theirs.mongo["advices"]["advices"].insert_one({"date": NOW, "action": {}})
     before = theirs.redis.dbsize()
 
@@ -121,8 +127,9 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
     done = migrate(theirs, target)
     assert done.returncode == 0, done.stderr
     assert "left out 1 advices that do not say of which experiment they are" in done.stdout
-    assert "experiment c77: its default reward is no dict and was left out: no dict" in done.stdout
-    assert {"user: 2", "experiment: 3", "theta: 4", "advice: 2", "log: 62"} <= set(done.stdout.splitlines())
+    assert "experiment 0477: its default reward is no dict and was left out: no dict" in done.stdout
+    assert "experiment f3a91bc0d2: left out simulation" in done.stdout
+    assert {"user: 2", "experiment: 3", "theta: 4", "advice: 2", "log: 65"} <= set(done.stdout.splitlines())
     assert theirs.redis.dbsize() == before
 
     with Server(tmp_path / "ours") as server:
@@ -148,6 +155,8 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
         assert ann.get("/stats/f3a91bc0d2/hourlytheta").body[-1]["theta"] == {"treatment:A": {"n": "1"}}
         (logged,) = ann.get("/stats/b1/log").body
         assert (logged["seen"], logged["when"]) == (2.5, NOW.isoformat(timespec="milliseconds"))
+        simulated = ann.get("/stats/f3a91bc0d2/simulationlog").body
+        assert [(row["draw"], row["reward"]) for row in simulated] == [(n, {"value": n}) for n in (2, 1, 0)]
         # The running application goes on: old ids, keys and advice ids, on the theta that was learned.
         key = {"key": "keyf3a91bc0d2"}
         assert ann.get("/getaction/f3a91bc0d2", **key).body["action"] == {"treatment": "B", "text": True}
@@ -158,10 +167,10 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
             "treatment:A": {"m": "0.5", "n": "3"},
             "treatment:B": {"m": 1.0, "n": 5},
         }
-        assert ann.get("/setreward/c77", key="keyc77", advice_id=late, reward=1).status == 409
+        assert ann.get("/setreward/0477", key="key0477", advice_id=late, reward=1).status == 409
         bob = server.client()
         assert bob.post("/login", {"username": "bob", "password": "bob's password"}).status == 200
-        assert list(bob.get("/exp").body) == ["c77"]
+        assert list(bob.get("/exp").body) == ["0477"]
 
 
 def test_a_target_in_use_or_a_missing_url_is_refused(tmp_path: Path, theirs: Theirs) -> None:

@@ -90,8 +90,6 @@ class StreamingBanditMongo:
         """(id, date in ms, JSON text) of each simulation, oldest first. :raises StoreUnavailable:"""
         database = self._client["simulations"]
         async with reaching():
-            if "fs.files" not in await database.list_collection_names():
-                return
             files = await database["fs.files"].find({"filename": experiment_id}).sort("_id", 1).to_list(None)
             for file in files:
                 chunks = database["fs.chunks"].find({"files_id": file["_id"]}).sort("n", 1)
