@@ -51,11 +51,13 @@ serve: $(VENV)/.installed
 
 # Two at a time, and after them what needs the machine for itself.
 PAIRED := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Only where there are such tests, or half of what these take to begin would be looking through all the others.
+ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.
 TIMED = @began=$$(date +%s); $(1); status=$$?; echo "$@: $$(($$(date +%s) - began)) s"; exit $$status
 
 test: $(VENV)/.installed-test
-	$(call TIMED,$(PAIRED) -m "not serial" && $(BIN)/python -m pytest -m serial)
+	$(call TIMED,$(PAIRED) -m "not serial" && $(BIN)/python -m pytest -m serial $(ALONE))
 
 # The same with as many draws and kills as there is time for, and everything on every storage backend.
 test-all: export STREAMSIM_TESTS := long

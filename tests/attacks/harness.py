@@ -33,7 +33,7 @@ from tests.patience import PATIENCE_S
 Kind = Literal["root", "user", "container", "container-user"]
 
 NOBODY = 65534
-CPU_MS, WALL_MS, GRACE_MS = 500, 1000, 500
+CPU_MS, WALL_MS, GRACE_MS = 300, 1000, 500
 HARD_S = (WALL_MS + GRACE_MS) / 1000
 # They fill 300 MB, which is work for the kernel that counts as theirs; others at once would slow it.
 ALONE = ("giant-exception", "mem-theta-alias-growth")
@@ -45,7 +45,7 @@ ERROR_BYTES = 16 << 10
 LATE_S = 0.1
 TICK_S = 0.01
 # Of a bystander between two calls: so short that its worker is never the one that was idle longest.
-PAUSE_S = 0.01
+PAUSE_S = 0.03
 AT_ONCE = 4
 WORKERS = 8
 ENDS = {

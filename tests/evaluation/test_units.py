@@ -16,8 +16,10 @@ from streamsim.evaluation import units
 from streamsim.evaluation.estimation import Estimation
 from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.wire import EstimatesLoad
+from tests.effort import LONG
 
-UNITS, EACH, LOGS = 60, 33, 100
+UNITS, EACH = 60, 33
+LOGS = 300 if LONG else 60
 MEANS = {"a": 0.3, "b": 0.6}
 
 
