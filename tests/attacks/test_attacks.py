@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from streamsim.sandbox.zygote import kernel
 from tests.attacks import harness
+from tests.attacks.harness import Kind
 from tests.attacks.own import OWN
 from tests.attacks.targets import SECRET
 from tests.effort import LONG
@@ -35,19 +38,35 @@ CONTROLS: list[dict[str, Any]] = [
 ]
 SNIPPETS = POLICIES + OWN
 # In short one corpus less as an ordinary user: what it tries is refused by the same filters.
-OF_KIND = {"root": SNIPPETS, "user": [one for one in SNIPPETS if LONG or one not in MORE]}
+OF_KIND: dict[Kind, list[dict[str, Any]]] = {
+    "root": SNIPPETS,
+    "user": [one for one in SNIPPETS if LONG or one not in MORE],
+}
 CAP_SYS_ADMIN = 21
 
 
-@pytest.fixture(scope="module", params=list(OF_KIND))
-def result(request: pytest.FixtureRequest) -> harness.Result:
+@cache
+def campaign(kind: Kind) -> harness.Result:
     """All snippets of a kind, run once against a server of that user."""
+    return harness.run(kind, OF_KIND[kind] + CONTROLS)
+
+
+@pytest.fixture
+def result(kind: Kind) -> harness.Result:
     root = os.geteuid() == 0
-    if request.param == "root" and not root:
+    if kind == "root" and not root:
         pytest.skip("needs root")
-    if request.param == "user" and root and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1:
+    if kind == "user" and root and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1:
         pytest.skip("as root without CAP_SYS_ADMIN, an ordinary user may not reach this Python")
-    return harness.run(request.param, OF_KIND[request.param] + CONTROLS)
+    return campaign(kind)
+
+
+def each(snippets: Mapping[Kind, list[dict[str, Any]]]) -> pytest.MarkDecorator:
+    """A test of each of them, by kind."""
+    all_of_them = [
+        pytest.param(kind, one, id=f"{kind}-{one['id']}") for kind, ones in snippets.items() for one in ones
+    ]
+    return pytest.mark.parametrize(("kind", "snippet"), all_of_them)
 
 
 def test_the_corpus_is_whole() -> None:
@@ -55,29 +74,28 @@ def test_the_corpus_is_whole() -> None:
     assert len({snippet["id"] for snippet in SNIPPETS}) == len(SNIPPETS)
 
 
-@pytest.mark.parametrize(
-    ("result", "snippet"),
-    [pytest.param(kind, one, id=f"{kind}-{one['id']}") for kind, ones in OF_KIND.items() for one in ones],
-    indirect=["result"],
-)
+@each(OF_KIND)
 def test_it_ends_as_it_must(result: harness.Result, snippet: dict[str, Any]) -> None:
     assert harness.faults(snippet, result.outcomes[snippet["id"]]) == [], snippet["must"]
 
 
-@pytest.mark.parametrize("control", [pytest.param(one, id=one["id"]) for one in CONTROLS])
-def test_what_gets_through_is_found_out(result: harness.Result, control: dict[str, Any]) -> None:
-    assert harness.faults(control, result.outcomes[control["id"]])
+@each(dict.fromkeys(OF_KIND, CONTROLS))
+def test_what_gets_through_is_found_out(result: harness.Result, snippet: dict[str, Any]) -> None:
+    assert harness.faults(snippet, result.outcomes[snippet["id"]])
 
 
+@pytest.mark.parametrize("kind", OF_KIND)
 def test_nothing_was_reached_changed_or_left_behind(result: harness.Result) -> None:
     assert result.wrong == []
 
 
+@pytest.mark.parametrize("kind", OF_KIND)
 def test_bystanders_never_wait_longer_than_the_time_limit(result: harness.Result) -> None:
     assert len(result.waits) > 100
     assert max(result.waits) < harness.WALL_MS / 1000
 
 
+@pytest.mark.parametrize("kind", OF_KIND)
 def test_the_servers_log_holds_nothing_of_the_attacks(result: harness.Result) -> None:
     for text in (SECRET, "FORGED", "pwned", "Traceback", " 500 "):
         assert text not in result.log

@@ -113,7 +113,9 @@ def test_what_runs_on_a_streamingbandit_goes_on_here(tmp_path: Path, theirs: The
     for number in range(30):
         theirs.decision("f3a91bc0d2", {"n": number}, {"treatment": "A"}, {"value": number / 2})
     theirs.mongo["logs"]["b1"].insert_one({"seen": 2.5, "exp_id": "b1", "when": NOW})
-    draws = {str(n): {"context": {"n": n}, "action": {"treatment": "A"}, "reward": {"value": n}} for n in range(3)}
+    draws = {
+        str(n): {"context": {"n": n}, "action": {"treatment": "A"}, "reward": {"value": n}} for n in range(3)
+    }
     files = gridfs.GridFS(theirs.mongo["simulations"])
     files.put(json.dumps(draws), encoding="utf-8", filename="f3a91bc0d2")
     files.put(b"no draws", filename="f3a91bc0d2")
