@@ -39,6 +39,7 @@ from streamsim.errors import (
 from streamsim.services import Services
 from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.waiting import on_behalf_of
 
 log = logging.getLogger("streamsim.http")
 
@@ -179,6 +180,7 @@ class BaseHandler(tornado.web.RequestHandler):
             if self.access == "admin" and not user.admin:
                 raise Unauthorized("only an administrator may do this")
             self.user = user
+            on_behalf_of.set(user.name)
 
     def credential(self) -> Credential | None:
         """The secret that the caller holds: a bearer token, else the session of the signed cookie."""

@@ -170,7 +170,7 @@ class Offline:
             code = source.code
         else:
             source, code = logging, _code(given["code"])
-            await self._decisions.check_code(code)
+            await self._decisions.check_code(logging.tenant, code)
             # What the candidate decides on is what the experiment's own code learned.
             code["set_reward"] = code["set_reward"] or logging.code["set_reward"]
         rows = await theta_rows(self._store, source.id) if asked != "empty" else []
