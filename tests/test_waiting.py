@@ -45,7 +45,9 @@ def test_a_tenant_at_its_share_waits_while_there_is_room_for_others() -> None:
         tasks = await _waiters(room, order, "aab")
         await tasks[2]
         assert order == ["b"]
-        assert room.full("a") and not room.full("b") and room.waiting("a") == 2
+        assert room.full("a")
+        assert not room.full("b")
+        assert room.waiting("a") == 2
         room.free("a")
         await asyncio.gather(*tasks)
         assert order == ["b", "a", "a"]
@@ -63,7 +65,8 @@ def test_callers_that_give_up_lose_no_place() -> None:
         tasks[0].cancel()  # and leaves before it knows
         await asyncio.wait(tasks)
         assert order == ["c"]
-        assert not room.full("a") and room.waiting("b") == room.waiting("c") == 0
+        assert not room.full("a")
+        assert room.waiting("b") == room.waiting("c") == 0
 
     _run(scenario())
 
