@@ -39,15 +39,15 @@ from streamsim.errors import (
 from streamsim.services import Services
 from streamsim.storage.contract.accounts import User
 from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.waiting import on_behalf_of
 
 log = logging.getLogger("streamsim.http")
 
 T = TypeVar("T")
-
+Form = TypeVar("Form", bound=str)
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
 EXPOSED, ALLOWED = "ETag, Link, Retry-After, X-Request-Id", "content-type, x-request-id"
-Form = TypeVar("Form", bound=str)
 
 HEADERS = {
     "Server": "streamsim",
@@ -139,7 +139,7 @@ class BaseHandler(tornado.web.RequestHandler):
             self.set_header("Connection", "close")
 
     def check_trusted_origin(self, origin: str) -> bool:
-        """Tornado asks this of a page of another origin that would change something."""
+        """Whether a page of this other origin may change something."""
         return origin in self.service_settings.server.cors_origins
 
     @classmethod
@@ -179,6 +179,7 @@ class BaseHandler(tornado.web.RequestHandler):
             if self.access == "admin" and not user.admin:
                 raise Unauthorized("only an administrator may do this")
             self.user = user
+            on_behalf_of.set(user.name)
 
     def credential(self) -> Credential | None:
         """The secret that the caller holds: a bearer token, else the session of the signed cookie."""

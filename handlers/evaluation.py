@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 from handlers.base import Access, BaseHandler
 from handlers.job_events import JobEventsHandler
-from streamsim import values
 from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.evaluation import offline, requests
 from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
-from streamsim.evaluation.compare import Comparison, to_csv
+from streamsim.evaluation.drawing import ComparisonForm
 from streamsim.evaluation.evaluations import Evaluations
-from streamsim.evaluation.plots import check_plots, plot
+from streamsim.evaluation.plots import check_plots
 from streamsim.experiments import fields as experiment_fields
 
 MAX_LISTED = 200
@@ -25,7 +22,7 @@ LOG_TYPES = {
     "application/jsonl": "jsonl",
     "application/json-lines": "jsonl",
 }
-TYPES = {
+TYPES: dict[ComparisonForm, str] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
     "svg": "image/svg+xml",
@@ -134,18 +131,10 @@ class CompareHandler(EvaluationHandler):
         if form in ("svg", "png"):
             check_plots()
         body = self.body(requests.COMPARE_FIELDS)
-        comparison = await self.while_connected(self.evaluations.compare(self.user.name, body))
+        comparison = await self.while_connected(self.evaluations.compare(self.user.name, body, form))
         self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
-        self.finish(await asyncio.to_thread(_WRITERS[form], comparison))
-
-
-_WRITERS: dict[str, Callable[[Comparison], Any]] = {
-    "json": values.dump,
-    "csv": to_csv,
-    "svg": lambda comparison: plot(comparison, "svg"),
-    "png": lambda comparison: plot(comparison, "png"),
-}
+        self.finish(comparison)
 
 
 class OffPolicyHandler(EvaluationHandler):

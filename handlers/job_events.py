@@ -21,6 +21,11 @@ class JobEventsHandler(BaseHandler):
         """Its state and progress: an event `progress` at every change, at last `end`."""
         jobs = self.services.jobs
         job = await find()
+        with jobs.following(job.tenant):
+            await self._tell(job, find)
+
+    async def _tell(self, job: Job, find: Callable[[], Awaitable[Job]]) -> None:
+        jobs = self.services.jobs
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")
         last_event = b""

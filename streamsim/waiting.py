@@ -1,9 +1,16 @@
-"""Waiting for something, but not for ever."""
+"""Waiting for something, but not for ever, and not behind all that somebody else wants."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+on_behalf_of: Final[ContextVar[str]] = ContextVar("on_behalf_of", default="")
+"""The tenant for whom this task works, where it is known: what many tasks share is shared between tenants."""
 
 
 async def until(event: asyncio.Event, seconds: float) -> None:
@@ -19,28 +26,108 @@ async def until(event: asyncio.Event, seconds: float) -> None:
 
 
 class Turns:
-    """Callers that wait for room, in the order in which they came."""
+    """Callers that wait for room: one tenant after the other, each tenant's in the order in which they came.
+
+    So however many wait of one, the next of another waits for one of them.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
-    async def wait(self) -> None:
-        """Return when it is this caller's turn to look for room again."""
+    @property
+    def tenants(self) -> list[str]:
+        """Who waits, whose turn it is first."""
+        return list(self._waiting)
+
+    def of(self, tenant: str) -> int:
+        """How many wait of one tenant."""
+        return len(self._waiting.get(tenant, ()))
+
+    async def wait(self, tenant: str = "", give_back: Callable[[], object] | None = None) -> None:
+        """Return when it is this caller's turn.
+
+        :param give_back: what is done instead of `give` if the caller is cancelled after it got its turn.
+        """
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.setdefault(tenant, deque()).append(turn)
         try:
             await turn
-        finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                (give_back or self.give)()
+            else:
+                self._leave(tenant, turn)
+            raise
 
-    def give(self) -> None:
-        """There may be room: the first that waits has its turn."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
+    def give(self, may: Callable[[str], bool] = lambda tenant: True) -> str | None:
+        """There is room: whose turn it is goes on; its tenant, or None if nobody waits.
+
+        :param may: whether a tenant may have more.
+        """
+        for tenant, turns in self._waiting.items():
+            if may(tenant):
+                turn = turns.popleft()
+                if turns:
+                    self._waiting.move_to_end(tenant)
+                else:
+                    del self._waiting[tenant]
                 turn.set_result(None)
+                return tenant
+        return None
+
+    def _leave(self, tenant: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting[tenant]
+        turns.remove(turn)
+        if not turns:
+            del self._waiting[tenant]
+
+
+class Room:
+    """Room for so many at once, which tenants share.
+
+    :param most: places. :param share: most places of one tenant; by default all.
+    """
+
+    def __init__(self, most: int, share: int | None = None) -> None:
+        self.most = most
+        self._share = most if share is None else max(share, 1)
+        self._turns = Turns()
+        self._held: Counter[str] = Counter()
+
+    def waiting(self, tenant: str) -> int:
+        """How many wait of one tenant."""
+        return self._turns.of(tenant)
+
+    def full(self, tenant: str) -> bool:
+        """Whether the next of this tenant has to wait."""
+        return self._held.total() >= self.most or self._held[tenant] >= self._share
+
+    @asynccontextmanager
+    async def place(self, tenant: str) -> AsyncIterator[None]:
+        """A place, for the length of the context; waits for it."""
+        await self.take(tenant)
+        try:
+            yield
+        finally:
+            self.free(tenant)
+
+    async def take(self, tenant: str) -> None:
+        """Wait for a place, which is this tenant's until it is freed."""
+        if self.full(tenant):
+            await self._turns.wait(tenant, lambda: self.free(tenant))
+        else:
+            self._held[tenant] += 1
+
+    def free(self, tenant: str) -> None:
+        """Give a place back."""
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        while self._held.total() < self.most:
+            found = self._turns.give(lambda other: self._held[other] < self._share)
+            if found is None:
                 return
+            self._held[found] += 1

@@ -147,7 +147,7 @@ async def _simulate(settings: Settings, options: argparse.Namespace) -> int:
 class _NotServing:
     """In the place of the service that runs experiments, for commands that only archive some."""
 
-    async def check_code(self, code: dict[str, str]) -> None:
+    async def check_code(self, tenant: str, code: dict[str, str]) -> None:
         raise Unavailable("code cannot be checked here")
 
     def forget(self, experiment_id: str) -> None:

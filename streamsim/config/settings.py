@@ -183,6 +183,9 @@ class JobSettings:
 
     per_user: int = _option(20, "Most unfinished jobs of one user.", low=1)
     longest_s: float = _option(21_600.0, "Longest time that a server process works on a job.", low=1)
+    followers: int = _option(
+        50, "Most open streams of events of jobs, per user and server process; beyond it 429.", low=1
+    )
     lease_s: float = _option(
         10.0, "A job that no process has reported on for so long is taken over by another.", low=0.5
     )
@@ -201,7 +204,10 @@ class ModelSettings:
         16, "Live processes of runs per server process; least recently used ones go, no run is lost.", low=1
     )
     runners: int = _option(
-        2, "Processes per server process that work on whole runs and sweeps.", low=1, high=256
+        2,
+        "Processes per server process that work on whole runs and sweeps of one user; others have one more.",
+        low=1,
+        high=256,
     )
     cpu_ms: int = _option(10_000, "CPU time of one request to a model.", low=1)
     wall_ms: int = _option(15_000, "Wall-clock time of one request to a model.", low=1)
@@ -219,11 +225,15 @@ class EvaluationSettings:
     """Simulations, comparisons and off-policy estimates; they run in processes of their own."""
 
     workers: int = _option(
-        2, "Processes per server process for jobs, and as many for comparisons.", low=1, high=256
+        2,
+        "Processes per server process for jobs of one user, as many for comparisons; others have one more.",
+        low=1,
+        high=256,
     )
     requests: int = _option(
         4,
-        "Simulate requests and off-policy evaluations under way per server process; more wait, then 429.",
+        "Simulate requests and off-policy evaluations under way per server process, of one user one less; "
+        "more wait, of one user 16, then 429.",
         low=1,
         high=256,
     )

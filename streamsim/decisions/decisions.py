@@ -14,14 +14,24 @@ from streamsim.decisions.default_reward import default_reward
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import PolicyWorker
-from streamsim.errors import BadRequest, PolicyError, StreamsimError, Unauthorized, Unavailable
+from streamsim.errors import (
+    BadRequest,
+    PolicyError,
+    StreamsimError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
 from streamsim.storage.contract.logs import LogStore
+from streamsim.waiting import Room
 
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
+_CHECKS = 2
+_CHECKS_WAITING = 32
 
 
 class Decisions:
@@ -53,6 +63,7 @@ class Decisions:
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
         self._closing = False
+        self._checks = Room(_CHECKS, share=1)
 
     # ---- the core API
 
@@ -75,14 +86,18 @@ class Decisions:
 
     # ---- the rest of the service
 
-    async def check_code(self, code: dict[str, str]) -> None:
-        """Compile the pieces in a sandbox of their own.
+    async def check_code(self, tenant: str, code: dict[str, str]) -> None:
+        """Compile the pieces in a sandbox of their own: for one tenant one at a time, tenants in turn.
 
         :raises BadRequest: naming the piece, with line and message.
         """
         load = {"experiment": "", "code": code, "properties": {}, "max_rows": 0}
+        if self._checks.waiting(tenant) >= _CHECKS_WAITING:
+            raise TooManyRequests("too many of your experiments' edits wait to be checked; try again soon")
         try:
-            worker = await self._sandbox.spawn("policy", load, self._limits, identity="check")
+            async with self._checks.place(tenant):
+                worker = await self._sandbox.spawn("policy", load, self._limits, identity=f"{tenant}/check")
+                worker.kill()
         except ProgramFailed as failed:
             error = policy_error(failed.failure)
             raise BadRequest(error.message, field=failed.failure.piece or None, detail=error.detail) from None
@@ -90,7 +105,6 @@ class Decisions:
             raise Unavailable(str(gone)) from None
         except WorkerDied as died:
             raise BadRequest(f"the code cannot be compiled: {died}") from None
-        worker.kill()
 
     async def find(self, experiment_id: str) -> Experiment | None:
         """The live experiment, from this process's cache or the store. A commit finds out if it is old."""
@@ -177,6 +191,7 @@ class Decisions:
         if lane is None:
             lane = self._lanes[experiment_id] = Lane(
                 experiment_id,
+                self._experiments[experiment_id].tenant,
                 self._store,
                 PolicyWorker(
                     self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find, self._logs

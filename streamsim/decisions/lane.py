@@ -29,6 +29,7 @@ from streamsim.errors import (
 )
 from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale
 from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.waiting import on_behalf_of
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Lane:
     def __init__(
         self,
         experiment_id: str,
+        tenant: str,
         store: DecisionStore,
         worker: PolicyWorker,
         settings: LaneSettings,
@@ -65,6 +67,7 @@ class Lane:
         observe: Callable[[int, bool], None],
     ) -> None:
         self.experiment_id = experiment_id
+        self._tenant = tenant
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -117,6 +120,7 @@ class Lane:
         self._worker.dismiss()
 
     async def _drain(self) -> None:
+        on_behalf_of.set(self._tenant)
         try:
             while self._queue or self._committing is not None:
                 if not self._queue:

@@ -16,6 +16,7 @@ OWN_LOG: Final = (
     "ask for fewer of the newest decisions (rows), or fewer runs of the candidate (runs)",
 )
 UPLOAD: Final = "log", "send fewer rows of the log, or ask for fewer runs of the candidate (runs)"
+HEALTH: Final = "rows", "ask for fewer rows"
 """The field of a request that makes it long, and what its sender can do."""
 
 

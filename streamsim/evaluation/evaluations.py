@@ -14,8 +14,9 @@ from streamsim.config import EvaluationSettings
 from streamsim.decisions.worker import properties_of
 from streamsim.errors import Conflict, StreamsimError
 from streamsim.evaluation import requests
-from streamsim.evaluation.compare import Comparison, compare
 from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time
+from streamsim.evaluation.drawing import ComparisonForm, Drawing
+from streamsim.evaluation.figures import figures, of_curves
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
 from streamsim.evaluation.requests import Replications
@@ -63,7 +64,8 @@ class Evaluations:
         self.jobs = jobs
         self.pool = pool
         self.comparing = comparing or pool
-        jobs.add(Simulations(store, pool, settings))
+        self._drawing = Drawing(settings.nice // 2)
+        jobs.add(Simulations(store, pool, settings, workers))
         self.now_ms = now_ms
 
     async def close(self) -> None:
@@ -126,8 +128,8 @@ class Evaluations:
         job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment_id=found.id)
         return self.jobs.shown(job)
 
-    async def compare(self, tenant: str, body: dict[str, Any]) -> Comparison:
-        """Several experiments in one environment, on common random numbers.
+    async def compare(self, tenant: str, body: dict[str, Any], form: ComparisonForm = "json") -> bytes:
+        """Several experiments in one environment, on common random numbers: a `Comparison` in a form.
 
         :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
         """
@@ -150,10 +152,20 @@ class Evaluations:
                     error, name, fields[name], world.name, arm_field_of(world)
                 ),
             )
-        points = points_of(request.draws, request.points)
-        return await asyncio.to_thread(
-            compare, points, curves, replications=request.replications, seed=request.seed
-        )
+            text = await figures(
+                self.workers,
+                of_curves(curves),
+                "compare",
+                points_of(request.draws, request.points),
+                request.replications,
+                request.seed,
+                form,
+                identity=f"{tenant}/compare",
+                lane="compare",
+            )
+            if form in ("svg", "png"):
+                return await self._drawing.picture(tenant, text, form)
+            return text
 
     async def _compared(self, one: Experiment, world: Experiment, request: Replications) -> SimulationLoad:
         own = one.id == world.id

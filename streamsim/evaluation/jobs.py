@@ -5,17 +5,17 @@ The numbers are those of an uninterrupted job, because every replication has a s
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import msgspec
 
 from streamsim.config import EvaluationSettings
-from streamsim.evaluation.compare import summary
+from streamsim.evaluation.figures import figures, of_curves
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
 from streamsim.evaluation.wire import SimulationLoad
+from streamsim.evaluation.workers import BatchWorkers
 from streamsim.jobs.jobs import JobDesk, together
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.store import Store
@@ -43,9 +43,10 @@ class Simulations:
 
     name: Final = SIMULATION
 
-    def __init__(self, store: Store, pool: Pool, settings: EvaluationSettings) -> None:
+    def __init__(self, store: Store, pool: Pool, settings: EvaluationSettings, workers: BatchWorkers) -> None:
         self._store = store
         self._pool = pool
+        self._workers = workers
         self.at_once: Final = settings.workers
 
     def asked(self, spec: bytes) -> dict[str, Any]:
@@ -79,6 +80,13 @@ class Simulations:
 
         await together(some() for _ in range(min(self._pool.at_once, request.replications)))
         ordered = [curves[number] for number in range(request.replications)]
-        found = await asyncio.to_thread(summary, points, ordered)
-        result = {"points": points, "replications": request.replications, **msgspec.to_builtins(found)}
-        return msgspec.json.encode(result)
+        summed_up = await figures(
+            self._workers,
+            of_curves({"": ordered}),
+            "summary",
+            points,
+            identity=f"{job.tenant}/{job.experiment_id}",
+            lane="batch",
+        )
+        result = msgspec.json.encode({"points": points, "replications": request.replications})
+        return result[:-1] + b"," + summed_up[1:]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +13,12 @@ from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.wire import PIECES
 from streamsim.decisions.worker import properties_of
 from streamsim.errors import BadRequest
-from streamsim.evaluation import live_health, requests
+from streamsim.evaluation import requests
 from streamsim.evaluation.candidate import Replay
-from streamsim.evaluation.deadline import OWN_LOG, UPLOAD, in_time
+from streamsim.evaluation.deadline import HEALTH, OWN_LOG, UPLOAD, in_time
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import FORMATS, NO_REWARDS
+from streamsim.evaluation.figures import figures, of_rows
 from streamsim.evaluation.pools import Nest, arm_field_of, theta_rows
 from streamsim.evaluation.simulation import MAX_SEED, Broken
 from streamsim.evaluation.value_estimators import ESTIMATORS
@@ -49,6 +49,8 @@ MAX_RUNS: Final = 100_000
 _PAGE: Final = 1000
 KINDS: Final[tuple[LogKind, ...]] = ("reward", "action")
 """The logs that an evaluation reads."""
+HEALTH_KINDS: Final[tuple[LogKind, ...]] = ("action", "reward", "error")
+"""The logs that checks of health read."""
 
 
 SELF_JUDGED: Final = (
@@ -170,7 +172,7 @@ class Offline:
             code = source.code
         else:
             source, code = logging, _code(given["code"])
-            await self._decisions.check_code(code)
+            await self._decisions.check_code(logging.tenant, code)
             # What the candidate decides on is what the experiment's own code learned.
             code["set_reward"] = code["set_reward"] or logging.code["set_reward"]
         rows = await theta_rows(self._store, source.id) if asked != "empty" else []
@@ -187,25 +189,32 @@ class Offline:
             async for page in pages(self._store.logs, experiment.id, kind, limit, _PAGE):
                 await estimates.add_rows(kind, [(row.data, row.date_ms) for row in page])
 
-    async def health(self, tenant: str, experiment_id: str, limit: int) -> dict[str, Any]:
-        """Checks of the newest `limit` decisions, and of the rewards and errors since the first of them.
+    async def health(self, tenant: str, experiment_id: str, limit: int) -> bytes:
+        """Checks of the newest `limit` decisions, and of the rewards and errors since the first.
 
-        :raises Unauthorized:
+        JSON text.
+
+        :raises Unauthorized: :raises BadRequest: it takes too long.
         """
         found = await self._experiments.get(tenant, experiment_id)
-        decisions = await self.rows(experiment_id, "action", limit)
-        rewards = await self.rows(experiment_id, "reward", limit)
-        errors = await self.rows(experiment_id, "error", limit)
-        return await asyncio.to_thread(
-            live_health.examine, decisions, rewards, errors, found.properties, self._now_ms()
-        )
+        async with in_time(self._settings.request_s, HEALTH):
+            return await figures(
+                self._workers,
+                of_rows(self._newest(experiment_id, limit)),
+                "health",
+                found.properties,
+                self._now_ms(),
+                identity=f"{tenant}/{experiment_id}",
+                lane="request",
+            )
 
-    async def rows(self, experiment_id: str, kind: LogKind, limit: int) -> list[dict[str, Any]]:
-        """The newest rows of a log, oldest first, with `date_ms`."""
-        found: list[dict[str, Any]] = []
-        async for page in pages(self._store.logs, experiment_id, kind, limit, _PAGE):
-            found += [msgspec.json.decode(row.data) | {"date_ms": row.date_ms} for row in page]
-        return found[::-1]
+    async def _newest(
+        self, experiment_id: str, limit: int
+    ) -> AsyncIterator[tuple[str, list[tuple[bytes, int]]]]:
+        """Pages of the newest rows that checks of health are about."""
+        for kind in HEALTH_KINDS:
+            async for page in pages(self._store.logs, experiment_id, kind, limit, _PAGE):
+                yield kind, [(row.data, row.date_ms) for row in page]
 
 
 def _estimators(value: object) -> list[str] | None:

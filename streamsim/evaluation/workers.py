@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from streamsim.sandbox.host.pool import (
     Worker,
     WorkerDied,
 )
+from streamsim.waiting import Room
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ class BatchWorkers:
     """The processes of one server process. The first use starts a zygote of their own.
 
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
-    evaluation `PARTS` more for its candidate; comparisons `settings.workers`; jobs as many again. So nothing
+    evaluation `PARTS` more for its candidate; comparisons of one tenant `settings.workers`; its jobs as many
+    again; and tenants have them in turn. So nothing
     that someone waits for waits for a job, and the processes of jobs stand back behind all others.
 
     :param limits: of one call of policy code, as for live decisions.
@@ -56,18 +57,19 @@ class BatchWorkers:
         self.box = box or SandboxSettings()
         self._sandbox = LazySandbox(
             sandbox,
-            workers=2 * settings.workers + (1 + PARTS) * settings.requests,
+            workers=2 * (settings.workers + 1) + (1 + PARTS) * settings.requests,
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
-        self._turns = {
-            "request": asyncio.Semaphore(settings.requests),
+        self._rooms = {
+            # One tenant's requests, which may take `request_s`, never take all.
+            "request": Room(settings.requests, share=settings.requests - 1),
             # Bounded by the evaluations, which are requests.
-            "candidate": asyncio.Semaphore(PARTS * settings.requests),
-            "compare": asyncio.Semaphore(settings.workers),
-            "batch": asyncio.Semaphore(settings.workers),
+            "candidate": Room(PARTS * settings.requests),
+            # One more than one tenant may take.
+            "compare": Room(settings.workers + 1, share=settings.workers),
+            "batch": Room(settings.workers + 1, share=settings.workers),
         }
-        self._waiting = 0
 
     async def close(self) -> None:
         """End all processes."""
@@ -90,13 +92,16 @@ class BatchWorkers:
         :raises TooLarge: the load is larger than a frame may be.
         :raises PolicyError: the code does not compile, or, inside the context, its worker failed.
         """
-        if lane == "request" and self._turns[lane].locked() and self._waiting >= _WAITING:
-            raise TooManyRequests("too many simulations and evaluations wait; try again soon")
-        self._waiting += lane == "request"
-        try:
-            await self._turns[lane].acquire()
-        finally:
-            self._waiting -= lane == "request"
+        tenant, room = identity.partition("/")[0], self._rooms[lane]
+        if lane == "request" and room.full(tenant) and room.waiting(tenant) >= _WAITING:
+            raise TooManyRequests("too many of your simulations and evaluations wait; try again soon")
+        async with room.place(tenant), self._process(program, load, limits, identity, lane) as worker:
+            yield worker
+
+    @asynccontextmanager
+    async def _process(
+        self, program: str, load: object, limits: Limits | None, identity: str, lane: Lane
+    ) -> AsyncIterator[Worker]:
         worker: Worker | None = None
         try:
             worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
@@ -117,7 +122,6 @@ class BatchWorkers:
         finally:
             if worker is not None:
                 worker.kill()
-            self._turns[lane].release()
 
 
 def lower_priority(worker: Worker, nice: int) -> None:

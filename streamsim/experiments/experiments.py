@@ -35,7 +35,7 @@ _RECORDS_BYTES = 16 << 20
 class CodeChecker(Protocol):
     """What experiments need of the service that runs them."""
 
-    async def check_code(self, code: dict[str, str]) -> None:
+    async def check_code(self, tenant: str, code: dict[str, str]) -> None:
         """:raises BadRequest: for a piece that does not compile."""
 
     def forget(self, experiment_id: str) -> None:
@@ -76,7 +76,7 @@ class Experiments:
             raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
         complete = fields.complete(properties)
         if code:
-            await self._decisions.check_code(code)
+            await self._decisions.check_code(tenant, code)
         now_ms = self._now_ms()
         experiment = Experiment(
             id=secrets.token_hex(16),
@@ -158,7 +158,7 @@ class Experiments:
             complete = fields.complete(current.properties | properties)
             new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
             if new_code and new_code != checked:
-                await self._decisions.check_code(new_code)
+                await self._decisions.check_code(tenant, new_code)
                 checked = new_code
             changed = msgspec.structs.replace(
                 current,

@@ -12,7 +12,7 @@ import msgspec
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.errors import BadRequest
-from streamsim.storage.contract.logs import LogKind, LogRow, LogStore
+from streamsim.storage.contract.logs import LogKind, LogRow, LogStore, is_last
 
 LogFormat = Literal["json", "csv"]
 Iso = Callable[[int], str]
@@ -70,11 +70,11 @@ class _Reader:
         wanted = min(most, _ROWS_AT_ONCE, max(1, int(room / self._row_bytes)))
         try:
             page = await self._store.read_log(
-                self._experiment_id, self._query.kind, limit=wanted, before=self.before
+                self._experiment_id, self._query.kind, limit=wanted, before=self.before, max_bytes=room
             )
         except ValueError:
             raise BadRequest("before is not a position in this log", field="before") from None
-        self.more = len(page) == wanted
+        self.more = not is_last(page, wanted, room)
         if page:
             self.before = page[-1].position
             self._row_bytes = max(64.0, sum(len(row.data) for row in page) / len(page))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -20,7 +22,7 @@ from streamsim.dates import iso
 from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.jobs import UNFINISHED, Job, JobStore
-from streamsim.waiting import until
+from streamsim.waiting import on_behalf_of, until
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class JobKind(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many jobs of the kind a process works on."""
+        """How many jobs of the kind a process works on for one tenant; one more for others."""
 
     async def work(self, job: Job, desk: JobDesk) -> bytes:
         """The result as JSON text. :raises StreamsimError: the job has failed."""
@@ -90,9 +92,11 @@ class Jobs:
         for kind in kinds:
             self.add(kind)
         self._owner = secrets.token_hex(8)
+        self._followers = Counter[str]()
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        # Its kind and tenant.
+        self._tasks: dict[asyncio.Task[None], tuple[str, str]] = {}
 
     def add(self, kind: JobKind) -> None:
         """A kind that this process can work on."""
@@ -165,6 +169,21 @@ class Jobs:
             answer["error"] = msgspec.Raw(job.error)
         return answer
 
+    @contextmanager
+    def following(self, tenant: str) -> Iterator[None]:
+        """What a follower of a job is inside of. :raises TooManyRequests: its user has too many."""
+        if self._followers[tenant] >= self._settings.followers:
+            raise TooManyRequests(
+                f"you follow {self._settings.followers} jobs at once (jobs.followers): end one first"
+            )
+        self._followers[tenant] += 1
+        try:
+            yield
+        finally:
+            self._followers[tenant] -= 1
+            if not self._followers[tenant]:
+                del self._followers[tenant]
+
     @staticmethod
     def finished(job: Job) -> bool:
         """Whether its state is its last."""
@@ -208,13 +227,19 @@ class Jobs:
             await until(self._woken, pause_s)
 
     async def _claim(self, kind: JobKind) -> None:
-        while list(self._tasks.values()).count(kind.name) < kind.at_once:
+        while True:
+            under_way = Counter(tenant for name, tenant in self._tasks.values() if name == kind.name)
+            if under_way.total() > kind.at_once:
+                return
             now_ms = self._now_ms()
-            job = await self._jobs.claim_job(self._owner, now_ms, now_ms + self._lease_ms, kind=kind.name)
+            at_share = [tenant for tenant, jobs in under_way.items() if jobs >= kind.at_once]
+            job = await self._jobs.claim_job(
+                self._owner, now_ms, now_ms + self._lease_ms, kind=kind.name, but=at_share
+            )
             if job is None:
                 return
             task = asyncio.create_task(self._run(kind, job))
-            self._tasks[task] = kind.name
+            self._tasks[task] = kind.name, job.tenant
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -227,6 +252,7 @@ class Jobs:
 
     async def _run(self, kind: JobKind, job: Job) -> None:
         """Work on a job that is ours until it is finished, or taken from us."""
+        on_behalf_of.set(job.tenant)
         try:
             await self._finish(kind, job)
         except asyncio.CancelledError:

@@ -36,7 +36,7 @@ class Alone:
 
     __slots__ = ("_left", "_lock")
 
-    def __init__(self, lock: asyncio.Lock, left: Callable[[], None]) -> None:
+    def __init__(self, lock: asyncio.Lock, left: Callable[[], object]) -> None:
         self._lock, self._left = lock, left
 
     async def __aenter__(self) -> None:
@@ -225,7 +225,7 @@ class LiveRuns:
     async def place(self, run: Run, versions: dict[str, int], position: int) -> Live:
         """The run in a new process, which is to be brought to the journal's end."""
         models = [await self._models.version(run.tenant, name, number) for name, number in versions.items()]
-        await self._make_room()
+        await self._make_room(run.tenant)
         self._coming += 1
         try:
             worker = await self._workers.spawn(models)
@@ -243,14 +243,14 @@ class LiveRuns:
 
     # ---- inside
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, tenant: str) -> None:
         """Let go of the least recently used run that nobody uses now; if all are in use, wait for one."""
         while len(self._live) + self._coming >= self._settings.live:
             idle = next((run for run in self._live if not self._lock(run).locked()), None)
             if idle is not None:
                 self.drop(idle)
                 continue
-            await self._turns.wait()
+            await self._turns.wait(tenant)
 
     def _alone(self, run: str) -> Alone:
         return Alone(self._lock(run), self._turns.give)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,17 +9,21 @@ from contextlib import asynccontextmanager
 from streamsim.models.workers import ModelWorkers, Refusal
 from streamsim.sandbox.host.pool import Worker
 from streamsim.storage.contract.runs import Model
+from streamsim.waiting import Room
 
 Key = tuple[tuple[str, str, int], ...]
 
 
 class Runners:
-    """At most `most` at a time; idle ones are kept for the next request on their models."""
+    """At most `most` at a time for one tenant, and one more for others.
+
+    Idle ones are kept for the next request on their models.
+    """
 
     def __init__(self, workers: ModelWorkers, most: int) -> None:
         self._workers = workers
         self._most = most
-        self._turns = asyncio.Semaphore(most)
+        self._room = Room(most + 1, share=most)
         self._idle: OrderedDict[Worker, Key] = OrderedDict()
 
     @property
@@ -32,7 +35,7 @@ class Runners:
     async def lend(self, models: Sequence[Model]) -> AsyncIterator[Worker]:
         """A process that has loaded these models, for the length of the context."""
         key = tuple((model.tenant, model.name, model.version) for model in models)
-        async with self._turns:
+        async with self._room.place(models[0].tenant if models else ""):
             worker = next((idle for idle, has in self._idle.items() if has == key and idle.alive), None)
             if worker is not None:
                 del self._idle[worker]

@@ -9,6 +9,7 @@ PROGRAMS: Final = {
     "simulate": "streamsim.programs.simulate",
     "propensity": "streamsim.programs.propensity",
     "estimates": "streamsim.programs.estimates",
+    "figures": "streamsim.programs.figures",
     "model": "streamsim.programs.model",
     "probe": "streamsim.sandbox.worker.probe",
 }

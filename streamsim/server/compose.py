@@ -76,7 +76,12 @@ async def running(
         stack.push_async_callback(store.close)
         box = settings.sandbox
         if sandbox is None:
-            sandbox = Sandbox(workers=box.workers, allow_degraded=box.allow_degraded, preload=box.preload)
+            sandbox = Sandbox(
+                workers=box.workers,
+                share=box.workers - max(box.workers // 8, 1),
+                allow_degraded=box.allow_degraded,
+                preload=box.preload,
+            )
             await sandbox.start()
             stack.push_async_callback(sandbox.close)
         metrics = Metrics()

@@ -244,9 +244,9 @@ def test_code_that_does_not_compile_is_named(bench: Bench) -> None:
     from streamsim.errors import BadRequest
 
     good = {"get_context": "", "get_action": "a = 1", "get_reward": "", "set_reward": ""}
-    bench.run(bench.decisions.check_code(good))
+    bench.run(bench.decisions.check_code("ann", good))
     with pytest.raises(BadRequest) as caught:
-        bench.run(bench.decisions.check_code(good | {"set_reward": "a = 1\nif:\n"}))
+        bench.run(bench.decisions.check_code("ann", good | {"set_reward": "a = 1\nif:\n"}))
     assert caught.value.field == "set_reward"
     assert caught.value.detail["line"] == 2
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import signal
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 SAMPLE_S: Final = 1.0
+KEPT_S: Final = 10.0
+"""So long after its last use, an idle worker does not go for a tenant that has more than its own."""
 BACK_OFF_S: Final = (0.05, 5.0)
 
 _log = logging.getLogger(__name__)
@@ -58,12 +61,13 @@ class Sandbox:
         self,
         *,
         workers: int = 32,
+        share: int | None = None,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
         start_s: float = 60.0,
         spawn_s: float = 10.0,
     ) -> None:
-        """:param workers: most that live at once.
+        """:param workers: most that live at once. :param share: most of one tenant; by default all.
         :param allow_degraded: start although a layer is missing.
         :param preload: modules that workers share beside the common ones.
         :param start_s: the longest wait for the zygote, and :param spawn_s: for a worker.
@@ -71,6 +75,7 @@ class Sandbox:
         self.turns = Turns()
         self.started = 0  # workers, in all
         self._most = workers
+        self._share = workers if share is None else max(share, 1)
         self._allow_degraded = allow_degraded
         self._preload = tuple(preload)
         self._start_s, self._spawn_s = start_s, spawn_s
@@ -132,20 +137,22 @@ class Sandbox:
     async def spawn(self, program: str, load: object, limits: Limits, *, identity: str) -> Worker:
         """A new worker that has loaded a program, in a process, and under a user id, of its own.
 
-        When there are as many as may be, the one that was idle for longest is ended; when all are busy, this
-        waits for one.
+        When there are as many as may be, the one that was idle for longest is ended, of those whose tenant
+        has as many as this one or that nobody used lately; when all are busy, this waits for one, in turn
+        with other tenants.
 
         :param program: a module of `streamsim.programs`.
-        :param identity: whose code it is, for logs.
+        :param identity: whose code it is: a tenant, "/", and anything.
         :raises SandboxUnavailable: the kernel or the zygote gives no worker.
         :raises WorkerDied: it died while it loaded.
         :raises ProgramFailed: the program refused its load; the worker is gone.
         """
+        tenant = _tenant(identity)
         while True:
             zygote = await self._live_zygote()
-            if len(self._alive) < self._most:
+            if self._room_for(tenant):
                 break
-            await self._make_room()
+            await self._make_room(tenant)
         taken = {worker.uid for worker in self._workers.values()}
         uid = next(uid for uid in itertools.count() if uid not in taken)
         worker = Worker(self, next(self._numbers), uid, limits, identity)
@@ -159,22 +166,39 @@ class Sandbox:
             raise
         return worker
 
-    async def _make_room(self) -> None:
-        idle = [worker for worker in self._alive if not worker.busy]
+    async def _make_room(self, tenant: str) -> None:
+        held, mine = self._held(), [worker for worker in self._alive if _tenant(worker.identity) == tenant]
+        old = asyncio.get_running_loop().time() - KEPT_S
+        idle = [
+            worker
+            for worker in (mine if len(mine) >= self._share else self._alive)
+            if not worker.busy and (held[_tenant(worker.identity)] >= held[tenant] or worker.used < old)
+        ]
         if idle:
             min(idle, key=lambda worker: worker.used).kill()
             return
-        await self.turns.wait()
+        await self.turns.wait(tenant)
+
+    def _held(self) -> Counter[str]:
+        """Living workers by tenant."""
+        return Counter(_tenant(worker.identity) for worker in self._alive)
+
+    def _room_for(self, tenant: str) -> bool:
+        return len(self._alive) < self._most and self._held()[tenant] < self._share
 
     def release(self, worker: Worker) -> None:
-        """A worker became idle while somebody waits for room."""
-        if not worker.busy:
+        """A worker became idle while somebody waits for room, which it makes unless all of them have more."""
+        held = self._held()
+        if not worker.busy and any(
+            held[tenant] <= held[_tenant(worker.identity)] for tenant in self.turns.tenants
+        ):
             worker.kill()
 
     def ended(self, worker: Worker) -> None:
         """A worker takes nothing more, and leaves its room."""
         self._alive.discard(worker)
-        self.turns.give()
+        held = self._held()
+        self.turns.give(lambda tenant: held[tenant] < self._share)
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed a process for want of memory since this was last asked."""
@@ -239,3 +263,7 @@ class Sandbox:
         for worker in list(self._alive):
             worker.sample()
         self._sampler = asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
+
+
+def _tenant(identity: str) -> str:
+    return identity.partition("/")[0]

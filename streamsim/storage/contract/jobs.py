@@ -8,6 +8,7 @@ Dates are integers: milliseconds since 1970-01-01 UTC. `spec`, `result` and `err
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, Protocol
 
 import msgspec
@@ -59,8 +60,16 @@ class JobStore(Protocol):
     async def count_jobs(self, tenant: str) -> int:
         """How many unfinished jobs a tenant has."""
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
-        """Take the oldest job of a kind that waits, or whose lease has run out; running and ours then."""
+    async def claim_job(
+        self, owner: str, now_ms: int, lease_ms: int, *, kind: str, but: Collection[str] = ()
+    ) -> Job | None:
+        """Take a job of a kind that waits, or whose lease has run out; running and ours then.
+
+        Of the tenants that have one, it is the turn of the one whose last claim is longest ago, those without
+        any first and of these the one whose job is oldest; of its jobs, the oldest is taken.
+
+        :param but: tenants that get none.
+        """
 
     async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
         """Say how far a job is, and move the lease. False if it is no longer running and ours."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 LogKind = Literal["action", "reward", "manual", "theta", "simulation", "error"]
+
+
+PAGE_BYTES: Final = 16 << 20
+"""A page of a log ends with the row that reaches so many bytes."""
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
@@ -28,23 +32,36 @@ class LogStore(Protocol):
     """Logs, in any backend."""
 
     async def read_log(
-        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        before: str = "",
+        max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Newest first, at most `limit`, only rows whose position is lower than `before` if it is given.
+
+        The row with which the data has `max_bytes` or more is the last one; see `is_last`.
 
         Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`
         that no row of this log could have."""
 
 
+def is_last(page: Sequence[LogRow], limit: int, max_bytes: int = PAGE_BYTES) -> bool:
+    """Whether no more rows come after a page that was read with these."""
+    return len(page) < limit and sum(len(row.data) for row in page) < max_bytes
+
+
 async def pages(
-    logs: LogStore, experiment_id: str, kind: LogKind, limit: int, at_once: int
+    logs: LogStore, experiment_id: str, kind: LogKind, limit: int, at_once: int, max_bytes: int = PAGE_BYTES
 ) -> AsyncGenerator[list[LogRow], None]:
-    """The newest `limit` rows of a log, newest first, at most `at_once` at a time."""
+    """The newest `limit` rows of a log, newest first, at most `at_once` and about so many bytes at a time."""
     before, left = "", limit
     while left > 0:
         size = min(at_once, left)
-        page = await logs.read_log(experiment_id, kind, limit=size, before=before)
+        page = await logs.read_log(experiment_id, kind, limit=size, before=before, max_bytes=max_bytes)
         yield page
-        if len(page) < size:
+        if is_last(page, size, max_bytes):
             break
-        before, left = page[-1].position, left - size
+        before, left = page[-1].position, left - len(page)

@@ -2,11 +2,12 @@
 
 jobs        _id: id, number (order of creation), and the fields of `Job`
 job_parts   _id: "job/number", job, number, data
+job_turns   _id: tenant, turn: the number of its last claim
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -71,9 +72,11 @@ class MongoJobs:
         async with reaching():
             return int(await self._db.jobs.count_documents({"tenant": tenant, "state": _UNFINISHED}))
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
+    async def claim_job(
+        self, owner: str, now_ms: int, lease_ms: int, *, kind: str, but: Collection[str] = ()
+    ) -> Job | None:
         # The kind in both, as servers that speak MongoDB's protocol may overlook it beside an `$or`.
-        free = [
+        free: list[dict[str, Any]] = [
             {"kind": kind, "state": "waiting"},
             {"kind": kind, "state": "running", "lease_ms": {"$lte": now_ms}},
         ]
@@ -82,13 +85,36 @@ class MongoJobs:
             "$inc": {"attempts": 1},
         }
         async with reaching():
-            document = await self._db.jobs.find_one_and_update(
-                {"$or": free},
-                change,
-                sort=[("number", ASCENDING)],
-                return_document=ReturnDocument.AFTER,
-            )
-        return None if document is None else _job(document)
+            # Oldest first, so a tenant comes in where its oldest job does; few jobs are unfinished.
+            fields = {"tenant": 1, "number": 1}
+            waiting: dict[str, None] = {}
+            async for job in self._db.jobs.find({"$or": free}, fields).sort("number", ASCENDING):
+                if job["tenant"] not in but:
+                    waiting.setdefault(job["tenant"])
+            turns = {
+                turn["_id"]: turn["turn"]
+                async for turn in self._db.job_turns.find({"_id": {"$in": list(waiting)}})
+            }
+            for tenant in sorted(waiting, key=lambda tenant: turns.get(tenant, 0)):
+                # Another process may have been faster.
+                document = await self._db.jobs.find_one_and_update(
+                    {"$or": [condition | {"tenant": tenant} for condition in free]},
+                    change,
+                    sort=[("number", ASCENDING)],
+                    return_document=ReturnDocument.AFTER,
+                )
+                if document is not None:
+                    counter = await self._db.counters.find_one_and_update(
+                        {"_id": "job_turns"},
+                        {"$inc": {"value": 1}},
+                        upsert=True,
+                        return_document=ReturnDocument.AFTER,
+                    )
+                    await self._db.job_turns.update_one(
+                        {"_id": tenant}, {"$set": {"turn": counter["value"]}}, upsert=True
+                    )
+                    return _job(document)
+        return None
 
     async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
         return await self._set(

@@ -12,7 +12,7 @@ from pymongo import DESCENDING
 from pymongo.errors import BulkWriteError
 
 from streamsim.storage.contract.errors import StoreUnavailable
-from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.mongo.connection import MongoConnection, reaching
 from streamsim.storage.mongo.schema import log_collection
 from streamsim.storage.mongo.values import plain, readable, to_bytes
@@ -54,7 +54,13 @@ class MongoLogs:
         return [row for row in known if positions[row.id] != int(row.position)]
 
     async def read_log(
-        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        before: str = "",
+        max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Rows that are in MongoDB, newest first; see the contract."""
         query: dict[str, Any] = {"experiment": experiment_id}
@@ -67,8 +73,16 @@ class MongoLogs:
         if limit <= 0:
             return []
         async with reaching():
+            # MongoDB's own batches have at most 16 MiB.
             found = self._db[log_collection(kind)].find(query).sort("position", DESCENDING).limit(limit)
-            return [log_row(kind, document) async for document in found]
+            rows, left = list[LogRow](), max_bytes
+            async for document in found:
+                rows.append(log_row(kind, document))
+                left -= len(rows[-1].data)
+                if left <= 0:
+                    await found.close()
+                    break
+            return rows
 
 
 def only_repeated(error: BulkWriteError) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from streamsim.storage.contract.logs import LogKind, LogRow
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.mongo.accounts import MongoAccounts
 from streamsim.storage.mongo.connection import MongoConnection
 from streamsim.storage.mongo.jobs import MongoJobs
@@ -127,9 +127,15 @@ class DrainedLogs:
         self._rows = rows
 
     async def read_log(
-        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        before: str = "",
+        max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is not None:
             await self._outbox.flush(tenant)
-        return await self._rows.read_log(experiment_id, kind, limit=limit, before=before)
+        return await self._rows.read_log(experiment_id, kind, limit=limit, before=before, max_bytes=max_bytes)

@@ -1,51 +1,65 @@
 """The SQLite file as one process has it open.
 
-A process writes on one thread, which commits all waiting work together, and reads on another, whose every
-transaction sees all that was acknowledged. Rows that every request needs are looked up without a thread.
+A process writes on one thread, which commits all waiting work together, and reads on others, whose every
+transaction sees all that was acknowledged. They are the tenants' in turn, and no tenant has all of them. Rows
+that every request needs are looked up without a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from threading import Event
+from typing import Final, NamedTuple, TypeVar
 
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.revocations import Revocations
 from streamsim.storage.sqlite.writer import Turn, Writer, is_outage
+from streamsim.waiting import Room, on_behalf_of
 
 T = TypeVar("T")
+
+READERS: Final = 4
+_STEPS: Final = 100_000
+"""Steps of SQLite's machine between two looks at the clock: about a millisecond."""
+READ_S: Final = 20.0
+"""The longest that a statement of a reader works; then it is interrupted."""
 
 
 class _Connected(NamedTuple):
     turn: Turn
     revocations: Revocations
     writing: sqlite3.Connection
-    reading: sqlite3.Connection
+    reading: list[sqlite3.Connection]
     looking: sqlite3.Connection
 
 
 class Database:
     """Opens, reads and writes the file at `path`; belongs to the event loop that opened it."""
 
-    def __init__(self, path: Path, synchronous: sqlite_schema.Synchronous, busy_ms: int) -> None:
+    def __init__(
+        self, path: Path, synchronous: sqlite_schema.Synchronous, busy_ms: int, read_s: float = READ_S
+    ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
+        self._read_s = read_s
         self._writer: Writer | None = None
 
     async def open(self) -> None:
         """:raises StoreUnavailable:"""
-        self._reader = ThreadPoolExecutor(1, "sqlite-reader")
+        self._readers = ThreadPoolExecutor(READERS, "sqlite-reader")
+        self._room = Room(READERS, share=READERS - 1)
         try:
             connections = await self._on_reader(self._connect)
         except BaseException:
-            self._reader.shutdown()
+            self._readers.shutdown()
             raise
         self._revocations, self._reading, self._looking = (
             connections.revocations,
@@ -60,8 +74,9 @@ class Database:
             return
         writer, self._writer = self._writer, None
         await self._on_reader(writer.finish)
-        await self._on_reader(self._held.close)
-        self._reader.shutdown()
+        # What still reads is interrupted, as there is no writer now.
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._held.close)
 
     @property
     def revocations(self) -> int:
@@ -87,11 +102,23 @@ class Database:
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The outcome of `work`, which sees one moment of the database, later than the call.
 
-        :raises StoreUnavailable:
+        :raises StoreUnavailable: also for work that took too long.
         """
+        tenant = on_behalf_of.get()
+        await self._room.take(tenant)
         if self._writer is None:
+            self._room.free(tenant)
             raise StoreUnavailable("the database is closed")
-        return await self._on_reader(lambda: self._read(work))
+        left = Event()
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, left)
+        # The place is free when the thread is, which is later than now for a caller that gives up.
+        reading.add_done_callback(lambda _: self._room.free(tenant))
+        try:
+            with _outages():
+                return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            left.set()
+            raise
 
     async def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """As `read`, for one statement that finds a row or so by key.
@@ -116,31 +143,51 @@ class Database:
             turn = held.enter_context(closing(Turn(self._path, self._busy_ms)))
             revocations = held.enter_context(closing(Revocations(self._path)))
             with turn:
-                writing, reading, looking = (
+                writing, looking, *reading = (
                     held.enter_context(
                         closing(sqlite_schema.connect(self._path, self._synchronous, self._busy_ms))
                     )
-                    for _ in range(3)
+                    for _ in range(2 + READERS)
                 )
                 sqlite_schema.upgrade(writing)
-            for connection in (reading, looking):
+            for connection in (*reading, looking):
                 connection.execute("PRAGMA query_only = ON")
             looking.execute("PRAGMA busy_timeout = 0")
             self._held = held.pop_all()
             return _Connected(turn, revocations, writing, reading, looking)
 
-    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._reading.execute("BEGIN")
+    def _read(self, work: Callable[[sqlite3.Connection], T], left: Event) -> T:
+        # As many threads as connections, so there is always one.
+        db = self._reading.pop()
+        deadline = time.monotonic() + self._read_s
+        db.set_progress_handler(
+            lambda: left.is_set() or self._writer is None or time.monotonic() > deadline, _STEPS
+        )
         try:
-            return work(self._reading)
+            db.execute("BEGIN")
+            try:
+                return work(db)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                    raise StoreUnavailable(f"reading took longer than {self._read_s:g} s") from None
+                raise
+            finally:
+                if db.in_transaction:
+                    db.execute("COMMIT")
         finally:
-            if self._reading.in_transaction:
-                self._reading.execute("COMMIT")
+            db.set_progress_handler(None, 0)
+            self._reading.append(db)
 
     async def _on_reader(self, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, work)
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, OSError) or is_outage(error):
-                raise StoreUnavailable(f"the database cannot be opened or read: {error}") from error
-            raise
+        with _outages():
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, OSError) or is_outage(error):
+            raise StoreUnavailable(f"the database cannot be opened or read: {error}") from error
+        raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,16 +48,29 @@ class SQLiteJobs:
         rows = await self._read(f"SELECT count(*) FROM jobs WHERE {_UNFINISHED} AND tenant = ?", (tenant,))
         return int(rows[0][0])
 
-    async def claim_job(self, owner: str, now_ms: int, lease_ms: int, *, kind: str) -> Job | None:
+    async def claim_job(
+        self, owner: str, now_ms: int, lease_ms: int, *, kind: str, but: Collection[str] = ()
+    ) -> Job | None:
         def work(db: sqlite3.Connection) -> Job | None:
+            next_in_turn = db.execute(
+                "SELECT min(jobs.num) AS oldest, jobs.tenant FROM jobs"
+                f" LEFT JOIN job_turns ON job_turns.tenant = jobs.tenant WHERE {_UNFINISHED} AND kind = ?"
+                " AND (state = 'waiting' OR lease_ms <= ?)"
+                " AND jobs.tenant NOT IN (SELECT value FROM json_each(?))"
+                " GROUP BY jobs.tenant ORDER BY coalesce(job_turns.turn, 0), oldest LIMIT 1",
+                (kind, now_ms, msgspec.json.encode(list(but)).decode()),
+            ).fetchone()
+            if next_in_turn is None:
+                return None
+            num, tenant = next_in_turn
+            db.execute("DELETE FROM job_turns WHERE tenant = ?", (tenant,))
+            db.execute("INSERT INTO job_turns (tenant) VALUES (?)", (tenant,))
             found = db.execute(
                 "UPDATE jobs SET state = 'running', owner = ?, lease_ms = ?, modified_ms = ?,"
-                " attempts = attempts + 1 WHERE num = (SELECT num FROM jobs WHERE"
-                f" {_UNFINISHED} AND kind = ? AND (state = 'waiting' OR lease_ms <= ?) ORDER BY num LIMIT 1)"
-                f" RETURNING {_JOB}",
-                (owner, lease_ms, now_ms, kind, now_ms),
+                f" attempts = attempts + 1 WHERE num = ? RETURNING {_JOB}",
+                (owner, lease_ms, now_ms, num),
             ).fetchall()
-            return _job(found[0]) if found else None
+            return _job(found[0])
 
         return await self._db.write(work)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from streamsim.storage.contract.logs import LogKind, LogRow
+import sqlite3
+from contextlib import closing
+
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.sqlite.database import Database
 
 
@@ -13,7 +16,13 @@ class SQLiteLogs:
         self._db = db
 
     async def read_log(
-        self, experiment_id: str, kind: LogKind, *, limit: int, before: str = ""
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        before: str = "",
+        max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         bound = 2**63 - 1
         if before:
@@ -25,8 +34,15 @@ class SQLiteLogs:
             " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = ? AND position < ?"
             " ORDER BY position DESC LIMIT max(?, 0)"
         )
-        rows = await self._db.read(lambda db: db.execute(sql, (experiment_id, kind, bound, limit)).fetchall())
-        return [
-            LogRow(experiment_id, kind, id, date_ms, data, str(position))
-            for position, id, date_ms, data in rows
-        ]
+
+        def work(db: sqlite3.Connection) -> list[LogRow]:
+            rows, left = list[LogRow](), max_bytes
+            with closing(db.execute(sql, (experiment_id, kind, bound, limit))) as found:
+                for position, id, date_ms, data in found:
+                    rows.append(LogRow(experiment_id, kind, id, date_ms, data, str(position)))
+                    left -= len(data)
+                    if left <= 0:
+                        break
+            return rows
+
+        return await self._db.read(work)

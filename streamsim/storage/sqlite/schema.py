@@ -228,6 +228,12 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'simulation';
     CREATE INDEX jobs_of_tenant ON jobs (tenant, num);
 """,
+    """
+    CREATE TABLE job_turns (
+        turn INTEGER PRIMARY KEY AUTOINCREMENT,
+        tenant TEXT NOT NULL UNIQUE
+    );
+""",
 )
 
 

@@ -148,3 +148,26 @@ def test_a_kind_of_jobs_is_claimed_apart_and_all_are_listed_together(jobs: JobSt
     ]
     assert [one.id for one in run(jobs.list_jobs("ann", None, limit=9, before="b"))] == ["a"]
     assert [one.id for one in run(jobs.list_jobs("ann", "", limit=9))] == ["b"]
+
+
+def test_tenants_have_their_jobs_claimed_in_turn(jobs: JobStore, run: Any) -> None:
+    for number in range(4):
+        run(jobs.create_job(job(f"a{number}", "ann")))
+    run(jobs.create_job(job("b0", "bob")))
+    first = [run(jobs.claim_job("p", 1000, 9000, kind=KIND)).id for _ in range(3)]
+    assert first == ["a0", "b0", "a1"]
+    # Who comes now had no turn yet; and to end or remove a job gains none.
+    run(jobs.finish_job("a0", None, "done", 1500))
+    run(jobs.delete_job("ann", "a0"))
+    run(jobs.create_job(job("b1", "bob")))
+    run(jobs.create_job(job("c0", "cem")))
+    assert [run(jobs.claim_job("p", 1000, 9000, kind=KIND)).id for _ in range(4)] == ["c0", "b1", "a2", "a3"]
+    assert run(jobs.claim_job("p", 1000, 9000, kind=KIND)) is None
+
+
+def test_tenants_that_have_their_share_are_passed_over(jobs: JobStore, run: Any) -> None:
+    run(jobs.create_job(job("a0", "ann")))
+    run(jobs.create_job(job("b0", "bob")))
+    assert run(jobs.claim_job("p", 1000, 9000, kind=KIND, but=["ann"])).id == "b0"
+    assert run(jobs.claim_job("p", 1000, 9000, kind=KIND, but=["ann"])) is None
+    assert run(jobs.claim_job("p", 1000, 9000, kind=KIND, but=["bob"])).id == "a0"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
-from streamsim.storage.contract.logs import LogKind
+from streamsim.storage.contract.logs import LogKind, pages
 from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 
@@ -110,5 +111,23 @@ def test_many_rows_of_many_commits_are_all_there_once(run: Any, store: Store) ->
             start = found.index(batch[0])
             assert found[start : start + 70] == batch
         assert (await store.decisions.summary("e1")).action_calls == 420
+
+    run(body())
+
+
+def test_a_page_ends_with_the_row_that_reaches_its_bytes(run: Any, store: Store) -> None:
+    async def body() -> None:
+        sizes = [9000, 9000, 10, 10, 30_000, 10]
+        for number, size in enumerate(sizes):
+            data = b'{"text":"%s"}' % (b"x" * size)
+            await committed(store, logs=[msgspec.structs.replace(log(f"r{number}"), data=data)])
+        assert await ids(store, max_bytes=1) == ["r5"]
+        assert await ids(store, max_bytes=20_000) == ["r5", "r4"]
+        assert await ids(store, max_bytes=50_000) == ["r5", "r4", "r3", "r2", "r1", "r0"]
+        found = [
+            [row.id for row in page]
+            async for page in pages(store.logs, "e1", "action", 5, 3, max_bytes=20_000)
+        ]
+        assert found == [["r5", "r4"], ["r3", "r2", "r1"]]
 
     run(body())

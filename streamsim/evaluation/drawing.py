@@ -1,0 +1,78 @@
+"""Plots are drawn in a process of their own, which ends with the request that it draws for.
+
+`python -m streamsim.evaluation.drawing svg|png` reads a comparison as JSON and writes its picture. It runs no
+user code, and matplotlib, which wants files to write and threads, could not run in the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from typing import Final, Literal
+
+import msgspec
+
+from streamsim.errors import TooLarge
+from streamsim.evaluation.compare import Comparison
+from streamsim.evaluation.plots import Format, plot
+from streamsim.waiting import Room
+
+ComparisonForm = Literal["json", "csv", "svg", "png"]
+AT_ONCE: Final = 2
+MEMORY_BYTES: Final = 2 << 30
+KEPT: Final = ("HOME", "LANG", "MPLCONFIGDIR", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+"""What it sees of the environment, in which settings may hold passwords."""
+_PR_SET_PDEATHSIG: Final = 1
+_JSON: Final = msgspec.json.Decoder(Comparison)
+
+
+class Drawing:
+    """The pictures of one server process: so many at once, one of each tenant."""
+
+    def __init__(self, nice: int) -> None:
+        """:param nice: how far they stand back behind the server."""
+        self._nice = nice
+        self._room = Room(AT_ONCE, share=1)
+
+    async def picture(self, tenant: str, comparison: bytes, kind: Format) -> bytes:
+        """A comparison, as JSON text, as a picture. Whoever cancels this ends the process.
+
+        :raises TooLarge: it cannot be drawn within `MEMORY_BYTES`.
+        """
+        async with self._room.place(tenant):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", "streamsim.evaluation.drawing", kind, str(self._nice)),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                env={name: os.environ[name] for name in KEPT if name in os.environ},
+            )
+            try:
+                picture, _ = await process.communicate(comparison)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode:
+            raise TooLarge(f"a picture of so much needs more than {MEMORY_BYTES >> 20} MiB", field="format")
+        return picture
+
+
+def main() -> None:
+    """Draw one picture."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    kind, nice = sys.argv[1:]
+    os.nice(int(nice))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    picture = plot(_JSON.decode(sys.stdin.buffer.read()), "png" if kind == "png" else "svg")
+    sys.stdout.buffer.write(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The program that works out figures about much data; it runs no user code.
+
+load      None
+request   ["add", name, bytes, last]  a part of an item; `last` ends it
+          ["make", "compare", points, replications, seed, form] -> length of the text: a `Comparison` as JSON
+              or CSV; items: under each policy's name its `Curve`s
+          ["make", "summary", points] -> likewise: a `Summary` as JSON; items: `Curve`s under any one name
+          ["make", "health", properties, now_ms] -> likewise: the checks of a live experiment as JSON; items:
+              pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
+          ["part", start, most] -> bytes of that text
+result    what the request asks for, None, or `Refused`
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamsim import values
+from streamsim.errors import BadRequest
+from streamsim.evaluation import live_health
+from streamsim.evaluation.compare import compare, summary, to_csv
+from streamsim.evaluation.simulation import Curve
+from streamsim.evaluation.wire import Refused
+from streamsim.sandbox.worker.main import Channel
+
+_curve = msgspec.msgpack.Decoder(Curve)
+_page = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
+
+
+class Program:
+    """The items of one request, and what was made of them."""
+
+    loaded = None
+
+    def __init__(self, load: Any, channel: Channel) -> None:
+        self._items: dict[str, list[bytes]] = {}
+        self._begun: list[bytes] = []
+        self._text = b""
+
+    def handle(self, request: Any) -> object:
+        word, *given = request
+        match word:
+            case "add":
+                self._add(*given)
+            case "make":
+                try:
+                    self._text = self._make(*given)
+                except BadRequest as error:
+                    return Refused(False, error.message, error.field, error.detail)
+                return len(self._text)
+            case _:
+                start, most = given
+                return self._text[start : start + most]
+        return None
+
+    def _add(self, name: str, part: bytes, last: bool) -> None:
+        self._begun.append(part)
+        if last:
+            self._items.setdefault(name, []).append(b"".join(self._begun))
+            self._begun = []
+
+    def _make(self, word: str, *asked: Any) -> bytes:
+        match word:
+            case "compare":
+                points, replications, seed, form = asked
+                curves = {name: [*map(_curve.decode, items)] for name, items in self._items.items()}
+                found = compare(points, curves, replications=replications, seed=seed)
+                return to_csv(found).encode() if form == "csv" else values.dump(found)
+            case "summary":
+                (items,) = self._items.values()
+                (points,) = asked
+                return values.dump(summary(points, [*map(_curve.decode, items)]))
+            case _:
+                properties, now_ms = asked
+                rows, rewards, errors = (self._rows(kind) for kind in ("action", "reward", "error"))
+                return values.dump(live_health.examine(rows, rewards, errors, properties, now_ms))
+
+    def _rows(self, kind: str) -> list[dict[str, Any]]:
+        """The rows of a log, oldest first, with `date_ms`."""
+        rows = [
+            msgspec.json.decode(data) | {"date_ms": date_ms}
+            for page in self._items.pop(kind, ())
+            for data, date_ms in _page.decode(page)
+        ]
+        return rows[::-1]

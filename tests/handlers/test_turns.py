@@ -1,0 +1,140 @@
+"""One tenant floods what all share: another's request is answered in its turn, and never with 429."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+
+from streamsim.jobs.jobs import JobDesk, Jobs
+from streamsim.services import Services
+from streamsim.storage.contract.jobs import Job
+from tests.application import Caller, Clock
+from tests.support import Answer
+
+SLOW = 'import time\ntime.sleep(0.4)\nself.action["arm"] = "a"'
+FAST = {"get_action": 'self.action["arm"] = "a"', "get_reward": 'self.reward["value"] = 1.0'}
+WIDE = {"jobs.followers": 3, "evaluation.request_s": 3.0}
+
+
+@pytest.fixture
+def many_connections() -> Iterator[None]:
+    """Tornado's client has ten at once otherwise, and the flood would wait in it."""
+    with _configured(200):
+        yield
+
+
+@contextmanager
+def _configured(clients: int) -> Iterator[None]:
+    AsyncHTTPClient().close()
+    AsyncHTTPClient.configure(None, max_clients=clients)
+    yield
+    AsyncHTTPClient().close()
+    AsyncHTTPClient.configure(None)
+
+
+async def _beside(
+    flood: Sequence[Awaitable[Answer]], victim: Awaitable[Answer]
+) -> tuple[list[int], Answer, int]:
+    """Statuses of a flood, the answer to another's later request, and how many were open after that."""
+    tasks = [asyncio.ensure_future(one) for one in flood]
+    await asyncio.sleep(0)
+    answer = await victim
+    pending = sum(not task.done() for task in tasks)
+    return [(await task).status for task in tasks], answer, pending
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [WIDE], indirect=True)
+async def test_slow_simulations_of_one_user(ann: Caller, bob: Caller, many_connections: None) -> None:
+    slow = await ann.experiment("slow", get_action=SLOW)
+    fast = await bob.experiment("fast", **FAST)
+    flood = [ann.get(f"/eval/{slow['id']}/simulate", N=100_000) for _ in range(25)]
+    statuses, answer, pending = await _beside(flood, bob.get(f"/eval/{fast['id']}/simulate", N=10))
+    assert answer.status == 200, answer.body
+    assert pending
+    assert 429 in statuses
+    assert 500 not in statuses
+
+
+@pytest.mark.gen_test
+async def test_code_that_one_user_puts(ann: Caller, bob: Caller, many_connections: None) -> None:
+    anns, bobs = await ann.experiment("hers"), await bob.experiment("his")
+    flood = [ann.put(f"/exp/{anns['id']}", {"get_action": f"x = {number}"}) for number in range(60)]
+    statuses, answer, pending = await _beside(flood, bob.put(f"/exp/{bobs['id']}", FAST))
+    assert answer.status == 200, answer.body
+    assert pending
+    assert set(statuses) <= {200, 409, 429}
+    assert 200 in statuses
+    assert 429 in statuses
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [WIDE], indirect=True)
+async def test_followers_of_one_users_jobs(ann: Caller, bob: Caller, many_connections: None) -> None:
+    paths = []
+    for caller in (ann, bob):
+        experiment = await caller.experiment("followed", **FAST)
+        path = f"/eval/{experiment['id']}/simulations"
+        made = await caller.post(path, {"N": 100, "replications": 1})
+        paths.append(f"{path}/{made.body['id']}")
+    # No job is worked on here, so their events end when the jobs are cancelled.
+    following = [asyncio.ensure_future(ann.get(f"{paths[0]}/events")) for _ in range(3)]
+    refused = await ann.get(f"{paths[0]}/events")
+    while refused.status != 429:
+        refused = await ann.get(f"{paths[0]}/events")
+    assert "jobs.followers" in refused.body["error"]["message"]
+    bobs = asyncio.ensure_future(bob.get(f"{paths[1]}/events"))
+    assert (await bob.delete(paths[1])).status == 200
+    assert (await bobs).status == 200
+    assert (await ann.delete(paths[0])).status == 200
+    assert [(await one).status for one in following] == [200] * 3
+
+
+class Held:
+    """A kind of job that ends when it is let go."""
+
+    name, at_once = "held", 2
+
+    def __init__(self) -> None:
+        self.begun = Counter[str]()
+        self.more = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def work(self, job: Job, desk: JobDesk) -> bytes:
+        self.begun[job.tenant] += 1
+        self.more.set()
+        await self.go.wait()
+        return b"{}"
+
+    def asked(self, spec: bytes) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_jobs_of_one_user(services: Services, clock: Clock) -> None:
+    kind = Held()
+    jobs = Jobs(services.store.jobs, services.settings.jobs, clock, [kind])
+    for _ in range(10):
+        await jobs.create("ann", kind.name, {}, 1)
+    jobs.start(60)
+    try:
+        while kind.begun != {"ann": 2}:
+            kind.more.clear()
+            await kind.more.wait()
+        await jobs.create("bob", kind.name, {}, 1)
+        while not kind.begun["bob"]:
+            kind.more.clear()
+            await kind.more.wait()
+        assert kind.begun == {"ann": 2, "bob": 1}
+        kind.go.set()
+        while kind.begun["ann"] < 10:
+            kind.more.clear()
+            await kind.more.wait()
+    finally:
+        await jobs.close()

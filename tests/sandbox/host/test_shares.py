@@ -1,0 +1,101 @@
+"""The pool is shared: the code of one tenant takes no worker from another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamsim.sandbox.host import pool
+from streamsim.sandbox.host.pool import Limits, Sandbox, Worker
+from tests.sandbox.host.conftest import ECHO, until
+
+ASK = "def handle(request, channel): return channel.ask(1)"
+
+
+@pytest.fixture(scope="module")
+def shared(runner: asyncio.Runner) -> Iterator[Sandbox]:
+    sandbox = Sandbox(workers=4, share=3)
+    runner.run(sandbox.start())
+    yield sandbox
+    runner.run(sandbox.close())
+
+
+async def _one(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:
+    return await sandbox.spawn("probe", {"code": code}, Limits(), identity=f"{tenant}/e")
+
+
+class Busy:
+    """Workers of one tenant, as many as it asked for, each busy until `event`."""
+
+    def __init__(self, sandbox: Sandbox, tenant: str, wanted: int) -> None:
+        self.event, self.begun = asyncio.Event(), 0
+        self.tasks = [asyncio.ensure_future(self._work(sandbox, tenant)) for _ in range(wanted)]
+
+    async def _work(self, sandbox: Sandbox, tenant: str) -> None:
+        worker = await _one(sandbox, tenant, ASK)
+
+        async def answer(_question: msgspec.Raw) -> object:
+            self.begun += 1
+            await self.event.wait()
+            return None
+
+        await worker.exchange(None, ask=answer)
+
+
+def test_a_flood_of_one_tenants_code_leaves_a_worker_for_others(run: Any, shared: Sandbox) -> None:
+    async def scenario() -> None:
+        flood = Busy(shared, "ann", 12)
+        await until(lambda: flood.begun == 3)
+        for _ in range(3):
+            bobs = await _one(shared, "bob")
+            assert msgspec.msgpack.decode(await bobs.exchange("hello")) == "hello"
+            bobs.kill()
+        assert flood.begun == 3
+        flood.event.set()
+        await asyncio.gather(*flood.tasks)
+        assert flood.begun == 12
+
+    run(scenario())
+
+
+def test_a_worker_stays_while_another_tenant_wants_more_than_its_share(run: Any, shared: Sandbox) -> None:
+    async def scenario() -> None:
+        bobs = await _one(shared, "bob")
+        idle = [await _one(shared, "ann") for _ in range(3)]
+        await idle[0].exchange(None)
+        newer = await _one(shared, "ann")
+        # Ann's own oldest went, although Bob's was idle for longer.
+        assert [worker.alive for worker in (bobs, *idle, newer)] == [True, True, False, True, True]
+        flood = Busy(shared, "ann", 6)
+        await until(lambda: flood.begun == 3)
+        assert bobs.alive
+        assert msgspec.msgpack.decode(await bobs.exchange(1)) == 1
+        assert bobs.alive  # it became idle while Ann's wait, who have more
+        flood.event.set()
+        await asyncio.gather(*flood.tasks)
+
+    run(scenario())
+
+
+def test_a_worker_that_nobody_used_for_long_makes_room_for_any(
+    run: Any, shared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        for worker in shared.workers:
+            worker.kill()
+        old = [await _one(shared, "bob"), await _one(shared, "cem")]
+        flood = Busy(shared, "ann", 3)
+        await until(lambda: flood.begun == 2)
+        assert all(worker.alive for worker in old)
+        monkeypatch.setattr(pool, "KEPT_S", -1.0)
+        extra = await _one(shared, "ann")
+        assert [worker.alive for worker in (*old, extra)] == [False, True, True]
+        flood.event.set()
+        extra.kill()
+        await asyncio.gather(*flood.tasks)
+
+    run(scenario())

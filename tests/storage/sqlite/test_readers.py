@@ -1,0 +1,81 @@
+"""Reads of the file: several at once, tenants in turn, and none for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.sqlite.database import READERS, Database
+from streamsim.waiting import on_behalf_of
+from tests.patience import PATIENCE_S
+from tests.storage.sqlite.conftest import opened
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+async def _as(tenant: str, database: Database, work: Any) -> Any:
+    on_behalf_of.set(tenant)
+    return await database.read(work)
+
+
+def test_slow_reads_of_one_tenant_do_not_hold_up_anothers(path: Path, run: Any) -> None:
+    async def scenario(database: Database) -> None:
+        go = Event()
+
+        def slow(db: sqlite3.Connection) -> int:
+            assert go.wait(PATIENCE_S)
+            return 1
+
+        flood = [asyncio.create_task(_as("ann", database, slow)) for _ in range(3 * READERS)]
+        await asyncio.sleep(0)
+        task = asyncio.create_task(_as("bob", database, lambda db: db.execute("SELECT 2").fetchone()))
+        assert await task == (2,)
+        assert not any(read.done() for read in flood)
+        go.set()
+        assert await asyncio.gather(*flood) == [1] * len(flood)
+
+    with opened(path, run) as store:
+        run(scenario(store._db))
+
+
+def test_a_read_that_takes_too_long_is_interrupted_and_the_next_is_not(path: Path, run: Any) -> None:
+    async def scenario(database: Database) -> None:
+        database._read_s = 0.05
+        with pytest.raises(StoreUnavailable, match=r"longer than 0\.05 s"):
+            await database.read(lambda db: db.execute(ENDLESS).fetchone())
+        assert await database.read(lambda db: db.execute("SELECT 3").fetchone()) == (3,)
+
+    with opened(path, run) as store:
+        run(scenario(store._db))
+
+
+def test_a_read_that_nobody_waits_for_ends(path: Path, run: Any) -> None:
+    async def scenario(database: Database) -> None:
+        for _ in range(3 * READERS):
+            task = asyncio.create_task(_as("ann", database, lambda db: db.execute(ENDLESS).fetchone()))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        read = _as("ann", database, lambda db: db.execute("SELECT 4").fetchone())
+        assert await asyncio.create_task(read) == (4,)
+
+    with opened(path, run) as store:
+        run(scenario(store._db))
+
+
+def test_closing_waits_for_no_read(path: Path, run: Any) -> None:
+    async def scenario(database: Database) -> None:
+        read = asyncio.create_task(database.read(lambda db: db.execute(ENDLESS).fetchone()))
+        await asyncio.sleep(0)
+        await database.close()
+        with pytest.raises(StoreUnavailable):
+            await read
+
+    with opened(path, run) as store:
+        run(scenario(store._db))

@@ -1,0 +1,85 @@
+"""Turns and room: tenants are served in turn, whatever any of them wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from streamsim.waiting import Room, Turns
+
+
+async def _waiters(room: Room, order: list[str], tenants: str) -> list[asyncio.Task[None]]:
+    async def use(tenant: str) -> None:
+        async with room.place(tenant):
+            order.append(tenant)
+
+    tasks = [asyncio.create_task(use(tenant)) for tenant in tenants]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def _run(scenario: Awaitable[None]) -> None:
+    async def whole() -> None:
+        await scenario
+
+    asyncio.run(whole())
+
+
+def test_whoever_comes_last_waits_for_one_of_each_other_tenant() -> None:
+    async def scenario() -> None:
+        room, order = Room(1), list[str]()
+        await room.take("a")
+        tasks = await _waiters(room, order, "aaaaaabbc")
+        room.free("a")
+        await asyncio.gather(*tasks)
+        assert "".join(order) == "abcabaaaa"
+
+    _run(scenario())
+
+
+def test_a_tenant_at_its_share_waits_while_there_is_room_for_others() -> None:
+    async def scenario() -> None:
+        room, order = Room(3, share=2), list[str]()
+        await room.take("a")
+        await room.take("a")
+        tasks = await _waiters(room, order, "aab")
+        await tasks[2]
+        assert order == ["b"]
+        assert room.full("a")
+        assert not room.full("b")
+        assert room.waiting("a") == 2
+        room.free("a")
+        await asyncio.gather(*tasks)
+        assert order == ["b", "a", "a"]
+
+    _run(scenario())
+
+
+def test_callers_that_give_up_lose_no_place() -> None:
+    async def scenario() -> None:
+        room, order = Room(1), list[str]()
+        await room.take("a")
+        tasks = await _waiters(room, order, "bbc")
+        tasks[1].cancel()
+        room.free("a")  # the first has its turn,
+        tasks[0].cancel()  # and leaves before it knows
+        await asyncio.wait(tasks)
+        assert order == ["c"]
+        assert not room.full("a")
+        assert room.waiting("b") == room.waiting("c") == 0
+
+    _run(scenario())
+
+
+def test_nobody_is_given_a_turn_that_may_not_have_it() -> None:
+    async def scenario() -> None:
+        turns = Turns()
+        tasks = [asyncio.create_task(turns.wait(tenant)) for tenant in "ab"]
+        await asyncio.sleep(0)
+        assert turns.give(lambda tenant: tenant == "b") == "b"
+        assert turns.give(lambda tenant: tenant == "b") is None
+        assert turns.tenants == ["a"]
+        assert turns.give() == "a"
+        await asyncio.gather(*tasks)
+
+    _run(scenario())
