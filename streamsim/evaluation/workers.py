@@ -26,7 +26,7 @@ from streamsim.sandbox.host.pool import (
 
 log = logging.getLogger(__name__)
 
-Lane = Literal["request", "candidate", "compare", "batch"]
+Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
 _WAITING = 16
 PARTS = 2
 """So many processes at once run the candidate of one off-policy evaluation."""
@@ -36,8 +36,9 @@ class BatchWorkers:
     """The processes of one server process. The first use starts a zygote of their own.
 
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
-    evaluation `PARTS` more for its candidate; comparisons `settings.workers`; jobs as many again. So nothing
-    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
+    evaluation `PARTS` more for its candidate; comparisons `settings.workers`; jobs as many again, and as
+    many for the candidates of those that evaluate. So nothing that someone waits for waits for a job, and the
+    processes of jobs stand back behind all others.
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
@@ -56,7 +57,7 @@ class BatchWorkers:
         self.box = box or SandboxSettings()
         self._sandbox = LazySandbox(
             sandbox,
-            workers=2 * settings.workers + (1 + PARTS) * settings.requests,
+            workers=3 * settings.workers + (1 + PARTS) * settings.requests,
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
@@ -66,6 +67,8 @@ class BatchWorkers:
             "candidate": asyncio.Semaphore(PARTS * settings.requests),
             "compare": asyncio.Semaphore(settings.workers),
             "batch": asyncio.Semaphore(settings.workers),
+            # Bounded by the jobs, each of which has one of "batch" by then.
+            "candidate_batch": asyncio.Semaphore(settings.workers),
         }
         self._waiting = 0
 
@@ -100,7 +103,10 @@ class BatchWorkers:
         worker: Worker | None = None
         try:
             worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
-            lower_priority(worker, self.settings.nice if lane == "batch" else self.settings.nice // 2)
+            lower_priority(
+                worker,
+                self.settings.nice if lane in ("batch", "candidate_batch") else self.settings.nice // 2,
+            )
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
