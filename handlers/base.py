@@ -97,6 +97,7 @@ class BaseHandler(tornado.web.RequestHandler):
     """Answers in JSON. `self.user` is who asks, for handlers whose access is `user` or `admin`."""
 
     access: ClassVar[Access]
+    streamed: ClassVar[bool] = False
     user: User
     services: Services
     request_id: str

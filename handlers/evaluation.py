@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 from handlers.base import Access, BaseHandler
 from handlers.job_events import JobEventsHandler
+from handlers.uploads import UploadHandler
+from streamsim import values
 from streamsim.errors import BadRequest, refuse_unknown
-from streamsim.evaluation import offline, requests
+from streamsim.evaluation import plans, requests
 from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
 from streamsim.evaluation.drawing import ComparisonForm
 from streamsim.evaluation.evaluations import Evaluations
@@ -16,12 +18,7 @@ from streamsim.evaluation.plots import check_plots
 from streamsim.experiments import fields as experiment_fields
 
 MAX_LISTED = 200
-LOG_TYPES = {
-    "text/csv": "csv",
-    "application/x-ndjson": "jsonl",
-    "application/jsonl": "jsonl",
-    "application/json-lines": "jsonl",
-}
+RATIO_FIELDS = ("counts", "shares", "action_field", "unit", "format")
 TYPES: dict[ComparisonForm, str] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -137,40 +134,62 @@ class CompareHandler(EvaluationHandler):
         self.finish(comparison)
 
 
-class OffPolicyHandler(EvaluationHandler):
+class OffPolicyHandler(UploadHandler):
     """`/eval/{exp_id}/offpolicy`"""
 
     async def post(self, exp_id: str) -> None:
-        """Body: candidate, estimators?, theta?, seed?, runs?, rows?, log?, format?, action_field?,
-        reward_field?, propensity_field?, context_fields?, unit?.
+        """Body: candidate or candidates, estimators?, theta?, seed?, runs?, rows?, log?, format?, action_field?,
+        reward_field?, propensity_field?, context_fields?, predictions_field?, unit?, background?.
 
-        Or a log alone, as text/csv or application/x-ndjson, with the candidate experiment's id and the other
-        fields in the query.
+        Or a log alone, as text/csv, application/x-ndjson or application/gzip, with ids of candidates and the
+        other fields in the query. With `background` it answers 202 and a job.
         """
-        work = self.services.offline.evaluate(self.user.name, exp_id, self._fields())
-        self.write_json(await self.while_connected(work))
-
-    def _fields(self) -> dict[str, Any]:
-        form = LOG_TYPES.get(self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower())
+        offline = self.services.offline
+        fields, parts, form = await self.received(plans.FIELDS, ("estimators", "context_fields"))
+        lines = 0 if self.upload is None else self.upload.lines
         if form is None:
-            return self.body(offline.FIELDS)
-        try:
-            fields: dict[str, Any] = {"log": self.request.body.decode("utf-8-sig"), "format": form}
-        except UnicodeDecodeError:
-            raise BadRequest("log is not UTF-8 text", field="log") from None
-        known = set(offline.FIELDS) - {"log", "format"}
-        refuse_unknown(self.request.query_arguments, known, "parameter")
-        for name in self.request.query_arguments:
-            fields[name] = self.text_argument(name)
-        if "candidate" in fields:
-            fields["candidate"] = {"experiment": fields["candidate"]}
-        for name in {"estimators", "context_fields"} & fields.keys():
-            fields[name] = fields[name].split(",")
-        return fields
+            text, form = plans.uploaded(fields)
+            parts, lines = [text] if form else [], text.count(b"\n") + 1
+        else:
+            fields |= _candidates(fields)
+        if not requests.flag(fields.get("background"), "background"):
+            work = offline.evaluate(self.user.name, exp_id, fields, parts, form)
+            self.write_json(await self.while_connected(work))
+            return
+        job = await offline.create_job(self.user.name, exp_id, fields, parts, form, lines)
+        self.set_status(202)
+        self.set_header("Location", f"/jobs/{job['id']}")
+        self.write_json(job)
+
+
+def _candidates(query: dict[str, Any]) -> dict[str, Any]:
+    """Candidates that a query names by their ids."""
+    found: dict[str, Any] = {}
+    if "candidate" in query:
+        found["candidate"] = {"experiment": query["candidate"]}
+    if "candidates" in query:
+        found["candidates"] = {name: {"experiment": name} for name in query["candidates"].split(",")}
+    return found
+
+
+class SampleRatioHandler(UploadHandler):
+    """`/eval/sample-ratio`"""
+
+    async def post(self) -> None:
+        """Body: counts, shares?. Or a log, with action_field?, unit? and shares? (JSON) in the query."""
+        fields, parts, form = await self.received(RATIO_FIELDS)
+        if form is not None and isinstance(fields.get("shares"), str):
+            try:
+                fields["shares"] = values.parse(fields["shares"], "shares")
+            except values.InvalidValue as error:
+                raise BadRequest(str(error), field="shares") from None
+        work = self.services.offline.ratio(self.user.name, fields, parts, form)
+        self.write_json(await self.while_connected(work))
 
 
 routes = [
     ("/eval/compare", CompareHandler),
+    ("/eval/sample-ratio", SampleRatioHandler),
     ("/eval/{exp_id}/simulate", SimulateHandler),
     ("/eval/{exp_id}/simulations", SimulationsHandler),
     ("/eval/{exp_id}/simulations/{job}", SimulationHandler),

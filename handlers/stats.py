@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from handlers.base import Access, BaseHandler
 from streamsim.errors import BadRequest
-from streamsim.evaluation import live_health
+from streamsim.evaluation import live_health, requests
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
@@ -125,9 +125,10 @@ class HealthHandler(BaseHandler):
     access: ClassVar[Access] = "user"
 
     async def get(self, exp_id: str) -> None:
-        """Query: rows?. Checks of the newest decisions, rewards and errors."""
+        """Query: rows?, unit?. Checks of the newest decisions, rewards and errors."""
+        unit = requests.text(self.text_argument("unit"), "unit")
         rows = self.integer_argument("rows", live_health.DEFAULT_ROWS, 1, live_health.MAX_ROWS)
-        self.write_json(await self.services.offline.health(self.user.name, exp_id, rows))
+        self.write_json(await self.services.offline.health(self.user.name, exp_id, rows, unit))
 
 
 routes = [

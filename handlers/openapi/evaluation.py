@@ -8,6 +8,7 @@ from handlers import evaluation
 from handlers.openapi.operation import (
     ANY,
     FLAG,
+    NUMBER,
     OBJECT,
     TEXT,
     Answer,
@@ -27,7 +28,7 @@ from handlers.openapi.operation import (
 from handlers.openapi.parts import DATE, EXPERIMENT, ID, JOB, SUCCESS, WHEN
 from streamsim.config import Settings
 from streamsim.decisions.wire import PIECES
-from streamsim.evaluation import offline, requests
+from streamsim.evaluation import plans, requests
 from streamsim.evaluation.simulation import MAX_POINTS, MAX_SEED
 from streamsim.evaluation.value_estimators import ESTIMATORS
 
@@ -78,12 +79,17 @@ def replications(most: int) -> dict[str, Schema]:
 
 def _offline(settings: Settings) -> dict[str, Schema]:
     code = record({"get_action": TEXT}, dict.fromkeys(PIECES, TEXT))
+    candidate = {"anyOf": [record({"experiment": TEXT}), record({"code": code})]}
     return {
-        "candidate": {"anyOf": [record({"experiment": TEXT}), record({"code": code})]},
+        "candidate": or_null(candidate),
+        "candidates": {
+            "description": "Several by name, in place of candidate.",
+            **or_null({**mapping(candidate), "minProperties": 1, "maxProperties": plans.MAX_CANDIDATES}),
+        },
         "estimators": or_null(array(one_of(*ESTIMATORS), 1)),
-        "theta": one_of("current", "empty", "split", "progressive", None),
+        "theta": one_of(*plans.THETAS, None),
         "seed": _whole(0, MAX_SEED, default=0),
-        "runs": _whole(2, offline.MAX_RUNS, default=settings.evaluation.runs),
+        "runs": _whole(2, plans.MAX_RUNS, default=settings.evaluation.runs),
         "rows": _whole(1, settings.evaluation.log_rows),
         "log": or_null({"type": "string", "description": "A log in place of the experiment's own."}),
         "format": one_of("jsonl", "csv"),
@@ -91,6 +97,8 @@ def _offline(settings: Settings) -> dict[str, Schema]:
         "reward_field": _FIELD,
         "propensity_field": _FIELD,
         "context_fields": or_null(array(text(1, 200))),
+        "predictions_field": _FIELD,
+        "background": {"description": "Whether to answer at once, with a job.", **or_null(FLAG)},
         "unit": {
             "description": "The field of contexts that names the unit.",
             **_FIELD,
@@ -120,9 +128,7 @@ def operations(settings: Settings) -> Described:
     draw = {"context": {"age": 41}, "action": {"arm": "A"}, "reward": {"value": 1}, "theta": {"n": 1}}
     offline_fields = _offline(settings)
     uploads = tuple(
-        Parameter(name, "Of an uploaded log.", TEXT)
-        for name in offline.FIELDS
-        if name not in ("log", "format")
+        Parameter(name, "Of an uploaded log.", TEXT) for name in plans.FIELDS if name not in ("log", "format")
     )
     return {
         evaluation.SimulateHandler: {
@@ -239,26 +245,62 @@ def operations(settings: Settings) -> Described:
                 "Estimate what a policy would have earned on a log.",
                 {
                     200: Answer(
-                        "Estimates with intervals and warnings.",
+                        "Estimates with intervals and warnings; of several candidates by name, and their "
+                        "differences.",
                         {
-                            "allOf": [
-                                ref("Evaluation"),
-                                record({"log": OBJECT, "candidate": OBJECT}, closed=False),
+                            "anyOf": [
+                                {
+                                    "allOf": [
+                                        ref("Evaluation"),
+                                        record({"log": OBJECT, "candidate": OBJECT}, closed=False),
+                                    ]
+                                },
+                                record({"estimates": array(OBJECT), "log": OBJECT, "candidate": OBJECT}),
+                                record({"candidates": mapping(OBJECT), "differences": array(OBJECT)}),
                             ]
                         },
-                    )
+                    ),
+                    202: Answer(
+                        "With `background`, a job, which waits for a free process.",
+                        OBJECT,
+                        headers={"Location": "The job."},
+                    ),
                 },
                 more="On the experiment's own log, or on one that is sent: in the field `log`, or alone as "
-                "CSV or JSON lines with the other fields in the query.",
+                "CSV or JSON lines, also as gzip data, with the other fields in the query.",
                 query=uploads,
-                body=record({"candidate": offline_fields["candidate"]}, offline_fields),
+                body=record({}, offline_fields),
                 sends={
                     "candidate": {"code": {"get_action": 'self.action["arm"] = "A"'}},
                     "estimators": ["ips"],
                     "log": '{"action": {"arm": "A"}, "reward": 1, "propensity": 0.5}\n' * 2,
                 },
                 bodies=dict.fromkeys(("text/csv", "application/x-ndjson"), TEXT),
-                errors=_CODE,
+                errors=(413, *_CODE),
+            )
+        },
+        evaluation.SampleRatioHandler: {
+            "post": Operation(
+                "Check whether units were assigned to arms in the shares that were planned.",
+                {200: Answer("The check, with a p-value that holds under repeated looks.", ref("Check"))},
+                more="Of counts, or of a log that is sent alone, whose units count once.",
+                query=(
+                    Parameter("action_field", "Of a log, the column or field that names the arm.", TEXT),
+                    Parameter("unit", "Of a log, the column or field that names the unit.", TEXT),
+                    Parameter("format", "Of a log as gzip data.", one_of("jsonl", "csv")),
+                ),
+                body=record(
+                    {"counts": mapping(integer(0, requests.MAX_COUNT))},
+                    {
+                        "shares": or_null(mapping(NUMBER)),
+                        "action_field": _FIELD,
+                        "unit": _FIELD,
+                        "format": one_of("jsonl", "csv"),
+                    },
+                ),
+                sends={"counts": {"a": 821588, "b": 815482}},
+                bodies=dict.fromkeys(("text/csv", "application/x-ndjson"), TEXT),
+                errors=(413, *_CODE),
             )
         },
     }

@@ -32,7 +32,7 @@ from streamsim.models import sweeps
 JOB_SHOWN: Final = record(
     {
         "id": ID,
-        "kind": one_of("simulation", "sweep"),
+        "kind": one_of("simulation", "sweep", "offpolicy"),
         "state": one_of("waiting", "running", "interrupted", "done", "failed", "cancelled"),
         "progress": record({"done": integer(0), "total": integer(0)}),
         "attempts": integer(0),

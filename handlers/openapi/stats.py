@@ -137,6 +137,7 @@ def operations(_settings: Settings) -> Described:
                         "Most rows of each log.",
                         integer(1, live_health.MAX_ROWS, default=live_health.DEFAULT_ROWS),
                     ),
+                    Parameter("unit", "The field of contexts that names the unit.", text(1, 200)),
                 ),
             )
         },

@@ -250,6 +250,7 @@ class EvaluationSettings:
     request_s: float = _option(60.0, "Longest time that a request may simulate or estimate.", low=0.1)
     job_draws: int = _option(100_000_000, "Most draws of one job: replications times N.", low=1)
     log_rows: int = _option(100_000, "Most logged decisions of one off-policy evaluation.", low=1)
+    log_bytes: int = _option(64 << 20, "Most bytes of one uploaded log, unpacked.", low=1024)
     runs: int = _option(
         200, "Runs of a policy that estimate a probability which its code does not tell.", low=2, high=100_000
     )

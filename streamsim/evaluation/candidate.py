@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -17,7 +17,7 @@ from streamsim.evaluation.estimating import Estimating
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, nested_answer
 from streamsim.evaluation.wire import Propensities, PropensityLoad, Theta
-from streamsim.evaluation.workers import PARTS, BatchWorkers
+from streamsim.evaluation.workers import PARTS, BatchWorkers, Lane
 from streamsim.jobs.jobs import together
 from streamsim.sandbox.host.pool import Worker
 
@@ -29,7 +29,8 @@ _answer = msgspec.msgpack.Decoder(Propensities)
 class Replay:
     """A candidate and the decisions on which an evaluation judges it.
 
-    :param decisions: how many there are.
+    :param decisions: how many there are. :param lane: whose processes run the candidate.
+    :param progress: is told how many more decisions the candidate has been through.
     """
 
     def __init__(
@@ -41,7 +42,11 @@ class Replay:
         decisions: int,
         *,
         identity: str,
+        lane: Lane = "candidate",
+        progress: Callable[[int], None] = lambda decisions: None,
     ) -> None:
+        self._lane: Lane = lane
+        self._progress = progress
         self._workers = workers
         self._load = load
         self._nest = nest
@@ -55,7 +60,7 @@ class Replay:
         :raises Broken: the candidate's code failed on a context.
         """
         n = self._decisions
-        parts = min(PARTS, n)
+        parts = min(PARTS if self._lane == "candidate" else 1, n)
         edges = [n * part // parts for part in range(parts + 1)]
         ready = [asyncio.Event() for _ in range(parts + 1)]
         ready[0].set()
@@ -71,7 +76,7 @@ class Replay:
         await together(part(number, *ends) for number, ends in enumerate(itertools.pairwise(edges)))
 
     async def learn_and_judge(self, theta: Theta) -> None:
-        """The same on theta that the candidate learns from the log: "split" or "progressive".
+        """The same on theta that the candidate learns from the log: "split", "progressive" or "replay".
 
         :raises Broken: the candidate's code failed on a decision.
         """
@@ -80,32 +85,41 @@ class Replay:
         async with self._process() as worker:
             async for _ in self._ask(worker, 0, half, learn=True):
                 pass
-            async for answer in self._ask(worker, half, n, judge=True, learn=theta == "progressive"):
+            learn, replay = theta != "split", theta == "replay"
+            async for answer in self._ask(worker, half, n, judge=True, learn=learn, replay=replay):
                 await self._tell([answer])
 
     def _process(self) -> AbstractAsyncContextManager[Worker]:
-        return self._workers.one("propensity", self._load, identity=self._identity, lane="candidate")
+        return self._workers.one("propensity", self._load, identity=self._identity, lane=self._lane)
 
     async def _tell(self, answers: list[Propensities]) -> None:
         for answer in answers:
             await self._estimating.add_probabilities(answer.rows, sum(answer.exact))
 
     async def _ask(
-        self, worker: Worker, first: int, last: int, *, judge: bool = False, learn: bool = False
+        self,
+        worker: Worker,
+        first: int,
+        last: int,
+        *,
+        judge: bool = False,
+        learn: bool = False,
+        replay: bool = False,
     ) -> AsyncGenerator[Propensities, None]:
         """Some decisions at a time."""
         at_once, find = 1, nested_answer(self._nest)
         while first < last:
-            some = await self._estimating.records(first, min(at_once, last - first))
+            some = await self._estimating.records(first, min(at_once, last - first), replay=replay)
             began = time.monotonic()
             calls = len(some) * (self._load.runs + learn)
-            body = await worker.exchange((first, some, judge, learn), calls=calls, ask=find)
+            body = await worker.exchange((first, some, judge, learn, replay), calls=calls, ask=find)
             seconds = time.monotonic() - began
             answer = _checked(body, len(some) if judge else 0)
             if answer.failure is not None:
                 raise Broken(policy_error(answer.failure), first + len(answer.rows), "logged decision")
             yield answer
             first += len(some)
+            self._progress(len(some))
             growth = min(4.0, _EXCHANGE_S / max(seconds, 1e-6))
             at_once = max(1, min(int(len(some) * growth), _MOST_AT_ONCE))
 

@@ -13,9 +13,14 @@ SIMULATE: Final = "N", "ask for fewer draws (N), or make a simulation job"
 COMPARE: Final = "N", "ask for fewer draws (N) or replications"
 OWN_LOG: Final = (
     "rows",
-    "ask for fewer of the newest decisions (rows), or fewer runs of the candidate (runs)",
+    "ask for fewer of the newest decisions (rows) or fewer runs of the candidate (runs), or make it a job "
+    "(background)",
 )
-UPLOAD: Final = "log", "send fewer rows of the log, or ask for fewer runs of the candidate (runs)"
+UPLOAD: Final = (
+    "log",
+    "send fewer rows of the log, ask for fewer runs of the candidate (runs), or make it a job (background)",
+)
+RATIO: Final = "log", "send fewer rows, or counts"
 HEALTH: Final = "rows", "ask for fewer rows"
 """The field of a request that makes it long, and what its sender can do."""
 

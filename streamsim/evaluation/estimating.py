@@ -12,7 +12,7 @@ import msgspec
 from streamsim.errors import BadRequest, PolicyCrashed, TooLarge
 from streamsim.evaluation.estimation import Logged
 from streamsim.evaluation.wire import EstimatesLoad, Refused, Theta
-from streamsim.evaluation.workers import BatchWorkers
+from streamsim.evaluation.workers import BatchWorkers, Lane
 from streamsim.sandbox.host.pool import Worker
 
 MEMORY: Final = 4
@@ -75,18 +75,36 @@ class Estimating:
         """Forget what the candidate would do, and judge it on all decisions."""
         await self._ask(_nothing, "forget")
 
-    async def records(self, first: int, most: int) -> list[msgspec.Raw]:
-        """Decisions from `first` on, at least one and at most so many, each a `Record` as msgpack."""
+    async def records(self, first: int, most: int, *, replay: bool = False) -> list[msgspec.Raw]:
+        """Decisions from `first` on, at least one and at most so many, each a `Record` as msgpack.
+
+        :param replay: without the rewards that a replay does not count.
+        """
         async with self._turn:
-            return _raws.decode(await self._worker.exchange(("records", first, most, self._budget)))
+            return _raws.decode(await self._worker.exchange(("records", first, most, self._budget, replay)))
 
     async def add_probabilities(self, rows: object, exact: int) -> None:
         """What the candidate would do in the next contexts."""
         await self._ask(_nothing, "probabilities", rows, exact)
 
+    async def keep(self, name: str, runs: int, theta: Theta, warnings: Sequence[str] = ()) -> None:
+        """Go on to the next candidate, and keep what this one would do."""
+        await self._ask(_nothing, "keep", name, runs, theta, warnings)
+
     async def answer(self, runs: int, theta: Theta, warnings: Sequence[str] = ()) -> dict[str, Any]:
         """The estimates, and what they rest on. :param warnings: about every one of them."""
-        text = await self._ask(_text, "answer", runs, theta, warnings)
+        return await self._told("answer", runs, theta, warnings)
+
+    async def answers(self) -> dict[str, Any]:
+        """The estimates of all candidates that were kept, and their differences."""
+        return await self._told("answers")
+
+    async def ratio(self, shares: dict[str, float] | None) -> dict[str, Any]:
+        """The sample ratio of an uploaded log. :param shares: of the arms; None: all the same."""
+        return await self._told("ratio", shares)
+
+    async def _told(self, *request: object) -> dict[str, Any]:
+        text = await self._ask(_text, *request)
         try:
             return msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.MsgspecError:
@@ -95,18 +113,23 @@ class Estimating:
 
 @asynccontextmanager
 async def estimating(
-    workers: BatchWorkers, load: EstimatesLoad, *, identity: str
+    workers: BatchWorkers,
+    load: EstimatesLoad,
+    *,
+    identity: str,
+    lane: Lane = "request",
+    step_s: float | None = None,
 ) -> AsyncIterator[Estimating]:
     """A process for one evaluation, for the length of the context.
 
-    It has so much time for each step as a request has, and no user code in it.
+    :param step_s: time for each step; by default that of a request. There is no user code in it.
     """
-    whole_ms = int(1000 * workers.settings.request_s)
+    whole_ms = int(1000 * (step_s or workers.settings.request_s))
     limits = msgspec.structs.replace(
         workers.limits,
         cpu_ms=whole_ms,
         wall_ms=whole_ms,
         memory_bytes=MEMORY * workers.limits.memory_bytes,
     )
-    async with workers.one("estimates", load, identity=identity, lane="request", limits=limits) as worker:
+    async with workers.one("estimates", load, identity=identity, lane=lane, limits=limits) as worker:
         yield Estimating(worker, limits.frame_bytes)

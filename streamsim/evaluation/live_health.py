@@ -19,6 +19,7 @@ from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
 
 DEFAULT_ROWS: Final = 10_000
 MAX_ROWS: Final = 100_000
+_DOSES: Final = 20
 STUCK: Final = 20
 """So many failed decisions in a row are no accident."""
 
@@ -31,16 +32,18 @@ def examine(
     errors: Sequence[Row],
     properties: Mapping[str, Any],
     now_ms: int,
+    unit: str | None = None,
 ) -> dict[str, Any]:
     """All checks.
 
     :param decisions: rows of the action log, each with its `date_ms`; so for rewards and errors.
+    :param unit: the field of contexts that names the unit; by default one that is found to keep its arm.
     """
     since = decisions[0]["date_ms"] if decisions else 0
     rewards = [row for row in rewards if row["date_ms"] >= since]
     errors = [row for row in errors if row["date_ms"] >= since]
     checks = [
-        *_of_arms(decisions, properties.get("arm_field")),
+        *_of_arms(decisions, properties.get("arm_field"), unit),
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
         _of_state(decisions, rewards, errors),
@@ -69,7 +72,7 @@ def _of_state(decisions: Sequence[Row], rewards: Sequence[Row], errors: Sequence
     return Check("stuck", float(len(failed)), None, False, sentence, detail)
 
 
-def _of_arms(decisions: Sequence[Row], arm_field: str | None) -> list[Check]:
+def _of_arms(decisions: Sequence[Row], arm_field: str | None, unit: str | None) -> list[Check]:
     labels: list[str] = []
     rows: list[Row] = []
     nameless, why = 0, ""
@@ -82,6 +85,8 @@ def _of_arms(decisions: Sequence[Row], arm_field: str | None) -> list[Check]:
             nameless, why = nameless + 1, str(error)
     told = [row.get("probabilities") or {} for row in rows]
     arms = sorted(set(labels).union(*told))
+    if (doses := _doses(labels, told)) is not None:
+        return [_of_doses(doses)]
     propensity = np.array([_number(row) for row in rows])
     sums = np.array([math.fsum(p.values()) if p else math.nan for p in told])
     checks = [health.propensities(propensity, sums)]
@@ -109,7 +114,7 @@ def _of_arms(decisions: Sequence[Row], arm_field: str | None) -> list[Check]:
     counts = dict(zip(arms, np.bincount(action, minlength=len(arms)).tolist(), strict=True))
     return [
         *checks,
-        _of_ratio(rows, labels, propensity, action, probabilities, arms),
+        _of_ratio(rows, labels, propensity, action, probabilities, arms, unit),
         health.arms_never_picked(counts, probabilities),
     ]
 
@@ -121,21 +126,66 @@ def _of_ratio(
     action: Ints,
     probabilities: Floats,
     arms: Sequence[str],
+    unit: str | None,
 ) -> Check:
-    """Whether arms were picked as their probabilities say: by units, where these keep their first arm."""
+    """Whether arms were picked as their probabilities say: by the unit, or by one that keeps its first arm."""
     given = [row.get("context") for row in decisions]
     contexts: list[dict[str, Any]] = [one if isinstance(one, dict) else {} for one in given]
-    field = units.repeated(DecisionLog(contexts, labels, np.zeros(len(labels)), propensity))
+    log = DecisionLog(contexts, labels, np.zeros(len(labels)), propensity)
+    field = units.repeated(log) if unit is None else unit
     if field is None:
         return health.sample_ratio_mismatch(action, probabilities, arms)
     first: dict[bytes, int] = {}
     for number, context in enumerate(contexts):
-        first.setdefault(values.dump_sorted(context.get(field)), number)
+        if field in context:
+            first.setdefault(values.dump_sorted(context[field]), number)
     rows = list(first.values())
+    if not rows:
+        sentence = f"Arm counts cannot be checked: no context has the field {field!r} that names the unit."
+        return Check("sample_ratio", None, None, True, sentence, {"unit": field})
     check = health.sample_ratio_mismatch(action[rows], probabilities[rows], arms)
-    once = f"Each context.{field} counts once, for it keeps its arm: {len(rows):,} in all."
-    sentence = f"{check.sentence} {once}"
-    return msgspec.structs.replace(check, sentence=sentence, detail=check.detail | {"unit": field})
+    kept = "" if unit else ", for it keeps its arm"
+    sentence = f"{check.sentence} Each context.{field} counts once{kept}: {len(rows):,} in all."
+    several = _several(labels, contexts, field)
+    lacking = sum(field not in context for context in contexts)
+    detail = check.detail | {"unit": field, "with_several_arms": several, "without_unit": lacking}
+    return msgspec.structs.replace(check, sentence=sentence, detail=detail)
+
+
+def _several(labels: Sequence[str], contexts: Sequence[dict[str, Any]], field: str) -> int:
+    """How many units took more than one arm."""
+    taken: dict[bytes, set[str]] = {}
+    for label, context in zip(labels, contexts, strict=True):
+        if field in context:
+            taken.setdefault(values.dump_sorted(context[field]), set()).add(label)
+    return sum(len(arms) > 1 for arms in taken.values())
+
+
+def _doses(labels: Sequence[str], told: Sequence[Mapping[str, float]]) -> Floats | None:
+    """The actions as numbers, if they are a dose and no arm: a few of them are the same, and most are no
+    whole numbers; None otherwise."""
+    different = set(labels)
+    if any(told) or len(labels) < _DOSES or len(different) <= len(labels) / 2:
+        return None
+    try:
+        figures = {label: float(label) for label in different}
+    except ValueError:
+        return None
+    if not all(map(math.isfinite, figures.values())):
+        return None
+    whole = sum(figure.is_integer() for figure in figures.values())
+    return np.array([figures[label] for label in labels]) if whole < len(different) / 2 else None
+
+
+def _of_doses(doses: Floats) -> Check:
+    quantiles = (0.0, 0.25, 0.5, 0.75, 1.0)
+    figures = np.quantile(doses, quantiles).tolist()
+    sentence = (
+        f"The action is a number, from {figures[0]:g} to {figures[-1]:g} in {len(doses):,} decisions, and no "
+        "arm: it has no counts to check, and no propensity, but a density."
+    )
+    detail = {f"p{round(100 * q)}": figure for q, figure in zip(quantiles, figures, strict=True)}
+    return Check("dose", None, None, True, sentence, detail)
 
 
 def _number(row: Row) -> float:

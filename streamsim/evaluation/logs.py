@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsim import values
-from streamsim.decisions.arms import arm_of, reward_of
+from streamsim.decisions.arms import arm_of, labelled, reward_of
 from streamsim.errors import BadRequest
 from streamsim.evaluation.intervals import Floats, Ints
 
 MAX_ROWS = 1_000_000
 MAX_ARMS = 1_000
+_TWICE: Final = 40
 NO_REWARD: Final = object()
 """In the place of a reward that is missing."""
 
@@ -37,7 +38,9 @@ class DecisionLog:
     rewards without advice id whose propensity is that of a decision like theirs. `default`: the default
     reward, NaN for none. `given`: n actions and rewards as they were logged, or nothing. `told`: for each
     decision arm -> probability, None where only that of the taken arm is known, or nothing. `runs`: from how
-    many runs each propensity was estimated, 0 where it was told; or nothing.
+    many runs each propensity was estimated, 0 where it was told; or nothing. `predictions`: for each decision
+    arm -> predicted reward, None where there is none, or nothing. `copies`: how many rows of an upload are
+    exact copies of others though rows have something of their own that tells them apart.
     """
 
     contexts: list[dict[str, Any]]
@@ -54,6 +57,8 @@ class DecisionLog:
     given: Sequence[tuple[Any, Any]] = ()
     told: Sequence[Mapping[str, float] | None] = ()
     runs: Sequence[int] = ()
+    predictions: Sequence[Mapping[str, float] | None] = ()
+    copies: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -94,6 +99,7 @@ class DecisionLog:
             given=[self.given[i] for i in rows] if self.given else (),
             told=[self.told[i] for i in rows] if self.told else (),
             runs=[self.runs[i] for i in rows] if self.runs else (),
+            predictions=[self.predictions[i] for i in rows] if self.predictions else (),
         )
 
 
@@ -123,6 +129,9 @@ class Rows:
         self.given: list[tuple[Any, Any]] = []
         self.told: list[Mapping[str, float] | None] = []
         self.runs: list[int] = []
+        self.predictions: list[Mapping[str, float] | None] = []
+        self._seen: list[int] = []
+        self._rest: set[int] = set()
 
     def add(
         self,
@@ -132,6 +141,7 @@ class Rows:
         propensity: object,
         probabilities: object = None,
         runs: object = None,
+        predictions: object = None,
     ) -> None:
         if context is None:
             context = {}
@@ -141,6 +151,7 @@ class Rows:
         arm = arm_of(action, self.fields[0], told)
         figure = math.nan if reward is NO_REWARD else reward_of(reward, self.fields[1])
         chance = propensity_of(propensity)
+        self.predictions.append(None if predictions is None else predicted(predictions))
         self.given.append((action, reward))
         self.told.append(told)
         self.runs.append(runs if type(runs) is int and runs > 0 else 0)
@@ -149,11 +160,42 @@ class Rows:
         self.rewards.append(figure)
         self.propensities.append(chance)
 
+    def seen(self, whole: object, rest: object) -> None:
+        """Remember a row, to tell copies from rows that are alike by chance.
+
+        :param rest: the row without its action, reward and propensity.
+        """
+        self._seen.append(hash(whole))
+        self._rest.add(hash(rest))
+
+    def _copies(self) -> int:
+        """How many rows are copies of others. Rows that are alike by chance, as those of few segments are, are
+        none: where the rest of a row tells it from most others, only copies have the rest and all else alike;
+        and a log whose second half repeats the first, row by row, is there twice.
+        """
+        n, whole, rest = len(self._seen), len(set(self._seen)), len(self._rest)
+        half = n // 2
+        if n >= _TWICE and whole > 1 and self._seen[:half] == self._seen[half:]:
+            return half
+        return n - whole if whole == rest and rest > 1 and rest >= n / 2 - 1 else 0
+
     def data(self, **counts: Any) -> DecisionLog:
         figures = np.array(self.rewards), np.array(self.propensities)
         counts["told"] = self.told if any(self.told) else ()
         counts["runs"] = self.runs if any(self.runs) else ()
+        counts["predictions"] = self.predictions if any(self.predictions) else ()
+        counts["copies"] = self._copies()
         return DecisionLog(self.contexts, self.actions, *figures, given=self.given, **counts)
+
+
+def predicted(value: object) -> dict[str, float]:
+    """Predicted rewards by arm. :raises InvalidValue: unless it is an object of finite numbers."""
+    if not isinstance(value, Mapping):
+        raise values.InvalidValue("predictions", "must be an object of arm -> predicted reward")
+    try:
+        return {arm: reward_of(figure) for arm, figure in labelled(value, "predictions").items()}
+    except values.InvalidValue:
+        raise values.InvalidValue("predictions", "must be an object of arm -> predicted reward") from None
 
 
 def own_propensity(action: object) -> object:

@@ -170,12 +170,12 @@ def _estimate(
             "One decision alone speaks of the candidate: it has neither a standard error nor an interval."
         )
     elif estimator.needs_propensity and sample.unseen_share > few_events.UNSEEN:
-        error = in_rewards(_spread(sample, terms.influence)[0], unit)
+        error = in_rewards(spread_of(sample, terms.influence)[0], unit)
     elif sample.adaptive and adaptive.ill_posed(weight):
-        error = in_rewards(_spread(sample, terms.influence)[0], unit)
+        error = in_rewards(spread_of(sample, terms.influence)[0], unit)
         warnings.append("So few decisions of an adaptive log speak of the candidate that no interval holds.")
     else:
-        spread, size = _spread(sample, terms.influence)
+        spread, size = spread_of(sample, terms.influence)
         reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
         normal = Interval(terms.value - reach, terms.value + reach)
         error = in_rewards(spread, unit)
@@ -221,7 +221,7 @@ def _estimate(
 def _gain(sample: Sample, terms: Terms, level: float) -> Gain | None:
     """The paired difference to what was earned: both are means over the same decisions."""
     mean = float(sample.reward.mean())
-    spread, size = _spread(sample, terms.influence - (sample.reward - mean))
+    spread, size = spread_of(sample, terms.influence - (sample.reward - mean))
     reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
     value = terms.value - mean
     ends = [in_rewards(figure, sample.unit) for figure in (value, value - reach, value + reach)]
@@ -234,14 +234,14 @@ def _unbiased(sample: Sample, terms: dict[str, Terms], level: float) -> Interval
     if not any(name in terms for name in _BIASED) or doubts.lacking(sample, dr) is not None:
         return None
     found = terms.get("dr") or dr.terms(sample)
-    spread, size = _spread(sample, found.influence)
+    spread, size = spread_of(sample, found.influence)
     if size < 2:
         return None
     reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
     return Interval(found.value - reach, found.value + reach)
 
 
-def _spread(sample: Sample, influence: Floats) -> tuple[float, int]:
+def spread_of(sample: Sample, influence: Floats) -> tuple[float, int]:
     """The standard error, and on how many independent decisions or units it rests.
 
     Within units decisions may depend on each other in any way: their influences are added first.

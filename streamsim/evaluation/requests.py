@@ -10,10 +10,12 @@ import msgspec
 from streamsim.config import EvaluationSettings
 from streamsim.errors import BadRequest
 from streamsim.evaluation.simulation import MAX_POINTS, MAX_SEED, Start
+from streamsim.experiments import fields
 
 DEFAULT_DRAWS: Final = 1000
 MAX_REPLICATIONS: Final = 10_000
 MAX_POLICIES: Final = 20
+MAX_COUNT: Final = 10**15
 JOB_FIELDS: Final = ("N", "replications", "seed", "theta", "points", "action_field", "reward_field")
 COMPARE_FIELDS: Final = (*JOB_FIELDS, "experiments", "environment")
 
@@ -107,6 +109,35 @@ def names(value: object, field: str) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(one, str) and 0 < len(one) <= 200 for one in found):
         raise BadRequest(f"{field} must be a list of names of 1 to 200 characters", field=field)
     return found
+
+
+def counts(value: object) -> dict[str, int]:
+    """How many units each arm has. :raises BadRequest:"""
+    if not isinstance(value, dict) or not all(type(n) is int and 0 <= n <= MAX_COUNT for n in value.values()):
+        raise BadRequest(
+            f"counts must be an object of arm -> number of units, from 0 to {MAX_COUNT}", field="counts"
+        )
+    return value
+
+
+def shares(value: object) -> dict[str, float] | None:
+    """The planned share of each arm; None: all the same. :raises BadRequest:"""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(type(p) in (int, float) for p in value.values()):
+        raise BadRequest("shares must be an object of arm -> planned share", field="shares")
+    return value
+
+
+def flag(value: object, field: str) -> bool:
+    """A boolean, or the text of one; False by default. :raises BadRequest:"""
+    if value is None:
+        return False
+    if isinstance(value, str):
+        return fields.boolean(value, field)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{field} must be true or false", field=field)
+    return value
 
 
 def experiments(body: dict[str, Any]) -> tuple[list[str], str]:

@@ -186,8 +186,12 @@ def prepare(
     unit = unit_of(data.rewards)
     rewards = data.rewards / unit
     # A single row can have no cross-fitted model.
-    model = (
-        RewardModel(_without(data.contexts, unit_field), action, rewards, len(arms), folds=folds, seed=seed)
+    model: RewardModel | Floats | None = (
+        _given(data, arms, unit)
+        if data.predictions
+        else RewardModel(
+            _without(data.contexts, unit_field), action, rewards, len(arms), folds=folds, seed=seed
+        )
         if len(data) > 1
         else None
     )
@@ -208,6 +212,20 @@ def prepare(
         _groups(data),
         np.array(data.runs, dtype=np.int64) if data.runs else None,
     )
+
+
+def _given(data: DecisionLog, arms: Sequence[str], unit: float) -> Floats:
+    """The predictions that the log has. :raises BadRequest: one is missing."""
+    result = np.empty((len(data), len(arms)))
+    for row, found in enumerate(data.predictions):
+        for place, arm in enumerate(arms):
+            if found is None or arm not in found:
+                raise BadRequest(
+                    f"decision {row + 1} has no prediction for the arm {arm!r}: each needs one for every arm",
+                    field="predictions_field",
+                )
+            result[row, place] = found[arm]
+    return result / unit
 
 
 def _without(contexts: Sequence[dict[str, Any]], field: str | None) -> Sequence[dict[str, Any]]:

@@ -18,7 +18,8 @@ _CONTEXT_PREFIX = "context."
 _COLUMNS = (
     "action, reward and, optionally, propensity and context (or context.NAME, one column for each field)"
 )
-_FIELDS = frozenset(("context", "action", "reward", "propensity"))
+_PARTS = ("action", "reward", "propensity", "predictions")
+_FIELDS = frozenset(("context", *_PARTS))
 _OPTIONAL = frozenset(("probabilities", "propensity_runs"))
 _NOT_KNOWN = ("", "na", "nan", "null", "none")
 
@@ -29,29 +30,50 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a CSV that are not called action, reward, propensity or context.NAME."""
+    """Names of the columns of a CSV, or of the fields of JSON lines, that are not called action, reward,
+    propensity, predictions or context.NAME."""
 
     action: str | None = None
     reward: str | None = None
     propensity: str | None = None
+    predictions: str | None = None
     context: tuple[str, ...] = ()
 
     def of(self, header: Sequence[str]) -> dict[str, str]:
         """What each named column of a header is. :raises BadRequest: a column that is not there."""
         result = {}
-        for part in ("action", "reward", "propensity"):
+        for part in _PARTS:
             name = getattr(self, part)
             if name is None or part in header:
                 continue
             if name in header:
                 result[name] = part
-            elif part == "propensity":
-                raise _fault(1, "propensity_field", f"there is no column {name!r}")
+        self.check(set(header))
         for name in self.context:
-            if name not in header:
-                raise _fault(1, "context_fields", f"there is no column {name!r}")
             result[name] = f"{_CONTEXT_PREFIX}{name}"
         return result
+
+    def renamed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row of JSON lines with the fields that have names of their own under those that they stand for."""
+        for part in _PARTS:
+            name = getattr(self, part)
+            if name is not None and row.get(part) is None and name in row:
+                row[part] = row[name]
+        if self.context:
+            context = row.get("context")
+            more = {name: row[name] for name in self.context if row.get(name) is not None}
+            row["context"] = more | context if isinstance(context, dict) else more
+        return row
+
+    def check(self, names: set[str]) -> None:
+        """:raises BadRequest: one that nothing in the log has."""
+        for part in ("propensity", "predictions"):
+            name = getattr(self, part)
+            if name is not None and not {name, part} & names:
+                raise _fault(1, f"{part}_field", f"there is no column {name!r}")
+        for name in self.context:
+            if name not in names:
+                raise _fault(1, "context_fields", f"there is no column {name!r}")
 
 
 def parse_json_lines(
@@ -60,22 +82,37 @@ def parse_json_lines(
     action_field: str | None = None,
     reward_field: str | None = None,
     max_rows: int = MAX_ROWS,
+    columns: Columns | None = None,
 ) -> DecisionLog:
-    """Rows uploaded as JSON lines: objects with action, reward and, optionally, context and propensity.
+    """Rows uploaded as JSON lines: objects with action, reward and, optionally, context, propensity and
+    predictions (arm -> predicted reward).
 
     An action may carry its propensity as a field of that name. Empty lines are skipped.
 
     :raises BadRequest: naming the line (from 1) and the field at fault. :raises TooLarge: over `max_rows`.
     """
 
+    names = columns or Columns()
+    # Names of columns are read from the row, as long as it has them; else they are fields of what is in it.
+    fields: set[str] = set()
+
     def read(part: str) -> _Parts:
         row = values.parse(part, "row")
         if not isinstance(row, dict):
             raise values.InvalidValue("row", "must be an object with action and reward")
+        found = row.keys() - fields
+        fields.update(found)
+        own = frozenset(row)
+        row = names.renamed(row)
         for name in ("action", "reward"):
             if row.get(name) is None:
                 raise values.InvalidValue(name, "is missing")
-        ignored.update(row.keys() - _FIELDS - _OPTIONAL)
+        rows.fields = (
+            None if action_field in own and "action" not in own else action_field,
+            None if reward_field in own and "reward" not in own else reward_field,
+        )
+        rest = sorted((name, values.dump_sorted(row[name])) for name in own - read_here)
+        rows.seen((*rest, part.strip()), tuple(rest))
         propensity = row.get("propensity")
         return (
             row.get("context"),
@@ -84,11 +121,16 @@ def parse_json_lines(
             own_propensity(row["action"]) if propensity is None else propensity,
             row.get("probabilities"),
             row.get("propensity_runs"),
+            row.get("predictions"),
         )
 
     lines = ((line, part) for line, part in enumerate(_text(text).split("\n"), 1) if part.strip())
-    ignored: set[str] = set()
-    rows = _gather(lines, read, Rows(action_field, reward_field), max_rows)
+    rows = Rows(action_field, reward_field)
+    named = {getattr(names, part) for part in _PARTS if getattr(names, part) is not None}
+    read_here = named | set(_PARTS) | _OPTIONAL
+    _gather(lines, read, rows, max_rows)
+    names.check(fields)
+    ignored = fields - _FIELDS - _OPTIONAL - named - set(names.context)
     return rows.data(ignored=tuple(sorted(ignored)))
 
 
@@ -104,8 +146,9 @@ def parse_csv(
 
     `action`: an arm's name, which is text (1.10 and 1.1 are two), or a JSON object, list or quoted text.
     `reward`: a number, true, false or a JSON object. `propensity`: a number, or empty where unknown.
-    `context`: a JSON object; or columns `context.NAME`, absent from the context where the cell is empty, with
-    true, false, JSON, text, or a number each. A cell is a number only if the number prints back to the same
+    `predictions`: a JSON object of arm -> predicted reward. `context`: a JSON object; or columns
+    `context.NAME`, absent from the context where the cell is empty, with true, false, JSON, text, or a number
+    each. A cell is a number only if the number prints back to the same
     text: 1.10, 1e3 and 007 are text. Empty columns at the end, as spreadsheets write them, are skipped.
 
     :raises BadRequest: naming the line (from 1) and the field at fault. :raises TooLarge: over `max_rows`.
@@ -142,6 +185,9 @@ def parse_csv(
         if len(cells) != len(known):
             raise values.InvalidValue("row", f"has {len(cells)} cells, the header {len(known)}")
         row = dict(zip(known, cells, strict=True))
+        rest = tuple(cell for name, cell in row.items() if name not in _PARTS)
+        rows.seen(tuple(cells), rest)
+        given = row.get("predictions", "")
         action = _action_cell(row["action"])
         propensity = row.get("propensity", "").strip()
         context = _object_cell(row.get("context", ""), "context")
@@ -153,9 +199,13 @@ def parse_csv(
             action,
             _reward_cell(row["reward"]),
             own_propensity(action) if propensity.lower() in _NOT_KNOWN else _number(propensity, "propensity"),
+            None,
+            None,
+            _object_cell(given, "predictions") if given.strip() else None,
         )
 
-    rows = _gather(table, read, Rows(action_field, reward_field), max_rows)
+    rows = Rows(action_field, reward_field)
+    _gather(table, read, rows, max_rows)
     return rows.data(
         ignored=tuple(name for name in known if name not in _FIELDS and not name.startswith(_CONTEXT_PREFIX))
     )
@@ -163,7 +213,7 @@ def parse_csv(
 
 def _gather(
     records: Iterable[tuple[int, _Record]], read: Callable[[_Record], _Parts], rows: Rows, max_rows: int
-) -> Rows:
+) -> None:
     for line, record in records:
         if len(rows.actions) == max_rows:
             raise TooLarge(f"the log has more than {max_rows} rows")
@@ -173,7 +223,6 @@ def _gather(
             raise _fault(line, error.where, error.why) from None
     if not rows.actions:
         raise BadRequest("the log has no rows", field="log")
-    return rows
 
 
 def _fault(line: int, where: str, why: str) -> BadRequest:

@@ -69,9 +69,10 @@ class PropensityLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     action_field: str | None = None
 
 
-Theta = Literal["current", "empty", "split", "progressive"]
+Theta = Literal["current", "empty", "split", "progressive", "replay"]
 """What a candidate decides on. "split": what it learns from the first half of the rewarded decisions, and is
-judged on the others; "progressive": in each decision on what it learned from those before it."""
+judged on the others; "progressive": in each decision on what it learned from those before it; "replay": it
+draws an arm in each, and learns from those alone whose arm was logged."""
 Record = tuple[dict[str, Any], Any, Any]
 """A logged decision: context, action and reward, None for none."""
 
@@ -79,13 +80,15 @@ Record = tuple[dict[str, Any], Any, Any]
 class Decided(msgspec.Struct, array_like=True, gc=False):
     """Logged decisions for a candidate: `judge` asks for its probabilities, `learn` has it learn from each.
 
-    `first`: the number of the first of them, which its seeds follow from.
+    `first`: the number of the first of them, which its seeds follow from. `replay`: it draws its arm, and
+    learns where that is the logged one.
     """
 
     first: int
     records: list[Record]
     judge: bool = True
     learn: bool = False
+    replay: bool = False
 
 
 class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -95,7 +98,8 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     for None. `seed`: of the bootstrap and of the folds of the reward model. `window_hours`: how long a
     decision of an own log waits for its reward, 0 for ever; `default_reward`: what it counts as afterwards;
     `now_ms`: the time. `unit`: the field of contexts that names the unit, whose decisions depend on each
-    other. `propensity_field`, `context_fields`: columns of a CSV.
+    other. `propensity_field`, `context_fields`, `predictions_field`: columns of a CSV, or fields of JSON lines;
+    of an own log the last is a field of contexts. `max_bytes`: of an uploaded log, unpacked.
     """
 
     form: str | None
@@ -110,6 +114,8 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     unit: str | None = None
     propensity_field: str | None = None
     context_fields: list[str] = []
+    predictions_field: str | None = None
+    max_bytes: int = 64 << 20
 
 
 class Refused(msgspec.Struct, array_like=True, gc=False, frozen=True):

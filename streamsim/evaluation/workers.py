@@ -26,7 +26,7 @@ from streamsim.waiting import Room
 
 log = logging.getLogger(__name__)
 
-Lane = Literal["request", "candidate", "compare", "batch"]
+Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
 _WAITING = 16
 PARTS = 2
 """So many processes at once run the candidate of one off-policy evaluation."""
@@ -37,8 +37,8 @@ class BatchWorkers:
 
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
     evaluation `PARTS` more for its candidate; comparisons of one tenant `settings.workers`; its jobs as many
-    again; and tenants have them in turn. So nothing
-    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
+    again, and as many for the candidates of those that evaluate; and tenants have them in turn. So nothing that
+    someone waits for waits for a job, and the processes of jobs stand back behind all others.
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
@@ -57,7 +57,7 @@ class BatchWorkers:
         self.box = box or SandboxSettings()
         self._sandbox = LazySandbox(
             sandbox,
-            workers=2 * (settings.workers + 1) + (1 + PARTS) * settings.requests,
+            workers=3 * (settings.workers + 1) + (1 + PARTS) * settings.requests,
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
@@ -69,6 +69,8 @@ class BatchWorkers:
             # One more than one tenant may take.
             "compare": Room(settings.workers + 1, share=settings.workers),
             "batch": Room(settings.workers + 1, share=settings.workers),
+            # Bounded by the jobs, each of which has one of "batch" by then.
+            "candidate_batch": Room(settings.workers + 1),
         }
 
     async def close(self) -> None:
@@ -105,7 +107,10 @@ class BatchWorkers:
         worker: Worker | None = None
         try:
             worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
-            lower_priority(worker, self.settings.nice if lane == "batch" else self.settings.nice // 2)
+            lower_priority(
+                worker,
+                self.settings.nice if lane in ("batch", "candidate_batch") else self.settings.nice // 2,
+            )
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
@@ -105,9 +105,20 @@ class Jobs:
     # ---- what clients do
 
     async def create(
-        self, tenant: str, kind: str, spec: object, total: int, *, experiment_id: str = ""
+        self,
+        tenant: str,
+        kind: str,
+        spec: object,
+        total: int,
+        *,
+        experiment_id: str = "",
+        parts: Sequence[bytes] = (),
     ) -> Job:
-        """A new job, which waits for a free process. :raises TooManyRequests: the user has too many."""
+        """A new job, which waits for a free process. :raises TooManyRequests: the user has too many.
+
+        :param parts: stored with it, from 0 on. While they are, the job is this process's: should that end,
+            the kind finds some of them missing.
+        """
         if await self._jobs.count_jobs(tenant) >= self._settings.per_user:
             raise TooManyRequests(
                 f"you have {self._settings.per_user} unfinished jobs (jobs.per_user): wait, or cancel one",
@@ -123,8 +134,18 @@ class Jobs:
             created_ms=now_ms,
             modified_ms=now_ms,
             spec=msgspec.json.encode(spec),
+            state="running" if parts else "waiting",
+            owner=self._owner if parts else "",
+            lease_ms=now_ms + self._lease_ms if parts else 0,
         )
         await self._jobs.create_job(job)
+        if parts:
+            for number, part in enumerate(parts):
+                await self._jobs.put_part(job.id, number, part)
+                now_ms = self._now_ms()
+                await self._jobs.report(job.id, self._owner, 0, now_ms, now_ms + self._lease_ms)
+            await self._jobs.release_job(job.id, self._owner, self._now_ms())
+            job = msgspec.structs.replace(job, state="waiting", owner="", lease_ms=0)
         self.wake()
         return job
 

@@ -6,9 +6,12 @@ request   ["text", bytes]  some more of an uploaded log
           ["read"] -> how many decisions the log has
           ["forget"]  the probabilities and the split
           ["split"] -> how many decisions the first half has
-          ["records", first, most, bytes] -> [`Record`, ...]
+          ["records", first, most, bytes, replay] -> [`Record`, ...]
           ["probabilities", [arm -> probability, ...], exact]  of the next contexts
           ["answer", runs, theta, warnings] -> JSON text
+          ["keep", name, runs, theta, warnings]  what this candidate would do, and go on to the next one
+          ["answers"] -> JSON text, of all candidates that were kept
+          ["ratio", shares] -> JSON text: the sample ratio of an uploaded log's units
 result    what the request asks for, None, or `Refused`
 """
 
@@ -18,6 +21,7 @@ from typing import Any
 
 from streamsim import values
 from streamsim.errors import BadRequest, StreamsimError, TooLarge
+from streamsim.evaluation import ratio
 from streamsim.evaluation.estimation import Estimation
 from streamsim.evaluation.wire import EstimatesLoad, Refused
 from streamsim.sandbox.worker.main import Channel
@@ -29,7 +33,8 @@ class Program:
     loaded = None
 
     def __init__(self, load: Any, channel: Channel) -> None:
-        self._estimation = Estimation(EstimatesLoad(*load))
+        self._load = EstimatesLoad(*load)
+        self._estimation = Estimation(self._load)
 
     def handle(self, request: Any) -> object:
         word, *given = request
@@ -44,6 +49,12 @@ class Program:
                     estimation.add_probabilities(*given)
                 case "forget":
                     estimation.forget()
+                case "keep":
+                    estimation.keep(*given)
+                case "answers":
+                    return values.dump(estimation.answers())
+                case "ratio":
+                    return values.dump(ratio.of_upload(estimation.text(), self._load, *given))
                 case "read":
                     return estimation.read()
                 case "split":

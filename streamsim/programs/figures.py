@@ -73,9 +73,9 @@ class Program:
                 (points,) = asked
                 return values.dump(summary(points, [*map(_curve.decode, items)]))
             case _:
-                properties, now_ms = asked
+                properties, now_ms, unit = asked
                 rows, rewards, errors = (self._rows(kind) for kind in ("action", "reward", "error"))
-                return values.dump(live_health.examine(rows, rewards, errors, properties, now_ms))
+                return values.dump(live_health.examine(rows, rewards, errors, properties, now_ms, unit))
 
     def _rows(self, kind: str) -> list[dict[str, Any]]:
         """The rows of a log, oldest first, with `date_ms`."""

@@ -26,6 +26,7 @@ from streamsim.sandbox.worker.main import Channel, as_text
 
 PROPENSITY_RUNS: Final = 200
 PROPENSITY_S: Final = 0.05
+_DOSES: Final = 10
 """A propensity is estimated by so many runs of get_action, or those that fit into this time."""
 
 
@@ -139,7 +140,9 @@ class Program:
             runs += 1
         undo()
         outcome, arm = run()
-        outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
+        # Runs of which no two agree on a number drew it from a density: it has no probability.
+        if len(counts) < runs - 1 or runs <= _DOSES or not _fraction(arm):
+            outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
         return outcome
 
     def _outcome(self, experiment: Experiment, call: Call, context: Any, before: Any) -> Outcome:
@@ -194,6 +197,13 @@ def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:
     if type(probabilities) is not dict or not all(type(p) in (int, float) for p in probabilities.values()):
         raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
     return probabilities
+
+
+def _fraction(arm: str | None) -> bool:
+    try:
+        return arm is not None and not float(arm).is_integer()
+    except (ValueError, OverflowError):
+        return False
 
 
 def _nested(context: dict[str, Any]) -> bool:

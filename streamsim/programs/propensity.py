@@ -62,9 +62,12 @@ class Program:
                 first, second = seeds.generate_state(2, np.uint64)
                 random.seed(int(first))
                 np.random.seed(int(second) & 0xFFFFFFFF)
-                if decided.judge:
+                taken = True
+                if decided.replay:
+                    taken = self._draw(context, action, result)
+                elif decided.judge:
                     self._judge(context, result, place * calls)
-                if decided.learn and reward is not None:
+                if decided.learn and taken and reward is not None:
                     clock.start()
                     self._learn(context, action, reward)
                     clock.stop()
@@ -72,6 +75,23 @@ class Program:
             clock.stop()
             result.failure = errors.describe(error, self._names)
         return result
+
+    def _draw(self, context: Any, action: Any, result: Propensities) -> bool:
+        """Add the arm that is drawn in a context; whether it is the logged one."""
+        clock, field = self._channel.clock, self._load.action_field
+        mark = self._theta.mark()
+        clock.start()
+        try:
+            experiment = self._run(context)
+            told = checked_probabilities(experiment)
+            arm = _arm(values.plain(experiment.action, "action"), field, told)
+        finally:
+            clock.stop()
+            self._theta.undo(mark)
+            self._session.logs.clear()
+        result.rows.append({arm: 1.0})
+        result.exact.append(True)
+        return arm == _arm(action, field, told)
 
     def _judge(self, context: Any, result: Propensities, done: int) -> None:
         """Add the probabilities in a context. :param done: calls before those of this one."""
@@ -87,7 +107,7 @@ class Program:
                 experiment = self._run(context)
                 given = checked_probabilities(experiment)
                 if given is None:
-                    arm = arm_of(values.plain(experiment.action, "action"), self._load.action_field)
+                    arm = _arm(values.plain(experiment.action, "action"), self._load.action_field)
                     counts[arm] = counts.get(arm, 0.0) + 1.0 / runs
             finally:
                 clock.stop()
@@ -135,3 +155,9 @@ class Program:
     def _keep(self, rows: Iterable[WireTheta]) -> None:
         for experiment_id, name, key, value, data in rows:
             self._rows[experiment_id, name, key, value] = data
+
+
+def _arm(action: Any, field: str | None, told: dict[str, float] | None = None) -> str:
+    """Of a field that only the log has, as the columns of an upload are, the action need not have one."""
+    only = isinstance(action, dict) and field not in action and len(action.keys() - {"propensity"}) == 1
+    return arm_of(action, None if only else field, told)

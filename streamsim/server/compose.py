@@ -126,6 +126,7 @@ async def running(
         jobs.add(models.sweeps)
         batch_workers = BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox)
         evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
+        offline = Offline(settings.evaluation, store, experiments, batch_workers, decisions, now_ms, jobs)
         stack.push_async_callback(evaluations.close)
         stack.push_async_callback(jobs.close)
         if upkeep:
@@ -144,7 +145,7 @@ async def running(
             scenarios=models.scenarios,
             instances=models.instances,
             evaluations=evaluations,
-            offline=Offline(settings.evaluation, store, experiments, batch_workers, decisions, now_ms),
+            offline=offline,
             sweeps=models.sweeps,
             jobs=jobs,
             run_service=models.run_service,

@@ -74,6 +74,9 @@ class Application(tornado.web.Application):
         known = length.isascii() and length.isdigit()
         if chunked or (known and (len(length) > 18 or int(length) > self.max_body_bytes)):
             addressed = self._addressed(request)
+            if getattr(addressed.handler_class, "streamed", False):
+                # It takes the body as it comes, and bounds it itself.
+                return addressed
             refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
             return _Bounded(addressed, refused, self.max_body_bytes)
         return self._addressed(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streamsim import values
+from streamsim.config import Settings
 
 BACKLOG: Final = 1024
 """Connections that the kernel takes for a server that is busy."""
@@ -14,6 +15,11 @@ IDLE_GRACE_S: Final = 0.3
 """How long a connection without a request stays open after the server was told to stop."""
 ACCEPT_S: Final = 0.05
 """How long a server that stops still takes what the kernel accepted for it."""
+
+
+def largest_body(settings: Settings) -> int:
+    """The largest body that is read at all; what is over the limit of its resource is answered there."""
+    return max(settings.server.max_body_bytes, settings.evaluation.log_bytes + (1 << 20), DISCARD_BYTES)
 
 
 def over_the_limit(received: bytes, most: int) -> bytes:

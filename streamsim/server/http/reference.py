@@ -15,7 +15,7 @@ import tornado.iostream
 
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
-from streamsim.server.http.limits import ACCEPT_S, BACKLOG, DISCARD_BYTES, IDLE_GRACE_S, over_the_limit
+from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body, over_the_limit
 
 
 class _Current(NamedTuple):
@@ -144,7 +144,7 @@ def _unread(stream: tornado.iostream.IOStream) -> bool:
 def reference_server(application: Application, settings: Settings) -> ReferenceServer:
     """Tornado's server of an application, not yet listening."""
     server = settings.server
-    largest = max(server.max_body_bytes, DISCARD_BYTES)
+    largest = largest_body(settings)
     return ReferenceServer(
         application,
         max_header_size=server.max_header_bytes,

@@ -13,7 +13,7 @@ from typing import Protocol
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
 from streamsim.server.http.connection import Connection
-from streamsim.server.http.limits import ACCEPT_S, BACKLOG, DISCARD_BYTES, IDLE_GRACE_S
+from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body
 from streamsim.server.http.reference import reference_server
 
 
@@ -45,7 +45,7 @@ class FastServer:
         self.application = application
         self.connections: set[Connection] = set()
         self.max_header_bytes = server.max_header_bytes
-        self.max_body_bytes = max(server.max_body_bytes, DISCARD_BYTES)
+        self.max_body_bytes = largest_body(settings)
         self.now = loop.time
         self.written: asyncio.Future[None] = loop.create_future()
         self.written.set_result(None)

@@ -18,7 +18,7 @@ from handlers.openapi import runs as run_words
 from handlers.openapi.document import described, document, plain
 from handlers.routes import ROUTES
 from streamsim.config import Settings, load
-from streamsim.evaluation import offline, requests
+from streamsim.evaluation import plans, requests
 from streamsim.experiments import fields as experiment_fields
 from streamsim.models import library, run_records, sweeps
 from tests.handlers.openapi.world import Make, Tenant
@@ -74,7 +74,7 @@ def test_fields_of_bodies_are_those_that_are_read() -> None:
     assert fields("post", "/exp") == set(experiment_fields.FIELDS) - set(experiment_fields.READ_ONLY)
     assert fields("post", "/eval/{exp_id}/simulations") == set(requests.JOB_FIELDS)
     assert fields("post", "/eval/compare") == set(requests.COMPARE_FIELDS)
-    assert fields("post", "/eval/{exp_id}/offpolicy") == set(offline.FIELDS)
+    assert fields("post", "/eval/{exp_id}/offpolicy") == set(plans.FIELDS)
     assert fields("post", "/sweep") == set(sweeps.FIELDS)
     assert model_words.FIELDS.keys() == set(library.FIELDS)
     assert run_words.MADE.keys() == set(run_records.CREATE_FIELDS)
