@@ -138,8 +138,9 @@ class OffPolicyHandler(UploadHandler):
     """`/eval/{exp_id}/offpolicy`"""
 
     async def post(self, exp_id: str) -> None:
-        """Body: candidate or candidates, estimators?, theta?, seed?, runs?, rows?, log?, format?, action_field?,
-        reward_field?, propensity_field?, context_fields?, predictions_field?, unit?, background?.
+        """Body: candidate or candidates, estimators?, theta?, seed?, runs?, rows?, log?, format?,
+        action_field?, reward_field?, propensity_field?, context_fields?, predictions_field?, unit?,
+        background?.
 
         Or a log alone, as text/csv, application/x-ndjson or application/gzip, with ids of candidates and the
         other fields in the query. With `background` it answers 202 and a job.

@@ -2,8 +2,9 @@
 HIGHEST = 10.0
 REPLICATES = 50
 SPREAD = 2.0
+PRIOR = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 
-prior = {"b": [0.0] * 6, "A": np.eye(6).tolist(), "n": 0}
+prior = {"b": PRIOR, "A": np.eye(6).tolist(), "n": 0}
 stored = self.get_theta(key="replicate")
 replicates = bts.BTS(stored, lm.LM, m=REPLICATES, default_params=prior, noisesd=SPREAD)
 

@@ -1,5 +1,6 @@
 # LinTS: Thompson sampling with a Bayesian linear regression for each arm.
 ARMS = ["0", "1", "2", "3"]
+PRIOR = [0.0, 0.0]
 PRECISION = 1.0
 NOISE = 0.1
 LOG_PROPENSITY = False
@@ -8,7 +9,8 @@ LOG_PROPENSITY = False
 # number of features starts anew.
 arms = inputs.arms(self, ARMS)
 x = [1.0, *inputs.numbers(self, "context.features")]
-prior = {"J": [0.0] * len(x), "P": (PRECISION * np.eye(len(x))).tolist(), "err": NOISE}
+means = PRECISION * np.array(PRIOR[:1] + PRIOR[1:] * (len(x) - 1))
+prior = {"J": means.tolist(), "P": (PRECISION * np.eye(len(x))).tolist(), "err": NOISE}
 stored = self.get_theta(key="arm")
 
 # What an arm promises here is normal: its mean and standard deviation under the posterior.

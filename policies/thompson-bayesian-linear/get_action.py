@@ -1,11 +1,12 @@
 # Thompson sampling with Bayesian linear regression: draw a parabola from the posterior and play its top.
 LOWEST = 0.0
 HIGHEST = 10.0
+PRIOR = [0.0, 0.0, 0.0]
 PRECISION = 0.01
 NOISE = 1.0
 
 # set_reward starts from the same prior: change the parameters in both.
-prior = {"J": [0.0, 0.0, 0.0], "P": (PRECISION * np.eye(3)).tolist(), "err": NOISE}
+prior = {"J": [PRECISION * mean for mean in PRIOR], "P": (PRECISION * np.eye(3)).tolist(), "err": NOISE}
 model = tbl.ThompsonBayesianLinear(self.get_theta(key="regression", value="x") or prior)
 beta = model.sample()
 

@@ -155,15 +155,51 @@ class ThompsonVarList(List):
 
     :param objects: stored `Variance` dicts {n, x_bar, s, v} by arm.
     :param value_names: the arms.
-    :raises ValueError: as `List`.
+    :param prior: what was known of each variance before, as degrees of freedom and sum of squares, which are
+        added to those that were observed.
+    :raises ValueError: as `List`, and for a prior of other numbers than two from 0 on.
 
     >>> known, new = {"n": 50, "x_bar": 1.0, "s": 49.0, "v": 1.0}, {"n": 1, "x_bar": 2.0, "s": 0.0, "v": 0.0}
     >>> ThompsonVarList({"a": known, "b": new}, ["a", "b"]).experimentThompson()
     'b'
     """
 
-    def __init__(self, objects: Mapping[Any, Any] | None, value_names: Iterable[Any]) -> None:
+    def __init__(
+        self,
+        objects: Mapping[Any, Any] | None,
+        value_names: Iterable[Any],
+        prior: Sequence[float] = (0, 0),
+    ) -> None:
         super().__init__(objects, Variance, value_names)
+        if len(prior) != 2 or not all(figure >= 0 for figure in prior):
+            raise ValueError(f"prior is two numbers from 0 on, not {prior}")
+        self.prior = float(prior[0]), float(prior[1])
+
+    def _gains(self) -> tuple[list[Any], list[Any], Floats, Floats]:
+        """Arms without a known variance; the others, and the gain of each as scale / chi2(freedom)."""
+        freedom, squares = self.prior
+        states = {name: (one.value["n"], one.value["s"]) for name, one in self.base_list.items()}
+        known = [name for name, (n, _) in states.items() if n >= 1 and n - 1 + freedom >= 1]
+        n, s = np.array([states[name] for name in known], dtype=float).reshape(-1, 2).T
+        unknown = [name for name in states if name not in set(known)]
+        return unknown, known, (s + squares) / (n * (n + 1)), n - 1 + freedom
+
+    def probabilities(self) -> dict[Any, float]:
+        """With which probability `experimentThompson` plays each arm, exactly.
+
+        >>> ThompsonVarList({}, ["a", "b"]).probabilities()
+        {'a': 0.5, 'b': 0.5}
+        """
+        unknown, known, scale, freedom = self._gains()
+        chances = dict.fromkeys(self.base_list, 0.0)
+        if unknown:
+            return chances | dict.fromkeys(unknown, 1 / len(unknown))
+        # A variance that is 0 gains nothing.
+        used = np.flatnonzero(scale > 0)
+        if not len(used):
+            return dict.fromkeys(known, 1 / len(known))
+        found = best.of_inverse_chi_squares(scale[used], freedom[used]).tolist()
+        return chances | dict(zip([known[place] for place in used], found, strict=True))
 
     def experimentThompson(self) -> Any:  # noqa: N802 - StreamingBandit's name
         """The arm whose next observation shrinks the squared standard error most, for drawn variances.
@@ -171,12 +207,9 @@ class ThompsonVarList(List):
         One more observation takes var / n to var / (n + 1). An arm observed less than twice has no variance
         yet and goes first, at random among several.
         """
-        unknown = [name for name, estimator in self.base_list.items() if estimator.value["n"] < 2]
+        unknown, known, scale, freedom = self._gains()
         if unknown:
             return _random.choice(unknown)
-        gains: dict[Any, float] = {}
-        for name, estimator in self.base_list.items():
-            n = estimator.value["n"]
-            gains[name] = estimator.value["s"] / np.random.chisquare(n - 1) / (n * (n + 1))
+        gains = dict(zip(known, (scale / np.random.chisquare(freedom)).tolist(), strict=True))
         greatest = max(gains.values())
         return _random.choice([name for name, gain in gains.items() if gain == greatest])

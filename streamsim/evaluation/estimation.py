@@ -32,7 +32,7 @@ Logged = tuple[bytes, int]
 class Judged:
     """What a candidate would do in the decisions from `first` on; `exact` of them are as its code told them.
 
-    `runs` are behind each other probability; `theta` is what it decided on; `warnings` are about every estimate.
+    `runs` are behind each other probability; `theta` is what it decided on; `warnings` are about all estimates.
     """
 
     first: int = 0

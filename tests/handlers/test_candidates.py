@@ -1,4 +1,4 @@
-"""Several candidates in one call, policies that learn in replay, and given predictions: on logs of known truth."""
+"""Several candidates in one call, learning ones in replay, given predictions: on logs of known truth."""
 
 from __future__ import annotations
 
