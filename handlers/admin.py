@@ -88,6 +88,19 @@ class ExperimentHandler(BaseHandler):
         self.write_json(fields.shown(archived, self.services.experiments.iso))
 
 
+class KeyHandler(BaseHandler):
+    """`/exp/{exp_id}/key`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def post(self, exp_id: str) -> None:
+        """Gives the experiment a new key, and answers it; the old one is refused from now on."""
+        changed = await self.services.experiments.rotate_key(self.user.name, exp_id)
+        self.set_header("ETag", f'"{changed.revision}"')
+        answer = {"status": "success", "id": changed.id, "key": changed.key, "revision": changed.revision}
+        self.write_json(answer)
+
+
 class ResetHandler(BaseHandler):
     """`/exp/{exp_id}/resetexperiment`"""
 
@@ -129,5 +142,6 @@ routes = [
     ("/exp/defaults", DefaultsHandler),
     ("/exp/defaults/{default_id:part}", DefaultHandler),
     ("/exp/{exp_id}", ExperimentHandler),
+    ("/exp/{exp_id}/key", KeyHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
 ]

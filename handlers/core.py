@@ -92,7 +92,8 @@ class ActionHandler(CoreHandler):
         """Query: key, context? (JSON)."""
         key = self.key()
         context = given(self.query_json("context"))
-        self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
+        work = self.decisions.get_action(exp_id, key, context, size=len(self.request.query))
+        self.write_json(await self.while_connected(work))
 
     async def post(self, exp_id: str) -> None:
         """Body: key and context?, or key and contexts."""
@@ -100,15 +101,17 @@ class ActionHandler(CoreHandler):
         key = self.key(body)
         if "contexts" not in body:
             context = given(body.get("context"))
-            self.write_json(await self.while_connected(self.decisions.get_action(exp_id, key, context)))
+            work = self.decisions.get_action(exp_id, key, context, size=len(self.request.body))
+            self.write_json(await self.while_connected(work))
             return
         contexts = _many(body, "contexts")
         await self.decisions.authorize(exp_id, key)
-        calls = [self._decide(exp_id, key, context) for context in contexts]
+        size = len(self.request.body) // len(contexts)
+        calls = [self._decide(exp_id, key, context, size) for context in contexts]
         await self.answer_each(self.while_connected(asyncio.gather(*calls, return_exceptions=True)))
 
-    async def _decide(self, exp_id: str, key: str, context: Any) -> bytes:
-        return await self.decisions.get_action(exp_id, key, given(context))
+    async def _decide(self, exp_id: str, key: str, context: Any, size: int) -> bytes:
+        return await self.decisions.get_action(exp_id, key, given(context), size=size)
 
 
 class RewardHandler(CoreHandler):
@@ -126,26 +129,31 @@ class RewardHandler(CoreHandler):
         }
         if text:
             fields["reward"] = parsed(text, "reward")
-        self.write_json(await self.decisions.set_reward(exp_id, key, reward_call(fields)))
+        self.write_json(
+            await self.decisions.set_reward(exp_id, key, reward_call(fields, len(self.request.query)))
+        )
 
     async def post(self, exp_id: str) -> None:
         """Body: key and one reward's fields, or key and rewards."""
         body = self.json_body(FIELDS | {"key", "rewards"})
         key = self.key(body)
         if "rewards" not in body:
-            self.write_json(await self.decisions.set_reward(exp_id, key, reward_call(body)))
+            self.write_json(
+                await self.decisions.set_reward(exp_id, key, reward_call(body, len(self.request.body)))
+            )
             return
         rewards = _many(body, "rewards")
         await self.decisions.authorize(exp_id, key)
-        calls = [self._learn(exp_id, key, fields) for fields in rewards]
+        size = len(self.request.body) // len(rewards)
+        calls = [self._learn(exp_id, key, fields, size) for fields in rewards]
         await self.answer_each(asyncio.gather(*calls, return_exceptions=True))
 
-    async def _learn(self, exp_id: str, key: str, fields: Any) -> bytes:
-        return await self.decisions.set_reward(exp_id, key, reward_call(_object(fields, "rewards")))
+    async def _learn(self, exp_id: str, key: str, fields: Any, size: int) -> bytes:
+        return await self.decisions.set_reward(exp_id, key, reward_call(_object(fields, "rewards"), size))
 
 
-def reward_call(fields: dict[str, Any]) -> Reward:
-    """A reward from JSON fields. :raises BadRequest:"""
+def reward_call(fields: dict[str, Any], size: int) -> Reward:
+    """A reward from JSON fields, which came in so many bytes. :raises BadRequest:"""
     unknown = sorted(fields.keys() - {"key", *FIELDS})
     if unknown:
         raise BadRequest(f"no such field; a reward has {', '.join(sorted(FIELDS))}", field=unknown[0])
@@ -158,6 +166,7 @@ def reward_call(fields: dict[str, Any]) -> Reward:
         action=given(own.get("action")),
         advice_id=advice_id,
         idempotency_key=_text(fields, "idempotency_key"),
+        size=size,
     )
 
 

@@ -28,13 +28,13 @@ class _NotPlain(Exception):
     """The handler has to look at this."""
 
 
-def _action(fields: dict[str, Any]) -> Pending:
+def _action(fields: dict[str, Any], size: int) -> Pending:
     if not fields.keys() <= _ACTION_FIELDS:
         raise _NotPlain
-    return Decision(given(fields.get("context")))
+    return Decision(given(fields.get("context")), size=size)
 
 
-SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any]], Pending]]]] = {
+SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any], int], Pending]]]] = {
     b"getaction": ("/getaction/{exp_id}", _ACTION_FIELDS, _action),
     b"setreward": ("/setreward/{exp_id}", _REWARD_FIELDS, reward_call),
 }
@@ -57,7 +57,7 @@ def submit(
         key = fields.get("key")
         if type(key) is not str or not key:
             return False
-        call = make(fields)
+        call = make(fields, len(query) if body is None else len(body))
         call.answer = answer
         return decisions.submitted(exp_id, key, call)
     except (_NotPlain, StreamsimError, values.InvalidValue):

@@ -26,7 +26,7 @@ class CurrentThetaHandler(BaseHandler):
     async def get(self, exp_id: str) -> None:
         """Query: name?. The current theta as `{"key:value": {...}}`."""
         name = self.text_argument("name") or THETA
-        self.write_json(await self.services.experiments.theta(self.user.name, exp_id, name))
+        await self.stream(self.services.experiments.theta(self.user.name, exp_id, name))
 
 
 class SummaryHandler(BaseHandler):

@@ -46,6 +46,15 @@ class Created(TypedDict):
     warning: NotRequired[list[str]]
 
 
+class Rotated(TypedDict):
+    """An experiment's new key."""
+
+    status: str
+    id: str
+    key: str
+    revision: int
+
+
 class Experiment(TypedDict):
     """All fields of an experiment.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Unpack
 
-from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Updated
+from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Rotated, Updated
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
 
@@ -60,6 +60,12 @@ class Experiments(Group[S]):
         body = {**given(name=name, if_revision=revision), **fields}
         repeat: Repeat = "safe" if revision is None else "never"
         return await self._ask(Updated, "PUT", path("exp", experiment), body=body, repeat=repeat)
+
+    @call
+    async def rotate_key(self, experiment: str) -> Rotated:
+        """Give an experiment a new `key`; the old one is refused from now on."""
+        # Not sent again: the key of a first answer that got lost would be another.
+        return await self._ask(Rotated, "POST", path("exp", experiment, "key"), repeat="never")
 
     @call
     async def archive(self, experiment: str) -> Experiment:

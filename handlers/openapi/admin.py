@@ -112,6 +112,18 @@ def operations(_settings: Settings) -> Described:
                 },
             ),
         },
+        admin.KeyHandler: {
+            "post": Operation(
+                "Give the experiment a new key.",
+                {
+                    200: Answer(
+                        "The new key. Calls with the old one are refused from now on.",
+                        record(status=SUCCESS, id=TEXT, key=TEXT, revision=integer(1)),
+                    )
+                },
+                errors=(409,),
+            )
+        },
         admin.ResetHandler: {
             "get": Operation(
                 "Delete theta, or a part of it.",

@@ -150,6 +150,17 @@ class LaneSettings:
     queue: int = _option(
         2000, "Most calls that wait per experiment and server process; beyond it 429.", low=1
     )
+    tenant_bytes: int = _option(
+        32 << 20,
+        "Bytes of calls that wait or run, of one user's experiments in a server process; beyond it 429.",
+        low=1 << 20,
+    )
+    minute_bytes: int = _option(
+        256 << 20,
+        "Bytes of log rows and theta that calls of one experiment may write in a minute, per server process; "
+        "then 429 until it is over.",
+        low=1 << 20,
+    )
     call_s: float = _option(
         30.0, "Longest time from a call's arrival to its answer; a call that waits longer gets 503.", low=0.1
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from streamsim import values
@@ -26,14 +27,18 @@ class Pending:
     """A call in a lane. Its answer is JSON text; its error a `StreamsimError`.
 
     `answer` is set before it is queued. `deadline` and `attempts` are the lane's: until when it may be tried,
-    in the event loop's time, and how often its commit was refused.
+    in the event loop's time, and how often its commit was refused. `size`: bytes that it came in; `let_go` is
+    told them once when it has ended. `key`: that its caller gave; None for our own.
     """
 
-    __slots__ = ("answer", "attempts", "deadline")
+    __slots__ = ("answer", "attempts", "deadline", "key", "let_go", "size")
 
     answer: Answer
     deadline: float
     attempts: int
+    key: str | None
+    size: int
+    let_go: Callable[[int], None] | None
 
     @property
     def given_up(self) -> bool:
@@ -41,12 +46,19 @@ class Pending:
         return False
 
     def resolve(self, answer: bytes) -> None:
+        self._end()
         if not self.answer.done():
             self.answer.set_result(answer)
 
     def fail(self, error: BaseException) -> None:
+        self._end()
         if not self.answer.done():
             self.answer.set_exception(error)
+
+    def _end(self) -> None:
+        let_go, self.let_go = self.let_go, None
+        if let_go is not None:
+            let_go(self.size)
 
 
 class Decision(Pending):
@@ -54,8 +66,10 @@ class Decision(Pending):
 
     __slots__ = ("context",)
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, *, size: int = 0) -> None:
         self.context = context
+        self.size = size
+        self.key = self.let_go = None
 
     @property
     def given_up(self) -> bool:
@@ -81,7 +95,10 @@ class Reward(Pending):
         advice_id: str | None = None,
         idempotency_key: str | None = None,
         by: Literal["reward", "timeout"] = "reward",
+        size: int = 0,
     ) -> None:
+        self.size = size
+        self.key = self.let_go = None
         self.reward = reward
         self.context = {} if context is None else context
         self.action = {} if action is None else action

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from streamsim import dates
@@ -63,18 +64,23 @@ class Decisions:
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
         self._closing = False
+        # Bytes of calls that wait or run, by tenant.
+        self._held: dict[str, int] = {}
         self._checks = Room(_CHECKS, share=1)
 
     # ---- the core API
 
-    async def get_action(self, experiment_id: str, key: str, context: Any) -> bytes:
+    async def get_action(self, experiment_id: str, key: str, context: Any, *, size: int = 0) -> bytes:
         """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
 
+        :param size: bytes that the call came in.
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
         :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
         """
         await self.authorize(experiment_id, key)
-        return await self._answered(experiment_id, Decision(context))
+        call = Decision(context, size=size)
+        call.key = key
+        return await self._answered(experiment_id, call)
 
     async def set_reward(self, experiment_id: str, key: str, reward: Reward) -> bytes:
         """Learn from a reward. JSON text `{"status": "success"}`; theta and log are durable then.
@@ -82,6 +88,7 @@ class Decisions:
         :raises: as `get_action`; NotFound, Conflict for an advice id; Unprocessable for an idempotency key.
         """
         await self.authorize(experiment_id, key)
+        reward.key = key
         return await self._answered(experiment_id, reward)
 
     # ---- the rest of the service
@@ -130,7 +137,10 @@ class Decisions:
                 continue
             reward = default_reward(experiment.properties)
             call = Reward(reward, advice_id=advice.id, by="timeout")
-            answers.append(self._answered(advice.experiment_id, call))
+            try:
+                answers.append(self._answered(advice.experiment_id, call))
+            except TooManyRequests:
+                continue  # its queue is full: it stays due
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         for outcome in outcomes:
             # Another process was first, the code failed (and that is logged), or the store is away.
@@ -146,6 +156,10 @@ class Decisions:
                 lane.close()
                 del self._lanes[experiment_id]
                 self.forget(experiment_id)
+
+    def waiting_bytes(self) -> int:
+        """Bytes that the calls came in which wait or run."""
+        return sum(self._held.values())
 
     def waiting(self) -> int:
         """Calls that wait in all lanes."""
@@ -175,6 +189,7 @@ class Decisions:
         experiment = self._experiments.get(experiment_id)
         if experiment is None or not hmac.compare_digest(experiment.key.encode(), key.encode()):
             return False
+        call.key = key
         self._submit(experiment_id, call)
         return True
 
@@ -188,10 +203,16 @@ class Decisions:
         if self._closing:
             raise Unavailable("the server is stopping")
         lane = self._lanes.get(experiment_id)
+        tenant = self._experiments[experiment_id].tenant if lane is None else lane.tenant
+        held = self._held.get(tenant, 0)
+        if held and held + call.size > self._lane.tenant_bytes:
+            raise TooManyRequests(
+                f"your calls that wait hold {self._lane.tenant_bytes} bytes (lane.tenant_bytes); try again"
+            )
         if lane is None:
             lane = self._lanes[experiment_id] = Lane(
                 experiment_id,
-                self._experiments[experiment_id].tenant,
+                tenant,
                 self._store,
                 PolicyWorker(
                     self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find, self._logs
@@ -202,5 +223,14 @@ class Decisions:
                 forget=self.forget,
                 now_ms=self._now_ms,
                 observe=self._observe,
+                let_go=partial(self._let_go, tenant),
             )
         lane.submit(call)
+        if call.size:
+            self._held[tenant] = held + call.size
+            call.let_go = lane.let_go
+
+    def _let_go(self, tenant: str, size: int) -> None:
+        self._held[tenant] -= size
+        if not self._held[tenant]:
+            del self._held[tenant]

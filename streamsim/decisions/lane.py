@@ -9,6 +9,7 @@ A refused commit runs the batch again on fresh values; the sandbox makes sure th
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +28,7 @@ from streamsim.errors import (
     Unauthorized,
     Unavailable,
 )
-from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale
+from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale, Transaction
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.waiting import on_behalf_of
 
@@ -50,6 +51,7 @@ class Lane:
     """The queue of one experiment in this process.
 
     :param find: the live experiment by id, or None; `forget` drops what `find` has cached of it.
+    :param let_go: told the size of each of its calls that has ended.
     """
 
     def __init__(
@@ -65,9 +67,12 @@ class Lane:
         forget: Callable[[str], None],
         now_ms: Callable[[], int],
         observe: Callable[[int, bool], None],
+        let_go: Callable[[int], None],
     ) -> None:
         self.experiment_id = experiment_id
-        self._tenant = tenant
+        self.tenant = tenant
+        self.let_go = let_go
+        self._written = (0.0, 0)
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -92,6 +97,7 @@ class Lane:
 
     def submit(self, call: Pending) -> None:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
+        self._check_written()
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
         call.deadline, call.attempts = asyncio.get_running_loop().time() + self._settings.call_s, 0
@@ -100,6 +106,27 @@ class Lane:
             self._task = asyncio.get_running_loop().create_task(self._drain())
         else:
             self._wake()
+
+    def _check_written(self) -> None:
+        """:raises TooManyRequests: calls of this experiment have written what they may in this minute."""
+        until, written = self._written
+        now = asyncio.get_running_loop().time()
+        if written >= self._settings.minute_bytes and now < until:
+            raise TooManyRequests(
+                f"calls of this experiment have written {self._settings.minute_bytes} bytes of logs and "
+                "theta in this minute (lane.minute_bytes)",
+                retry_after_s=int(until - now) + 1,
+            )
+
+    def _wrote(self, transaction: Transaction) -> None:
+        """Count what a batch has written."""
+        until, written = self._written
+        now = asyncio.get_running_loop().time()
+        if now >= until:
+            until, written = now + 60, 0
+        written += sum(len(row.data) for row in transaction.logs)
+        written += sum(map(len, transaction.writes.values()))
+        self._written = until, written
 
     async def idle(self) -> None:
         """Wait until nothing waits or runs."""
@@ -120,7 +147,7 @@ class Lane:
         self._worker.dismiss()
 
     async def _drain(self) -> None:
-        on_behalf_of.set(self._tenant)
+        on_behalf_of.set(self.tenant)
         try:
             while self._queue or self._committing is not None:
                 if not self._queue:
@@ -173,6 +200,11 @@ class Lane:
     def _take(self) -> list[Pending]:
         """The next batch: calls in order, each advice id and idempotency key at most once."""
         queue, calls = self._queue, list[Pending]()
+        try:
+            self._check_written()
+        except TooManyRequests as error:
+            self._fail(queue, error)
+            queue.clear()
         seen = set[tuple[str, str | None]]()
         now = asyncio.get_running_loop().time()
         while queue and len(calls) < self._settings.batch:
@@ -200,6 +232,9 @@ class Lane:
             if experiment is None:
                 self._fail(left, Unauthorized("key or experiment id is not valid"))
                 return
+            left = _with_key(left, experiment.key)
+            if not left:
+                return
             try:
                 prepared = await self._run(experiment, left)
             except BatchFailed as failure:
@@ -221,6 +256,7 @@ class Lane:
                     await self._run_one_by_one(experiment, left, failure)
                     return
                 continue
+            self._wrote(prepared.transaction)
             self._worker.committed(result)
             errors = False
             for call, outcome in prepared.ends:
@@ -275,6 +311,7 @@ class Lane:
             raise
         if isinstance(result, Stale):
             return result
+        self._wrote(prepared.transaction)
         self._worker.was_current()
         for call, outcome in prepared.ends:
             assert isinstance(outcome, bytes)
@@ -343,3 +380,16 @@ class Lane:
         except Untrustworthy as error:
             worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None
+
+
+def _with_key(calls: list[Pending], key: str) -> list[Pending]:
+    """The calls that were made with the experiment's key; others, from before it changed, are refused."""
+    if all(call.key is None or call.key == key for call in calls):
+        return calls
+    left = []
+    for call in calls:
+        if call.key is None or hmac.compare_digest(call.key.encode(), key.encode()):
+            left.append(call)
+        else:
+            call.fail(Unauthorized("key or experiment id is not valid"))
+    return left

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -89,3 +91,24 @@ class Opened(msgspec.Struct, array_like=True, gc=False):
 def theta_label(key: str, value: str) -> str:
     """How a view of theta names a row: `"key:value"`, or the key of one that was stored without value."""
     return f"{key}:{value}" if value else key
+
+
+def theta_labels(addresses: Iterable[tuple[str, str]]) -> list[str]:
+    """How a view of theta names its rows, each apart: as `theta_label`.
+
+    Of rows that this would name alike, as ("a:b", "c") and ("a", "b:c"), those with a colon in the key have
+    it written `\\:`.
+    """
+    rows = list(addresses)
+    labels = [theta_label(*row) for row in rows]
+    if len(set(labels)) == len(labels):
+        return labels
+    count = Counter(labels)
+    apart = [
+        theta_label(key.replace(":", "\\:"), value) if count[label] > 1 else label
+        for label, (key, value) in zip(labels, rows, strict=True)
+    ]
+    if len(set(apart)) == len(apart):
+        return apart
+    # Somebody has such names: then all keys are written so, and their backslashes twice.
+    return [theta_label(key.replace("\\", "\\\\").replace(":", "\\:"), value) for key, value in rows]

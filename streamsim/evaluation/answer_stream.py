@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from streamsim import values
-from streamsim.decisions.wire import WireTheta, theta_label
+from streamsim.decisions.wire import WireTheta, theta_labels
 from streamsim.errors import StreamsimError, error_body
 from streamsim.evaluation.evaluations import Evaluations
 from streamsim.evaluation.simulation import Start
@@ -66,7 +66,6 @@ async def simulation_answer(
 
 def shown_theta(rows: list[WireTheta]) -> Any:
     """The rows of the default set as `get_theta()` gives them to policy code."""
-    view = {
-        theta_label(key, value): msgspec.Raw(data) for _, name, key, value, data in rows if name == "_theta"
-    }
+    texts = {(key, value): msgspec.Raw(data) for _, name, key, value, data in rows if name == "_theta"}
+    view = dict(zip(theta_labels(texts), texts.values(), strict=True))
     return view[""] if list(view) == [""] else view

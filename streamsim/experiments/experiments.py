@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamsim import dates
-from streamsim.decisions.wire import PIECES, theta_label
+from streamsim import dates, values
+from streamsim.decisions.wire import PIECES, theta_labels
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
 from streamsim.experiments import fields, logs
 from streamsim.experiments.logs import LogQuery
@@ -24,11 +24,14 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.store import Store
+from streamsim.waiting import Room
 
 THETA = "_theta"
 MAX_ID = 128
 _ATTEMPTS = 16
 _AT_ONCE = 100
+_WHOLE = 8
+_PART_BYTES = 1 << 20
 _RECORDS_BYTES = 16 << 20
 
 
@@ -61,6 +64,7 @@ class Experiments:
         self.iso = iso
         self._decisions = decisions
         self._now_ms = now_ms
+        self._whole = Room(_WHOLE, share=1)
 
     # ---- managing
 
@@ -176,6 +180,20 @@ class Experiments:
                 return stored, warnings
         raise Conflict("the experiment is being edited by others; try again")
 
+    async def rotate_key(self, tenant: str, experiment_id: str) -> Experiment:
+        """The experiment with a new key; the old one is worth nothing from now on, in all processes.
+
+        :raises Unauthorized: :raises Conflict: others edit it all the time.
+        """
+        for _ in range(_ATTEMPTS):
+            current = await self.get(tenant, experiment_id)
+            changed = msgspec.structs.replace(current, key=secrets.token_hex(16), modified_ms=self._now_ms())
+            stored = await self._store.decisions.update_experiment(changed)
+            self._decisions.forget(experiment_id)
+            if stored is not None:
+                return stored
+        raise Conflict("the experiment is being edited by others; try again")
+
     async def archive(self, tenant: str, experiment_id: str) -> Experiment:
         """Delete: nobody can use it any more, what it logged stays stored. :raises Unauthorized:"""
         await self.get(tenant, experiment_id)
@@ -228,12 +246,18 @@ class Experiments:
 
     # ---- reading
 
-    async def theta(self, tenant: str, experiment_id: str, name: str = THETA) -> dict[str, Any]:
-        """The current theta, in the form in which policy code gets it without a key."""
+    async def theta(self, tenant: str, experiment_id: str, name: str = THETA) -> AsyncGenerator[bytes, None]:
+        """The current theta as JSON text in parts, in the form in which policy code gets it without a key.
+
+        A server process holds one whole theta of a tenant at a time, and of `_WHOLE` tenants.
+
+        :raises Unauthorized: before the first part.
+        """
         await self.get(tenant, experiment_id)
-        return theta_view(
-            await self._store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
-        )
+        async with self._whole.place(tenant):
+            theta = await self._store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
+            async for part in _theta_text(theta):
+                yield part
 
     async def log_page(
         self, tenant: str, experiment_id: str, query: LogQuery, limit: int
@@ -279,13 +303,28 @@ class Experiments:
                     )
 
 
+async def _theta_text(theta: ThetaRows) -> AsyncGenerator[bytes, None]:
+    """`theta_view` as JSON text in parts."""
+    if list(theta.rows) == [("", "")]:
+        yield theta.rows["", ""][0]
+        return
+    held = b"{"
+    separator = b""
+    for label, (data, _) in zip(theta_labels(theta.rows), theta.rows.values(), strict=True):
+        held += b"%b%b:%b" % (separator, values.dump(label), data)
+        separator = b","
+        if len(held) > _PART_BYTES:
+            yield held
+            held = b""
+    yield held + b"}"
+
+
 def theta_view(theta: ThetaRows) -> dict[str, Any]:
-    """A named parameter set: its keyless dict if that is the only one, else `{"key:value": dict}`."""
+    """A named parameter set: its keyless dict if that is the only one, else `{"key:value": JSON text}`."""
     if list(theta.rows) == [("", "")]:
         return dict(msgspec.json.decode(theta.rows["", ""][0]))
-    return {
-        theta_label(key, value): msgspec.json.decode(data) for (key, value), (data, _) in theta.rows.items()
-    }
+    texts = (msgspec.Raw(data) for data, _ in theta.rows.values())
+    return dict(zip(theta_labels(theta.rows), texts, strict=True))
 
 
 def _other_names(name: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from streamsim.models.session import Begin
 from streamsim.models.workers import ask
 from streamsim.storage.contract.runs import Model
 from streamsim.values import JsonObject
+
+FOUND_BYTES: Final = 64 << 20
+"""So much text of what models have in them is kept decoded; least recently used ones go."""
 
 
 class KnownModels:
@@ -40,7 +44,8 @@ class Scenarios:
         self._models = models
         self._runners = runners
         # A version never changes, so that what was decoded once stays right.
-        self._found: OrderedDict[tuple[str, str, int], Found] = OrderedDict()
+        self._found: OrderedDict[tuple[str, str, int], tuple[Found, int]] = OrderedDict()
+        self.found_bytes = 0
 
     # ---- models
 
@@ -102,11 +107,15 @@ class Scenarios:
     def _decoded(self, model: Model) -> Found:
         key = (model.tenant, model.name, model.version)
         known = self._found.get(key)
-        if known is None:
-            known = self._found[key] = found_in(model)
-            if len(self._found) > 1000:
-                self._found.popitem(last=False)
-        return known
+        if known is not None:
+            self._found.move_to_end(key)
+            return known[0]
+        found = found_in(model)
+        self._found[key] = found, len(model.found)
+        self.found_bytes += len(model.found)
+        while self.found_bytes > FOUND_BYTES and len(self._found) > 1:
+            self.found_bytes -= self._found.popitem(last=False)[1][1]
+        return found
 
 
 def by_model(begin: Begin, known: KnownModels) -> list[tuple[Model, Begin]]:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy as sp
 
 from streamsim import values
-from streamsim.decisions.wire import MAX_ADDRESS, PIECES, STREAMINGBANDIT, Opened, WireRow, theta_label
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES, STREAMINGBANDIT, Opened, WireRow, theta_labels
 from streamsim.programs.theta import Theta, copied, merged
 
 MAX_NESTING: Final = 8
@@ -181,7 +181,8 @@ class Experiment:
             elif key is not None:
                 result = {row[3]: view(data) for row, data in rows.items()}
             else:
-                result = {theta_label(row[2], row[3]): view(data) for row, data in rows.items()}
+                labels = theta_labels((row[2], row[3]) for row in rows)
+                result = dict(zip(labels, map(view, rows.values()), strict=True))
         return _floats(result) if all_float else result
 
     def set_theta(

@@ -24,7 +24,7 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled, reward_of
-from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_label
+from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_labels
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound, outer_copy
 from streamsim.programs.memory_theta import Group, MemoryTheta
@@ -241,7 +241,8 @@ class Program:
     def _record(self, context: Any, action: Any, reward: Any) -> bytes:
         root = self._session.root.experiment_id
         rows = self._theta.group(root, "_theta", None)
-        theta = {theta_label(row[2], row[3]): data for row, data in rows.items()}
+        labels = theta_labels((row[2], row[3]) for row in rows)
+        theta = dict(zip(labels, rows.values(), strict=True))
         if list(theta) == [""]:
             theta = theta[""]
         return values.dump(

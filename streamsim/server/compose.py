@@ -170,6 +170,9 @@ def _cluster(settings: Settings) -> Cluster | None:
 
 def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:
     metrics.gauge("streamsim_lane_depth", "Calls that wait in all lanes.", decisions.waiting)
+    metrics.gauge(
+        "streamsim_lane_bytes", "Bytes of the calls that wait or run in all lanes.", decisions.waiting_bytes
+    )
     metrics.gauge("streamsim_sandbox_workers", "Live sandboxed processes.", lambda: len(sandbox.workers))
     metrics.counter(
         "streamsim_sandbox_workers_started_total",
