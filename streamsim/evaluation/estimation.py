@@ -32,7 +32,7 @@ Logged = tuple[bytes, int]
 class Judged:
     """What a candidate would do in the decisions from `first` on; `exact` of them are as its code told them.
 
-    `runs` are behind each other probability; `theta` is what it decided on; `warnings` are about all estimates.
+    `runs` are behind each other probability; `theta` is what it decided on; `warnings` are of all estimates.
     """
 
     first: int = 0
@@ -198,8 +198,8 @@ class Estimation:
         said = []
         if self.data.copies:
             said.append(
-                f"{self.data.copies:,} of {len(self.data):,} rows are exact copies of others: if they are the "
-                "same decisions, they count twice, and intervals are too narrow."
+                f"{self.data.copies:,} of {len(self.data):,} rows are exact copies of others: if they are "
+                "the same decisions, they count twice, and intervals are too narrow."
             )
         if self._load.unit is None and (name := units.repeated(data)) is not None:
             said.append(

@@ -128,7 +128,7 @@ def _of_ratio(
     arms: Sequence[str],
     unit: str | None,
 ) -> Check:
-    """Whether arms were picked as their probabilities say: by the unit, or by one that keeps its first arm."""
+    """Whether arms were picked as their probabilities say: by unit, the one found where none is named."""
     given = [row.get("context") for row in decisions]
     contexts: list[dict[str, Any]] = [one if isinstance(one, dict) else {} for one in given]
     log = DecisionLog(contexts, labels, np.zeros(len(labels)), propensity)

@@ -169,7 +169,7 @@ class Rows:
         self._rest.add(hash(rest))
 
     def _copies(self) -> int:
-        """How many rows are copies of others. Rows that are alike by chance, as those of few segments are, are
+        """How many rows are copies of others. Rows that are alike by chance, as those of few segments, are
         none: where the rest of a row tells it from most others, only copies have the rest and all else alike;
         and a log whose second half repeats the first, row by row, is there twice.
         """

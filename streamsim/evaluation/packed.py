@@ -70,7 +70,7 @@ class Unpacked:
 
 
 class Upload:
-    """A log that arrives piece by piece, and is kept packed. A fault is told at its end: then who sends it has
+    """A log that arrives piece by piece, and is kept packed. A fault is told at its end: then its sender has
     sent all of it, and reads answers.
 
     :param most: bytes that it may have, packed and unpacked.

@@ -91,7 +91,7 @@ class Plans:
     ) -> Plan:
         """:param form: of an uploaded log, None for the experiment's own.
 
-        :raises BadRequest: naming the field. :raises Unauthorized: :raises PolicyError: code does not compile.
+        :raises BadRequest: naming the field. :raises Unauthorized: :raises PolicyError: of the code.
         """
         found = await self._experiments.get(tenant, experiment_id)
         seed = requests.integer(body.get("seed"), "seed", 0, 0, MAX_SEED)

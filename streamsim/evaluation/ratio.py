@@ -1,4 +1,4 @@
-"""Whether units were assigned to arms in the shares that were planned: from counts, or from a log of any size."""
+"""Whether units were assigned to arms in the planned shares: from counts, or from a log of any size."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def of_counts(counts: Mapping[str, int], shares: Mapping[str, float] | None) -> 
 
 
 def of_upload(text: bytes, load: EstimatesLoad, shares: dict[str, float] | None) -> dict[str, Any]:
-    """The same of a log's rows; with `load.unit`, a field or column, each unit counts once, with its first arm.
+    """The same of a log's rows; with `load.unit`, a field or column, each unit counts once, by its first arm.
 
     Rows need no reward. `detail` then says how many rows there are, how many of them repeat a unit, and how
     many units have more than one arm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -178,3 +179,28 @@ async def test_estimating_a_propensity_leaves_no_trace_in_theta(ann: Caller) -> 
     assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == {"n": 7}
     rows = (await ann.get(f"/stats/{experiment['id']}/actionlog")).body
     assert all(row["context"] == {"seen": 1} and "propensity" in row for row in rows)
+
+
+@pytest.mark.gen_test
+async def test_a_dose_has_no_propensity_however_often_it_is_drawn_again(ann: Caller) -> None:
+    experiment = await ann.experiment(
+        get_action="self.action['dose'] = random.uniform(2, 3)", log_propensity=True
+    )
+    for _ in range(30):
+        await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"])
+    rows = (await ann.get(f"/stats/{experiment['id']}/actionlog", limit=30)).body
+    assert all(row.get("propensity") is None for row in rows)
+    health = (await ann.get(f"/stats/{experiment['id']}/health", unit="user")).body
+    assert {"dose"} <= {check["name"] for check in health["checks"]}
+
+
+@pytest.mark.gen_test
+async def test_health_counts_units_once_where_they_are_named(ann: Caller) -> None:
+    code = "self.action['arm'] = 'ab'[self.context['user'] % 2]; self.action_probabilities = {'a': 0.5, 'b': 0.5}"
+    experiment = await ann.experiment(get_action=code)
+    for number in range(40):
+        context = json.dumps({"user": number % 20})
+        await ann.get(f"/getaction/{experiment['id']}", key=experiment["key"], context=context)
+    health = (await ann.get(f"/stats/{experiment['id']}/health", unit="user")).body
+    ratio = next(check for check in health["checks"] if check["name"] == "sample_ratio")
+    assert (ratio["detail"]["unit"], ratio["detail"]["decisions"]) == ("user", 20)
