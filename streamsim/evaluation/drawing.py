@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from typing import Final, Literal
 
 import msgspec
@@ -28,6 +28,8 @@ MEMORY_BYTES: Final = 2 << 30
 KEPT: Final = ("HOME", "LANG", "MPLCONFIGDIR", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """What it sees of the environment, in which settings may hold passwords."""
 _PR_SET_PDEATHSIG: Final = 1
+_NO_MEMORY: Final = 12
+"""The exit status of one that ran out of memory."""
 _JSON: Final = msgspec.json.Decoder(Comparison)
 
 
@@ -49,17 +51,21 @@ class Drawing:
                 *(sys.executable, "-I", "-m", "streamsim.evaluation.drawing", kind, str(self._nice)),
                 stdin=PIPE,
                 stdout=PIPE,
-                stderr=DEVNULL,
+                stderr=PIPE,
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
             try:
-                picture, _ = await process.communicate(comparison)
+                picture, said = await process.communicate(comparison)
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
-        if process.returncode:
+        if process.returncode == _NO_MEMORY:
             raise TooLarge(f"a picture of so much needs more than {MEMORY_BYTES >> 20} MiB", field="format")
+        if process.returncode:
+            raise RuntimeError(
+                f"the process that draws ended with {process.returncode}: {said.decode()[-2000:]}"
+            )
         return picture
 
 
@@ -70,7 +76,10 @@ def main() -> None:
     os.nice(int(nice))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    picture = plot(_JSON.decode(sys.stdin.buffer.read()), "png" if kind == "png" else "svg")
+    try:
+        picture = plot(_JSON.decode(sys.stdin.buffer.read()), "png" if kind == "png" else "svg")
+    except MemoryError:
+        sys.exit(_NO_MEMORY)
     sys.stdout.buffer.write(picture)
 
 
