@@ -198,7 +198,7 @@ def test_an_advice_past_its_time_is_given_the_default_reward_once_by_the_jobs(
         assert late.status == 409
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2] if LONG else [2])
 def test_a_term_signal_drains_what_was_accepted(
     run: Run, tmp_path: Path, storage: Storage, processes: int
 ) -> None:

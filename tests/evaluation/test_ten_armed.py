@@ -29,7 +29,7 @@ def played(epsilon: float) -> Any:
     """For each problem the share of the best arm, and the mean reward, in the last 100 of 1,000 steps."""
     entry = next(entry for entry in catalogue.entries() if entry.slug == "e-greedy")
     found = []
-    for number in range(PLAYED):
+    for number in range(PLAYED if LONG or epsilon else PLAYED // 2):
         problem = ten_armed(number)
         means = dict(zip(problem.arms, problem.means[0].tolist(), strict=True))
         parameters = {"ARMS": list(problem.arms), "EPSILON": epsilon, "MEANS": means}
