@@ -67,22 +67,28 @@ class Turns:
 
         :param may: whether a tenant may have more.
         """
-        for tenant, turns in self._waiting.items():
-            if may(tenant):
+        for tenant in list(self._waiting):
+            if not may(tenant):
+                continue
+            turns = self._waiting[tenant]
+            while turns:
                 turn = turns.popleft()
                 if turns:
                     self._waiting.move_to_end(tenant)
                 else:
                     del self._waiting[tenant]
-                turn.set_result(None)
-                return tenant
+                # One that has just given up does not know it yet.
+                if not turn.done():
+                    turn.set_result(None)
+                    return tenant
         return None
 
     def _leave(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        turns = self._waiting[tenant]
-        turns.remove(turn)
-        if not turns:
-            del self._waiting[tenant]
+        turns = self._waiting.get(tenant)
+        if turns is not None and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[tenant]
 
 
 class Room:

@@ -71,6 +71,21 @@ def test_callers_that_give_up_lose_no_place() -> None:
     _run(scenario())
 
 
+def test_a_turn_passes_by_those_who_have_just_given_up() -> None:
+    async def scenario() -> None:
+        room, order = Room(1), list[str]()
+        await room.take("a")
+        tasks = await _waiters(room, order, "bbcd")
+        for task in (tasks[0], tasks[1], tasks[2]):
+            task.cancel()  # which they learn when the loop goes on
+        room.free("a")
+        await asyncio.wait(tasks)
+        assert order == ["d"]
+        assert not room.full("a")
+
+    _run(scenario())
+
+
 def test_nobody_is_given_a_turn_that_may_not_have_it() -> None:
     async def scenario() -> None:
         turns = Turns()

@@ -118,7 +118,7 @@ def operations(_settings: Settings) -> Described:
                 {
                     200: Answer(
                         "The new key. Calls with the old one are refused from now on.",
-                        record(status=SUCCESS, id=TEXT, key=TEXT, revision=integer(1)),
+                        record({**SUCCESS["properties"], "id": ID, "key": ID, "revision": integer(1)}),
                     )
                 },
                 errors=(409,),

@@ -145,14 +145,31 @@ def test_two_or_more_servers_are_configured_alike_and_given_no_privilege() -> No
             option.environment for option in OPTIONS.values()
         }
         settings = config.load(environment=environment)
-        assert settings.storage.redis.startswith("redis://redis:")
-        assert settings.storage.mongo.startswith("mongodb://mongo:")
+        # Compose starts nothing before both passwords are given.
+        assert re.match(r"redis://:\$\{REDIS_PASSWORD:\?.+\}@redis:", settings.storage.redis)
+        assert re.match(r"mongodb://streamsim:\$\{MONGO_PASSWORD:\?.+\}@mongo:", settings.storage.mongo)
         assert service["cap_drop"] == ["ALL"]
         assert not service.keys() & {"privileged", "cap_add", "devices", "pid", "ports", "user"}
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert int(service["stop_grace_period"].removesuffix("s")) > settings.server.drain_s
     ports = {name: service.get("ports") for name, service in SERVICES.items()}
     assert [name for name, published in ports.items() if published] == ["nginx"]
+
+
+def test_redis_and_mongodb_ask_for_passwords_that_stand_in_no_file_of_ours() -> None:
+    example = dict(
+        line.split("=", 1)
+        for line in (ROOT / "deploy" / "env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) == example.keys()
+    assert {name for name in example if name.endswith("PASSWORD") and example[name]} == set()
+    redis, mongo = SERVICES["redis"], SERVICES["mongo"]
+    assert redis["command"][-2:] == ["--requirepass", "${REDIS_PASSWORD}"]
+    assert mongo["environment"]["MONGO_INITDB_ROOT_PASSWORD"] == "${MONGO_PASSWORD}"
+    assert "--keyFile" in mongo["entrypoint"][-1]
+    assert ".env" in (ROOT / ".gitignore").read_text().split()
 
 
 def test_nginx_knows_every_server_and_every_server_knows_nginx() -> None:

@@ -1,0 +1,66 @@
+"""`python -m bench.starve`: what a user's flood costs another: latency alone and beside it, and refusals."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from bench.floods import FAST, FLOODS, Flood, Flooding, User
+from tests.support import Server
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.starve", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
+    parser.add_argument("--flood", choices=FLOODS, action="append", help="this one alone; may be repeated")
+    options = parser.parse_args()
+    table(options.seconds, options.flood or list(FLOODS))
+
+
+def table(seconds: float, names: list[str]) -> None:
+    """Each flood on a server of its own."""
+    columns = "".join(f"{name:>10}" for name in ("p50 ms", "p99 ms", "beside", "beside", "refused"))
+    print(f"{'resource':16}{'flood':26}{columns}")
+    for name in names:
+        flood = FLOODS[name]
+        settings = {"server.drain_s": 1}
+        with (
+            tempfile.TemporaryDirectory(prefix="streamsim-starve-") as folder,
+            Server(Path(folder), settings=settings) as server,
+        ):
+            victim = User(server, "victim", FAST)
+            measured(victim, flood, 0.5)
+            alone, _ = measured(victim, flood, seconds)
+            with Flooding(server, flood):
+                time.sleep(0.5)
+                beside, refused = measured(victim, flood, seconds)
+        figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone, beside) for q in (0.5, 0.99))
+        print(f"{flood.resource:16}{name:26}{figures}{refused:10}", flush=True)
+
+
+def measured(victim: User, flood: Flood, seconds: float) -> tuple[list[float], int]:
+    """Latencies in ms of the victim's requests, one after the other, and how many had no 2xx."""
+    latencies, refused = [], 0
+    until = time.monotonic() + seconds
+    while not latencies or time.monotonic() < until:
+        method, path, body = flood.victim(victim.experiments[0])
+        began = time.perf_counter()
+        answer = victim.client.request(method, path, body=body)
+        latencies.append(1000 * (time.perf_counter() - began))
+        refused += not 200 <= answer.status < 300
+    return latencies, refused
+
+
+def quantile(latencies: list[float], share: float) -> float:
+    """A quantile of latencies."""
+    if len(latencies) == 1:
+        return latencies[0]
+    return statistics.quantiles(latencies, n=100, method="inclusive")[round(share * 100) - 1]
+
+
+if __name__ == "__main__":
+    main()
