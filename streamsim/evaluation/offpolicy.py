@@ -169,8 +169,8 @@ def _estimate(
     method: Method | None = None
     if single:
         warnings.append(
-            f"One {'decision' if sample.units is None else 'unit'} alone speaks of the candidate: it has neither "
-            "a standard error nor an interval."
+            f"One {'decision' if sample.units is None else 'unit'} alone speaks of the candidate: it has "
+            "neither a standard error nor an interval."
         )
     elif estimator.needs_propensity and sample.unseen_share > few_events.UNSEEN:
         error = in_rewards(spread_of(sample, terms.influence, weight)[0], unit)
