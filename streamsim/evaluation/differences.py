@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsim.evaluation import distributions, doubts
 from streamsim.evaluation.intervals import Floats, Interval
-from streamsim.evaluation.offpolicy import spread_of
+from streamsim.evaluation.offpolicy import spread_of, weight_of
 from streamsim.evaluation.sample import Sample
 from streamsim.evaluation.scale import in_rewards
 from streamsim.evaluation.value_estimators import ESTIMATORS
@@ -50,7 +50,8 @@ def between(
     for name in names:
         parts = {who: _parts(sample, name) for who, sample in samples.items()}
         some = next(iter(samples.values()))
-        parts[LOG] = (float(some.reward.mean()), some.reward - float(some.reward.mean()))
+        mean = float(some.reward.mean())
+        parts[LOG] = (mean, some.reward - mean, np.ones(len(some)))
         for first, second in pairs:
             one, other = parts[first], parts[second]
             if one is None or other is None:
@@ -61,9 +62,8 @@ def between(
             holds = all(
                 who == LOG or shown[who, name].get("method") == "asymptotic" for who in (first, second)
             )
-            influence = one[1] - other[1]
             ends = [
-                _interval(some, one[0] - other[0], influence, level) if holds else None
+                _interval(some, one, other, level) if holds else None
                 for level in (LEVEL, 1 - (1 - LEVEL) / len(pairs))
             ]
             result.append(
@@ -79,16 +79,24 @@ def between(
     return result
 
 
-def _parts(sample: Sample, name: str) -> tuple[float, Floats] | None:
-    """The value and the influence of every decision; None if there are none."""
+_Parts = tuple[float, Floats, Floats]
+"""The value of an estimate, and the influence and the weight of every decision."""
+
+
+def _parts(sample: Sample, name: str) -> _Parts | None:
+    """None if there is no value."""
     if doubts.lacking(sample, ESTIMATORS[name]) is not None:
         return None
     terms = ESTIMATORS[name].terms(sample)
-    return (terms.value, terms.influence) if np.isfinite(terms.value) else None
+    return (terms.value, terms.influence, weight_of(sample, terms)) if np.isfinite(terms.value) else None
 
 
-def _interval(sample: Sample, value: float, influence: Floats, level: float) -> Interval | None:
-    spread, size = spread_of(sample, influence)
+def _interval(sample: Sample, one: _Parts, other: _Parts, level: float) -> Interval | None:
+    value = one[0] - other[0]
+    # Of the two the one that fewer units speak of.
+    spread, size = max(spread_of(sample, one[1] - other[1], weight) for weight in (one[2], other[2]))
+    if size < 2:
+        return None
     reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
     low, high = in_rewards(value - reach, sample.unit), in_rewards(value + reach, sample.unit)
     return None if low is None or high is None else Interval(low, high)

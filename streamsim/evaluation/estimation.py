@@ -17,6 +17,7 @@ from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog, predicte
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
 from streamsim.evaluation.own_log import Window, from_logs
 from streamsim.evaluation.packed import Unpacked
+from streamsim.evaluation.reward_model import RewardModel
 from streamsim.evaluation.sample import Sample, prepare
 from streamsim.evaluation.uploads import Columns, parse_csv, parse_json_lines
 from streamsim.evaluation.wire import EstimatesLoad, Record, Theta
@@ -188,6 +189,8 @@ class Estimation:
         if not known.all():
             found = missing.bounded(found, data, arms, target, seed=seed)
         shown = self._shown(found, one, data, arms, target, estimated)
+        model = sample.model
+        shown["reward_model"] = model.columns if isinstance(model, RewardModel) else None
         warnings = [*one.warnings, *self._of_rows(rewarded)]
         for estimate in shown["estimates"]:
             estimate["warnings"] = [*warnings, *estimate["warnings"]]

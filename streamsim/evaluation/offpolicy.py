@@ -158,8 +158,10 @@ def _estimate(
     value = in_rewards(terms.value, unit)
     if value is None:
         return Estimate(estimator=estimator.name, warnings=(TOO_LARGE if terms.value else doubts.NOTHING,))
-    weight = _weight(sample, terms)
-    single = np.count_nonzero(weight) < 2 or (sample.units is not None and sample.units.max() < 1)
+    weight = weight_of(sample, terms)
+    single = np.count_nonzero(weight) < 2 or (
+        sample.units is not None and few_events.effective_size(units.sums(weight, sample.units)) < 2
+    )
     events = None if single else few_events.behind(weight, sample.reward)
     warnings = [*doubts.warnings(sample, estimator, terms, seen, events)]
     error: float | None = None
@@ -167,15 +169,16 @@ def _estimate(
     method: Method | None = None
     if single:
         warnings.append(
-            "One decision alone speaks of the candidate: it has neither a standard error nor an interval."
+            f"One {'decision' if sample.units is None else 'unit'} alone speaks of the candidate: it has "
+            "neither a standard error nor an interval."
         )
     elif estimator.needs_propensity and sample.unseen_share > few_events.UNSEEN:
-        error = in_rewards(spread_of(sample, terms.influence)[0], unit)
+        error = in_rewards(spread_of(sample, terms.influence, weight)[0], unit)
     elif sample.adaptive and adaptive.ill_posed(weight):
-        error = in_rewards(spread_of(sample, terms.influence)[0], unit)
+        error = in_rewards(spread_of(sample, terms.influence, weight)[0], unit)
         warnings.append("So few decisions of an adaptive log speak of the candidate that no interval holds.")
     else:
-        spread, size = spread_of(sample, terms.influence)
+        spread, size = spread_of(sample, terms.influence, weight)
         reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
         normal = Interval(terms.value - reach, terms.value + reach)
         error = in_rewards(spread, unit)
@@ -221,7 +224,7 @@ def _estimate(
 def _gain(sample: Sample, terms: Terms, level: float) -> Gain | None:
     """The paired difference to what was earned: both are means over the same decisions."""
     mean = float(sample.reward.mean())
-    spread, size = spread_of(sample, terms.influence - (sample.reward - mean))
+    spread, size = spread_of(sample, terms.influence - (sample.reward - mean), weight_of(sample, terms))
     reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
     value = terms.value - mean
     ends = [in_rewards(figure, sample.unit) for figure in (value, value - reach, value + reach)]
@@ -234,25 +237,30 @@ def _unbiased(sample: Sample, terms: dict[str, Terms], level: float) -> Interval
     if not any(name in terms for name in _BIASED) or doubts.lacking(sample, dr) is not None:
         return None
     found = terms.get("dr") or dr.terms(sample)
-    spread, size = spread_of(sample, found.influence)
+    spread, size = spread_of(sample, found.influence, weight_of(sample, found))
     if size < 2:
         return None
     reach = distributions.student_t(size - 1, (1 + level) / 2) * spread
     return Interval(found.value - reach, found.value + reach)
 
 
-def spread_of(sample: Sample, influence: Floats) -> tuple[float, int]:
+def spread_of(sample: Sample, influence: Floats, weight: Floats | None = None) -> tuple[float, float]:
     """The standard error, and on how many independent decisions or units it rests.
 
-    Within units decisions may depend on each other in any way: their influences are added first.
+    Within units decisions may depend on each other in any way: their influences are added first. Units are
+    few, so that the effective number of those that speak of the candidate counts.
+
+    :param weight: how much each decision says of the candidate; None: all alike.
     """
     n = len(influence)
     parts = influence if sample.units is None else units.sums(influence, sample.units)
-    size = len(parts)
-    return float(np.sqrt((parts**2).sum() * size / max(size - 1, 1))) / n, size
+    size = float(len(parts))
+    if sample.units is not None and weight is not None:
+        size = min(size, few_events.effective_size(units.sums(weight, sample.units)))
+    return float(np.sqrt((parts**2).sum() * size / max(size - 1, 1))) / n, max(size, 1.0)
 
 
-def _weight(sample: Sample, terms: Terms) -> Floats:
+def weight_of(sample: Sample, terms: Terms) -> Floats:
     """How much each decision says of the candidate."""
     if sample.weighed and terms.weight is not sample.match:
         return sample.weight

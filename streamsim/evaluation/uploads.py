@@ -54,7 +54,7 @@ class Columns:
         return result
 
     def renamed(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row of JSON lines with the fields that have names of their own under those that they stand for."""
+        """A row of JSON lines whose fields of other names are there under those that they stand for, too."""
         for part in _PARTS:
             name = getattr(self, part)
             if name is not None and row.get(part) is None and name in row:

@@ -98,8 +98,8 @@ class EstimatesLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
     for None. `seed`: of the bootstrap and of the folds of the reward model. `window_hours`: how long a
     decision of an own log waits for its reward, 0 for ever; `default_reward`: what it counts as afterwards;
     `now_ms`: the time. `unit`: the field of contexts that names the unit, whose decisions depend on each
-    other. `propensity_field`, `context_fields`, `predictions_field`: columns of a CSV, or fields of JSON lines;
-    of an own log the last is a field of contexts. `max_bytes`: of an uploaded log, unpacked.
+    other. `propensity_field`, `context_fields`, `predictions_field`: columns of a CSV, or fields of JSON
+    lines; of an own log the last is a field of contexts. `max_bytes`: of an uploaded log, unpacked.
     """
 
     form: str | None

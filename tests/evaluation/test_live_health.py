@@ -75,8 +75,8 @@ def test_nested_experiments_are_weighed_and_counted_by_their_arm() -> None:
     assert {arm: one["count"] for arm, one in counted.items()} == {
         arm: sum(row["action"]["arm"] == arm for row in rows) for arm in ("control", "treatment")
     }
-    # P(arm) over all experiments makes weights of mean 1, and the estimate that of the truth: both are sums of
-    # martingale differences, whose variances follow from what the experiments told beforehand.
+    # P(arm) over all experiments makes weights of mean 1, and the estimate that of the truth: both are sums
+    # of martingale differences, whose variances follow from what the experiments told beforehand.
     load = EstimatesLoad("jsonl", "arm", None, 10_000, ["ips"], 0)
     estimation = Estimation(load)
     kept = ("context", "action", "probabilities", "propensity", "reward")

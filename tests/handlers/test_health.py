@@ -196,7 +196,10 @@ async def test_a_dose_has_no_propensity_however_often_it_is_drawn_again(ann: Cal
 
 @pytest.mark.gen_test
 async def test_health_counts_units_once_where_they_are_named(ann: Caller) -> None:
-    code = "self.action['arm'] = 'ab'[self.context['user'] % 2]; self.action_probabilities = {'a': 0.5, 'b': 0.5}"
+    code = (
+        "self.action['arm'] = 'ab'[self.context['user'] % 2]\n"
+        "self.action_probabilities = {'a': 0.5, 'b': 0.5}"
+    )
     experiment = await ann.experiment(get_action=code)
     for number in range(40):
         context = json.dumps({"user": number % 20})

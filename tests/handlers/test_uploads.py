@@ -52,6 +52,7 @@ async def test_one_log_in_every_form_has_one_answer(ann: Caller) -> None:
     plain = await sent(ann, id, table(300), CSV)
     assert plain.status == 200, plain.body
     assert plain.body["log"]["rows"] == 300
+    assert plain.body["reward_model"] == ["1", "age"]
     lines = "".join(json.dumps(row) + "\n" for row in rows(300)).encode()
     members = gzip.compress(table(300)[:700]) + gzip.compress(table(300)[700:])
     for log, type, query, coding in (
