@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
 from functools import cache, lru_cache
 from http.client import responses
-from ipaddress import ip_address, ip_network
 from random import getrandbits
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
@@ -24,6 +23,7 @@ import tornado.iostream
 import tornado.web
 from tornado.httputil import HTTPHeaders, format_timestamp
 
+from handlers.addresses import forwarded_address, trusted
 from streamsim import dates, values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
@@ -377,25 +377,3 @@ def log_failure(method: str, path: str, request_id: str, error: BaseException) -
 def given_or_new_id(given: str) -> str:
     """The id of a request: the caller's, if it is a plain one."""
     return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
-
-
-def forwarded_address(address: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
-    """The caller's address, as far as trusted proxies tell it. :param address: who connected."""
-    if not trusted(address, proxies):
-        return address
-    for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
-        address = hop
-        if not trusted(hop, proxies):
-            break
-    return address
-
-
-def trusted(address: str, proxies: tuple[str, ...]) -> bool:
-    """Whether an address is one of the configured proxies, which are addresses or networks."""
-    if not proxies:
-        return False
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    return any(ip in ip_network(proxy, strict=False) for proxy in proxies)

@@ -37,8 +37,8 @@ class BatchWorkers:
 
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
     evaluation `PARTS` more for its candidate; comparisons of one tenant `settings.workers`; its jobs as many
-    again, and as many for the candidates of those that evaluate; and tenants have them in turn. So nothing that
-    someone waits for waits for a job, and the processes of jobs stand back behind all others.
+    again, and as many for the candidates of those that evaluate; and tenants have them in turn. So nothing
+    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.

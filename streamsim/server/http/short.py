@@ -8,7 +8,8 @@ import time
 from http.client import responses
 from typing import TYPE_CHECKING, Final
 
-from handlers.base import HEADERS, date_now, expected, forwarded_address, given_or_new_id, log_failure
+from handlers.addresses import forwarded_address
+from handlers.base import HEADERS, date_now, expected, given_or_new_id, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
 from streamsim.errors import error_body
