@@ -350,6 +350,24 @@ class Estimate(TypedDict):
     warnings: list[str]
 
 
+class ValueDifference(TypedDict):
+    """What `first` earns more per decision than `second`; `simultaneous` holds for all together."""
+
+    estimator: str
+    first: str
+    second: str
+    value: float
+    interval: Interval | None
+    simultaneous: Interval | None
+
+
+class OffPolicies(TypedDict):
+    """Estimates of several candidates on the same decisions, and their differences."""
+
+    candidates: dict[str, OffPolicy]
+    differences: list[ValueDifference]
+
+
 class OffPolicy(TypedDict):
     """Estimates of a candidate's expected reward per decision; see docs/evaluation.md."""
 

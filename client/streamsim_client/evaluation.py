@@ -5,11 +5,41 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Literal, TypedDict, Unpack
 
-from streamsim_client.answers import Comparison, Ended, Job, JobEvent, OffPolicy, Simulated
+from streamsim_client.answers import (
+    Check,
+    Comparison,
+    Ended,
+    Job,
+    JobEvent,
+    OffPolicies,
+    OffPolicy,
+    Simulated,
+)
 from streamsim_client.errors import of_element
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.sending import Parameter, Request
 from streamsim_client.values import Object
+
+
+class LogFields(TypedDict, total=False):
+    """How a log is read, and candidates are judged on it; see docs/evaluation.md.
+
+    `log` is the text of a log to use in place of the experiment's own, in a `format`.
+    """
+
+    theta: Literal["current", "empty", "split", "progressive", "replay"]
+    seed: int
+    runs: int
+    rows: int
+    log: str
+    format: Literal["jsonl", "csv"]
+    action_field: str
+    reward_field: str
+    unit: str
+    propensity_field: str
+    context_fields: Iterable[str]
+    predictions_field: str
+
 
 Start = Literal["empty", "current"]
 """Theta at the beginning of a simulation: none, or a copy of the live one."""
@@ -134,43 +164,56 @@ class Evaluation(Group[S]):
         candidate: Mapping[str, object],
         *,
         estimators: Iterable[str] | None = None,
-        theta: Literal["current", "empty", "split", "progressive"] | None = None,
-        seed: int | None = None,
-        runs: int | None = None,
-        rows: int | None = None,
-        log: str | None = None,
-        format: Literal["jsonl", "csv"] | None = None,
-        action_field: str | None = None,
-        reward_field: str | None = None,
-        unit: str | None = None,
-        propensity_field: str | None = None,
-        context_fields: Iterable[str] | None = None,
+        **request: Unpack[LogFields],
     ) -> OffPolicy:
         """Estimate what a candidate would have earned per decision on logged decisions.
 
         :param candidate: `{"experiment": ID}` or `{"code": {"get_action": CODE}}`.
         :param estimators: by default all, see docs/evaluation.md.
-        :param log: text of a log to use in place of the experiment's own, in a `format`.
         :raises BadRequest: naming the field. :raises Unprocessable: the candidate's code failed.
         """
-        body = given(
-            candidate=dict(candidate),
-            estimators=None if estimators is None else list(estimators),
-            theta=theta,
-            seed=seed,
-            runs=runs,
-            rows=rows,
-            log=log,
-            format=format,
-            action_field=action_field,
-            reward_field=reward_field,
-            unit=unit,
-            propensity_field=propensity_field,
-            context_fields=None if context_fields is None else list(context_fields),
-        )
+        body = given(candidate=dict(candidate)) | _judging(estimators, request)
         return await self._ask(
             OffPolicy, "POST", path("eval", experiment, "offpolicy"), body=body, repeat="safe"
         )
+
+    @call
+    async def off_policies(
+        self,
+        experiment: str,
+        candidates: Mapping[str, Mapping[str, object]],
+        *,
+        estimators: Iterable[str] | None = None,
+        **request: Unpack[LogFields],
+    ) -> OffPolicies:
+        """The same of up to 10 candidates by name, on the same decisions, with their paired differences.
+
+        :raises: as `off_policy`.
+        """
+        several = {name: dict(one) for name, one in candidates.items()}
+        body = given(candidates=several) | _judging(estimators, request)
+        return await self._ask(
+            OffPolicies, "POST", path("eval", experiment, "offpolicy"), body=body, repeat="safe"
+        )
+
+    @call
+    async def sample_ratio(
+        self, counts: Mapping[str, int], *, shares: Mapping[str, float] | None = None
+    ) -> Check:
+        """Check whether so many units of each arm are what was planned.
+
+        :param shares: of the arms; all the same by default. :raises BadRequest: naming the field.
+        """
+        body = given(counts=dict(counts), shares=None if shares is None else dict(shares))
+        return await self._ask(Check, "POST", "/eval/sample-ratio", body=body, repeat="safe")
+
+
+def _judging(estimators: Iterable[str] | None, request: LogFields) -> Object:
+    """The fields of an off-policy evaluation beside its candidates."""
+    fields = given(**request)
+    if "context_fields" in request:
+        fields["context_fields"] = list(request["context_fields"])
+    return fields if estimators is None else fields | {"estimators": list(estimators)}
 
 
 def _with_n(request: Replications) -> Object:

@@ -43,9 +43,13 @@ class Stats(Group[S]):
         return await self._ask(Summary, "GET", path("stats", experiment, "summary"))
 
     @call
-    async def health(self, experiment: str, *, rows: int | None = None) -> Health:
-        """Checks of the newest decisions, rewards and errors. :param rows: so many; 10,000 by default."""
-        return await self._ask(Health, "GET", path("stats", experiment, "health"), query={"rows": rows})
+    async def health(self, experiment: str, *, rows: int | None = None, unit: str | None = None) -> Health:
+        """Checks of the newest decisions, rewards and errors. :param rows: so many; 10,000 by default.
+
+        :param unit: the field of contexts that names the unit, each of which counts once.
+        """
+        query = {"rows": rows, "unit": unit}
+        return await self._ask(Health, "GET", path("stats", experiment, "health"), query=query)
 
     @each
     def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[Object, None]:

@@ -295,6 +295,25 @@ def test_off_policy_estimates(user: Shown, counting: dict[str, Any]) -> None:
     # Inverse propensity: (1/0.5 + 0 + 1/0.5 + 0) / 4.
     assert (estimate["estimator"], estimate["value"]) == ("ips", pytest.approx(1.0))
     assert answer["log"]["rows"] == 4
+    always = {
+        arm: {
+            "code": {
+                "get_action": f"self.action['arm'] = '{arm}'\nself.action_probabilities = {{'{arm}': 1.0}}"
+            }
+        }
+        for arm in "ab"
+    }
+    both = user.evaluation.off_policies(
+        counting["id"], always, estimators=["ips"], log="\n".join(map(json.dumps, rows)), context_fields=[]
+    )
+    assert both["candidates"]["a"]["estimates"][0]["value"] == pytest.approx(1.0)
+    pair = next(one for one in both["differences"] if (one["first"], one["second"]) == ("a", "b"))
+    assert pair["value"] == pytest.approx(1.0)
+
+
+def test_the_sample_ratio_of_counts(user: Shown) -> None:
+    check = user.evaluation.sample_ratio({"a": 300, "b": 100}, shares={"a": 0.75, "b": 0.25})
+    assert (check["ok"], check["statistic"]) == (True, 0.0)
 
 
 def test_every_call_of_these_groups_was_made(request: pytest.FixtureRequest, called: Called) -> None:
