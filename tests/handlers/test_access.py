@@ -32,6 +32,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/errorlog": ("user", "GET"),
     "/stats/{exp_id}/health": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
+    "/eval/sample-ratio": ("user", "POST"),
     "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),
     "/eval/{exp_id}/simulations": ("user", "GET POST"),

@@ -128,7 +128,7 @@ async def test_senders_that_leave_in_the_middle_make_room_for_others(ann: Caller
         f"POST /eval/{id}/offpolicy?candidate={id} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n"
         "Content-Type: text/csv\r\nContent-Length: 1000000\r\n\r\naction,reward\n"
     )
-    writers = []
+    writers: list[asyncio.StreamWriter] = []
     while (await sent(ann, id, table(30), CSV)).status == 200:
         assert len(writers) <= AT_ONCE
         _, writer = await asyncio.open_connection(host, int(port))
