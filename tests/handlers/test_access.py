@@ -56,7 +56,14 @@ CLASSIFIED = {
     "/openapi.json": ("public", "GET"),
 }
 # Routes that name nothing of anybody's: another user gets an answer of its own there.
-OWN = {"/exp", "/exp/defaults", "/exp/defaults/{default_id:part}", "/user/password", "/user/token"}
+OWN = {
+    "/eval/sample-ratio",
+    "/exp",
+    "/exp/defaults",
+    "/exp/defaults/{default_id:part}",
+    "/user/password",
+    "/user/token",
+}
 BODIES: dict[str, Any] = {
     "/exp": {"name": "taken"},
     "/exp/{exp_id}": {"name": "taken over"},
