@@ -179,9 +179,10 @@ class ThompsonVarList(List):
         """Arms without a known variance; the others, and the gain of each as scale / chi2(freedom)."""
         freedom, squares = self.prior
         states = {name: (one.value["n"], one.value["s"]) for name, one in self.base_list.items()}
-        known = [name for name, (n, _) in states.items() if n >= 1 and n - 1 + freedom >= 1]
+        told = {name: n >= 1 and n - 1 + freedom >= 1 for name, (n, _) in states.items()}
+        known = [name for name, is_known in told.items() if is_known]
         n, s = np.array([states[name] for name in known], dtype=float).reshape(-1, 2).T
-        unknown = [name for name in states if name not in set(known)]
+        unknown = [name for name, is_known in told.items() if not is_known]
         return unknown, known, (s + squares) / (n * (n + 1)), n - 1 + freedom
 
     def probabilities(self) -> dict[Any, float]:

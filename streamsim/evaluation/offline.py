@@ -227,8 +227,13 @@ class Evaluating:
             raise BadRequest("the log did not arrive whole; send it again", field="log")
         parts = [desk.parts[number] for number in range(plan.parts)]
         desk.done = 0
+
+        def progress(decisions: int) -> None:
+            # A candidate that cannot learn anew goes through the log twice.
+            desk.add(min(decisions, job.total - desk.done))
+
         answer = await self._offline.work(
-            plan, parts, lanes=("batch", "candidate_batch"), step_s=_JOB_STEP_S, progress=desk.add
+            plan, parts, lanes=("batch", "candidate_batch"), step_s=_JOB_STEP_S, progress=progress
         )
         return msgspec.json.encode(answer)
 

@@ -32,6 +32,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/errorlog": ("user", "GET"),
     "/stats/{exp_id}/health": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
+    "/eval/sample-ratio": ("user", "POST"),
     "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),
     "/eval/{exp_id}/simulations": ("user", "GET POST"),
@@ -55,7 +56,14 @@ CLASSIFIED = {
     "/openapi.json": ("public", "GET"),
 }
 # Routes that name nothing of anybody's: another user gets an answer of its own there.
-OWN = {"/exp", "/exp/defaults", "/exp/defaults/{default_id:part}", "/user/password", "/user/token"}
+OWN = {
+    "/eval/sample-ratio",
+    "/exp",
+    "/exp/defaults",
+    "/exp/defaults/{default_id:part}",
+    "/user/password",
+    "/user/token",
+}
 BODIES: dict[str, Any] = {
     "/exp": {"name": "taken"},
     "/exp/{exp_id}": {"name": "taken over"},

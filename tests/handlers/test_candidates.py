@@ -150,6 +150,22 @@ async def test_a_learning_candidate_earns_in_replay_what_it_earns_live(ann: Call
         assert answer.body["candidate"]["learnt_from"] == one["events"]
 
 
+@pytest.mark.gen_test
+async def test_a_learning_candidate_learns_from_the_decisions_that_count_and_no_others(ann: Caller) -> None:
+    counting = {
+        "get_action": "self.action['arm'] = 'a' if self.get_theta().get('n', 0) < 20 else 'b'",
+        "set_reward": "self.set_theta({'n': self.get_theta().get('n', 0) + 1})",
+    }
+    id = (await ann.experiment("counting", **counting))["id"]
+    rows = [{"action": {"arm": "ab"[n % 2]}, "reward": {"value": n % 2}} for n in range(100)]
+    log = "".join(json.dumps(row) + "\n" for row in rows)
+    body = {"candidate": {"experiment": id}, "log": log, "theta": "replay"}
+    answer = await ann.post(f"/eval/{id}/offpolicy", body)
+    (one,) = answer.body["estimates"]
+    # 20 of the first 39 decisions are "a", and teach it to play "b" in the 31 that are left of those.
+    assert (one["events"], one["value"]) == (51, pytest.approx(31 / 51))
+
+
 def test_a_replay_of_a_log_that_was_not_uniform_counts_as_many_of_each_arm_and_is_unbiased() -> None:
     values, counts = [], np.zeros(2)
     for seed in range(200):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from handlers.uploads import AT_ONCE, UploadHandler
 from streamsim.services import Services
 from streamsim.storage.contract.jobs import Job
 from tests.application import Caller
@@ -115,6 +117,31 @@ async def test_who_is_not_logged_in_sends_no_log(ann: Caller) -> None:
     id = (await ann.experiment(get_action=FAIR))["id"]
     stranger = Caller(ann.url)
     assert (await sent(stranger, id, table(5000), CSV)).status == 401
+
+
+@pytest.mark.gen_test
+async def test_senders_that_leave_in_the_middle_make_room_for_others(ann: Caller) -> None:
+    id = (await ann.experiment(get_action=FAIR))["id"]
+    host, port = ann.url.removeprefix("http://").split(":")
+    cookie = "; ".join(f"{name}={value}" for name, value in ann.cookies.items())
+    head = (
+        f"POST /eval/{id}/offpolicy?candidate={id} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n"
+        "Content-Type: text/csv\r\nContent-Length: 1000000\r\n\r\naction,reward\n"
+    )
+    writers: list[asyncio.StreamWriter] = []
+    while (await sent(ann, id, table(30), CSV)).status == 200:
+        assert len(writers) <= AT_ONCE
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode())
+        await writer.drain()
+        writers.append(writer)
+    assert (await sent(ann, id, table(30), CSV)).status == 429
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+    while (await sent(ann, id, table(30), CSV)).status != 200:
+        pass  # until the server has seen them leave
+    assert UploadHandler._under_way == 0
 
 
 @pytest.mark.every_backend
