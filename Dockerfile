@@ -4,9 +4,9 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/streamsim
 ENV PATH=/opt/streamsim/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# First what changes rarely. Every version is in the lock file; `make lock` writes it anew.
-COPY requirements.lock ./
-RUN python -m pip install --requirement requirements.lock
+# First what changes rarely. Every version and hash is in the lock file; `make lock` writes it anew.
+COPY requirements.hashes ./
+RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes
 COPY setup.cfg pyproject.toml README.md ./
 COPY streamsim ./streamsim
 COPY handlers ./handlers

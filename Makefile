@@ -18,14 +18,14 @@ help:
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
 ## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
-## make lock       write requirements.lock, the versions that all of these and the image install, anew
+## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
 ## make clean      remove .venv and what was built
 
 # What is installed is remembered by one file per set of extras. Every version is that of requirements.lock, so
 # that another extra never replaces a library under a running server.
 SERVING := bptk,pysd,plots
-SOURCES := setup.cfg pyproject.toml client/pyproject.toml requirements.lock
+SOURCES := setup.cfg pyproject.toml client/pyproject.toml requirements.lock requirements.hashes
 
 $(VENV)/.installed: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit("streamsim needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
@@ -34,6 +34,11 @@ $(VENV)/.installed: $(SOURCES)
 	@echo "[2/4] installing what builds the packages"
 	@$(PIP) setuptools
 	@echo "[3/4] installing streamsim[$(SERVING)], its client and their libraries"
+	@# First the libraries, with files that hash to what the lock says; pip cannot hash what is editable. For a
+	@# Python or machine that has no hashes there (.ci/lock), the versions alone.
+	@sed '/^# not for serving/,$$d' requirements.hashes > $(VENV)/serving.hashes
+	@$(PIP) --no-compile --no-deps --require-hashes --requirement $(VENV)/serving.hashes || test -n "$(UNHASHED)" \
+	    || { echo "not all files are as in requirements.hashes; UNHASHED=1 takes them by their versions"; exit 1; }
 	@$(PIP) --no-compile --editable '.[$(SERVING)]' --editable ./client
 	@echo "[4/4] compiling them"
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib streamsim handlers client/streamsim_client

@@ -8,19 +8,14 @@ from typing import Final
 
 import msgspec
 
-from streamsim.errors import BadRequest, PolicyCrashed, PolicyMemory, PolicyTimeout, TooLarge
+from streamsim.errors import BadRequest, PolicyMemory, PolicyTimeout, TooLarge
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
 from streamsim.evaluation.workers import BatchWorkers, Lane
+from streamsim.sandbox.host.aside import Declined, Given, worked_out
 
 MEMORY: Final = 4
 """So many times what other workers have."""
-_PART: Final = 1 << 20
-_made = msgspec.msgpack.Decoder(Refused | int)
-_bytes = msgspec.msgpack.Decoder(bytes)
-
-Given = tuple[str, bytes]
-"""An item under a name; there may be many of one name, in order."""
 
 
 async def figures(
@@ -42,25 +37,15 @@ async def figures(
     limits = msgspec.structs.replace(
         workers.limits, cpu_ms=whole_ms, wall_ms=whole_ms, memory_bytes=MEMORY * workers.limits.memory_bytes
     )
-    size = min(_PART, limits.frame_bytes // 2)
     async with (
         _refusing(),
         workers.one("figures", None, identity=identity, lane=lane, limits=limits) as worker,
     ):
-        async for name, data in given:
-            for start in range(0, len(data), size):
-                last = start + size >= len(data)
-                await worker.exchange(("add", name, data[start : start + size], last))
         try:
-            made = _made.decode(await worker.exchange(("make", word, *asked)))
-            if isinstance(made, Refused):
-                raise BadRequest(made.message, field=made.field, detail=made.detail)
-            parts = [
-                _bytes.decode(await worker.exchange(("part", start, size))) for start in range(0, made, size)
-            ]
-        except msgspec.MsgspecError:
-            raise PolicyCrashed("the process of the figures broke the protocol") from None
-    return b"".join(parts)
+            return await worked_out(worker, given, word, *asked, frame_bytes=limits.frame_bytes)
+        except Declined as declined:
+            refused = msgspec.convert(declined.why, Refused)
+            raise BadRequest(refused.message, field=refused.field, detail=refused.detail) from None
 
 
 @asynccontextmanager

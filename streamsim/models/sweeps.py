@@ -5,30 +5,29 @@ A sweep is answered at once, or becomes a job whose parts are some runs each.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 import secrets
-import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsim import values
 from streamsim.config import ModelSettings
-from streamsim.errors import BadRequest, TooLarge, TooManyRequests
+from streamsim.errors import BadRequest, ModelError, TooLarge, TooManyRequests
 from streamsim.jobs.jobs import JobDesk, together
 from streamsim.models import answers, requests
-from streamsim.models.answers import SweepPart
-from streamsim.models.engines.base import Outputs, time_text
+from streamsim.models.engines.base import Outputs
 from streamsim.models.library import Models
 from streamsim.models.scenarios import Scenarios
 from streamsim.models.session import Begin
 from streamsim.models.sweep_pools import SweepPool
+from streamsim.models.sweep_summary import Plan
+from streamsim.models.workers import ModelWorkers
+from streamsim.sandbox.host.aside import Given
 from streamsim.storage.contract.jobs import Job
 from streamsim.values import Json, JsonObject
 
@@ -62,27 +61,7 @@ REQUESTS: Final = 8
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """A sweep that was checked: its runs as rows of constants, so many of them in a part.
-
-    The runs' seeds are those of their rows, so that parts of any size have the same numbers.
-    """
-
-    model: str
-    version: int
-    manager: str
-    scenario: str
-    equations: list[str]
-    names: list[str]
-    rows: list[list[float]]
-    seed: int
-    quantiles: list[float]
-    settings: JsonObject
-    every_run: bool
-    size: int
-
-
-_plan = msgspec.json.Decoder(Plan)
+_PLAN: Final = msgspec.json.Decoder(Plan)
 
 
 class Sweeps:
@@ -91,11 +70,17 @@ class Sweeps:
     name: Final = SWEEP
 
     def __init__(
-        self, models: Models, scenarios: Scenarios, pool: SweepPool, settings: ModelSettings
+        self,
+        models: Models,
+        scenarios: Scenarios,
+        pool: SweepPool,
+        workers: ModelWorkers,
+        settings: ModelSettings,
     ) -> None:
         self._models = models
         self._scenarios = scenarios
         self._pool = pool
+        self._workers = workers
         self._settings = settings
         self._answering: Counter[str] = Counter()
         self.at_once: Final = settings.runners
@@ -143,8 +128,8 @@ class Sweeps:
             max(1, min(size, int(PART_VALUES / (len(equations) * steps)))),
         )
 
-    async def answer(self, tenant: str, plan: Plan) -> JsonObject:
-        """The answer to a sweep: bands over time, and every run if wanted.
+    async def answer(self, tenant: str, plan: Plan) -> bytes:
+        """The answer to a sweep as JSON text: bands over time, and every run if wanted.
 
         :raises TooManyRequests: :raises ModelError:
         """
@@ -160,11 +145,11 @@ class Sweeps:
 
     async def work(self, job: Job, desk: JobDesk) -> bytes:
         """As `Kind.work`."""
-        return values.dump(await self._run(job.tenant, _plan.decode(job.spec), desk))
+        return await self._run(job.tenant, _PLAN.decode(job.spec), desk)
 
     def asked(self, spec: bytes) -> JsonObject:
         """As `Kind.asked`."""
-        plan = _plan.decode(spec)
+        plan = _PLAN.decode(spec)
         return {
             "scenario_manager": plan.manager,
             "scenario": plan.scenario,
@@ -172,14 +157,11 @@ class Sweeps:
             "seed": plan.seed,
         }
 
-    async def _run(self, tenant: str, plan: Plan, desk: JobDesk) -> JsonObject:
+    async def _run(self, tenant: str, plan: Plan, desk: JobDesk) -> bytes:
         model = await self._models.version(tenant, plan.model, plan.version)
         total = len(plan.rows)
-        parts = {
-            number: answers.decoded(answers.sweep_part, msgspec.Raw(data))
-            for number, data in desk.parts.items()
-        }
-        desk.add(sum(len(part.values) for part in parts.values()))
+        parts = dict(desk.parts)
+        desk.add(sum(min(plan.size, total - number * plan.size) for number in parts))
         missing = iter([number for number in range(-(-total // plan.size)) if number not in parts])
 
         async def run_missing() -> None:
@@ -187,13 +169,19 @@ class Sweeps:
                 first = number * plan.size
                 rows = plan.rows[first : first + plan.size]
                 answer = await self._pool.run(model, _entry(plan, first, rows), len(rows))
-                parts[number] = _part(answer)
-                await desk.keep(number, bytes(answer))
+                _checked(answer, len(rows))
+                parts[number] = bytes(answer)
+                await desk.keep(number, parts[number])
                 desk.add(len(rows))
 
         await together(run_missing() for _ in range(self._pool.at_once))
-        # Summing up a large sweep takes a while, in which others are to be answered.
-        return await asyncio.to_thread(summary, plan, [parts[number] for number in sorted(parts)])
+
+        async def in_order() -> AsyncIterator[Given]:
+            yield "plan", msgspec.json.encode(plan)
+            for number in sorted(parts):
+                yield "part", parts.pop(number)
+
+        return await self._workers.figures(tenant, in_order(), "sweep")
 
     def _rows(self, parameters: JsonObject, body: JsonObject, seed: int) -> list[list[float]]:
         """The runs: a grid of all lists and ranges; where something is drawn, `runs` draws along it."""
@@ -220,8 +208,10 @@ class Sweeps:
         ]
 
 
-def _part(answer: msgspec.Raw) -> SweepPart:
-    return answers.decoded(answers.sweep_part, answer)
+def _checked(answer: msgspec.Raw, runs: int) -> None:
+    """:raises ModelError: it is no part of a sweep of so many runs."""
+    if len(answers.decoded(answers.sweep_part, answer).values) != runs:
+        raise ModelError("the model answered another number of runs than it was asked for")
 
 
 def _entry(plan: Plan, first: int, rows: list[list[float]]) -> JsonObject:
@@ -232,50 +222,6 @@ def _entry(plan: Plan, first: int, rows: list[list[float]]) -> JsonObject:
         seed=(plan.seed + first) % 2**63,
     )
     return {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
-
-
-def summary(plan: Plan, parts: list[SweepPart]) -> JsonObject:
-    """Bands over all runs: mean, extremes and quantiles by equation and time."""
-    times = [time_text(time) for time in parts[0].times]
-    runs = [run for part in parts for run in part.values]
-    table = np.array(runs, dtype=float)  # runs x equations x times
-    with warnings.catch_warnings():
-        # Where no run has a finite value, neither has the band.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mean = np.nanmean(table, axis=0)
-        low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
-        quantiles = np.nanquantile(table, plan.quantiles, axis=0)
-
-    def series(row: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip(times, row.tolist(), strict=True))
-
-    bands = {}
-    for index, equation in enumerate(plan.equations):
-        bands[equation] = {
-            "mean": series(mean[index]),
-            "min": series(low[index]),
-            "max": series(high[index]),
-            "quantiles": {repr(q): series(quantiles[at, index]) for at, q in enumerate(plan.quantiles)},
-        }
-    result = {
-        "scenario_manager": plan.manager,
-        "scenario": plan.scenario,
-        "runs": len(runs),
-        "seed": plan.seed,
-        "bands": bands,
-    }
-    if plan.every_run:
-        result["every_run"] = [
-            {
-                "parameters": dict(zip(plan.names, row, strict=True)),
-                "equations": {
-                    equation: dict(zip(times, row_values, strict=True))
-                    for equation, row_values in zip(plan.equations, run, strict=True)
-                },
-            }
-            for row, run in zip(plan.rows, runs, strict=True)
-        ]
-    return result
 
 
 def _values(name: str, given: Json) -> list[float] | None:

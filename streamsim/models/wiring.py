@@ -55,7 +55,7 @@ class ModelServices:
             from streamsim.models.dask_sweeps import DaskSweeps
 
             pool = DaskSweeps(cluster, own, box=settings.sandbox)
-        self.sweeps = Sweeps(self.models, self.scenarios, pool, own)
+        self.sweeps = Sweeps(self.models, self.scenarios, pool, self.workers, own)
         self.run_service = RunService(self.live_runs, self.models)
         metrics.gauge(
             "bptk_instance_count",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from streamsim.config import ModelSettings, SandboxSettings
 from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
 from streamsim.models.engines.base import REFUSED
+from streamsim.sandbox.host.aside import Given, worked_out
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
@@ -25,6 +26,7 @@ from streamsim.sandbox.host.pool import (
 from streamsim.sandbox.wire import Failure
 from streamsim.storage.contract.runs import Model
 from streamsim.values import JsonObject
+from streamsim.waiting import Room
 
 FAILURES: Final = (ProgramFailed, WorkerDied)
 PROGRAM: Final = "model"
@@ -32,8 +34,9 @@ WORDS: Final = Words("the model's process", "the model's process", "the model")
 LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
 """The library behind each engine that needs one."""
 PRELOAD: Final = ("pandas", "BPTK_Py", "BPTK_Py.sdcompiler.compile", "pysd", "pysd.builders.python.namespace")
-HEAD_ROOM: Final = 2
-"""Workers beyond the live runs and the runners: uploads that are being checked."""
+SUMMING: Final = 4
+HEAD_ROOM: Final = 4
+"""Workers beyond the live runs and the runners: uploads that are being checked, sweeps that are summed up."""
 
 
 class Refusal(BadRequest):
@@ -55,6 +58,7 @@ class ModelWorkers:
             allow_degraded=box.allow_degraded,
             preload=(*PRELOAD, *box.preload),
         )
+        self._summing = Room(2, share=1)
         self._limits = Limits(
             cpu_ms=settings.cpu_ms,
             wall_ms=settings.wall_ms,
@@ -96,6 +100,29 @@ class ModelWorkers:
             raise expected(error) from None
         except SandboxUnavailable as error:
             raise Unavailable(f"models cannot run here: {error}") from None
+
+    async def figures(self, tenant: str, given: AsyncIterator[Given], word: str, *asked: object) -> bytes:
+        """What the program `figures` makes of data, in `SUMMING` times a model's time and memory.
+
+        :raises ModelError: it does not within them. :raises Unavailable:
+        """
+        limits = msgspec.structs.replace(
+            self._limits,
+            cpu_ms=SUMMING * self._limits.cpu_ms,
+            wall_ms=SUMMING * self._limits.wall_ms,
+            memory_bytes=SUMMING * self._limits.memory_bytes,
+        )
+        async with self._summing.place(tenant):
+            try:
+                worker = await self._sandbox.spawn("figures", None, limits, identity=f"{tenant}/figures")
+                try:
+                    return await worked_out(worker, given, word, *asked, frame_bytes=limits.frame_bytes)
+                finally:
+                    worker.kill()
+            except FAILURES as error:
+                raise expected(error) from None
+            except SandboxUnavailable as error:
+                raise Unavailable(f"sweeps cannot be summed up here: {error}") from None
 
 
 def installed(engine: str) -> bool:

@@ -7,6 +7,8 @@ request   ["add", name, bytes, last]  a part of an item; `last` ends it
           ["make", "summary", points] -> likewise: a `Summary` as JSON; items: `Curve`s under any one name
           ["make", "health", properties, now_ms] -> likewise: the checks of a live experiment as JSON; items:
               pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
+          ["make", "sweep"] -> likewise: the bands of a sweep; items: its plan under "plan", what the workers
+              answered under "part"
           ["part", start, most] -> bytes of that text
 result    what the request asks for, None, or `Refused`
 """
@@ -23,6 +25,7 @@ from streamsim.evaluation import live_health
 from streamsim.evaluation.compare import compare, summary, to_csv
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
+from streamsim.models import sweep_summary
 from streamsim.sandbox.worker.main import Channel
 
 _curve = msgspec.msgpack.Decoder(Curve)
@@ -72,6 +75,9 @@ class Program:
                 (items,) = self._items.values()
                 (points,) = asked
                 return values.dump(summary(points, [*map(_curve.decode, items)]))
+            case "sweep":
+                (plan,) = self._items.pop("plan")
+                return values.dump(sweep_summary.summary(plan, self._items.pop("part")))
             case _:
                 properties, now_ms, unit = asked
                 rows, rewards, errors = (self._rows(kind) for kind in ("action", "reward", "error"))

@@ -60,8 +60,18 @@ def test_the_image_installs_pinned_versions_and_no_others() -> None:
     installs = [
         arguments for name, arguments in instructions() if name == "RUN" and "pip install" in arguments
     ]
-    assert all("--requirement requirements.lock" in one or "--no-deps" in one for one in installs)
+    hashed = "--require-hashes --no-deps --requirement requirements.hashes"
+    assert hashed in installs[0]
+    assert all(hashed in one or one.startswith("python -m pip install --no-deps .") for one in installs)
     assert all(re.fullmatch(r"[a-z0-9-]+", name) and version for name, version in pinned().items())
+
+
+def test_every_locked_version_has_the_hashes_of_its_files() -> None:
+    text = (ROOT / "requirements.hashes").read_text()
+    found = re.findall(r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert {name: version for name, version, _ in found} == pinned()
+    # NumPy has a file for each Python and machine.
+    assert next(hashes.count("--hash") for name, _, hashes in found if name == "numpy") == 6
 
 
 def test_every_direct_dependency_is_pinned_within_its_bounds() -> None:
@@ -89,6 +99,7 @@ def test_make_installs_the_locked_versions_of_all_that_the_readme_promises() -> 
     )
     installs = [line for line in ran.stdout.splitlines() if " pip " in line]
     assert all("--constraint requirements.lock" in line for line in installs)
+    assert "--require-hashes --requirement elsewhere/serving.hashes" in installs[-2]
     assert "--editable '.[bptk,pysd,plots]' --editable ./client" in installs[-1]
     # Nothing that runs here is another version than the lock file's, whatever extras are beside it.
     for name, version in pinned().items():
