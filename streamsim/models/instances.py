@@ -224,9 +224,12 @@ class Instances:
         if body is not None:
             entry |= await self._step_settings(tenant, instance, body)
 
+        def locked(run: Run) -> bool:
+            return self._token(run) != token if token else self._is_locked(run)
+
         async def advance(turn: Turn) -> Steps:
-            if self._token(turn.run) != token if token else self._is_locked(turn.run):
-                await turn.confirm()
+            if locked(turn.run):
+                await turn.confirm(locked)
                 raise Conflict(LOCKED)
             steps = answers.decoded(answers.steps, await turn.ask(entry))
             if steps is None:
@@ -269,7 +272,7 @@ class Instances:
     async def _lock(self, tenant: str, instance: str, token: str) -> None:
         async def lock(turn: Turn) -> None:
             if self._is_locked(turn.run):
-                await turn.confirm()
+                await turn.confirm(self._is_locked)
                 raise Conflict(LOCKED)
             metadata = msgspec.json.decode(turn.run.metadata)
             metadata["stream"] = (token, self._journal.now_ms() + STREAM_MS)
@@ -282,7 +285,7 @@ class Instances:
 
         async def unlock(turn: Turn) -> None:
             if self._token(turn.run) != token:
-                await turn.confirm()
+                await turn.confirm(lambda run: self._token(run) != token)
                 return
             metadata = msgspec.json.decode(turn.run.metadata)
             del metadata["stream"]

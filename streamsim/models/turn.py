@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -110,13 +110,18 @@ class Turn:
         """The journal as far as it is needed to bring the run back."""
         return await self._runs.journal.entries(self.run)
 
-    async def confirm(self) -> None:
+    async def confirm(self, holds: Callable[[Run], bool] | None = None) -> None:
         """See to it that nothing was appended elsewhere, for an answer that leaves nothing behind; an access.
 
-        What was asked in this turn, if anything, has changed nothing. :raises Behind:
+        What was asked in this turn, if anything, has changed nothing.
+
+        :param holds: whether what the answer rests on is so of the run as it is now: then it may have grown.
+        :raises Behind:
         """
         self.unsaved = False
-        await self._check_end()
+        now = await self._now()
+        if now.length != self._expected and (holds is None or not holds(now)):
+            raise Behind
 
     async def append(
         self,
