@@ -88,8 +88,11 @@ class PysdEngine(Engine):
             exec(code[PurePosixPath(path).name], module.__dict__)
             return module
 
-        components.Components._load = load
-        return Model(self._main, None, None, True, "ignore")
+        own, components.Components._load = components.Components._load, load
+        try:
+            return Model(self._main, None, None, True, "ignore")
+        finally:
+            components.Components._load = own
 
 
 class _Kept(PurePosixPath):
