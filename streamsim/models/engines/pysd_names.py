@@ -61,6 +61,6 @@ def kind_of(types: object, subtypes: object) -> str:
     parts = {part.strip() for part in types.split(",")} if isinstance(types, str) else set()
     if "Stateful" in parts and "Integ" in str(subtypes):
         return "stocks"
-    if parts == {"Lookup"}:
+    if "Lookup" in parts:
         return "points"
     return "constants" if parts == {"Constant"} else "converters"

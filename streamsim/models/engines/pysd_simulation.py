@@ -8,7 +8,6 @@ from typing import Final
 from streamsim.models.engines.base import (
     RUNSPEC_FORM,
     LibraryObject,
-    Number,
     Refused,
     ScenarioSettings,
     number,
@@ -44,6 +43,15 @@ class Layout:
             raise Refused(f"unknown {what} {text} in {where}")
         return self.known[names[0]][0], [self.positions[name] for name in names]
 
+    def one(self, text: str, where: str) -> tuple[str, int]:
+        """The library's name of a variable with a value, and the position of its element. :raises Refused:"""
+        python, positions = self.find(text, "equation", where)
+        if self.kinds[python] == "points":
+            raise Refused(f"{text} in {where} is a table of points, and has no value of its own")
+        if len(positions) > 1:
+            raise Refused(f"{text} in {where} is an array: ask for its elements")
+        return python, positions[0]
+
 
 class PysdSimulation:
     """A scenario at a time of its model. Its steps and saved times are the model's own.
@@ -56,7 +64,7 @@ class PysdSimulation:
     ) -> None:
         self._layout, self._where = layout, where
         self._state = PysdState(model)
-        self._plan = [(name, *layout.find(name, "equation", where)) for name in equations]
+        self._plan = [(name, *layout.one(name, where)) for name in equations]
         self._outputs = list(dict.fromkeys(python for _, python, _ in self._plan))
         settings = ScenarioSettings(
             constants=given.get("constants", {}),
@@ -64,6 +72,7 @@ class PysdSimulation:
             runspecs=given.get("runspecs", {}),
             initial=given.get("initial", {}),
         )
+        self._is_there = False
         self.change(settings, None)
         self.now = self.start
 
@@ -132,21 +141,27 @@ class PysdSimulation:
         self._begin()
         while state.more():
             if state.saves():
-                yield state.time
+                self._is_there = True
+                self.now = state.time
+                yield self.now
+                self._is_there = False
             state.advance()
         if state.saves():
-            yield state.time
+            self._is_there = True
+            self.now = state.time
+            yield self.now
 
     def step(self, time: float) -> JsonObject:
         """As `Simulation.step`: of the model's last time up to `time`."""
-        self._reach(time)
-        self.now = self._state.time
+        if not self._is_there:
+            self._reach(time)
+            self.now = self._state.time
         module = self._state.module
-        values = {python: _flat(getattr(module, python)) for python in self._outputs}
-        return {
-            name: number(values[python][positions[0]]) if len(positions) == 1 else _none(name)
-            for name, python, positions in self._plan
-        }
+        values = {}
+        for python in self._outputs:
+            value = getattr(module, python)()
+            values[python] = value.values.reshape(-1).tolist() if hasattr(value, "values") else (value,)
+        return {name: number(values[python][at]) for name, python, at in self._plan}
 
     # ---- inside
 
@@ -181,18 +196,3 @@ class PysdSimulation:
                 raise Refused(f"{what} {name} in {self._where} must be a number") from None
             result.setdefault(python, {}).update(numbers)
         return result
-
-
-def _flat(function: LibraryObject) -> list[Number]:
-    """The elements of a variable's value now, row by row. A lookup has no value of its own."""
-    if function.args:
-        return [None]
-    value = function()
-    if not hasattr(value, "values"):
-        return [value]
-    flat: list[Number] = value.values.reshape(-1).tolist()
-    return flat
-
-
-def _none(name: str) -> Number:
-    raise Refused(f"{name} is an array: ask for its elements")

@@ -249,7 +249,7 @@ def test_a_stock_set_at_a_step_goes_on_by_its_flows() -> None:
 
 
 def test_what_is_no_stock_has_no_value_to_set() -> None:
-    with pytest.raises(Refused, match="births in .* is no stock: set it under constants"):
+    with pytest.raises(Refused, match=r"births in .* is no stock: set it under constants"):
         run(engine(MODELS["stocks"]), stocks={"births": 1})
 
 
