@@ -94,6 +94,12 @@ class BptkEngine(Engine):
             model = scenario if manager.type == "abm" else scenario.model
             equations = {kind: list(getattr(model, kind, ())) for kind in KINDS}
             equations["flows"] += list(getattr(model, "biflows", ()))
+            # Compiled XMILE lists arrays both whole and by element, and only elements have an equation.
+            elements = {name.partition("[")[0] for name in model.equations if "[" in name}
+            whole = elements - set(model.equations)
+            equations = {
+                kind: [name for name in names if name not in whole] for kind, names in equations.items()
+            }
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}

@@ -7,6 +7,7 @@ so the numbers are the library's.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 from streamsim.models.engines.base import (
@@ -62,7 +63,7 @@ class EquationSimulation:
 
     def _begin(self) -> None:
         self._model.starttime, self._model.stoptime, self._model.dt = self.start, self.stop, self.dt
-        self._evaluate, self.normalize = evaluator(self._model)
+        self._evaluate, self.normalize = evaluator(self._model, between=self._rules > 0)
 
     def change(self, settings: ScenarioSettings, time: float | None) -> None:
         stocks = getattr(self._model, "stocks", ())
@@ -170,10 +171,13 @@ class EquationSimulation:
         return result
 
 
-def evaluator(model: LibraryObject) -> tuple[Callable[[str, float], ModelValue], Callable[[float], float]]:
+def evaluator(
+    model: LibraryObject, *, between: bool = False
+) -> tuple[Callable[[str, float], ModelValue], Callable[[float], float]]:
     """A memo for a model, installed as the `memoize` that its functions call; and how it rounds times.
 
-    Times are rounded as the library does (`util.floating_point.normalize`), but each only once.
+    Times are rounded as the library does (`util.floating_point.normalize`), but each only once. `between`: the
+    functions of a compiled XMILE model may ask for times between two steps, as the library lets them.
     """
     from BPTK_Py.util import floating_point
 
@@ -183,6 +187,7 @@ def evaluator(model: LibraryObject) -> tuple[Callable[[str, float], ModelValue],
     base, offset = model.dt, model.starttime
     precision = max(floating_point.scale(offset), floating_point.scale(base))
     known: dict[float, float] = {}
+    between = between and not isinstance(model, sys.modules["BPTK_Py"].Model)
     original = type(model).memoize
     missing = object()
 
@@ -203,7 +208,10 @@ def evaluator(model: LibraryObject) -> tuple[Callable[[str, float], ModelValue],
             return value
         rounded = known.get(arg)
         if rounded is None:
-            rounded = known[arg] = floating_point.normalize(arg, base, offset, precision)
+            rounded = floating_point.normalize(arg, base, offset, precision)
+            if between and abs(rounded - arg) > 1e-6 * base:
+                rounded = arg
+            known[arg] = rounded
         if rounded != arg and rounded in values:
             return values[rounded]
         value = values[rounded] = equations[equation](rounded)
