@@ -176,8 +176,8 @@ def evaluator(
 ) -> tuple[Callable[[str, float], ModelValue], Callable[[float], float]]:
     """A memo for a model, installed as the `memoize` that its functions call; and how it rounds times.
 
-    Times are rounded as the library does (`util.floating_point.normalize`), but each only once. `between`: the
-    functions of a compiled XMILE model may ask for times between two steps, as the library lets them.
+    Times are rounded as the library does (`util.floating_point.normalize`), but each only once. `between`:
+    the functions of a compiled XMILE model may ask for times between two steps, as the library lets them.
     """
     from BPTK_Py.util import floating_point
 

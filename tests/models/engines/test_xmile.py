@@ -55,31 +55,16 @@ FILE = """<?xml version="1.0" encoding="utf-8"?>
  xmlns:isee="http://iseesystems.com/XMILE">
 <header><name>f</name><vendor>streamsim</vendor><product version="1.0" lang="en">streamsim</product></header>
 <sim_specs method="Euler" time_units="Days"><start>0</start><stop>8</stop><dt>0.5</dt></sim_specs>
-{dimensions}
 <model><variables>
 <aux name="x"><eqn>2 + TIME</eqn></aux>
 <aux name="lag"><eqn>2</eqn></aux><aux name="one"><eqn>1</eqn></aux>
 {variables}
 </variables></model></xmile>
 """
-ARRAYS = """
-<aux name="part"><dim name="Region"/><element subscript="North"><eqn>1 + TIME</eqn></element>
-<element subscript="South"><eqn>5</eqn></element></aux>
-<stock name="people"><dim name="Region"/><eqn>10</eqn><inflow>growth</inflow></stock>
-<flow name="growth"><dim name="Region"/><eqn>part * 2</eqn></flow>
-<aux name="total"><eqn>SUM(people[*])</eqn></aux>
-<aux name="middle"><eqn>MEAN(part[*])</eqn></aux>
-<aux name="spread"><eqn>STDDEV(part[*])</eqn></aux>
-<aux name="product"><eqn>PROD(part[*])</eqn></aux>
-<aux name="count"><eqn>SIZE(part[*])</eqn></aux>
-<aux name="low"><eqn>MIN(part[*])</eqn></aux>
-<aux name="north"><eqn>people[North] + part[North]</eqn></aux>
-"""
-DIMENSIONS = '<dimensions><dim name="Region"><elem name="North"/><elem name="South"/></dim></dimensions>'
 
 
-def file(variables: str, dimensions: str = "") -> str:
-    return FILE.format(variables=variables, dimensions=dimensions)
+def file(variables: str) -> str:
+    return FILE.format(variables=variables)
 
 
 def ours(text: str) -> dict[str, dict[str, float]]:
@@ -116,7 +101,9 @@ def the_same(text: str, folder: Path) -> dict[str, dict[str, float]]:
     found = ours(text)
     seeded()
     for name, values in theirs(text, folder, list(found)).items():
+        # What is not finite has no number in JSON.
         numbers = [np.nan if value is None else value for value in found[name].values()]
+        values = [None if v is None or np.isinf(v) else v for v in values]
         assert numbers == pytest.approx(
             [np.nan if v is None else float(v) for v in values], abs=1e-9, nan_ok=True
         ), name
@@ -130,12 +117,6 @@ def test_every_function_of_the_language_is_the_librarys(name: str, tmp_path: Pat
     assert len(found["y"]) == 17
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_arrays_and_their_functions_are_the_librarys(tmp_path: Path) -> None:
-    found = the_same(file(ARRAYS, DIMENSIONS), tmp_path)
-    assert found["north"]["1.0"] == 10 + 2 * 0.5 * (1 + 1.5) + 2
-
-
 def test_every_function_that_the_library_compiles_is_tried_here() -> None:
     source = Path(generator.__file__).read_text()
     known = set(re.findall(r"^    '([a-z0-9]+)'\s*:\s*lambda", source, re.MULTILINE))
@@ -146,7 +127,8 @@ def test_every_function_that_the_library_compiles_is_tried_here() -> None:
 @pytest.mark.parametrize("name", FAIL_THERE)
 def test_what_fails_in_the_library_fails_here(name: str, tmp_path: Path) -> None:
     text = file(f'<aux name="y"><eqn>{FUNCTIONS[name]}</eqn></aux>')
-    with pytest.raises(Exception) as here:
+    kinds = (TypeError, KeyError)
+    with pytest.raises(kinds) as here:
         ours(text)
     with pytest.raises(type(here.value)):
         theirs(text, tmp_path, ["y"])
