@@ -91,7 +91,12 @@ class Instances:
         """Begin a session in place of any other. Its settings end with it. :raises BadRequest:"""
         run = await self._journal.get(tenant, instance)
         known = await self._scenarios.known(tenant, run.models)
-        begin = requests.begin(body, known.scenarios, step_size=requests.step_size(body))
+        begin = requests.begin(
+            body,
+            known.scenarios,
+            step_size=requests.step_size(body),
+            frozen_stocks=self._scenarios.frozen_stocks,
+        )
         versions = {
             known.owner[manager].name: known.owner[manager].version for manager, _, _ in begin.scenarios
         }
@@ -257,7 +262,10 @@ class Instances:
         if body["settings"]:
             run = await self._journal.look(tenant, instance)
             known = await self._scenarios.known(tenant, run.models)
-            entry["settings"] = msgspec.to_builtins(requests.settings(body["settings"], known.scenarios))
+            settings = requests.settings(
+                body["settings"], known.scenarios, frozen_stocks=self._scenarios.frozen_stocks
+            )
+            entry["settings"] = msgspec.to_builtins(settings)
         if flat:
             entry["flat"] = True
         return entry

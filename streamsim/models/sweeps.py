@@ -94,7 +94,7 @@ class Sweeps:
         scenario = requests.scenario_of(body, known.scenarios, ("scenario_manager", "scenarioManager"))
         manager = str(body.get("scenario_manager", body.get("scenarioManager")))
         request = {**body, "scenario_managers": [manager], "scenarios": [body["scenario"]]}
-        begin = requests.begin(request, known.scenarios)
+        begin = requests.begin(request, known.scenarios, frozen_stocks=self._scenarios.frozen_stocks)
         equations = begin.scenarios[0][2].equations
         if not equations:
             raise BadRequest("expecting equations to be set", field="equations")
@@ -104,6 +104,8 @@ class Sweeps:
         for name in parameters:
             if not requests.has_equation(scenario, name):
                 raise BadRequest(f"unknown constant {name} in parameters", field="parameters")
+            if requests.is_stock(scenario, name) and not self._scenarios.frozen_stocks:
+                raise BadRequest(f"parameters.{name}: {requests.STOCK}", field="parameters")
         seed = secrets.randbits(32) if "seed" not in body else begin.seed
         rows = self._rows(parameters, body, seed)
         steps = (scenario.stop - scenario.start) / scenario.dt + 1
@@ -126,6 +128,7 @@ class Sweeps:
             settings,
             requests.flag(body, "everyRun"),
             max(1, min(size, int(PART_VALUES / (len(equations) * steps)))),
+            begin.rules,
         )
 
     async def answer(self, tenant: str, plan: Plan) -> bytes:
@@ -220,6 +223,7 @@ def _entry(plan: Plan, first: int, rows: list[list[float]]) -> JsonObject:
         scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
         settings=plan.settings,
         seed=(plan.seed + first) % 2**63,
+        rules=plan.rules,
     )
     return {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
 
