@@ -20,7 +20,7 @@ from streamsim.config import ModelSettings
 from streamsim.errors import BadRequest, ModelError, TooLarge, TooManyRequests
 from streamsim.jobs.jobs import JobDesk, together
 from streamsim.models import answers, requests
-from streamsim.models.engines.base import Outputs
+from streamsim.models.engines.base import Outputs, ScenarioFound
 from streamsim.models.library import Models
 from streamsim.models.scenarios import Scenarios
 from streamsim.models.session import Begin
@@ -52,7 +52,12 @@ DISTRIBUTIONS: Final = {
     "lognormal": ("mu", "sigma"),
 }
 MAX_VALUES: Final = 20_000_000
+MAX_RANGE: Final = 10_000
+"""Values of one range."""
+MAX_ROW_VALUES: Final = 2_000_000
+"""Values of parameters that one sweep holds, over all its runs."""
 SWEEP: Final = "sweep"
+TOO_LARGE: Final = f"runs x equations x times may be at most {MAX_VALUES}"
 PART_RUNS: Final = 50
 PART_VALUES: Final = 500_000
 REQUESTS: Final = 8
@@ -107,10 +112,12 @@ class Sweeps:
             if requests.is_stock(scenario, name) and not self._scenarios.frozen_stocks:
                 raise BadRequest(f"parameters.{name}: {requests.STOCK}", field="parameters")
         seed = secrets.randbits(32) if "seed" not in body else begin.seed
+        steps = _steps(scenario, begin, manager, body["scenario"])
+        if len(equations) * steps > MAX_VALUES:
+            raise TooLarge(TOO_LARGE, field="runs")
         rows = self._rows(parameters, body, seed)
-        steps = (scenario.stop - scenario.start) / scenario.dt + 1
         if len(rows) * len(equations) * steps > MAX_VALUES:
-            raise TooLarge(f"runs x equations x times may be at most {MAX_VALUES}", field="runs")
+            raise TooLarge(TOO_LARGE, field="runs")
         settings = {name: given for name, given in begin.settings.items() if name == manager}
         # Small parts at the end of the queue keep all processes busy until the last.
         size = min(PART_RUNS, -(-len(rows) // (4 * self._settings.runners)))
@@ -189,7 +196,7 @@ class Sweeps:
     def _rows(self, parameters: JsonObject, body: JsonObject, seed: int) -> list[list[float]]:
         """The runs: a grid of all lists and ranges; where something is drawn, `runs` draws along it."""
         most = self._settings.sweep_runs
-        listed = {name: _values(name, given) for name, given in parameters.items()}
+        listed = {name: _values(name, given) for name, given in _few(parameters).items()}
         lists = {name: numbers for name, numbers in listed.items() if numbers is not None}
         draws = {name: _draw(name, given) for name, given in parameters.items() if name not in lists}
         size = math.prod(map(len, lists.values()))
@@ -201,14 +208,63 @@ class Sweeps:
             count = size
         if not 0 < count <= most:
             raise TooLarge(f"a sweep has at most {most} runs", field="runs")
+        if count * len(parameters) > MAX_ROW_VALUES:
+            raise TooLarge(f"runs x parameters may be at most {MAX_ROW_VALUES}", field="runs")
         generator = np.random.Generator(np.random.PCG64(seed))
-        drawn = {name: draw(generator, count).tolist() for name, draw in draws.items()}
+        drawn = {name: _drawn(name, draw, generator, count) for name, draw in draws.items()}
         grid = itertools.cycle(itertools.product(*lists.values()))
         points = [dict(zip(lists, point, strict=True)) for point in itertools.islice(grid, count)]
         return [
             [float(drawn[name][index] if name in drawn else point[name]) for name in parameters]
             for index, point in enumerate(points)
         ]
+
+
+def _steps(scenario: ScenarioFound, begin: Begin, manager: str, name: str) -> float:
+    """Times of one run, with the runspecs that are asked for. :raises BadRequest: there are none."""
+    asked = begin.settings.get(manager, {}).get(name)
+    specs = asked.runspecs if asked is not None else {}
+    start = specs.get("starttime", scenario.start)
+    stop = specs.get("stoptime", scenario.stop)
+    dt = specs.get("dt", scenario.dt)
+    if not (dt > 0 and stop >= start):
+        raise BadRequest("runspecs: dt must be positive and stoptime not before starttime", field="settings")
+    return (stop - start) / dt + 1
+
+
+def _few(parameters: JsonObject) -> JsonObject:
+    """The parameters, which list and count few enough values to be held. :raises TooLarge:"""
+    total = 0
+    for given in parameters.values():
+        if isinstance(given, list):
+            total += len(given)
+        elif isinstance(given, dict) and "distribution" not in given:
+            number = given.get("count")
+            total += number if type(number) is int and number > 0 else 1
+            if "step" in given:
+                total += MAX_RANGE
+    if total > MAX_ROW_VALUES:
+        raise TooLarge(f"parameters list more than {MAX_ROW_VALUES} values", field="parameters")
+    return parameters
+
+
+def _drawn(name: str, draw: Draw, generator: np.random.Generator, count: int) -> list[float]:
+    """So many draws. :raises BadRequest: the distribution has values beyond what a number can be."""
+    try:
+        with np.errstate(all="ignore"):
+            values = draw(generator, count)
+    except (OverflowError, ValueError) as error:
+        raise BadRequest(f"parameters.{name}: nothing can be drawn: {error}", field="parameters") from None
+    return _finite(name, values)
+
+
+def _finite(name: str, values: NDArray[np.float64]) -> list[float]:
+    if not np.isfinite(values).all():
+        raise BadRequest(
+            f"parameters.{name}: there are values beyond 1.8e308, the largest number", field="parameters"
+        )
+    numbers: list[float] = values.tolist()
+    return numbers
 
 
 def _checked(answer: msgspec.Raw, runs: int) -> None:
@@ -241,11 +297,10 @@ def _values(name: str, given: Json) -> list[float] | None:
             raise BadRequest(form, field="parameters")
         first, last = given["from"], given["to"]
         if "count" in given:
-            return [
-                float(value) for value in np.linspace(first, last, requests.count(given, "count", 10_000))
-            ]
+            with np.errstate(all="ignore"):
+                return _finite(name, np.linspace(first, last, requests.count(given, "count", MAX_RANGE)))
         steps = (last - first) / given["step"] if given["step"] else -1.0
-        if not 0 <= steps < 10_000:
+        if not 0 <= steps < MAX_RANGE:
             raise BadRequest(form, field="parameters")
         return [first + given["step"] * index for index in range(int(steps + 1e-9) + 1)]
     if not isinstance(given, list) or not given or not all(type(value) in (int, float) for value in given):
