@@ -101,8 +101,12 @@ class Program:
             varied = {manager: {scenario: ScenarioSettings(constants=dict(zip(names, row, strict=True)))}}
             simulation = started(begin, self._start)[manager, scenario]
             change({(manager, scenario): simulation}, varied, None)
-            when = list(times(simulation))
-            steps = [simulation.step(time) for time in when]
+            known, when, steps = when, [], []
+            for time in times(simulation):
+                when.append(time)
+                steps.append(simulation.step(time))
+            if index > 1 and when != known:
+                raise Refused("sweep: the values of a parameter move the model's own times")
             values.append([[step[name] for step in steps] for name in outputs.equations])
             self._channel.progress(index)
         return {"times": when, "values": values}
