@@ -119,9 +119,7 @@ class Turn:
         :raises Behind:
         """
         self.unsaved = False
-        now = await self._now()
-        if now.length != self._expected and (holds is None or not holds(now)):
-            raise Behind
+        await self._check_end(holds)
 
     async def append(
         self,
@@ -162,8 +160,9 @@ class Turn:
             return
         raise Conflict(BUSY)
 
-    async def _check_end(self) -> None:
-        if (await self._now()).length != self._expected:
+    async def _check_end(self, holds: Callable[[Run], bool] | None = None) -> None:
+        now = await self._now()
+        if now.length != self._expected and (holds is None or not holds(now)):
             raise Behind
 
     async def _now(self) -> Run:
