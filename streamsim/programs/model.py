@@ -81,6 +81,10 @@ class Program:
                 self._channel.progress(index)
         return result if request and request[-1]["op"] == "sweep" else as_text(result)
 
+    def close(self) -> None:
+        """Make the model's modules importable no longer; for processes that go on without it."""
+        self._importable.close()
+
     # ---- scenarios
 
     def op_run(self, begin: Any) -> Any:
