@@ -16,7 +16,7 @@ help:
 ## make test-all   every test on every backend, and the long forms
 ## make lint       ruff and mypy
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
-## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer, users beside floods
+## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer and their libraries, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv

@@ -26,6 +26,7 @@ from streamsim.models.engines.base import (
     library,
     named,
 )
+from streamsim.models.engines.bptk_arrays import arrays
 from streamsim.models.engines.bptk_equations import EquationSimulation
 from streamsim.models.engines.modules import Files
 from streamsim.values import JsonObject
@@ -94,6 +95,11 @@ class BptkEngine(Engine):
             model = scenario if manager.type == "abm" else scenario.model
             equations = {kind: list(getattr(model, kind, ())) for kind in KINDS}
             equations["flows"] += list(getattr(model, "biflows", ()))
+            own = arrays(model)
+            equations["converters"] += [one for one in own.computed if one not in equations["converters"]]
+            equations = {
+                kind: [one for one in names if one not in own.hollow] for kind, names in equations.items()
+            }
             # Compiled XMILE lists arrays both whole and by element, and only elements have an equation.
             elements = {name.partition("[")[0] for name in model.equations if "[" in name}
             whole = elements - set(model.equations)
@@ -103,8 +109,9 @@ class BptkEngine(Engine):
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}
-            more = [equation for equation in model.equations if equation not in known]
+            more = [one for one in model.equations if one not in known and one not in own.hollow]
             result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
+            result[name].arrays, result[name].ranges = own.labels, own.ranges
         return result
 
     def _from_python(self) -> LibraryObject:
@@ -143,14 +150,17 @@ class BptkEngine(Engine):
         manager = ScenarioManagerSd(scenarios={}, name=name)
         for scenario, settings in scenarios.items():
             model = module.simulation_model()
-            for key in settings.get("constants", {}):
-                named([key], model.equations, "constant", f"scenario {scenario}")
+            own = arrays(model)
+            for part, known in (("constants", model.equations), ("initial", model.stocks)):
+                for key in settings.get(part, {}):
+                    named(own.targets(key), known, part, f"scenario {scenario}")
             for key in settings.get("points", {}):
                 named([key], model.points, "points", f"scenario {scenario}")
             points = {**model.points, **settings.get("points", {})}
             manager.scenarios[scenario] = SimulationScenario(
                 {**settings, "points": points}, scenario, model, name
             )
+            manager.scenarios[scenario].streamsim_initial = settings.get("initial", {})
         return manager
 
 
