@@ -34,6 +34,7 @@ MADE: Final[dict[str, Schema]] = {
     "scope": OBJECT,
     "files": OBJECT,
     "ephemeral": BOOLEAN,
+    "sensitivityMode": {"description": "Many values are what /sweep is for.", "enum": [False, None]},
 }
 RECORD: Final = record(
     {
@@ -55,6 +56,7 @@ SELECTOR: Final = Parameter(
     RUN,
 )
 INCLUDE: Final = Parameter("include", "Variables in the answer, with commas between.", TEXT, "income")
+INCLUDED: Final = Parameter("include", "Variables, with commas between; as `name`.", TEXT)
 NAME: Final = Parameter("name", "A variable; repeated for several.", array(TEXT, 1), ["price", "stock.pears"])
 PATH_OF_VARIABLE: Final = Parameter(
     "name", "Path of a variable, e.g. `stock.apples` or `sold[0]`.", text(1), "stock.apples"
@@ -122,7 +124,7 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 path=(SELECTOR,),
-                query=(NAME,),
+                query=(NAME, INCLUDED),
                 errors=CODE,
             ),
             "patch": Operation(
@@ -135,6 +137,7 @@ def operations(_settings: Settings) -> Described:
             ),
         }
 
+    always: dict[str, Any] = {"access": "ALWAYS", "subscripts": []}
     introspected = {
         200: Answer(
             "Operations and variables.",
@@ -142,9 +145,9 @@ def operations(_settings: Settings) -> Described:
             {
                 "functions": [{"name": "sell", "signature": ["fruit", "count"]}],
                 "variables": [
-                    {"name": "price", "type": "float"},
-                    {"name": "stock", "type": "dict"},
-                    {"name": "income", "type": "float"},
+                    {"name": "price", "type": "float", "dataType": "DOUBLE", **always},
+                    {"name": "stock", "type": "dict", "dataType": "OBJECT", **always},
+                    {"name": "income", "type": "float", "dataType": "DOUBLE", **always},
                 ],
             },
         )
@@ -245,18 +248,39 @@ def operations(_settings: Settings) -> Described:
                 path=(Parameter("model", "Name of a model, or of its main file.", text(1), "shop"),),
             )
         },
+        runs.HistoryHandler: {
+            "get": Operation(
+                "What was done to a run, oldest first.",
+                {
+                    200: Answer(
+                        "Variables that were set, and operations that were called.",
+                        array(
+                            record(
+                                {"type": one_of("variables", "operation")},
+                                {"variables": OBJECT, "name": TEXT, "arguments": array(ANY)},
+                            )
+                        ),
+                        [{"type": "operation", "name": "sell", "arguments": ["apples", 3]}],
+                    )
+                },
+            )
+        },
         runs.StateHandler: {
             "post": Operation(
-                "Bring a run back from its journal, or copy it.",
+                "Bring a run back from its journal, copy it, or take back changes.",
                 {200: Answer("The id of the run, or of the copy.", record({"run": TEXT}), {"run": RUN})},
                 body=record(
-                    {"action": one_of("replay", "clone")},
+                    {"action": one_of("replay", "clone", "rewind")},
                     {
                         "stopBefore": {
                             "description": "What was done from its first call on is left out.",
                             "anyOf": [TEXT, {"type": "null"}],
                         },
                         "exclude": {"description": "Operations that are left out.", **array(TEXT)},
+                        "count": {
+                            "description": "Of rewind: how many changes are taken back.",
+                            **integer(1, 10**6, default=1),
+                        },
                     },
                 ),
                 sends={"action": "clone", "exclude": ["sell"]},
