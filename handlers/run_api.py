@@ -38,7 +38,7 @@ class RunApiHandler(BaseHandler):
         """What can be read has HEAD, too: the answer without its body."""
         super().__init_subclass__(**named)
         if "get" in cls.__dict__:
-            cls.head = cls.get  # type: ignore[method-assign]
+            cls.head = cls.get
 
     async def prepare(self) -> None:
         await super().prepare()

@@ -25,8 +25,8 @@ def shown(found: Found) -> JsonObject:
     """Operations with their signatures, and variables, each with these fields.
 
     `type`: that of the engine, e.g. `float` or `stocks`. `dataType`: DOUBLE, INTEGER, BOOLEAN, STRING, ARRAY
-    or OBJECT. `access`: ALWAYS, as every variable that is listed can be read and set. `subscripts`: the labels
-    that make it an element of an array.
+    or OBJECT. `access`: ALWAYS, as every variable that is listed can be read and set. `subscripts`: the
+    labels that make it an element of an array.
     """
     scenarios = next(iter(found.managers.values()), {})
     scenario = next(iter(scenarios.values()), None)
