@@ -186,10 +186,14 @@ class Function(TypedDict):
 
 
 class Variable(TypedDict):
-    """A variable, and the name of its type."""
+    """A variable: the name of its type; DOUBLE, INTEGER, BOOLEAN, STRING, ARRAY or OBJECT; ALWAYS, as it can
+    be set; and the labels that make it an element of an array."""
 
     name: str
     type: str
+    dataType: str
+    access: str
+    subscripts: list[str]
 
 
 class Introspection(TypedDict):
