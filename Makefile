@@ -27,6 +27,8 @@ help:
 SERVING := bptk,pysd,plots
 SOURCES := setup.cfg pyproject.toml client/pyproject.toml requirements.lock requirements.hashes
 
+# First the libraries, whose files hash to what the lock says; pip cannot hash what is editable. For a Python or a
+# machine that has no hashes there (.ci/lock), UNHASHED=1 takes the versions alone.
 $(VENV)/.installed: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit("streamsim needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
 	@echo "[1/4] making $(VENV)"
@@ -34,8 +36,6 @@ $(VENV)/.installed: $(SOURCES)
 	@echo "[2/4] installing what builds the packages"
 	@$(PIP) setuptools
 	@echo "[3/4] installing streamsim[$(SERVING)], its client and their libraries"
-	@# First the libraries, with files that hash to what the lock says; pip cannot hash what is editable. For a
-	@# Python or machine that has no hashes there (.ci/lock), the versions alone.
 	@sed '/^# not for serving/,$$d' requirements.hashes > $(VENV)/serving.hashes
 	@$(PIP) --no-compile --no-deps --require-hashes --requirement $(VENV)/serving.hashes || test -n "$(UNHASHED)" \
 	    || { echo "not all files are as in requirements.hashes; UNHASHED=1 takes them by their versions"; exit 1; }

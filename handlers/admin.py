@@ -95,6 +95,8 @@ class KeyHandler(BaseHandler):
 
     async def post(self, exp_id: str) -> None:
         """Gives the experiment a new key, and answers it; the old one is refused from now on."""
+        if self.request.body:
+            self.json_body(())
         changed = await self.services.experiments.rotate_key(self.user.name, exp_id)
         self.set_header("ETag", f'"{changed.revision}"')
         answer = {"status": "success", "id": changed.id, "key": changed.key, "revision": changed.revision}

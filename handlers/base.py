@@ -297,6 +297,7 @@ class BaseHandler(tornado.web.RequestHandler):
         self._left = True
         if self._work is not None:
             self._work.cancel()
+        super().on_connection_close()
 
     def compute_etag(self) -> None:
         """None: hashing every answer costs more than resending one."""

@@ -41,6 +41,7 @@ class UploadHandler(BaseHandler):
     upload: Upload | None = None
     _refused: StreamsimError | None = None
     _counted = False
+    _packed = False
     _pieces: list[bytes]
     _space = 0
 
@@ -54,7 +55,8 @@ class UploadHandler(BaseHandler):
         try:
             await super().prepare()
             coding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
-            if coding not in ("identity", "gzip", "x-gzip"):
+            self._packed = coding in ("gzip", "x-gzip")
+            if not self._packed and coding != "identity":
                 raise BadRequest("Content-Encoding must be gzip, or absent", field="Content-Encoding")
             if self._type() in LOG_TYPES:
                 if UploadHandler._under_way >= AT_ONCE:
@@ -80,7 +82,6 @@ class UploadHandler(BaseHandler):
     def on_connection_close(self) -> None:
         self._uncount()
         super().on_connection_close()
-        tornado.web.RequestHandler.on_connection_close(self)
 
     def on_finish(self) -> None:
         self._uncount()
@@ -115,7 +116,7 @@ class UploadHandler(BaseHandler):
         return query, parts, form_of(form)
 
     def _json_pieces(self) -> Sequence[bytes]:
-        if self.request.headers.get("Content-Encoding", "").strip().lower() not in ("gzip", "x-gzip"):
+        if not self._packed:
             return self._pieces
         most = self.service_settings.server.max_body_bytes
         unpacked = Unpacked(most)

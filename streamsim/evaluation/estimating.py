@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamsim.errors import BadRequest, PolicyCrashed, TooLarge
-from streamsim.evaluation.estimation import Logged
+from streamsim.evaluation.own_log import Logged
 from streamsim.evaluation.wire import EstimatesLoad, Refused, Theta
 from streamsim.evaluation.workers import BatchWorkers, Lane
 from streamsim.sandbox.host.pool import Worker

@@ -15,7 +15,7 @@ from streamsim.evaluation import differences, learning_replay, missing, scale, u
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog, predicted
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
-from streamsim.evaluation.own_log import Window, from_logs
+from streamsim.evaluation.own_log import Logged, Window, from_logs, oldest_first
 from streamsim.evaluation.packed import Unpacked
 from streamsim.evaluation.reward_model import RewardModel
 from streamsim.evaluation.sample import Sample, prepare
@@ -25,8 +25,6 @@ from streamsim.evaluation.wire import EstimatesLoad, Record, Theta
 RESAMPLES: Final = 1000
 FORMATS: Final[dict[str, Callable[..., DecisionLog]]] = {"csv": parse_csv, "jsonl": parse_json_lines}
 NO_REWARDS: Final = "the experiment has no logged rewards: let it serve, or upload a log"
-Logged = tuple[bytes, int]
-"""A row of an experiment's own log as JSON text, and its date in ms."""
 
 
 @dataclass
@@ -82,7 +80,7 @@ class Estimation:
         load = self._load
         fields: dict[str, Any] = {"action_field": load.action_field, "reward_field": load.reward_field}
         if load.form is None:
-            decisions, rewards = (_parsed(self._rows.pop(kind)) for kind in ("action", "reward"))
+            decisions, rewards = (oldest_first(self._rows.pop(kind)) for kind in ("action", "reward"))
             if len(rewards) == load.max_rows:
                 # Rewards of decisions before the oldest of these are not here.
                 decisions = [row for row in decisions if row["date_ms"] >= rewards[0]["date_ms"]]
@@ -296,8 +294,3 @@ def _with_predictions(data: DecisionLog, name: str | None) -> DecisionLog:
         raise BadRequest(f"no context has the field {name!r}", field="predictions_field")
     contexts = [{key: value for key, value in one.items() if key != name} for one in data.contexts]
     return replace(data, predictions=found, contexts=contexts)
-
-
-def _parsed(rows: list[Logged]) -> list[dict[str, Any]]:
-    """Rows oldest first, with `date_ms`."""
-    return [msgspec.json.decode(data) | {"date_ms": date_ms} for data, date_ms in reversed(rows)]

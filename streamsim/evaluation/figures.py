@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from streamsim.errors import BadRequest, PolicyMemory, PolicyTimeout, TooLarge
+from streamsim.evaluation.own_log import Logged
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
 from streamsim.evaluation.workers import BatchWorkers, Lane
@@ -65,7 +66,7 @@ async def of_curves(curves: Mapping[str, Iterable[Curve]]) -> AsyncIterator[Give
             yield name, msgspec.msgpack.encode(curve)
 
 
-async def of_rows(rows: AsyncIterator[tuple[str, Sequence[tuple[bytes, int]]]]) -> AsyncIterator[Given]:
+async def of_rows(rows: AsyncIterator[tuple[str, Sequence[Logged]]]) -> AsyncIterator[Given]:
     """Pages of rows (JSON text, date in ms) by kind, as the program takes them."""
     async for kind, page in rows:
         yield kind, msgspec.msgpack.encode(page)

@@ -16,6 +16,7 @@ from streamsim.evaluation.deadline import HEALTH, OWN_LOG, RATIO, UPLOAD, in_tim
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import NO_REWARDS
 from streamsim.evaluation.figures import figures, of_rows
+from streamsim.evaluation.own_log import Logged
 from streamsim.evaluation.plans import Chosen, Plan, Plans
 from streamsim.evaluation.pools import Nest
 from streamsim.evaluation.simulation import Broken, Nested
@@ -113,7 +114,8 @@ class Offline:
             self._workers, plan.log, identity=identity, lane=lanes[0], step_s=step_s
         ) as estimates:
             if plan.log.form is None:
-                await self._logged(plan.experiment_id, plan.limit, estimates)
+                async for kind, page in self._newest(plan.experiment_id, KINDS, plan.limit):
+                    await estimates.add_rows(kind, page)
             for part in parts:
                 await estimates.add_text(part)
             decisions = await estimates.read()
@@ -144,12 +146,6 @@ class Offline:
                     return await estimates.answer(chosen.load.runs, chosen.theta, warnings)
                 await estimates.keep(name, chosen.load.runs, chosen.theta, warnings)
             return await estimates.answers()
-
-    async def _logged(self, experiment_id: str, limit: int, estimates: Estimating) -> None:
-        """Pass on the newest rows of an experiment's own log."""
-        for kind in KINDS:
-            async for page in pages(self._store.logs, experiment_id, kind, limit, _PAGE):
-                await estimates.add_rows(kind, [(row.data, row.date_ms) for row in page])
 
     async def ratio(
         self, tenant: str, body: dict[str, Any], parts: Sequence[bytes], form: str | None
@@ -188,7 +184,7 @@ class Offline:
         async with in_time(self.settings.request_s, HEALTH):
             return await figures(
                 self._workers,
-                of_rows(self._newest(experiment_id, limit)),
+                of_rows(self._newest(experiment_id, HEALTH_KINDS, limit)),
                 "health",
                 found.properties,
                 self._now_ms(),
@@ -198,10 +194,10 @@ class Offline:
             )
 
     async def _newest(
-        self, experiment_id: str, limit: int
-    ) -> AsyncIterator[tuple[str, list[tuple[bytes, int]]]]:
-        """Pages of the newest rows that checks of health are about."""
-        for kind in HEALTH_KINDS:
+        self, experiment_id: str, kinds: Sequence[LogKind], limit: int
+    ) -> AsyncIterator[tuple[LogKind, list[Logged]]]:
+        """Pages of the newest rows of an experiment's own logs, one log after the other."""
+        for kind in kinds:
             async for page in pages(self._store.logs, experiment_id, kind, limit, _PAGE):
                 yield kind, [(row.data, row.date_ms) for row in page]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from streamsim import values
@@ -20,6 +21,13 @@ ENOUGH: Final = 100
 """So many decisions whose time is up are worth leaving out those whose time is not."""
 
 Row = Mapping[str, Any]
+Logged = tuple[bytes, int]
+"""A row of an experiment's own log as JSON text, and its date in ms."""
+
+
+def oldest_first(rows: Sequence[Logged]) -> list[dict[str, Any]]:
+    """Rows that come newest first, decoded and turned round, each with its `date_ms`."""
+    return [msgspec.json.decode(data) | {"date_ms": date_ms} for data, date_ms in reversed(rows)]
 
 
 @dataclass(frozen=True)

@@ -115,21 +115,27 @@ class Plans:
             predictions_field=requests.text(body.get("predictions_field"), "predictions_field"),
             max_bytes=self._settings.log_bytes,
         )
+        several, asked = _candidates(body), _theta(body.get("theta"))
+        runs = requests.integer(body.get("runs"), "runs", self._settings.runs, 2, MAX_RUNS)
         chosen = {
-            name: await self._candidate(found, one, body, seed, action_field)
-            for name, one in _candidates(body).items()
+            name: await self._candidate(found, one, asked, runs, seed, action_field)
+            for name, one in several.items()
         }
         return Plan(tenant, found.id, log, limit, chosen)
 
     async def _candidate(
-        self, logging: Experiment, given: object, body: dict[str, Any], seed: int, action_field: str | None
+        self,
+        logging: Experiment,
+        given: object,
+        asked: Theta | None,
+        runs: int,
+        seed: int,
+        action_field: str | None,
     ) -> Chosen:
         if not isinstance(given, dict) or len(given) != 1 or not given.keys() <= {"experiment", "code"}:
             raise BadRequest(
                 'a candidate must be {"experiment": ID} or {"code": {"get_action": CODE}}', field="candidate"
             )
-        asked = _theta(body.get("theta"))
-        runs = requests.integer(body.get("runs"), "runs", self._settings.runs, 2, MAX_RUNS)
         if "experiment" in given:
             if not isinstance(given["experiment"], str):
                 raise BadRequest("candidate.experiment must be an id", field="candidate")

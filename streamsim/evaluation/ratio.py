@@ -16,6 +16,7 @@ from streamsim.decisions.arms import arm_of
 from streamsim.errors import BadRequest
 from streamsim.evaluation import health
 from streamsim.evaluation.logs import MAX_ARMS
+from streamsim.evaluation.uploads import fault, text_of
 from streamsim.evaluation.wire import EstimatesLoad
 
 _SUM: Final = 1e-6
@@ -66,7 +67,7 @@ def of_upload(text: bytes, load: EstimatesLoad, shares: dict[str, float] | None)
             counts[arm] += 1
         else:
             if unit in (None, ""):
-                raise _fault(line, "unit", f"has no {load.unit!r}")
+                raise fault(line, "unit", f"has no {load.unit!r}")
             if first.setdefault(unit, arm) != arm:
                 moved.add(unit)
     if load.unit is not None:
@@ -83,10 +84,7 @@ def of_upload(text: bytes, load: EstimatesLoad, shares: dict[str, float] | None)
 
 def _rows(text: bytes, load: EstimatesLoad) -> Iterator[tuple[int, str, object]]:
     """(line, arm, unit) of every row."""
-    try:
-        whole = text.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadRequest("log is not UTF-8 text", field="log") from None
+    whole = text_of(text)
     name = load.action_field or "action"
     if load.form == "jsonl":
         for line, part in enumerate(whole.split("\n"), 1):
@@ -97,7 +95,7 @@ def _rows(text: bytes, load: EstimatesLoad) -> Iterator[tuple[int, str, object]]
     header = [cell.strip() for cell in next(reader, [])]
     for field, column in (("action_field", name), ("unit", load.unit)):
         if column is not None and column not in header:
-            raise _fault(1, field, f"there is no column {column!r}")
+            raise fault(1, field, f"there is no column {column!r}")
     arm, unit = header.index(name), None if load.unit is None else header.index(load.unit)
     least = max(arm, unit or 0)
     try:
@@ -105,10 +103,10 @@ def _rows(text: bytes, load: EstimatesLoad) -> Iterator[tuple[int, str, object]]
             if not any(cells):
                 continue
             if len(cells) <= least or not cells[arm].strip():
-                raise _fault(reader.line_num, "action", "is missing")
+                raise fault(reader.line_num, "action", "is missing")
             yield reader.line_num, cells[arm].strip(), None if unit is None else cells[unit].strip()
     except csv.Error as error:
-        raise _fault(reader.line_num, "row", f"is not comma-separated values: {error}") from None
+        raise fault(reader.line_num, "row", f"is not comma-separated values: {error}") from None
 
 
 def _of_object(line: int, part: str, name: str, load: EstimatesLoad) -> tuple[str, object]:
@@ -122,14 +120,10 @@ def _of_object(line: int, part: str, name: str, load: EstimatesLoad) -> tuple[st
             raise values.InvalidValue("action", "is missing")
         arm = arm_of(action, None if named else load.action_field)
     except values.InvalidValue as error:
-        raise _fault(line, error.where, error.why) from None
+        raise fault(line, error.where, error.why) from None
     if load.unit is None:
         return arm, None
     context = row.get("context")
     inside = context.get(load.unit) if isinstance(context, dict) else None
     unit = row.get(load.unit, inside)
     return arm, values.dump_sorted(unit) if isinstance(unit, dict | list) else unit
-
-
-def _fault(line: int, where: str, why: str) -> BadRequest:
-    return BadRequest(f"line {line}, {where}: {why}", field=where, detail={"line": line})

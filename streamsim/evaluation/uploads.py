@@ -70,10 +70,10 @@ class Columns:
         for part in ("propensity", "predictions"):
             name = getattr(self, part)
             if name is not None and not {name, part} & names:
-                raise _fault(1, f"{part}_field", f"there is no column {name!r}")
+                raise fault(1, f"{part}_field", f"there is no column {name!r}")
         for name in self.context:
             if name not in names:
-                raise _fault(1, "context_fields", f"there is no column {name!r}")
+                raise fault(1, "context_fields", f"there is no column {name!r}")
 
 
 def parse_json_lines(
@@ -124,7 +124,7 @@ def parse_json_lines(
             row.get("predictions"),
         )
 
-    lines = ((line, part) for line, part in enumerate(_text(text).split("\n"), 1) if part.strip())
+    lines = ((line, part) for line, part in enumerate(text_of(text).split("\n"), 1) if part.strip())
     rows = Rows(action_field, reward_field)
     named = {getattr(names, part) for part in _PARTS if getattr(names, part) is not None}
     read_here = named | set(_PARTS) | _OPTIONAL
@@ -154,11 +154,11 @@ def parse_csv(
     :raises BadRequest: naming the line (from 1) and the field at fault. :raises TooLarge: over `max_rows`.
     """
     # With newline="" a quoted cell keeps the line ends inside it.
-    table = _table(csv.reader(io.StringIO(_text(text), newline=""), strict=True))
+    table = _table(csv.reader(io.StringIO(text_of(text), newline=""), strict=True))
     _, header = next(table, (1, []))
     header = _without_empty_end(header, 0)
     if len(header) > MAX_COLUMNS:
-        raise _fault(1, "row", f"has {len(header)} columns; at most {MAX_COLUMNS} are read")
+        raise fault(1, "row", f"has {len(header)} columns; at most {MAX_COLUMNS} are read")
     names = columns or Columns()
     named = names.of([name.strip() for name in header])
     known = [
@@ -175,10 +175,10 @@ def parse_csv(
     reward_field = None if reward_field in named else reward_field
     for name in ("action", "reward"):
         if name not in known:
-            raise _fault(1, name, f"there is no such column; columns, separated by commas, are {_COLUMNS}")
+            raise fault(1, name, f"there is no such column; columns, separated by commas, are {_COLUMNS}")
     for name, count in Counter(known).items():
         if count > 1:
-            raise _fault(1, name, "the column appears twice")
+            raise fault(1, name, "the column appears twice")
 
     def read(cells: list[str]) -> _Parts:
         cells = _without_empty_end(cells, len(known))
@@ -220,21 +220,23 @@ def _gather(
         try:
             rows.add(*read(record))
         except values.InvalidValue as error:
-            raise _fault(line, error.where, error.why) from None
+            raise fault(line, error.where, error.why) from None
     if not rows.actions:
         raise BadRequest("the log has no rows", field="log")
 
 
-def _fault(line: int, where: str, why: str) -> BadRequest:
+def fault(line: int, where: str, why: str) -> BadRequest:
+    """What is wrong with a line (from 1) of an uploaded log."""
     return BadRequest(f"line {line}, {where}: {why}", field=where, detail={"line": line})
 
 
-def _text(text: str | bytes) -> str:
+def text_of(text: str | bytes) -> str:
+    """An uploaded log as text. :raises BadRequest: naming the line that is not UTF-8."""
     if isinstance(text, bytes):
         try:
             return text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise _fault(text.count(b"\n", 0, error.start) + 1, "row", "is not UTF-8 text") from None
+            raise fault(text.count(b"\n", 0, error.start) + 1, "row", "is not UTF-8 text") from None
     return text.removeprefix("\ufeff")
 
 
@@ -247,7 +249,7 @@ def _table(reader: Any) -> Iterator[tuple[int, list[str]]]:
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _fault(line, "row", f"is not comma-separated values: {error}") from None
+        raise fault(line, "row", f"is not comma-separated values: {error}") from None
 
 
 def _without_empty_end(cells: list[str], least: int) -> list[str]:

@@ -91,7 +91,12 @@ class Instances:
         """Begin a session in place of any other. Its settings end with it. :raises BadRequest:"""
         run = await self._journal.get(tenant, instance)
         known = await self._scenarios.known(tenant, run.models)
-        begin = requests.begin(body, known.scenarios, step_size=requests.step_size(body))
+        begin = requests.begin(
+            body,
+            known.scenarios,
+            step_size=requests.step_size(body),
+            frozen_stocks=self._scenarios.frozen_stocks,
+        )
         versions = {
             known.owner[manager].name: known.owner[manager].version for manager, _, _ in begin.scenarios
         }
@@ -224,9 +229,12 @@ class Instances:
         if body is not None:
             entry |= await self._step_settings(tenant, instance, body)
 
+        def locked(run: Run) -> bool:
+            return self._token(run) != token if token else self._is_locked(run)
+
         async def advance(turn: Turn) -> Steps:
-            if self._token(turn.run) != token if token else self._is_locked(turn.run):
-                await turn.confirm()
+            if locked(turn.run):
+                await turn.confirm(locked)
                 raise Conflict(LOCKED)
             steps = answers.decoded(answers.steps, await turn.ask(entry))
             if steps is None:
@@ -254,7 +262,10 @@ class Instances:
         if body["settings"]:
             run = await self._journal.look(tenant, instance)
             known = await self._scenarios.known(tenant, run.models)
-            entry["settings"] = msgspec.to_builtins(requests.settings(body["settings"], known.scenarios))
+            settings = requests.settings(
+                body["settings"], known.scenarios, frozen_stocks=self._scenarios.frozen_stocks
+            )
+            entry["settings"] = msgspec.to_builtins(settings)
         if flat:
             entry["flat"] = True
         return entry
@@ -269,7 +280,7 @@ class Instances:
     async def _lock(self, tenant: str, instance: str, token: str) -> None:
         async def lock(turn: Turn) -> None:
             if self._is_locked(turn.run):
-                await turn.confirm()
+                await turn.confirm(self._is_locked)
                 raise Conflict(LOCKED)
             metadata = msgspec.json.decode(turn.run.metadata)
             metadata["stream"] = (token, self._journal.now_ms() + STREAM_MS)
@@ -282,7 +293,7 @@ class Instances:
 
         async def unlock(turn: Turn) -> None:
             if self._token(turn.run) != token:
-                await turn.confirm()
+                await turn.confirm(lambda run: self._token(run) != token)
                 return
             metadata = msgspec.json.decode(turn.run.metadata)
             del metadata["stream"]

@@ -10,7 +10,8 @@ from typing import Final, Literal
 import msgspec
 
 from streamsim.errors import BadRequest
-from streamsim.models.engines.base import Outputs, Runspec, ScenarioFound, ScenarioSettings
+from streamsim.models.engines.base import RULES, Outputs, Refused, Runspec, ScenarioFound, ScenarioSettings
+from streamsim.models.engines.subscripts import elements, flat
 from streamsim.models.session import Begin, SettingsBy
 from streamsim.values import Json, JsonObject
 
@@ -25,6 +26,9 @@ UNITS_US: Final = {
 }
 DEFAULT_TIMEOUT: Final = {unit: 12 if unit == "hours" else 0 for unit in UNITS_US}
 MAX_TIMEOUT_MS: Final = 10 * 366 * 86_400_000
+STOCK: Final = (
+    "it is a stock, which its flows change: give its value now under stocks, or its initial one under initial"
+)
 LISTS: Final = ("equations", "agents", "agent_states", "agent_properties", "agent_property_types")
 RUNSPECS: Final[tuple[Runspec, ...]] = ("starttime", "stoptime", "dt")
 
@@ -32,8 +36,10 @@ Scenarios = Mapping[str, Mapping[str, ScenarioFound]]
 """A tenant's scenarios by scenario manager."""
 
 
-def begin(body: JsonObject, known: Scenarios, *, step_size: float = 1.0) -> Begin:
-    """What a body of `/run` or `begin-session` asks for.
+def begin(
+    body: JsonObject, known: Scenarios, *, step_size: float = 1.0, frozen_stocks: bool = False
+) -> Begin:
+    """What a body of `/run` or `begin-session` asks for. `frozen_stocks`: as in `settings`.
 
     :raises BadRequest: naming what is missing, malformed, or in none of the models.
     """
@@ -63,15 +69,17 @@ def begin(body: JsonObject, known: Scenarios, *, step_size: float = 1.0) -> Begi
             (manager, scenario, _outputs(lists, individual, known[manager][scenario]))
             for manager, scenario in chosen
         ],
-        settings=settings(body.get("settings"), known),
+        settings=settings(body.get("settings"), known, frozen_stocks=frozen_stocks),
         seed=secrets.randbits(32) if seed is None else seed,
         step_size=step_size,
+        rules=RULES,
     )
 
 
-def settings(given: Json, known: Scenarios) -> SettingsBy:
-    """`{manager: {scenario: {constants, points, runspecs, properties, agents}}}`, checked.
+def settings(given: Json, known: Scenarios, *, frozen_stocks: bool = False) -> SettingsBy:
+    """`{manager: {scenario: {constants, points, runspecs, properties, agents, stocks, initial}}}`, checked.
 
+    :param frozen_stocks: a stock among the constants is not refused, but is that for ever, as in BptkServer.
     :raises BadRequest: naming the part at fault.
     """
     if given is None:
@@ -89,7 +97,9 @@ def settings(given: Json, known: Scenarios) -> SettingsBy:
                     f"{where} has no part {name}: expecting {', '.join(ScenarioSettings.__struct_fields__)}",
                     field="settings",
                 )
-            result.setdefault(manager, {})[scenario] = _settings(parts, where, known[manager][scenario])
+            result.setdefault(manager, {})[scenario] = _settings(
+                parts, where, known[manager][scenario], frozen_stocks
+            )
     return result
 
 
@@ -181,13 +191,8 @@ def _all_known(lists: dict[str, list[str]], chosen: list[tuple[str, str]], known
     for name in lists["agents"]:
         if not any(name in scenario.agents for scenario in scenarios):
             raise BadRequest(f"unknown agent {name}", field="agents")
-    types = [
-        scenario.agents[name] for name in lists["agents"] for scenario in scenarios if name in scenario.agents
-    ]
-    for field, part in (("agent_states", "states"), ("agent_properties", "properties")):
-        for name in lists[field]:
-            if not any(name in agent[part] for agent in types):
-                raise BadRequest(f"unknown name {name} in {field}", field=field)
+    # States and properties are not checked: agents reach states, and are given properties, that nothing lists
+    # before. One that never comes counts 0.
 
 
 def has_equation(scenario: ScenarioFound, name: str) -> bool:
@@ -198,7 +203,23 @@ def has_equation(scenario: ScenarioFound, name: str) -> bool:
             return True
         if "*" in name and any(known.partition("[")[0] == plain for known in names):
             return True
-    return False
+    return bool(_elements(scenario, name))
+
+
+def is_stock(scenario: ScenarioFound, name: str) -> bool:
+    """Whether a name is that of a stock, or of an element or a slice of an array of stocks."""
+    stocks = scenario.equations.get("stocks", ())
+    return name in stocks or any(element in stocks for element in _elements(scenario, name) or ())
+
+
+def _elements(scenario: ScenarioFound, name: str) -> list[str] | None:
+    """The elements that the name of an array or of a slice stands for; None if it names none."""
+    if any(name in names for names in scenario.equations.values()):
+        return [name]
+    try:
+        return elements(name, scenario.arrays, scenario.ranges)
+    except Refused as refused:
+        raise BadRequest(str(refused)) from None
 
 
 def _outputs(
@@ -206,7 +227,14 @@ def _outputs(
 ) -> Outputs:
     agents = [name for name in lists["agents"] if name in scenario.agents]
     return Outputs(
-        equations=[name for name in lists["equations"] if has_equation(scenario, name)],
+        equations=list(
+            dict.fromkeys(
+                element
+                for name in lists["equations"]
+                if has_equation(scenario, name)
+                for element in _elements(scenario, name) or [name]
+            )
+        ),
         agents=agents,
         agent_states=lists["agent_states"] if agents else [],
         agent_properties=lists["agent_properties"] if agents else [],
@@ -215,13 +243,23 @@ def _outputs(
     )
 
 
-def _settings(parts: JsonObject, where: str, scenario: ScenarioFound) -> ScenarioSettings:
-    constants = _object(parts.get("constants", {}), f"{where}.constants")
-    for name, value in constants.items():
+def _settings(
+    parts: JsonObject, where: str, scenario: ScenarioFound, frozen_stocks: bool
+) -> ScenarioSettings:
+    constants = _numbers(parts, "constants", where, scenario)
+    for name in constants:
         if not scenario.agents and not has_equation(scenario, name):
             raise BadRequest(f"unknown constant {name} in {where}", field="settings")
-        if type(value) not in (int, float, str):
-            raise BadRequest(f"{where}.constants.{name} must be a number", field="settings")
+        if is_stock(scenario, name) and not frozen_stocks:
+            raise BadRequest(f"{where}.constants.{name}: {STOCK}", field="settings")
+    levels = {}
+    for part in ("stocks", "initial"):
+        levels[part] = _numbers(parts, part, where, scenario)
+        for name, value in levels[part].items():
+            if not is_stock(scenario, name):
+                raise BadRequest(f"{where}.{part}: {name} is no stock of this scenario", field="settings")
+            if isinstance(value, str):
+                raise BadRequest(f"{where}.{part}.{name} must be a number", field="settings")
     specs = _object(parts.get("runspecs", {}), f"{where}.runspecs")
     for name, value in specs.items():
         if name not in RUNSPECS or type(value) not in (int, float):
@@ -241,7 +279,35 @@ def _settings(parts: JsonObject, where: str, scenario: ScenarioFound) -> Scenari
         raise BadRequest(f"{where}.agents must be a list of objects with name and count", field="settings")
     properties = _object(parts.get("properties", {}), f"{where}.properties")
     runspecs: dict[Runspec, float] = {name: specs[name] for name in RUNSPECS if name in specs}
-    return ScenarioSettings(constants, pairs, runspecs, properties, agents)
+    stocks, initial = (
+        {name: float(value) for name, value in levels[part].items()} for part in ("stocks", "initial")
+    )
+    return ScenarioSettings(constants, pairs, runspecs, properties, agents, stocks, initial)
+
+
+def _numbers(
+    parts: JsonObject, part: str, where: str, scenario: ScenarioFound
+) -> dict[str, float | int | str]:
+    """Numbers by name; lists for arrays and slices become numbers by element, in the order given."""
+    result: dict[str, float | int | str] = {}
+    for name, value in _object(parts.get(part, {}), f"{where}.{part}").items():
+        given = {name: value}
+        if isinstance(value, list):
+            names = _elements(scenario, name) or [name]
+            numbers = flat(value, name, scenario.arrays, scenario.ranges)
+            if numbers is None:
+                raise BadRequest(
+                    f"{where}.{part}.{name} must be a number, or for an array lists of numbers in its shape",
+                    field="settings",
+                )
+            given = dict(zip(names, numbers, strict=True))
+        for one, number in given.items():
+            if type(number) not in (int, float, str):
+                raise BadRequest(f"{where}.{part}.{one} must be a number", field="settings")
+            # What is given later for the same name wins, also over an element that was given before.
+            result.pop(one, None)
+            result[one] = number
+    return result
 
 
 def _individual(given: Json) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from streamsim.errors import BadRequest, NotFound
 from streamsim.models import answers, library, paths, run_introspection, run_queries, run_records
+from streamsim.models.engines.base import RULES
 from streamsim.models.journal import Entry
 from streamsim.models.library import Models
 from streamsim.models.live_runs import LiveRuns
@@ -53,7 +54,7 @@ class RunService:
             metadata=run_records.metadata_of(body),
         )
         try:
-            await self._write(tenant, run.id, {"op": "open", "seed": run.seed})
+            await self._write(tenant, run.id, {"op": "open", "seed": run.seed, "rules": RULES})
         except BaseException:
             await self._runs.discard(run.id)
             raise

@@ -40,7 +40,9 @@ class KnownModels:
 class Scenarios:
     """Scenarios and whole runs; every method takes the tenant that asks."""
 
-    def __init__(self, models: Models, runners: Runners) -> None:
+    def __init__(self, models: Models, runners: Runners, *, frozen_stocks: bool = False) -> None:
+        """:param frozen_stocks: as in `requests.settings`."""
+        self.frozen_stocks: Final = frozen_stocks
         self._models = models
         self._runners = runners
         # A version never changes, so that what was decoded once stays right.
@@ -92,7 +94,7 @@ class Scenarios:
     async def run(self, tenant: str, body: JsonObject) -> bytes:
         """Run scenarios from start to stop: JSON text by manager, scenario and equation or agent."""
         known = await self.known(tenant)
-        begin = requests.begin(body, known.scenarios)
+        begin = requests.begin(body, known.scenarios, frozen_stocks=self.frozen_stocks)
         parts = await asyncio.gather(*(self._whole(tenant, *part) for part in by_model(begin, known)))
         merged = {manager: scenarios for part in parts for manager, scenarios in part.items()}
         wanted = dict.fromkeys(manager for manager, _, _ in begin.scenarios)

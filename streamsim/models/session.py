@@ -15,17 +15,21 @@ from streamsim.values import JsonObject
 STOPPED = {"msg": "Stoptime reached"}
 MAX_STEPS = 1_000_000
 
-Start = Callable[[str, str, Outputs], Simulation]
+Start = Callable[[str, str, Outputs, int], Simulation]
 SettingsBy = dict[str, dict[str, ScenarioSettings]]
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """What is simulated: (manager, scenario, its outputs) in order. `step_size`: 0 takes the models' dt."""
+    """What is simulated: (manager, scenario, its outputs) in order. `step_size`: 0 takes the models' dt.
+
+    `rules`: as `engines.base.RULES`; 0 in journals that do not name them.
+    """
 
     scenarios: list[tuple[str, str, Outputs]]
     settings: SettingsBy = {}
     seed: int = 0
     step_size: float = 1.0
+    rules: int = 0
 
 
 class StepSession:
@@ -36,11 +40,15 @@ class StepSession:
         simulations = self._simulations.values()
         self.size = begin.step_size or min(simulation.dt for simulation in simulations)
         self.start = max(simulation.start for simulation in simulations)
-        self.stop = min(simulation.stop for simulation in simulations)
         self._steps = 0
         self.next = round(self.start, 10)
         """The time of the next step."""
-        self._log: list[tuple[float, dict[tuple[str, str], JsonObject]]] = []
+        self._log: list[dict[tuple[str, str], tuple[str, JsonObject]]] = []
+
+    @property
+    def stop(self) -> float:
+        """The time after which there is no step; a model may move it."""
+        return min(simulation.stop for simulation in self._simulations.values())
 
     @property
     def ended(self) -> bool:
@@ -53,24 +61,27 @@ class StepSession:
             return STOPPED
         time = self.next
         change(self._simulations, settings, time)
-        values = {address: simulation.step(time) for address, simulation in self._simulations.items()}
-        self._log.append((time, values))
+        values = {}
+        for address, simulation in self._simulations.items():
+            row = simulation.step(time)
+            # Where the step of the session is no multiple of the model's, the model's own time is the key.
+            values[address] = (time_text(getattr(simulation, "now", time)), row)
+        self._log.append(values)
         self._steps += 1
         # Rounded, so that 0.1 + 0.2 is 0.3 as a key.
         self.next = round(self.start + self._steps * self.size, 10)
-        text = time_text(time)
         result: JsonObject = {}
-        for (manager, scenario), row in values.items():
+        for (manager, scenario), (text, row) in values.items():
             result.setdefault(manager, {})[scenario] = _at(row, text, flat)
         return result
 
     def results(self, flat: bool) -> JsonObject:
         """All steps so far by manager, scenario and equation; `{}` before the first."""
         result: JsonObject = {}
-        for time, values in self._log:
-            for (manager, scenario), row in values.items():
+        for values in self._log:
+            for (manager, scenario), (text, row) in values.items():
                 entry = result.setdefault(manager, {}).setdefault(scenario, {})
-                _collect(entry, row, time_text(time), flat)
+                _collect(entry, row, text, flat)
         return result
 
 
@@ -99,7 +110,7 @@ def started(begin: Begin, start: Start) -> dict[tuple[str, str], Simulation]:
     if not begin.scenarios:
         raise Refused("expecting scenarios to be set")
     simulations = {
-        (manager, scenario): start(manager, scenario, outputs)
+        (manager, scenario): start(manager, scenario, outputs, begin.rules)
         for manager, scenario, outputs in begin.scenarios
     }
     change(simulations, begin.settings, None)
@@ -116,7 +127,12 @@ def change(simulations: dict[tuple[str, str], Simulation], settings: SettingsBy,
 
 
 def times(simulation: Simulation) -> Iterator[float]:
-    """The times of a whole run: from start to stop by dt, or by rounds where there are agents."""
+    """The times of a whole run: from start to stop by dt, or by rounds where there are agents; the
+    simulation's own where it has some."""
+    own = getattr(simulation, "times", None)
+    if own is not None:
+        yield from own()
+        return
     dt = 1.0 if hasattr(simulation, "rounds") else simulation.dt
     steps = int((simulation.stop - simulation.start) / dt + 1e-9)
     if steps > MAX_STEPS:

@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     settings: JsonObject
     every_run: bool
     size: int
+    rules: int = 0
 
 
 _PLAN: Final = msgspec.json.Decoder(Plan)

@@ -99,7 +99,7 @@ class Sweeps:
         scenario = requests.scenario_of(body, known.scenarios, ("scenario_manager", "scenarioManager"))
         manager = str(body.get("scenario_manager", body.get("scenarioManager")))
         request = {**body, "scenario_managers": [manager], "scenarios": [body["scenario"]]}
-        begin = requests.begin(request, known.scenarios)
+        begin = requests.begin(request, known.scenarios, frozen_stocks=self._scenarios.frozen_stocks)
         equations = begin.scenarios[0][2].equations
         if not equations:
             raise BadRequest("expecting equations to be set", field="equations")
@@ -109,6 +109,8 @@ class Sweeps:
         for name in parameters:
             if not requests.has_equation(scenario, name):
                 raise BadRequest(f"unknown constant {name} in parameters", field="parameters")
+            if requests.is_stock(scenario, name) and not self._scenarios.frozen_stocks:
+                raise BadRequest(f"parameters.{name}: {requests.STOCK}", field="parameters")
         seed = secrets.randbits(32) if "seed" not in body else begin.seed
         steps = _steps(scenario, begin, manager, body["scenario"])
         if len(equations) * steps > MAX_VALUES:
@@ -133,6 +135,7 @@ class Sweeps:
             settings,
             requests.flag(body, "everyRun"),
             max(1, min(size, int(PART_VALUES / (len(equations) * steps)))),
+            begin.rules,
         )
 
     async def answer(self, tenant: str, plan: Plan) -> bytes:
@@ -276,6 +279,7 @@ def _entry(plan: Plan, first: int, rows: list[list[float]]) -> JsonObject:
         scenarios=[(plan.manager, plan.scenario, Outputs(equations=plan.equations))],
         settings=plan.settings,
         seed=(plan.seed + first) % 2**63,
+        rules=plan.rules,
     )
     return {"op": "sweep", "begin": msgspec.to_builtins(begin), "names": plan.names, "rows": rows}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -110,13 +110,16 @@ class Turn:
         """The journal as far as it is needed to bring the run back."""
         return await self._runs.journal.entries(self.run)
 
-    async def confirm(self) -> None:
+    async def confirm(self, holds: Callable[[Run], bool] | None = None) -> None:
         """See to it that nothing was appended elsewhere, for an answer that leaves nothing behind; an access.
 
-        What was asked in this turn, if anything, has changed nothing. :raises Behind:
+        What was asked in this turn, if anything, has changed nothing.
+
+        :param holds: whether what the answer rests on is so of the run as it is now: then it may have grown.
+        :raises Behind:
         """
         self.unsaved = False
-        await self._check_end()
+        await self._check_end(holds)
 
     async def append(
         self,
@@ -157,8 +160,9 @@ class Turn:
             return
         raise Conflict(BUSY)
 
-    async def _check_end(self) -> None:
-        if (await self._now()).length != self._expected:
+    async def _check_end(self, holds: Callable[[Run], bool] | None = None) -> None:
+        now = await self._now()
+        if now.length != self._expected and (holds is None or not holds(now)):
             raise Behind
 
     async def _now(self) -> Run:

@@ -48,7 +48,9 @@ class ModelServices:
         self.runners = Runners(self.workers, own.runners)
         self.models = Models(store, self.workers, own, now_ms)
         self.live_runs = LiveRuns(RunJournal(store, now_ms), self.models, self.workers, own)
-        self.scenarios = Scenarios(self.models, self.runners)
+        self.scenarios = Scenarios(
+            self.models, self.runners, frozen_stocks=settings.compat.bptk_status == "legacy"
+        )
         self.instances = Instances(self.live_runs, self.scenarios, own)
         pool: SweepPool = LocalSweeps(self.runners)
         if cluster is not None:

@@ -33,7 +33,15 @@ PROGRAM: Final = "model"
 WORDS: Final = Words("the model's process", "the model's process", "the model")
 LIBRARIES: Final = {"bptk": "BPTK_Py", "pysd": "pysd"}
 """The library behind each engine that needs one."""
-PRELOAD: Final = ("pandas", "BPTK_Py", "BPTK_Py.sdcompiler.compile", "pysd", "pysd.builders.python.namespace")
+# Arrays of a model look for dask, whose import asks for the process that a worker cannot see.
+PRELOAD: Final = (
+    "pandas",
+    "BPTK_Py",
+    "BPTK_Py.sdcompiler.compile",
+    "pysd",
+    "pysd.builders.python.namespace",
+    "dask.array",
+)
 SUMMING: Final = 4
 HEAD_ROOM: Final = 4
 """Workers beyond the live runs and the runners: uploads that are being checked, sweeps that are summed up."""

@@ -23,13 +23,14 @@ from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health
 from streamsim.evaluation.compare import compare, summary, to_csv
+from streamsim.evaluation.own_log import Logged, oldest_first
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
 from streamsim.models import sweep_summary
 from streamsim.sandbox.worker.main import Channel
 
 _curve = msgspec.msgpack.Decoder(Curve)
-_page = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
+_page = msgspec.msgpack.Decoder(list[Logged])
 
 
 class Program:
@@ -85,9 +86,4 @@ class Program:
 
     def _rows(self, kind: str) -> list[dict[str, Any]]:
         """The rows of a log, oldest first, with `date_ms`."""
-        rows = [
-            msgspec.json.decode(data) | {"date_ms": date_ms}
-            for page in self._items.pop(kind, ())
-            for data, date_ms in _page.decode(page)
-        ]
-        return rows[::-1]
+        return oldest_first([row for page in self._items.pop(kind, ()) for row in _page.decode(page)])

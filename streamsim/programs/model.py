@@ -101,8 +101,12 @@ class Program:
             varied = {manager: {scenario: ScenarioSettings(constants=dict(zip(names, row, strict=True)))}}
             simulation = started(begin, self._start)[manager, scenario]
             change({(manager, scenario): simulation}, varied, None)
-            when = list(times(simulation))
-            steps = [simulation.step(time) for time in when]
+            known, when, steps = when, [], []
+            for time in times(simulation):
+                when.append(time)
+                steps.append(simulation.step(time))
+            if index > 1 and when != known:
+                raise Refused("sweep: the values of a parameter move the model's own times")
             values.append([[step[name] for step in steps] for name in outputs.equations])
             self._channel.progress(index)
         return {"times": when, "values": values}
@@ -134,11 +138,11 @@ class Program:
 
     # ---- variables and operations of a run with one model
 
-    def op_open(self, seed: int) -> Any:
-        """Begin a run of the model; what was recorded."""
+    def op_open(self, seed: int, rules: int = 0) -> Any:
+        """Begin a run of the model; what was recorded. `rules`: as `engines.base.RULES`."""
         self._seed(seed)
         engine = self._only()
-        self._run = engine.open(seed) or ScenarioVariables(engine, seed)
+        self._run = engine.open(seed) or ScenarioVariables(engine, seed, rules)
         return {"recorded": self._run.recorded()}
 
     def op_get(self, paths: list[str]) -> Any:
@@ -181,12 +185,12 @@ class Program:
         made: Engine = importlib.import_module(f"streamsim.models.engines.{source.engine}").ENGINE(source)
         return made
 
-    def _start(self, manager: str, scenario: str, outputs: Outputs) -> Simulation:
+    def _start(self, manager: str, scenario: str, outputs: Outputs, rules: int) -> Simulation:
         engine = self._owners.get(manager)
         if engine is None:
             raise Refused(f"unknown scenario manager {manager}")
         with _modules(engine):
-            return engine.start(manager, scenario, outputs)
+            return engine.start(manager, scenario, outputs, rules)
 
     def _seed(self, seed: int) -> None:
         random.seed(seed)

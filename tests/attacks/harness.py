@@ -45,7 +45,7 @@ ERROR_BYTES = 16 << 10
 LATE_S = 0.1
 TICK_S = 0.01
 # Of a bystander between two calls: so short that its worker is never the one that was idle longest.
-PAUSE_S = 0.02
+PAUSE_S = 0.01
 AT_ONCE = 4
 WORKERS = 8
 ENDS = {

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.serial
 CONTROLS: list[dict[str, Any]] = [
     {"id": f"control-{number}", "code": "self.action['x'] = 'pwned'", "expect": ["ok"]} for number in range(2)
 ]
-# Half of them at a step, half while the model is loaded. In short only of one corpus: both have one sandbox.
-CHOSEN = [one for one in POLICIES if LONG or one not in MORE]
+# Half of them at a step, half while the model is loaded. In short only every second of one corpus: the
+# sandbox is the policies', on which all are tried.
+CHOSEN = POLICIES if LONG else [one for one in POLICIES if one not in MORE][::2]
 SNIPPETS = [{**one, "at_step": number % 2 == 0} for number, one in enumerate(CHOSEN + CONTROLS)]
 
 

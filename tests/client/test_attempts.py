@@ -80,6 +80,7 @@ def test_what_is_not_safe_to_repeat_is_sent_once(client: Shown, flaky: Flaky) ->
         lambda: client.experiments.update("id", name="x", revision=1),
         lambda: client.experiments.archive("id"),
         lambda: client.experiments.reset("id", "key"),
+        lambda: client.experiments.rotate_key("id"),
         lambda: client.evaluation.start("id"),
         lambda: client.evaluation.cancel("id", "job"),
         lambda: client.evaluation.simulate("id", n=1, log_stats=True),

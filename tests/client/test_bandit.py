@@ -171,6 +171,10 @@ def test_decide_and_learn(user: Shown, nobody: Shown, counting: dict[str, Any]) 
         user.experiments.reset(experiment, key, theta_key="nothing")
     assert user.experiments.reset(experiment, key) == {"status": "success"}
     assert user.stats.current_theta(experiment) == {}
+    changed = user.experiments.rotate_key(experiment)
+    with pytest.raises(Unauthorized):
+        nobody.decisions.get_action(experiment, key)
+    assert nobody.decisions.get_action(experiment, changed["key"]) == {"action": {"arm": "b"}}
 
 
 def test_batches_have_an_answer_or_an_error_for_each(user: Shown, counting: dict[str, Any]) -> None:

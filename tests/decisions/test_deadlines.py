@@ -63,6 +63,7 @@ def test_a_call_that_waits_longer_than_its_time_is_refused_and_not_carried_out(b
     decisions = bench.more(batch=1, call_s=0.5)
 
     async def many() -> list[Any]:
+        await decisions.find("e1")  # known from here on, so that calls arrive in order
         calls = [decisions.get_action("e1", "k", {"n": n}) for n in range(10)]
         return await asyncio.gather(*calls, return_exceptions=True)
 

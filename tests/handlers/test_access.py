@@ -42,6 +42,7 @@ CLASSIFIED = {
     "/exp/defaults": ("user", "GET"),
     "/exp/defaults/{default_id:part}": ("user", "GET"),
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
+    "/exp/{exp_id}/key": ("user", "POST"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/login": ("public", "POST"),
     "/logout": ("public", "GET POST"),

@@ -13,6 +13,8 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.jobs.jobs import JobDesk, Jobs
 from streamsim.services import Services
 from streamsim.storage.contract.jobs import Job
+from streamsim.storage.sqlite.database import READERS
+from streamsim.storage.sqlite.store import SQLiteStore
 from tests.application import Caller, Clock
 from tests.support import Answer
 
@@ -138,3 +140,20 @@ async def test_jobs_of_one_user(services: Services, clock: Clock) -> None:
             await kind.more.wait()
     finally:
         await jobs.close()
+
+
+@pytest.mark.gen_test
+async def test_readers_of_the_sqlite_file(ann: Caller, bob: Caller, services: Services) -> None:
+    """One user's long reads, here held places, leave a reader for others."""
+    assert isinstance(services.store, SQLiteStore)
+    room = services.store._db._room
+    for _ in range(READERS - 1):
+        await room.take("ann")
+    waiting = [asyncio.ensure_future(ann.get("/exp")) for _ in range(5)]
+    while not room.waiting("ann"):  # noqa: ASYNC110 -- requests on their way set no event
+        await asyncio.sleep(0.005)
+    assert (await bob.get("/exp")).status == 200
+    assert not any(one.done() for one in waiting)
+    for _ in range(READERS - 1):
+        room.free("ann")
+    assert [(await one).status for one in waiting] == [200] * 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,8 +70,14 @@ def room(path: str) -> str | None:
     return max(found, key=len, default=None)
 
 
-IMPORTS = [one for path, file in FILES.items() for one in imports(path, file.read_text(encoding="utf-8"))]
-OWN = [one for one in IMPORTS if one.module in MODULES]
+@cache
+def all_imports() -> list[Import]:
+    return [one for path, file in FILES.items() for one in imports(path, file.read_text(encoding="utf-8"))]
+
+
+@cache
+def own() -> list[Import]:
+    return [one for one in all_imports() if one.module in MODULES]
 
 
 def upward(found: list[Import]) -> list[str]:
@@ -90,8 +97,8 @@ def test_every_file_is_in_a_room_of_the_table_and_every_room_is_there() -> None:
 
 
 def test_every_import_leads_to_a_lower_room() -> None:
-    assert len(OWN) > 400
-    assert upward(OWN) == []
+    assert len(own()) > 400
+    assert upward(own()) == []
 
 
 @pytest.mark.parametrize(
@@ -123,11 +130,11 @@ def test_only_the_sandboxes_registry_names_programs() -> None:
 
 def test_a_driver_is_imported_by_its_own_room_alone() -> None:
     for package, home in DRIVERS.items():
-        users = {one.path for one in IMPORTS if one.module.split(".")[0] == package}
+        users = {one.path for one in all_imports() if one.module.split(".")[0] == package}
         assert users
         assert [path for path in users if room(path) != home] == []
-    assert not {one.path for one in IMPORTS if one.path.startswith("handlers/")} & {
-        one.path for one in IMPORTS if one.module.split(".")[0] in ("sqlite3", "pymongo", "bson")
+    assert not {one.path for one in all_imports() if one.path.startswith("handlers/")} & {
+        one.path for one in all_imports() if one.module.split(".")[0] in ("sqlite3", "pymongo", "bson")
     }
 
 

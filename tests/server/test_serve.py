@@ -23,6 +23,7 @@ import uvloop
 from streamsim import config
 from streamsim.server.serve import EXIT_REFUSED, loop_factory
 from tests.conftest import Run
+from tests.effort import LONG
 from tests.patience import PATIENCE_S
 from tests.support import ROOT, Server
 
@@ -82,7 +83,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         server.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2] if LONG else [2])
 def test_connections_in_constant_use_are_told_to_close_and_lose_no_answer(
     run: Run, serving: Serving, processes: int
 ) -> None:

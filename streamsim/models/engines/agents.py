@@ -29,7 +29,7 @@ class AgentSimulation:
         self.start, self.stop, self.dt = float(model.starttime), float(model.stoptime), float(model.dt)
         self._seen = 0
         named(outputs.equations, model.equations, "equation", where)
-        named(outputs.agents, agent_types(model) or model.agent_type_map, "agent", where)
+        named(outputs.agents, agent_types(model), "agent", where)
         named(list(outputs.individual_agent_properties), model.agent_type_map, "agent", where)
         named(outputs.agent_property_types, PROPERTY_TYPES, "agent_property_type", where)
         if model.data_collector:
@@ -47,6 +47,10 @@ class AgentSimulation:
             if not isinstance(spec.get("name"), str) or type(spec.get("count")) is not int:
                 raise Refused("agents: each needs a name (text) and a count (integer)")
             named([spec["name"]], model.agent_factories, "agent", self._where)
+        if settings.stocks or settings.initial:
+            raise Refused(
+                f"stocks of {self._where} cannot be set: it has agents; set constants or properties"
+            )
         if settings.runspecs:
             self._change_specs(settings, time)
         for name, value in settings.constants.items():
@@ -141,8 +145,14 @@ class AgentSimulation:
 
 
 def agent_types(model: LibraryObject) -> dict[str, dict[str, list[str]]]:
-    """States and properties of each agent type: what its agents are in, and what they have handlers for."""
-    types: dict[str, dict[str, list[str]]] = {}
+    """States and properties of each agent type: what its agents are in, and what they have handlers for.
+
+    Every type that the model can make is there, also if it has no agent yet. Agents may reach states, and be
+    given properties, that are not in these lists.
+    """
+    types: dict[str, dict[str, list[str]]] = {
+        name: {"properties": [], "states": []} for name in (*model.agent_factories, *model.agent_type_map)
+    }
     for agent in model.agents:
         entry = types.setdefault(agent.agent_type, {"properties": [], "states": []})
         for state in (agent.state, *agent.eventHandlers):

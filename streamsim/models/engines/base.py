@@ -36,6 +36,16 @@ KINDS = ("constants", "converters", "flows", "points", "stocks")
 """What an equation can be; `points` are tables of x and y."""
 
 
+RULES: Final = 1
+"""The rules by which simulations run, which a journal names where it begins; what begins now has these.
+
+0: before them. The same journal gives the same numbers for ever, so what changes numbers is a new version.
+1: single elements of arrays are set; the model's own times and steps; settings of the first step reach
+initial values.
+"""
+RUNSPEC_FORM: Final = "runspecs of {}: dt must be positive and stoptime not before starttime"
+
+
 class Refused(Exception):
     """The request does not fit the model: an unknown name or a value of a wrong form. Nothing was changed."""
 
@@ -76,7 +86,9 @@ class ScenarioSettings(msgspec.Struct, frozen=True):
 
     `constants`: by name a number, or text that is an expression of `t`. `points`: by name pairs of x and y
     with rising x. `runspecs`: only before the first step. `properties` and `agents`: of agent-based
-    scenarios; an agent is `{"name": type, "count": how many, ...}`.
+    scenarios; an agent is `{"name": type, "count": how many, ...}`. `stocks`: by name the value that a stock
+    has now, from which it goes on. `initial`: by name the value that it begins with, only before the first
+    step.
     """
 
     constants: dict[str, float | int | str] = {}
@@ -84,13 +96,17 @@ class ScenarioSettings(msgspec.Struct, frozen=True):
     runspecs: dict[Runspec, float] = {}
     properties: JsonObject = {}
     agents: list[JsonObject] | None = None
+    stocks: dict[str, float] = {}
+    initial: dict[str, float] = {}
 
 
 class ScenarioFound(msgspec.Struct):
     """A scenario of a model: its run specification, its equations by kind, its agents by type.
 
     `equations`: names by each of `KINDS`. `agents`: by type `{"states": names, "properties": names}`. `more`:
-    names that can be asked for like equations, and are of no kind.
+    names that can be asked for like equations, and are of no kind. `arrays`: by name the labels of each
+    dimension of a variable that is listed by element, `name[label,...]`. `ranges`: by name of a dimension, or
+    of a part of one, its labels.
     """
 
     start: float
@@ -99,6 +115,8 @@ class ScenarioFound(msgspec.Struct):
     equations: dict[str, list[str]]
     agents: dict[str, dict[str, list[str]]] = {}
     more: list[str] = []
+    arrays: dict[str, list[list[str]]] = {}
+    ranges: dict[str, list[str]] = {}
 
 
 class Variable(msgspec.Struct):
@@ -131,14 +149,24 @@ class Found(msgspec.Struct):
 class Simulation(Protocol):
     """One scenario under way, from time `start` to `stop` by `dt`.
 
-    `step` is called with rising times, from `start` on, which need not be `dt` apart. Two things are
-    optional: an attribute `rounds`, if a step of a whole run is a round of 1.0 whatever `dt` is; and a method
-    `normalize(time: float) -> float`, how the library rounds times.
+    `step` is called with rising times, from `start` on, which need not be `dt` apart. Some things are
+    optional: an attribute `rounds`, if a step of a whole run is a round of 1.0 whatever `dt` is; a method
+    `normalize(time: float) -> float`, how the library rounds times; a method `times() -> Iterator[float]`,
+    the times of a whole run, each followed by its `step`; and an attribute `now`, the time that the last
+    `step` was at: the model's last time up to the one that was asked for.
     """
 
-    start: float
-    stop: float
-    dt: float
+    @property
+    def start(self) -> float:
+        """The first time."""
+
+    @property
+    def stop(self) -> float:
+        """The last time, as it is known now."""
+
+    @property
+    def dt(self) -> float:
+        """The step, as it is now."""
 
     def change(self, settings: ScenarioSettings, time: float | None) -> None:
         """Apply overrides.
@@ -175,11 +203,11 @@ class Engine:
         """
         raise NotImplementedError
 
-    def start(self, manager: str, scenario: str, outputs: Outputs) -> Simulation:
+    def start(self, manager: str, scenario: str, outputs: Outputs, rules: int = RULES) -> Simulation:
         """A fresh simulation of a scenario, at its beginning; an earlier one of the same scenario ends.
 
         :param manager: a key of `found.managers`, and :param scenario: a key of that.
-        :param outputs: what `Simulation.step` is to answer.
+        :param outputs: what `Simulation.step` is to answer. :param rules: as `RULES`.
         :raises Refused: naming what the model does not have.
         """
         raise Refused(f"the model has no scenario manager {manager}")

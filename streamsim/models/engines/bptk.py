@@ -10,31 +10,27 @@ from __future__ import annotations
 import copy
 import io
 import sys
-from collections.abc import Callable
 from types import ModuleType
 
 from streamsim.models.engines.agents import AgentSimulation, agent_types
 from streamsim.models.engines.base import (
     KINDS,
+    RULES,
     Engine,
     Found,
     LibraryObject,
-    ModelValue,
     Outputs,
     Refused,
     ScenarioFound,
-    ScenarioSettings,
     Source,
     library,
     named,
-    number,
 )
+from streamsim.models.engines.bptk_equations import EquationSimulation
 from streamsim.models.engines.modules import Files
-from streamsim.values import Json, JsonObject
+from streamsim.values import JsonObject
 
 XMILE = (".stmx", ".itmx", ".xmile")
-Equation = Callable[[float], ModelValue]
-"""A model's function of time."""
 PRELOAD = ("BPTK_Py", "BPTK_Py.sdcompiler.compile", "jinja2.ext")
 
 
@@ -61,7 +57,9 @@ class BptkEngine(Engine):
         if not any(self.found.managers.values()):
             raise Refused("the model registers no scenarios")
 
-    def start(self, manager: str, scenario: str, outputs: Outputs) -> AgentSimulation | EquationSimulation:
+    def start(
+        self, manager: str, scenario: str, outputs: Outputs, rules: int = RULES
+    ) -> AgentSimulation | EquationSimulation:
         """A fresh simulation. Models that may keep state outside their equations are loaded anew."""
         self._known(manager, scenario)
         holder = self._managers()[manager]
@@ -77,7 +75,7 @@ class BptkEngine(Engine):
         # The library lets clones of a model share one table of points, and a scenario's own replace it whole.
         shared = getattr(holder.model, "points", None) or {}
         points = copy.deepcopy({**shared, **_points(chosen.model), **chosen.points})
-        return EquationSimulation(chosen, points, f"{manager}.{scenario}", outputs)
+        return EquationSimulation(chosen, points, f"{manager}.{scenario}", outputs, rules)
 
     def _known(self, manager: str, scenario: str) -> None:
         named([manager], self.found.managers, "scenario manager", f"model {self._source.name}")
@@ -96,6 +94,12 @@ class BptkEngine(Engine):
             model = scenario if manager.type == "abm" else scenario.model
             equations = {kind: list(getattr(model, kind, ())) for kind in KINDS}
             equations["flows"] += list(getattr(model, "biflows", ()))
+            # Compiled XMILE lists arrays both whole and by element, and only elements have an equation.
+            elements = {name.partition("[")[0] for name in model.equations if "[" in name}
+            whole = elements - set(model.equations)
+            equations = {
+                kind: [name for name in names if name not in whole] for kind, names in equations.items()
+            }
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}
@@ -148,166 +152,6 @@ class BptkEngine(Engine):
                 {**settings, "points": points}, scenario, model, name
             )
         return manager
-
-
-class EquationSimulation:
-    """One scenario of a system-dynamics model."""
-
-    def __init__(self, scenario: LibraryObject, points: JsonObject, where: str, outputs: Outputs) -> None:
-        self._model = model = scenario.model
-        self._where = where
-        if not hasattr(model, "_streamsim_equations"):
-            model._streamsim_equations = dict(model.equations)
-            model._streamsim_specs = (model.starttime, model.stoptime, model.dt)
-        self._equations = model.equations
-        self._equations.clear()
-        self._equations.update(model._streamsim_equations)
-        model.points = points
-        self.start, self.stop, self.dt = (
-            float(scenario.starttime),
-            float(scenario.stoptime),
-            float(scenario.dt),
-        )
-        if outputs.agents:
-            raise Refused(f"unknown agent {outputs.agents[0]} in {where}: it has no agents")
-        for name in outputs.equations:
-            plain = name.partition("[")[0] if "*" in name else name
-            named([name if name in self._equations else plain], self._equations, "equation", where)
-        self._outputs = outputs.equations
-        self._timed: dict[str, list[tuple[float, Equation]]] = {}
-        self._reached: float | None = None
-        for name, value in scenario.constants.items():
-            self._equations[name] = _constant(name, value, where)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._model.starttime, self._model.stoptime, self._model.dt = self.start, self.stop, self.dt
-        self._evaluate, self.normalize = evaluator(self._model)
-
-    def change(self, settings: ScenarioSettings, time: float | None) -> None:
-        for values, known, what in (
-            (settings.constants, self._equations, "constant"),
-            (settings.points, self._model.points, "points"),
-        ):
-            named(list(values), known, what, self._where)
-        if settings.properties or settings.agents is not None:
-            raise Refused(f"{self._where} has no agents: properties and agents cannot be set")
-        constants = {name: _constant(name, v, self._where) for name, v in settings.constants.items()}
-        self._change_specs(settings, time)
-        if time is not None and settings.points and self._reached is not None:
-            # Points have no history: what lies before this step is computed with those that held then.
-            for name in list(self._equations):
-                self._evaluate(name, self._reached)
-        self._model.points.update({name: [list(p) for p in v] for name, v in settings.points.items()})
-        for name, equation in constants.items():
-            if time is None:
-                self._equations[name] = equation
-            else:
-                self._set_from(name, equation, self.normalize(time))
-
-    def _change_specs(self, settings: ScenarioSettings, time: float | None) -> None:
-        if not settings.runspecs:
-            return
-        if time is not None:
-            raise Refused("runspecs can be set when a simulation begins, not at a step")
-        start = settings.runspecs.get("starttime", self.start)
-        stop = settings.runspecs.get("stoptime", self.stop)
-        dt = settings.runspecs.get("dt", self.dt)
-        if not (dt > 0 and stop >= start):
-            raise Refused(f"runspecs of {self._where}: dt must be positive and stoptime not before starttime")
-        self.start, self.stop, self.dt = start, stop, dt
-        self._begin()
-
-    def _set_from(self, name: str, equation: Equation, time: float) -> None:
-        """Let an equation answer by the time that it is asked for: delays look back."""
-        history = self._timed.get(name)
-        if history is None:
-            history = self._timed[name] = []
-            before = self._equations[name]
-
-            def timed(t: float) -> ModelValue:
-                current = before
-                for since, value in history:
-                    if since > t:
-                        break
-                    current = value
-                return current(t)
-
-            self._equations[name] = timed
-        history[:] = [entry for entry in history if entry[0] != time]
-        history.append((time, equation))
-
-    def points(self, name: str) -> list[list[float]]:
-        """A table as it is now."""
-        return [[float(x), float(y)] for x, y in self._model.points[name]]
-
-    def step(self, time: float) -> JsonObject:
-        # On the way every step of the model is computed, so that no chain of look-backs grows long.
-        between = self.start if self._reached is None else self.normalize(self._reached + self.dt)
-        while between < time - 1e-9 * self.dt:
-            for name in self._outputs:
-                self._evaluate(name, between)
-            self._reached, between = between, self.normalize(between + self.dt)
-        evaluate = self._evaluate
-        result = {}
-        for name in self._outputs:
-            value = evaluate(name, time)
-            result[name] = number(sum(value) if "*" in name else value)
-        self._reached = self.normalize(time)
-        return result
-
-
-def evaluator(model: LibraryObject) -> tuple[Callable[[str, float], ModelValue], Callable[[float], float]]:
-    """A memo for a model, installed as the `memoize` that its functions call; and how it rounds times.
-
-    Times are rounded as the library does (`util.floating_point.normalize`), but each only once.
-    """
-    from BPTK_Py.util import floating_point
-
-    equations = model.equations
-    memo: dict[str, dict[float, ModelValue]] = {name: {} for name in equations}
-    model.memo = memo
-    base, offset = model.dt, model.starttime
-    precision = max(floating_point.scale(offset), floating_point.scale(base))
-    known: dict[float, float] = {}
-    original = type(model).memoize
-    missing = object()
-
-    def normalize(time: float) -> float:
-        rounded = known.get(time)
-        if rounded is None:
-            rounded = known[time] = floating_point.normalize(time, base, offset, precision)
-        return rounded
-
-    def memoize(name: str, time: float) -> ModelValue:
-        values = memo.get(name)
-        if values is None:
-            # Arrays and constants in compiled XMILE models; in others an unknown equation.
-            return original(model, name, time)
-        value = values.get(time, missing)
-        if value is not missing:
-            return value
-        rounded = known.get(time)
-        if rounded is None:
-            rounded = known[time] = floating_point.normalize(time, base, offset, precision)
-        if rounded != time and rounded in values:
-            return values[rounded]
-        value = values[rounded] = equations[name](rounded)
-        return value
-
-    object.__setattr__(model, "memoize", memoize)
-    object.__setattr__(model, "equation", memoize)
-    return memoize, normalize
-
-
-def _constant(name: str, value: Json, where: str) -> Equation:
-    if isinstance(value, str):
-        try:
-            code = compile(value.strip(), f"<{name}>", "eval")
-        except (SyntaxError, ValueError):
-            raise Refused(f"constant {name} in {where}: not a number, nor an expression of t") from None
-        return lambda t: eval(code, {"t": t})
-    return lambda t: value
 
 
 def _points(model: LibraryObject) -> JsonObject:

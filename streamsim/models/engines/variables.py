@@ -17,6 +17,7 @@ import numpy as np
 
 from streamsim.models import paths
 from streamsim.models.engines.base import (
+    RULES,
     Engine,
     Operation,
     Outputs,
@@ -25,6 +26,7 @@ from streamsim.models.engines.base import (
     ScenarioSettings,
     Variable,
 )
+from streamsim.models.engines.subscripts import elements, flat, nested, shape
 from streamsim.models.session import times
 from streamsim.values import Json, JsonObject
 
@@ -41,8 +43,10 @@ MAX_RECORDED: Final = 200
 class ScenarioVariables:
     """One scenario under way."""
 
-    def __init__(self, engine: Engine, seed: int) -> None:
+    def __init__(self, engine: Engine, seed: int, rules: int = RULES) -> None:
+        """:param rules: as `base.RULES`."""
         self._engine = engine
+        self._rules = rules
         self._seed = seed
         self._all: JsonObject = {}
         self._new: JsonObject = {}
@@ -62,17 +66,27 @@ class ScenarioVariables:
         """Set constants, points or equations: from the beginning on, or from the next step on."""
         constants: dict[str, float | int | str] = {}
         points: dict[str, list[tuple[float, float]]] = {}
+        stocks: dict[str, float] = {}
         for text, value in changes.items():
             name, at = self._name(text)
             if at is not None or name in ("time", "agents"):
                 raise Refused(f"{text} cannot be set: it is a result")
             if name in self._points:
                 points[name] = _pairs(value, text)
-            elif isinstance(value, bool) or not isinstance(value, int | float):
-                raise Refused(f"{text} must be a number")
-            else:
-                constants[name] = value
-        settings = ScenarioSettings(constants=constants, points=points)
+                continue
+            names = [name] if name in self._series else self._elements(name)
+            numbers = flat([value] if names == [name] else value, name, self._arrays, self._ranges)
+            if names == [name] or type(value) in (int, float):
+                numbers = [value] * len(names) if type(value) in (int, float) else None
+            if numbers is None:
+                what = "a number" if names == [name] else "a number, or lists of numbers in its shape"
+                raise Refused(f"{text} must be {what}")
+            for element, number in zip(names, numbers, strict=True):
+                if self._rules > 0 and element in self._stocks:
+                    stocks[element] = number
+                else:
+                    constants[element] = number
+        settings = ScenarioSettings(constants=constants, points=points, stocks=stocks)
         if self._step == 0:
             self._again([*self._changes, settings])
         else:
@@ -80,7 +94,7 @@ class ScenarioVariables:
             if when is None:
                 raise Refused("the run is at its stop time: nothing can be set until it is reset")
             self._simulation.change(settings, when)
-            self._shown |= constants
+            self._shown |= constants | stocks
             self._shown |= {name: [list(pair) for pair in pairs] for name, pairs in points.items()}
             self._record_all()
         return self.get(list(changes))
@@ -149,6 +163,8 @@ class ScenarioVariables:
     def _begin(self, manager: str, scenario: str) -> None:
         self._manager, self._scenario = manager, scenario
         chosen = self._scenarios()[scenario]
+        self._stocks = set(chosen.equations.get("stocks", ()))
+        self._arrays, self._ranges = chosen.arrays, chosen.ranges
         self._points = set(chosen.equations.get("points", ()))
         self._equations = [
             name for kind, names in chosen.equations.items() if kind != "points" for name in names
@@ -173,7 +189,7 @@ class ScenarioVariables:
         self._record_all()
 
     def _start(self, changes: list[ScenarioSettings]) -> None:
-        simulation = self._engine.start(self._manager, self._scenario, self._outputs)
+        simulation = self._engine.start(self._manager, self._scenario, self._outputs, self._rules)
         for change in changes:
             simulation.change(change, None)
         self._simulation = simulation
@@ -206,7 +222,7 @@ class ScenarioVariables:
 
     def _name(self, text: str) -> tuple[str, int | None]:
         """The variable that a path names, and the step."""
-        if text in self._series or text in self._points:
+        if text in self._series or text in self._points or self._elements(text):
             return text, None
         try:
             path = paths.parse(text, free=True)
@@ -224,6 +240,11 @@ class ScenarioVariables:
                 return name, None
         raise Refused(f"the model has no variable {text}")
 
+    def _elements(self, text: str) -> list[str]:
+        """The elements of an array of equations, or of a slice of one; none if the text is neither."""
+        names = elements(text, self._arrays, self._ranges) or []
+        return names if names and names[0] in self._series else []
+
     def _value(self, text: str) -> Json:
         name, at = self._name(text)
         if at is not None:
@@ -234,6 +255,11 @@ class ScenarioVariables:
             return self._shown[name]
         if name in self._series:
             return self._series[name][-1]
+        elements_of = self._elements(name)
+        if elements_of:
+            return nested(
+                [self._value(element) for element in elements_of], shape(name, self._arrays, self._ranges)
+            )
         if name == "time":
             return self._time
         return self._agents if name == "agents" else self._simulation.points(name)

@@ -23,7 +23,10 @@ def translate(library: LibraryObject, text: str) -> str:
     # The compiler opens its source and its destination by name.
     parser.open = lambda *_args, **_named: io.StringIO(text)
     compiler.open = lambda *_args, **_named: written
-    compiler.compile_xmile("model", "model.py", "py")
+    try:
+        compiler.compile_xmile("model", "model.py", "py")
+    finally:
+        del parser.open, compiler.open
     return written.text
 
 

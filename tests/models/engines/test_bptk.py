@@ -79,3 +79,11 @@ def test_steps_between_have_the_values_of_the_whole_run() -> None:
     simulation = ours.start("sir_epidemic", "base", outputs)
     for day in range(121):
         assert simulation.step(float(day)) == {name: series[f"{day}.0"] for name, series in full.items()}
+
+
+def test_states_that_no_agent_reaches_count_0() -> None:
+    outputs = Outputs(agents=["consumer"], agent_states=["unaware", "retired"])
+    simulation = engine("agent_market").start("agent_market", "base", outputs)
+    counts = simulation.step(1.0)["agents"]["consumer"]
+    assert list(counts["retired"].values()) == [0]
+    assert sum(counts["unaware"].values()) > 0

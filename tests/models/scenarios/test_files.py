@@ -65,6 +65,13 @@ async def test_numbers_are_the_librarys(ann: Caller, tmp_path: Path, engine: str
     direct = by_pysd if engine == "pysd" else by_bptk
     assert answer["base"]["equations"][cup] == direct(name, tmp_path)
     assert answer["cold"]["equations"][cup] == direct(name, tmp_path, **{room: 40.0})
+    sweep = {
+        "scenario_manager": "tea time",
+        "scenario": "base",
+        "equations": [cup],
+        "parameters": {room: [40.0] * 2},
+    }
+    assert (await ann.post("/sweep", sweep)).body["bands"][cup]["max"] == answer["cold"]["equations"][cup]
     # Newton's law of cooling: 70 + 110 exp(-t / 10), which Euler steps of 1/8 minute approach.
     assert math.isclose(answer["base"]["equations"][cup]["30.0"], 70 + 110 * math.exp(-3), rel_tol=2e-3)
 

@@ -1,4 +1,4 @@
-"""Sweeps at the ends of what numbers are, and of any size: refused with the reason, never a 500."""
+"""Sweeps with numbers at the ends of what numbers are, and of any size: refused with the reason, not 500."""
 
 from __future__ import annotations
 
