@@ -97,6 +97,10 @@ class RunApiHandler(BaseHandler):
         """Variables that the query names in `include`."""
         return [path for text in self.get_query_arguments("include") for path in paths.split(text)]
 
+    def from_store(self) -> None:
+        """Say that what is answered was read from the store, not from the memory of a run."""
+        self.set_header("Pragma", "persistent")
+
     def error_status(self, error: StreamsimError) -> int:
         # These documents know of no 422.
         return 400 if error.status == 422 else error.status

@@ -38,6 +38,7 @@ class _Variables(RunApiHandler):
             self.write_json(by_path[name] if name is not None else by_path)
             return
         filters = run_queries.filters(selector)
+        self.from_store()
         several = await self.service.many(self.tenant, project, filters, names)
         self.write_json(
             [

@@ -42,6 +42,7 @@ class _Runs(RunApiHandler):
         )
         shown = f"{first}-{first + len(records) - 1}" if records else "*"
         self.set_header("Content-Range", f"records {shown}/{total}")
+        self.from_store()
         self.write_json(records)
 
     def page(self) -> tuple[int, int | None]:
@@ -99,9 +100,12 @@ class OneRunHandler(_Runs):
             return
         self.about["run_id"] = run
         restore = self.request.headers.get("X-AutoRestore", "").lower() == "true"
-        self.write_json(
-            await self.service.record(self.tenant, account, project, run, self.included(), restore=restore)
+        record = await self.service.record(
+            self.tenant, account, project, run, self.included(), restore=restore
         )
+        if not record["active"]:
+            self.from_store()
+        self.write_json(record)
 
     async def patch(self, account: str, project: str, run: str) -> None:
         """Changes fields of the record, and variables; answers what was changed."""

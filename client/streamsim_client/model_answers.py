@@ -178,22 +178,41 @@ class Recorded(TypedDict):
     variables: Object
 
 
-class Function(TypedDict):
-    """An operation; `signature`: the names of its arguments."""
+class Parameter(TypedDict):
+    """A parameter of an operation. `dataType` is null: Python declares none."""
 
     name: str
-    signature: list[str]
+    dataType: str | None
+    default: Json
+    optional: bool
+
+
+class Function(TypedDict):
+    """An operation with its parameters; `returnType` is null."""
+
+    name: str
+    signature: list[Parameter]
+    returnType: str | None
 
 
 class Variable(TypedDict):
-    """A variable: the name of its type; DOUBLE, INTEGER, BOOLEAN, STRING, ARRAY or OBJECT; ALWAYS, as it can
-    be set; and the labels that make it an element of an array."""
+    """A variable. `type`: that of its engine; `dataType`: NUMBER, BOOLEAN, STRING, ARRAY or OBJECT; `access`:
+    ALWAYS, as it can be set; `subscripts`: the labels that make it an element of an array; `saved`: every
+    step records it by itself."""
 
     name: str
     type: str
     dataType: str
     access: str
-    subscripts: list[str]
+    subscripts: list[str] | None
+    saved: bool
+
+
+class Range(TypedDict):
+    """A dimension of arrays, and its labels."""
+
+    name: str
+    indices: list[str]
 
 
 class Introspection(TypedDict):
@@ -201,6 +220,7 @@ class Introspection(TypedDict):
 
     functions: list[Function]
     variables: list[Variable]
+    ranges: list[Range] | None
 
 
 class Description(TypedDict):

@@ -49,6 +49,27 @@ RECORD: Final = record(
 )
 MANY: Final = array(record({"run": TEXT, "variables": ANY}))
 CALLED: Final = record({"name": TEXT}, {"arguments": array(ANY), "result": ANY})
+_PARAMETER: Final = record(
+    {"name": TEXT, "dataType": {"type": "null"}, "default": ANY, "optional": BOOLEAN}, closed=False
+)
+_VARIABLE: Final = record(
+    {
+        **dict.fromkeys(("name", "type"), TEXT),
+        "dataType": one_of("NUMBER", "BOOLEAN", "STRING", "ARRAY", "OBJECT"),
+        "access": one_of("ALWAYS"),
+        "subscripts": or_null(array(TEXT)),
+        "saved": BOOLEAN,
+    }
+)
+INTROSPECTED: Final = record(
+    {
+        "functions": array(
+            record({"name": TEXT, "signature": array(_PARAMETER), "returnType": {"type": "null"}})
+        ),
+        "variables": array(_VARIABLE),
+        "ranges": or_null(array(record({"name": TEXT, "indices": array(TEXT)}))),
+    }
+)
 SELECTOR: Final = Parameter(
     "run",
     "Id of a run, or matrix parameters that choose runs, e.g. `;saved=true;variables.income>5`.",
@@ -137,18 +158,21 @@ def operations(_settings: Settings) -> Described:
             ),
         }
 
-    always: dict[str, Any] = {"access": "ALWAYS", "subscripts": []}
+    always: dict[str, Any] = {"access": "ALWAYS", "subscripts": None, "saved": False}
+    parameter: dict[str, Any] = {"dataType": None, "default": None, "optional": False}
+    signature = [{"name": "fruit", **parameter}, {"name": "count", **parameter}]
     introspected = {
         200: Answer(
-            "Operations and variables.",
-            record({"functions": array(OBJECT), "variables": array(OBJECT)}),
+            "Operations, variables, and ranges of arrays.",
+            INTROSPECTED,
             {
-                "functions": [{"name": "sell", "signature": ["fruit", "count"]}],
+                "functions": [{"name": "sell", "signature": signature, "returnType": None}],
                 "variables": [
-                    {"name": "price", "type": "float", "dataType": "DOUBLE", **always},
+                    {"name": "price", "type": "float", "dataType": "NUMBER", **always},
                     {"name": "stock", "type": "dict", "dataType": "OBJECT", **always},
-                    {"name": "income", "type": "float", "dataType": "DOUBLE", **always},
+                    {"name": "income", "type": "float", "dataType": "NUMBER", **always},
                 ],
+                "ranges": None,
             },
         )
     }

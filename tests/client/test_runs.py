@@ -29,7 +29,14 @@ def label(text):
 """
 WEIRD = 'stock["50% off / a;b"]'
 
-PRICE = {"name": "price", "type": "float", "dataType": "DOUBLE", "access": "ALWAYS", "subscripts": []}
+PRICE = {
+    "name": "price",
+    "type": "float",
+    "dataType": "NUMBER",
+    "access": "ALWAYS",
+    "subscripts": None,
+    "saved": False,
+}
 
 
 @pytest.fixture
@@ -125,7 +132,10 @@ def test_runs_are_found_and_their_recorded_variables_read(user: Shown, fair: Sho
 
 def test_runs_are_described_replayed_and_cloned(user: Shown, nobody: Shown, fair: Shown, name: str) -> None:
     introspected = fair.introspect("shop")
-    assert {"name": "sell", "signature": ["fruit", "count"]} in introspected["functions"]
+    parameter = {"dataType": None, "default": None, "optional": False}
+    signature = [{"name": "fruit", **parameter}, {"name": "count", **parameter}]
+    assert {"name": "sell", "signature": signature, "returnType": None} in introspected["functions"]
+    assert introspected["ranges"] is None
     assert PRICE in introspected["variables"]
     run = user.runs.create(name, "fair", "shop")["id"]
     assert user.runs.introspect(run) == introspected

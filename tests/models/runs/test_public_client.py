@@ -173,12 +173,39 @@ async def test_introspection_tells_types_access_and_subscripts(player: Caller) -
     run = await start(player)
     told = (await player.get(f"/v2/model/introspect/{run}/")).body
     assert told == (await player.get("/v2/model/introspect/ann/game/sample/")).body
+    assert told["ranges"] is None
     found = {one.pop("name"): one for one in told["variables"]}
-    always = {"access": "ALWAYS", "subscripts": []}
-    assert found["sample_int"] == {"type": "int", "dataType": "INTEGER", **always}
+    always = {"access": "ALWAYS", "subscripts": None, "saved": False}
+    assert found["sample_int"] == {"type": "int", "dataType": "NUMBER", **always}
     assert found["sample_bool"] == {"type": "bool", "dataType": "BOOLEAN", **always}
     assert found["sample_array"] == {"type": "list", "dataType": "ARRAY", **always}
-    assert {"name", "signature"} == set(told["functions"][0])
+    functions = {one["name"]: one for one in told["functions"]}
+    text, number, flag = functions["runmodel"].pop("signature")
+    assert functions["runmodel"] == {"name": "runmodel", "returnType": None}
+    assert text == {"name": "text", "dataType": None, "default": None, "optional": False}
+    assert (number["name"], flag["name"]) == ("number", "flag")
+    [names] = functions["save"]["signature"]
+    assert (names["name"], names["optional"]) == ("*names", True)
+
+
+@pytest.mark.gen_test
+async def test_introspection_of_scenarios_tells_defaults_and_what_every_step_records(
+    customers: Caller,
+) -> None:
+    told = (await customers.get("/v2/model/introspect/ann/game/customers")).body
+    functions = {one["name"]: one["signature"] for one in told["functions"]}
+    parameter = {"dataType": None, "optional": True}
+    assert functions["step"] == [{"name": "count", "default": 1, **parameter}]
+    assert functions["reset"][0] == {"name": "scenario", "default": None, **parameter}
+    found = {one["name"]: one for one in told["variables"]}
+    assert found["customers"] == {
+        "name": "customers",
+        "type": "stocks",
+        "dataType": "NUMBER",
+        "access": "ALWAYS",
+        "subscripts": None,
+        "saved": True,
+    }
 
 
 @pytest.mark.gen_test
@@ -196,3 +223,18 @@ async def test_what_can_be_read_has_head(player: Caller) -> None:
         answer = await player.request("HEAD", path)
         assert (answer.status, answer.body) == (200, ""), path
     assert (await player.request("HEAD", f"{RUN}/none/")).status == 404
+
+
+@pytest.mark.gen_test
+async def test_a_header_tells_what_comes_from_the_store(player: Caller) -> None:
+    run = await recorded(player)
+    for path, stored in (
+        (f"{RUN}/{run}/", False),
+        (f"{RUN}/{run}/variables/sample_int/", False),
+        (f"{RUN}/;id={run}/", True),
+        (f"{RUN}/;id={run}/variables/sample_int/", True),
+    ):
+        headers = (await player.get(path)).headers
+        assert headers.get("pragma") == ("persistent" if stored else None), path
+    await player.request("DELETE", f"{RUN}/{run}")
+    assert (await player.get(f"{RUN}/{run}/")).headers["pragma"] == "persistent"
