@@ -31,7 +31,8 @@ class ModelFields(TypedDict, total=False):
 
 
 class Model(TypedDict):
-    """What loading a model found. Names by scenario manager; variables and operations are those of runs."""
+    """What loading a model found. Names by scenario manager; variables and operations are those of runs.
+    `warnings`: what was ignored, in words."""
 
     name: str
     version: int
@@ -44,12 +45,13 @@ class Model(TypedDict):
     agents: dict[str, dict[str, dict[str, list[str]]]]
     variables: list[Object]
     operations: list[Object]
+    warnings: list[str]
 
 
 class ModelWithFiles(Model):
-    """`files`: name -> text."""
+    """`files`: path -> text, or {"base64": text} for bytes that are no text in UTF-8."""
 
-    files: dict[str, str]
+    files: dict[str, str | dict[str, str]]
 
 
 class Outputs(TypedDict, total=False):

@@ -138,12 +138,13 @@ class Found(msgspec.Struct):
 
     `managers`: by scenario manager the scenarios by name; a manager's name is unique among a tenant's models.
     `variables` and `operations`: of engines whose `open` gives them; of others they follow from the
-    scenarios.
+    scenarios. `warnings`: what was ignored, in words.
     """
 
     managers: dict[str, dict[str, ScenarioFound]] = {}
     variables: list[Variable] = []
     operations: list[Operation] = []
+    warnings: list[str] = []
 
 
 class Simulation(Protocol):

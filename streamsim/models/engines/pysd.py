@@ -22,6 +22,9 @@ from streamsim.models.engines.base import (
     library,
     named,
 )
+from streamsim.models.engines.folder import ROOT, contents
+from streamsim.models.engines.modules import Files
+from streamsim.models.engines.pysd_data import find_series, forget
 from streamsim.models.engines.pysd_earlier import EarlierSimulation
 from streamsim.models.engines.pysd_names import arrays, by_kind, names
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
@@ -36,11 +39,12 @@ class PysdEngine(Engine):
 
     def __init__(self, source: Source) -> None:
         library("pysd", "pysd", "pysd")
-        texts = translate(source.main, source.files[source.main])
+        self.files = Files(contents(source))
+        texts = translate(source.main, self.files.folder.text(source.main))
         self._code = {
             name: compile(text, f"/model/{name}", "exec", dont_inherit=True) for name, text in texts.items()
         }
-        self._main = f"/model/{PurePosixPath(source.main).stem}.py"
+        self._main = str(PurePosixPath(ROOT, source.main).with_suffix(".py"))
         manager = source.options.get("manager", source.name)
         self._manager = manager
         self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
@@ -89,8 +93,13 @@ class PysdEngine(Engine):
             return module
 
         own, components.Components._load = components.Components._load, load
+        forget()
         try:
-            return Model(self._main, None, None, True, "ignore")
+            with self.files.importable():
+                model = Model(self._main, None, None, False, "ignore")
+                find_series(model, self.files.folder)
+                model.initialize()
+                return model
         finally:
             components.Components._load = own
 
@@ -118,7 +127,7 @@ def translate(name: str, text: str) -> dict[str, str]:
     """
     from pysd.builders.python.python_model_builder import ModelBuilder
 
-    path = "/model/" + PurePosixPath(name).name
+    path = f"{ROOT}/{name}"
     if name.lower().endswith(VENSIM):
         from pysd.translators.vensim.vensim_file import VensimFile
 
