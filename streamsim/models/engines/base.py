@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from streamsim.sandbox.wire import Failure
 from streamsim.values import Json, JsonObject
 
 LibraryObject: TypeAlias = Any
@@ -212,6 +213,10 @@ class Engine:
         :raises Refused: naming what the model does not have.
         """
         raise Refused(f"the model has no scenario manager {manager}")
+
+    def explain(self, error: BaseException) -> Failure | None:
+        """What an error while the model ran is about, in the words of its file; None: the error says it."""
+        return None
 
     def open(self, seed: int) -> Variables | None:
         """The model at its beginning as variables and operations.

@@ -29,8 +29,11 @@ from streamsim.models.engines.base import (
     named,
 )
 from streamsim.models.engines.bptk_equations import EquationSimulation
+from streamsim.models.engines.bptk_faults import COMPILED, LIBRARY, NEEDED, Faults
+from streamsim.models.engines.faults import check_xmile, explained
 from streamsim.models.engines.folder import contents
 from streamsim.models.engines.modules import Files
+from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
 
 XMILE = (".stmx", ".itmx", ".xmile", ".xml")
@@ -46,12 +49,18 @@ class BptkEngine(Engine):
         self._library = _library(self._said)
         files = contents(source)
         self.files = Files(files)
+        self._faults = Faults(source.main)
         main = source.main.lower()
         if main.endswith(XMILE):
             from streamsim.models.engines.xmile import translate
 
-            text = translate(self._library, self.files.folder.text(source.main))
-            self.files = Files({"simulation_model.py": text})
+            self._faults = Faults(source.main, text := self.files.folder.text(source.main))
+            check_xmile(source.main, text, LIBRARY, parts=NEEDED, strict=True)
+            with explained(self._faults.explain):
+                text, said = translate(self._library, text)
+            self._said += said
+            self._faults.compiled = text
+            self.files = Files({COMPILED: text})
             self._make = self._from_xmile
         elif main.endswith(".py"):
             self._make = self._from_python
@@ -60,7 +69,8 @@ class BptkEngine(Engine):
         else:
             raise Refused(f"main must be a .py or a .json file or one of {', '.join(XMILE)}")
         scenario_files.check(self.files.folder)
-        self._bptk = self._make()
+        with explained(self._faults.explain):
+            self._bptk = self._make()
         self._stateless = True
         self.found = Found(managers={name: self._scenarios(m) for name, m in self._managers().items()})
         if not any(self.found.managers.values()):
@@ -86,6 +96,9 @@ class BptkEngine(Engine):
         shared = getattr(holder.model, "points", None) or {}
         points = copy.deepcopy({**shared, **_points(chosen.model), **chosen.points})
         return EquationSimulation(chosen, points, f"{manager}.{scenario}", outputs, rules)
+
+    def explain(self, error: BaseException) -> Failure | None:
+        return self._faults.explain(error)
 
     def _known(self, manager: str, scenario: str) -> None:
         named([manager], self.found.managers, "scenario manager", f"model {self._source.name}")
@@ -171,7 +184,7 @@ class BptkEngine(Engine):
         ]
 
     def _from_xmile(self) -> LibraryObject:
-        module = self.files.run("simulation_model.py")
+        module = self.files.run(COMPILED)
         options = self._source.options
         manager = options.get("manager", self._source.name)
         scenarios = options.get("scenarios") or {"base": {}}

@@ -22,12 +22,15 @@ from streamsim.models.engines.base import (
     library,
     named,
 )
+from streamsim.models.engines.faults import check_xmile, explained
 from streamsim.models.engines.folder import ROOT, contents
 from streamsim.models.engines.modules import Files
 from streamsim.models.engines.pysd_data import find_series, forget
 from streamsim.models.engines.pysd_earlier import EarlierSimulation
+from streamsim.models.engines.pysd_faults import LIBRARY, Faults
 from streamsim.models.engines.pysd_names import arrays, by_kind, names
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
+from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
 
 VENSIM = (".mdl",)
@@ -40,7 +43,10 @@ class PysdEngine(Engine):
     def __init__(self, source: Source) -> None:
         library("pysd", "pysd", "pysd")
         self.files = Files(contents(source))
-        texts = translate(source.main, self.files.folder.text(source.main))
+        text = self.files.folder.text(source.main)
+        self._faults = Faults(source.main, text)
+        with explained(self._faults.explain):
+            texts = translate(source.main, text, self._faults)
         self._code = {
             name: compile(text, f"/model/{name}", "exec", dont_inherit=True) for name, text in texts.items()
         }
@@ -48,7 +54,8 @@ class PysdEngine(Engine):
         manager = source.options.get("manager", source.name)
         self._manager = manager
         self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
-        model = self._load()
+        with explained(self._faults.explain):
+            model = self._load()
         self.names = names(model)
         ranges = {name: list(labels) for name, labels in model._subscript_dict.items()}
         self._layout = Layout(self.names, arrays(model), ranges)
@@ -79,6 +86,9 @@ class PysdEngine(Engine):
             named(outputs.equations, self.names, "equation", where)
             return EarlierSimulation(self._load(), self.names, given, where, outputs.equations)
         return PysdSimulation(self._load(), self._layout, given, where, outputs.equations)
+
+    def explain(self, error: BaseException) -> Failure | None:
+        return self._faults.explain(error)
 
     def _load(self) -> LibraryObject:
         from pysd.py_backend import components
@@ -120,10 +130,10 @@ class _Kept(PurePosixPath):
         return File()
 
 
-def translate(name: str, text: str) -> dict[str, str]:
+def translate(name: str, text: str, faults: Faults) -> dict[str, str]:
     """A model file as the Python files that the library makes of it, by name.
 
-    :raises Refused: an ending that the library does not know.
+    :raises Refused: an ending that the library does not know. :raises Described: a variable at fault.
     """
     from pysd.builders.python.python_model_builder import ModelBuilder
 
@@ -145,11 +155,15 @@ def translate(name: str, text: str) -> dict[str, str]:
                 parser = etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False)
                 return etree.fromstring(text.encode(), parser)
 
+        check_xmile(name, text, LIBRARY, parts=("sim_specs",), strict=False)
         file = Xmile(path)
     else:
         raise Refused(f"main must end in one of {', '.join((*VENSIM, *XMILE))}")
     file.parse()
-    builder = ModelBuilder(file.get_abstract_model())
+    model = file.get_abstract_model()
+    faults.once(model)
+    builder = ModelBuilder(model)
+    faults.names = builder.sections[0].namespace.namespace
     texts: dict[str, str] = {}
     for section in builder.sections:
         kept = _Kept(section.path)
