@@ -16,7 +16,8 @@ from streamsim import config
 from streamsim.config import OPTIONS
 from tests.support import ROOT
 
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+NETWORK = re.compile(r"\$\{STREAMSIM_NETWORK:-([0-9.]+)\}")
+COMPOSE = yaml.safe_load(NETWORK.sub(r"\1", (ROOT / "docker-compose.yml").read_text()))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SERVERS = {name: service for name, service in SERVICES.items() if name.startswith("streamsim")}
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
@@ -108,7 +109,7 @@ def test_make_installs_the_locked_versions_of_all_that_the_readme_promises() -> 
 
 def test_base_images_have_a_version() -> None:
     images = [arguments.split()[0] for name, arguments in instructions() if name == "FROM"]
-    images += [service["image"] for service in SERVICES.values() if "build" not in service]
+    images += [service["image"] for name, service in SERVICES.items() if name not in SERVERS]
     for image in images:
         assert re.search(r":\d+\.\d+", image), image
 
@@ -200,13 +201,25 @@ def test_nginx_knows_every_server_and_every_server_knows_nginx() -> None:
         assert service["environment"]["STREAMSIM_SERVER_TRUSTED_PROXIES"] == str(fixed["nginx"])
 
 
+def test_another_network_is_one_variable_and_the_image_is_built_once() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "172.28." not in NETWORK.sub("", text)
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["streamsim-1"]
+    assert len({service["image"] for service in SERVERS.values()}) == 1
+    # No registry has it.
+    assert all("build" in service or service["pull_policy"] == "never" for service in SERVERS.values())
+
+
 def test_nginx_lets_through_what_a_server_takes() -> None:
     defaults = config.Settings().server
     megabytes = re.search(r"client_max_body_size (\d+)m;", NGINX)
+    logs = re.search(r"location ~\* \^/eval/ \{\s+client_max_body_size (\d+)m;", NGINX)
     header = re.search(r"large_client_header_buffers \d+ (\d+)k;", NGINX)
     assert megabytes is not None
     assert header is not None
+    assert logs is not None
     assert int(megabytes[1]) << 20 >= defaults.max_body_bytes
+    assert int(logs[1]) << 20 > config.Settings().evaluation.log_bytes
     assert int(header[1]) << 10 >= defaults.max_header_bytes
 
 
