@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Says nothing but errors: its warnings, and those of the tools that it runs, help nobody who starts a server.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install --no-build-isolation --constraint requirements.lock
 
-.PHONY: help install serve test test-all test-fast lint demo bench faults lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults containers lock clean
 
 # The first target, so what `make` alone does.
 help:
@@ -18,6 +18,7 @@ help:
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
 ## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer and their libraries, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
+## make containers  build the image and try docker-compose.yml on this machine's container engine, under load
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
 ## make clean      remove .venv and what was built
@@ -95,6 +96,9 @@ bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 
 faults: $(VENV)/.installed-test
 	STREAMSIM_FAULTS=long $(BIN)/python -m pytest tests/faults
+
+containers: $(VENV)/.installed-test
+	STREAMSIM_CONTAINERS=1 $(BIN)/python -m pytest -rA tests/containers
 
 lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock

@@ -341,3 +341,36 @@ def test_the_health_check_of_the_image_tells_ready_from_not_ready(tmp_path: Path
         assert status() == 0
         assert server.stop() == 0
         assert status() != 0
+
+
+@pytest.mark.parametrize("http", ["fast", "tornado"])
+def test_no_connection_that_was_accepted_is_reset_by_the_end(tmp_path: Path, http: str) -> None:
+    """Clients with a connection for each call: each is answered, or refused before it is sent."""
+    broken: list[str] = []
+    answered = threading.Semaphore(0)
+
+    def call(port: int) -> None:
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.sendall(b"GET /healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    if b" 200 " not in connection.recv(1 << 16):
+                        broken.append("closed without an answer")
+                except OSError as error:
+                    broken.append(repr(error))
+            answered.release()
+
+    with Server(tmp_path, settings={"server.http": http}) as server:
+        threads = [threading.Thread(target=call, args=(server.port,)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for _ in range(400):
+            answered.acquire()
+        server.stop()
+        for thread in threads:
+            thread.join()
+    assert broken == []

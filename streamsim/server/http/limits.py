@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import socket
+from typing import Any, Final
 
 from streamsim import values
 from streamsim.config import Settings
@@ -15,6 +16,21 @@ IDLE_GRACE_S: Final = 0.3
 """How long a connection without a request stays open after the server was told to stop."""
 ACCEPT_S: Final = 0.05
 """How long a server that stops still takes what the kernel accepted for it."""
+
+
+def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
+    """Connections that the kernel accepted for a listening socket and nobody took yet, with their addresses."""
+    listening.setblocking(False)
+    found: list[tuple[socket.socket, Any]] = []
+    # No longer than a full queue, should more come all the time.
+    while len(found) <= BACKLOG:
+        try:
+            connection, address = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            break
+        connection.setblocking(False)
+        found.append((connection, address))
+    return found
 
 
 def largest_body(settings: Settings) -> int:

@@ -15,7 +15,14 @@ import tornado.iostream
 
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
-from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body, over_the_limit
+from streamsim.server.http.limits import (
+    ACCEPT_S,
+    BACKLOG,
+    IDLE_GRACE_S,
+    largest_body,
+    over_the_limit,
+    waiting,
+)
 
 
 class _Current(NamedTuple):
@@ -103,8 +110,11 @@ class ReferenceServer(tornado.httpserver.HTTPServer):
         """
         loop = asyncio.get_running_loop()
         self._application.services.draining = True
-        # What the kernel accepted for us is in the queue of the listening socket; take it.
         await asyncio.sleep(ACCEPT_S)
+        # The kernel resets the connections that are in the queue when that is closed: nothing in between.
+        for sock in self._sockets.values():
+            for connection, address in waiting(sock):
+                self._handle_connection(connection, address)
         self.stop()
         began = loop.time()
         while self._current and loop.time() < began + seconds:

@@ -13,7 +13,7 @@ from typing import Protocol
 from streamsim.config import Settings
 from streamsim.server.http.application import Application
 from streamsim.server.http.connection import Connection
-from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body
+from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body, waiting
 from streamsim.server.http.reference import reference_server
 
 
@@ -51,12 +51,15 @@ class FastServer:
         self.written.set_result(None)
         self._idle_s = server.idle_connection_s
         self._listening: list[asyncio.Server] = []
+        self._queues: list[socket.socket] = []
         self._sweeping = loop.call_later(self._idle_s / 4, self._sweep)
 
     async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
         """As `Server.listen_on`."""
         loop = asyncio.get_running_loop()
         for sock in sockets:
+            # Shares the queue of connections, and outlives what the loop closes.
+            self._queues.append(sock.dup())
             self._listening.append(
                 await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
             )
@@ -71,9 +74,9 @@ class FastServer:
         """As `Server.drain`. An idle connection is closed a moment later than at once: a request may be on
         its way."""
         self.application.services.draining = True
-        # What the kernel accepted for us is in the queue of the listening socket; take it.
         await asyncio.sleep(ACCEPT_S)
-        self._stop()
+        self._stop_listening()
+        await self._take_accepted()
         began = self.now()
         while self.connections and self.now() < began + seconds:
             if self.now() > began + IDLE_GRACE_S:
@@ -95,9 +98,26 @@ class FastServer:
 
     def _stop(self) -> None:
         self._sweeping.cancel()
+        self._stop_listening()
+        for queue in self._queues:
+            queue.close()
+        self._queues.clear()
+
+    def _stop_listening(self) -> None:
         for listening in self._listening:
             listening.close()
         self._listening.clear()
+
+    async def _take_accepted(self) -> None:
+        """Serve the connections that the kernel accepted for us and that wait.
+
+        It resets those that are in the queue when that is closed: nothing happens in between.
+        """
+        accepted = [connection for queue in self._queues for connection, _ in waiting(queue)]
+        self._stop()
+        loop = asyncio.get_running_loop()
+        for connection in accepted:
+            await loop.connect_accepted_socket(lambda: Connection(self), connection)
 
 
 def _unread(connection: Connection) -> bool:
