@@ -30,6 +30,7 @@ from streamsim.models.engines.base import (
     Source,
     Variables,
 )
+from streamsim.models.engines.json_models import JsonModelEngine
 from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, SettingsBy, StepSession, change, started, times, whole
 from streamsim.sandbox.wire import Failure, clean
@@ -118,6 +119,13 @@ class Program:
         self._seed(begin.seed)
         self._session = StepSession(begin, self._start)
         return {"step": self._session.next}
+
+    def op_execute(self, model: Any, scenarios: Any, equations: list[str]) -> Any:
+        """A model in JSON, run whole under each scenario."""
+        engine = self._only()
+        if not isinstance(engine, JsonModelEngine):
+            raise Refused("this process runs no models in JSON")
+        return engine.execute(model, scenarios, equations)
 
     def op_steps(self, count: int, settings: Any = None, flat: bool = False) -> Any:
         """Advance by some steps; their answers, and the time after them."""

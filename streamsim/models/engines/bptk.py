@@ -8,6 +8,7 @@ out. Overrides go into a copy of the scenario's equations and end with the simul
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,16 +124,36 @@ class BptkEngine(Engine):
             equations = {
                 kind: [name for name in names if name not in whole] for kind, names in equations.items()
             }
+            arrays = {} if manager.type == "abm" else self._arrays(model, equations)
             for table in scenario_files.points(manager, scenario) & set(equations["points"]):
                 equations["points"].remove(table)
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}
+            known |= {name[: at.start()] for name in known for at in re.finditer(r"\[", name)}
             # What a scenario of the library sets and the model does not have, becomes an equation of its own.
             given = scenario_files.constants(scenario)
             more = [one for one in model.equations if one not in known and one not in given]
-            result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
+            result[name] = ScenarioFound(start, stop, dt, equations, agents, more, arrays)
         return result
+
+    def _arrays(self, model: LibraryObject, equations: dict[str, list[str]]) -> dict[str, list[list[str]]]:
+        """The labels of arrays of one dimension in Python models; no array is listed beside its elements.
+
+        The library has no value for an array as such; those of compiled XMILE are the sums of their elements.
+        """
+        if not isinstance(model, sys.modules["BPTK_Py"].Model):
+            return {}
+        arrays = {}
+        for kind, names in equations.items():
+            elements = [name for name in names if "[" in name]
+            whole = {name[: at.start()] for name in elements for at in re.finditer(r"\[", name)}
+            equations[kind] = [name for name in names if name not in whole]
+            for name in whole - set(elements):
+                inside = [one for one in elements if one.startswith(f"{name}[")]
+                if all(one.count("[") == 1 for one in inside):
+                    arrays[name] = [[one[len(name) + 1 : -1] for one in inside]]
+        return arrays
 
     def _from_python(self) -> LibraryObject:
         captured: list[LibraryObject] = []
