@@ -16,7 +16,7 @@ help:
 ## make test-all   every test on every backend, and the long forms
 ## make lint       ruff and mypy
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
-## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer, users beside floods
+## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer and their libraries, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
@@ -55,7 +55,8 @@ serve: $(VENV)/.installed
 	@$(BIN)/streamsim serve --data ./data
 
 # Three at a time, which keep two processors busy though many wait, and after them what needs the machine for itself.
-PAIRED := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# They share what they compile.
+PAIRED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # Only where there are such tests, or half of what these take to begin would be looking through all the others.
 ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.

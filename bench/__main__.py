@@ -2,7 +2,8 @@
 
 Both answer the same bytes to the same client on the same machine, in turn, several rounds; what is printed is
 the median over the rounds, and the ratio of the medians. One table for each storage backend; then sessions
-and sweeps of simulation models beside a BptkServer, and what one user's floods cost another.
+and sweeps of simulation models beside a BptkServer, whole runs beside the libraries called directly, and what
+one user's floods cost another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
-from bench import cpu, models, starve
+from bench import cpu, engines, models, starve
 from bench.floods import FLOODS
 from bench.load import Result, measure, request
 from streamsim.experiments import catalogue
@@ -51,6 +52,7 @@ def main() -> None:
             table(backend, BACKENDS[backend], folder / backend, options.seconds, options.rounds)
     if not options.backend:
         models.compare(options.seconds, options.rounds)
+        engines.compare(options.rounds)
         starve.table(options.seconds, list(FLOODS))
 
 

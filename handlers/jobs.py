@@ -16,7 +16,8 @@ class SweepHandler(ScenarioHandler):
     """`/sweep`"""
 
     async def post(self) -> None:
-        """Body: scenario_manager, scenario, equations, parameters, runs?, seed?, quantiles?, everyRun?.
+        """Body: scenario_manager, scenario, equations or agents, parameters, runs?, seed?, seeds?,
+        quantiles?, everyRun?.
 
         Answers when it is done; with `background` at once with 202 and a job.
         """

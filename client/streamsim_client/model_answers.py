@@ -92,23 +92,33 @@ class InstanceState(TypedDict):
 
 
 class SweepFields(TypedDict, total=False):
-    """More on a sweep; see docs/models.md. `every_run`: answer each run, too."""
+    """More on a sweep; see docs/models.md. `every_run`: answer each run, too. `seeds`: with how many, or
+    with which, each point is run.
+    """
 
+    agents: list[str]
+    agent_states: list[str]
+    agent_properties: list[str]
+    agent_property_types: list[str]
     runs: int
     seed: int
+    seeds: int | list[int]
     quantiles: list[float]
     settings: Settings
     every_run: bool
 
 
 class Sweep(TypedDict):
-    """`bands`: by equation `mean`, `min`, `max` and `quantiles`, each by time."""
+    """`bands`: by equation `mean`, `min`, `max` and `quantiles`, each by time. `agents`: such bands where a
+    run has the figures of agents.
+    """
 
     scenario_manager: str
     scenario: str
     runs: int
     seed: int
     bands: dict[str, Object]
+    agents: NotRequired[dict[str, Object]]
     every_run: NotRequired[list[Object]]
 
 

@@ -27,7 +27,7 @@ from handlers.openapi.operation import (
 from handlers.openapi.parts import DATE, ID, NAMES, PLAIN, SETTINGS, WHEN, WORK
 from handlers.openapi.scenarios import CODE
 from streamsim.config import Settings
-from streamsim.models import sweeps
+from streamsim.models import distributions, sweeps
 
 JOB_SHOWN: Final = record(
     {
@@ -52,6 +52,7 @@ JOB_SHOWN: Final = record(
         "error": OBJECT,
     },
 )
+BOUNDS: Final = dict.fromkeys(distributions.BOUNDS, NUMBER)
 VALUES: Final[Schema] = {
     "description": "A list of values, a range, or a distribution to draw from.",
     "anyOf": [
@@ -59,8 +60,15 @@ VALUES: Final[Schema] = {
         record({"from": NUMBER, "to": NUMBER, "count": integer(1, 10_000)}),
         record({"from": NUMBER, "to": NUMBER, "step": NUMBER}),
         *(
-            record({"distribution": one_of(name), **dict.fromkeys(parts, NUMBER)})
-            for name, parts in sweeps.DISTRIBUTIONS.items()
+            record({"distribution": one_of(name), **dict.fromkeys(parts, NUMBER)}, BOUNDS)
+            for name, parts in distributions.DISTRIBUTIONS.items()
+        ),
+        record(
+            {
+                "distribution": one_of(distributions.DISCRETE),
+                "values": array(NUMBER, 1, distributions.MAX_LISTED),
+            },
+            {"weights": array({"type": "number", "minimum": 0}, 1, distributions.MAX_LISTED), **BOUNDS},
         ),
     ],
 }
@@ -72,9 +80,21 @@ def _sweep(settings: Settings) -> dict[str, Schema]:
         "scenarioManager": TEXT,
         "scenario": TEXT,
         "equations": NAMES,
-        "parameters": {"description": "Constant -> values.", **mapping(VALUES), "minProperties": 1},
+        **dict.fromkeys(sweeps.AGENT_FIELDS, NAMES),
+        "parameters": {
+            "description": "Constant, or property of an agent model -> values.",
+            **mapping(VALUES),
+            "minProperties": 1,
+        },
         "runs": integer(1, settings.models.sweep_runs),
         "seed": or_null(integer(0)),
+        "seeds": {
+            "description": "With how many seeds, or with which, each point is run.",
+            "anyOf": [
+                integer(1, settings.models.sweep_runs),
+                array(integer(0), 1, settings.models.sweep_runs),
+            ],
+        },
         "quantiles": or_null(array({"type": "number", "minimum": 0, "maximum": 1})),
         "settings": or_null(SETTINGS),
         "everyRun": BOOLEAN,
@@ -110,7 +130,7 @@ def operations(settings: Settings) -> Described:
                                 "seed": integer(0),
                                 "bands": mapping(OBJECT),
                             },
-                            {"every_run": array(OBJECT)},
+                            {"agents": mapping(OBJECT), "every_run": array(OBJECT)},
                         ),
                         {
                             "scenario_manager": "tea",
@@ -133,7 +153,7 @@ def operations(settings: Settings) -> Described:
                         headers={"Location": "The job."},
                     ),
                 },
-                body=record({name: fields[name] for name in ("scenario", "equations", "parameters")}, fields),
+                body=record({name: fields[name] for name in ("scenario", "parameters")}, fields),
                 sends={
                     "scenario_manager": "tea",
                     "scenario": "base",

@@ -49,7 +49,9 @@ FIELDS: Final[dict[str, Schema]] = {
     "engine": or_null(one_of(*library.ENGINES)),
     "files": FILES,
     "main": or_null({"type": "string", "description": "The file to load, if there are several."}),
-    "scenarios": or_null(mapping(record({}, {"constants": OBJECT, "points": OBJECT, "runspecs": OBJECT}))),
+    "scenarios": or_null(
+        mapping(record({}, {"constants": OBJECT, "points": OBJECT, "runspecs": OBJECT, "initial": OBJECT}))
+    ),
     "manager": or_null(text(1, 200)),
 }
 FORM: Final[Schema] = {

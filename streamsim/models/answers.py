@@ -40,10 +40,15 @@ class Steps(msgspec.Struct):
 
 
 class SweepPart(msgspec.Struct):
-    """To some runs of a sweep: times, and by run and equation the values at these."""
+    """To some runs of a sweep: times, and by run and equation the values at these.
+
+    `agent_times`: the times of agents' figures as text; `agents`: by run and figure the values at these.
+    """
 
     times: list[float]
     values: list[list[list[float | None]]]
+    agent_times: list[str] = []
+    agents: list[list[list[float | None]]] = []
 
 
 class Changed(msgspec.Struct):

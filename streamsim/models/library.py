@@ -13,7 +13,7 @@ from streamsim import values
 from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
-from streamsim.models import model_files
+from streamsim.models import model_files, requests
 from streamsim.models.engines.base import Found, ScenarioFound
 from streamsim.models.model_files import ModelFiles
 from streamsim.models.workers import ModelWorkers, installed
@@ -34,12 +34,20 @@ class Models:
     """What tenants do with models; every method takes the tenant that asks."""
 
     def __init__(
-        self, store: RunStore, workers: ModelWorkers, settings: ModelSettings, now_ms: Callable[[], int]
+        self,
+        store: RunStore,
+        workers: ModelWorkers,
+        settings: ModelSettings,
+        now_ms: Callable[[], int],
+        *,
+        frozen_stocks: bool = False,
     ) -> None:
+        """:param frozen_stocks: as in `requests.settings`."""
         self._store = store
         self._workers = workers
         self._settings = settings
         self._now_ms = now_ms
+        self._frozen_stocks = frozen_stocks
 
     async def create(self, tenant: str, body: JsonObject) -> Model:
         """Load a new model in the sandbox, and store it.
@@ -111,6 +119,8 @@ class Models:
             raise BadRequest("the model does not load: it answered what no model does") from None
         finally:
             worker.kill()
+        if not self._frozen_stocks:
+            _check_stocks(msgspec.json.decode(model.options).get("scenarios") or {}, found)
         for name in (*found.managers, *(name for scenarios in found.managers.values() for name in scenarios)):
             values.check(name, "name")
         model = msgspec.structs.replace(
@@ -176,15 +186,26 @@ def _options(body: JsonObject) -> JsonObject:
             raise BadRequest("manager must be text of 1 to 200 characters", field="manager")
         options["manager"] = manager
     if scenarios is not None:
-        form = "scenarios must be an object of name -> object with constants, points or runspecs"
+        form = "scenarios must be an object of name -> object with constants, points, runspecs or initial"
         if not isinstance(scenarios, dict) or not all(
             isinstance(given, dict) for given in scenarios.values()
         ):
             raise BadRequest(form, field="scenarios")
-        if any(given.keys() - {"constants", "points", "runspecs"} for given in scenarios.values()):
+        if any(given.keys() - {"constants", "points", "runspecs", "initial"} for given in scenarios.values()):
             raise BadRequest(form, field="scenarios")
         options["scenarios"] = scenarios
     return options
+
+
+def _check_stocks(scenarios: JsonObject, found: Found) -> None:
+    """:raises BadRequest: a scenario that came with the upload would freeze a stock for ever."""
+    for known in found.managers.values():
+        for scenario, given in scenarios.items():
+            for name in given.get("constants") or {}:
+                if scenario in known and requests.is_stock(known[scenario], name):
+                    raise BadRequest(
+                        f"scenarios.{scenario}.constants.{name}: {requests.STOCK_BEGINS}", field="scenarios"
+                    )
 
 
 def found_in(model: Model) -> Found:

@@ -29,6 +29,7 @@ MAX_TIMEOUT_MS: Final = 10 * 366 * 86_400_000
 STOCK: Final = (
     "it is a stock, which its flows change: give its value now under stocks, or its initial one under initial"
 )
+STOCK_BEGINS: Final = "it is a stock, which its flows change: give its initial value under initial"
 LISTS: Final = ("equations", "agents", "agent_states", "agent_properties", "agent_property_types")
 RUNSPECS: Final[tuple[Runspec, ...]] = ("starttime", "stoptime", "dt")
 
@@ -242,9 +243,12 @@ def is_stock(scenario: ScenarioFound, name: str) -> bool:
     return name in stocks or any(element in stocks for element in _elements(scenario, name) or ())
 
 
-def _elements(scenario: ScenarioFound, name: str) -> list[str] | None:
-    """The elements that the name of an array or of a slice stands for; None if it names none."""
-    if any(name in names for names in scenario.equations.values()):
+def _elements(scenario: ScenarioFound, name: str, *, whole: bool = True) -> list[str] | None:
+    """The elements that the name of an array or of a slice stands for; None if it names none.
+
+    :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself.
+    """
+    if any(name in names for names in scenario.equations.values()) and (whole or name not in scenario.arrays):
         return [name]
     try:
         return elements(name, scenario.arrays, scenario.ranges)
@@ -323,7 +327,7 @@ def _numbers(
     for name, value in _object(parts.get(part, {}), f"{where}.{part}").items():
         given = {name: value}
         if isinstance(value, list):
-            names = _elements(scenario, name) or [name]
+            names = _elements(scenario, name, whole=False) or [name]
             numbers = flat(value, name, scenario.arrays, scenario.ranges)
             if numbers is None:
                 raise BadRequest(

@@ -46,11 +46,10 @@ class ModelServices:
         own = settings.models
         self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
         self.runners = Runners(self.workers, own.runners)
-        self.models = Models(store, self.workers, own, now_ms)
+        frozen = settings.compat.bptk_status == "legacy"
+        self.models = Models(store, self.workers, own, now_ms, frozen_stocks=frozen)
         self.live_runs = LiveRuns(RunJournal(store, now_ms), self.models, self.workers, own)
-        self.scenarios = Scenarios(
-            self.models, self.runners, frozen_stocks=settings.compat.bptk_status == "legacy"
-        )
+        self.scenarios = Scenarios(self.models, self.runners, frozen_stocks=frozen)
         self.instances = Instances(self.live_runs, self.scenarios, own)
         pool: SweepPool = LocalSweeps(self.runners)
         if cluster is not None:

@@ -27,6 +27,9 @@ from streamsim.evaluation.own_log import Logged, oldest_first
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
 from streamsim.models import sweep_summary
+from streamsim.models.engines import base
+from streamsim.sandbox.wire import Failure, clean
+from streamsim.sandbox.worker.failures import Described
 from streamsim.sandbox.worker.main import Channel
 
 _curve = msgspec.msgpack.Decoder(Curve)
@@ -53,6 +56,8 @@ class Program:
                     self._text = self._make(*given)
                 except BadRequest as error:
                     return Refused(False, error.message, error.field, error.detail)
+                except base.Refused as refused:
+                    raise Described(Failure("rejected", base.REFUSED, clean(str(refused)))) from None
                 return len(self._text)
             case _:
                 start, most = given

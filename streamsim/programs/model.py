@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from streamsim.models.answers import SweepPart
 from streamsim.models.engines.base import (
     REFUSED,
     Engine,
@@ -33,6 +34,8 @@ from streamsim.models.engines.base import (
 from streamsim.models.engines.json_models import JsonModelEngine
 from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, SettingsBy, StepSession, change, started, times, whole
+from streamsim.models.sweep_agents import Figures
+from streamsim.models.sweep_summary import TIMES_MOVE
 from streamsim.sandbox.wire import Failure, clean
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.clock import SoftTimeout
@@ -83,6 +86,10 @@ class Program:
                 self._channel.progress(index)
         return result if request and request[-1]["op"] == "sweep" else as_text(result)
 
+    def close(self) -> None:
+        """Make the model's modules importable no longer; for processes that go on without it."""
+        self._importable.close()
+
     # ---- scenarios
 
     def op_run(self, begin: Any) -> Any:
@@ -91,27 +98,41 @@ class Program:
         self._seed(begin.seed)
         return whole(begin, self._start)
 
-    def op_sweep(self, begin: Any, names: list[str], rows: list[list[float]]) -> Any:
-        """A scenario with each row of constants: `{"times", "values"}` by run, equation and time."""
+    def op_sweep(
+        self,
+        begin: Any,
+        names: list[str],
+        rows: list[list[float]],
+        seeds: list[int] | None = None,
+        paths: Sequence[list[str]] = (),
+    ) -> Any:
+        """A scenario with each row of constants, as `answers.SweepPart`.
+
+        :param seeds: by row; without them they follow from that of `begin`. :param paths: as in `Plan`.
+        """
         begin = msgspec.convert(begin, Begin)
         manager, scenario, outputs = begin.scenarios[0]
-        values: list[list[list[Any]]] = []
-        when: list[float] = []
-        for index, row in enumerate(rows, 1):
+        seeds = seeds or [begin.seed + number for number in range(1, len(rows) + 1)]
+        part = SweepPart([], [])
+        for index, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
             self._channel.clock.start()
-            self._seed(begin.seed + index)
+            self._seed(seed)
             varied = {manager: {scenario: ScenarioSettings(constants=dict(zip(names, row, strict=True)))}}
             simulation = started(begin, self._start)[manager, scenario]
             change({(manager, scenario): simulation}, varied, None)
-            known, when, steps = when, [], []
+            when, steps, agents = [], [], Figures(paths)
             for time in times(simulation):
                 when.append(time)
                 steps.append(simulation.step(time))
-            if index > 1 and when != known:
-                raise Refused("sweep: the values of a parameter move the model's own times")
-            values.append([[step[name] for step in steps] for name in outputs.equations])
-            self._channel.progress(index)
-        return {"times": when, "values": values}
+                agents.add(steps[-1].pop("agents", {}))
+            if index == 0:
+                part.times, part.agent_times = when, agents.times
+            if (when, agents.times) != (part.times, part.agent_times):
+                raise Refused(TIMES_MOVE)
+            part.values.append([[step[name] for step in steps] for name in outputs.equations])
+            part.agents.append(agents.values)
+            self._channel.progress(index + 1)
+        return msgspec.structs.asdict(part)
 
     def op_begin(self, begin: Any) -> Any:
         """Start a session in place of an earlier one."""

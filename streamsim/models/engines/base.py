@@ -37,12 +37,13 @@ KINDS = ("constants", "converters", "flows", "points", "stocks")
 """What an equation can be; `points` are tables of x and y."""
 
 
-RULES: Final = 1
+RULES: Final = 2
 """The rules by which simulations run, which a journal names where it begins; what begins now has these.
 
 0: before them. The same journal gives the same numbers for ever, so what changes numbers is a new version.
 1: single elements of arrays are set; the model's own times and steps; settings of the first step reach
 initial values.
+2: in models of bptk-py a value for an array, or for a slice of one, is one for each of its elements.
 """
 RUNSPEC_FORM: Final = "runspecs of {}: dt must be positive and stoptime not before starttime"
 
@@ -57,7 +58,7 @@ class Source(msgspec.Struct, frozen=True):
     `name`: 1 to 64 letters, digits and `_`. `engine`: the module's name. `main`: the file to load, a key of
     `files`. `files`: text by relative path with `/`. `options`: what else was given with the upload:
     `manager`, the name of the scenario manager, and `scenarios`, by name `{"constants", "points",
-    "runspecs"}` as in `ScenarioSettings`; for engines whose files have neither.
+    "runspecs", "initial"}` as in `ScenarioSettings`; for engines whose files have neither.
     """
 
     name: str

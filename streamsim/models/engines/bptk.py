@@ -8,7 +8,6 @@ out. Overrides go into a copy of the scenario's equations and end with the simul
 from __future__ import annotations
 
 import copy
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from streamsim.models.engines.base import (
     library,
     named,
 )
+from streamsim.models.engines.bptk_arrays import arrays
 from streamsim.models.engines.bptk_equations import EquationSimulation
 from streamsim.models.engines.bptk_faults import COMPILED, LIBRARY, NEEDED, Faults
 from streamsim.models.engines.faults import check_xmile, explained
@@ -118,42 +118,28 @@ class BptkEngine(Engine):
             model = scenario if manager.type == "abm" else scenario.model
             equations = {kind: list(getattr(model, kind, ())) for kind in KINDS}
             equations["flows"] += list(getattr(model, "biflows", ()))
+            own = arrays(model)
+            equations["converters"] += [one for one in own.computed if one not in equations["converters"]]
+            equations = {
+                kind: [one for one in names if one not in own.hollow] for kind, names in equations.items()
+            }
             # Compiled XMILE lists arrays both whole and by element, and only elements have an equation.
             elements = {name.partition("[")[0] for name in model.equations if "[" in name}
             whole = elements - set(model.equations)
             equations = {
                 kind: [name for name in names if name not in whole] for kind, names in equations.items()
             }
-            arrays = {} if manager.type == "abm" else self._arrays(model, equations)
             for table in scenario_files.points(manager, scenario) & set(equations["points"]):
                 equations["points"].remove(table)
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}
-            known |= {name[: at.start()] for name in known for at in re.finditer(r"\[", name)}
             # What a scenario of the library sets and the model does not have, becomes an equation of its own.
             given = scenario_files.constants(scenario)
-            more = [one for one in model.equations if one not in known and one not in given]
-            result[name] = ScenarioFound(start, stop, dt, equations, agents, more, arrays)
+            more = [one for one in model.equations if one not in known and one not in own.hollow | given]
+            result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
+            result[name].arrays, result[name].ranges = own.labels, own.ranges
         return result
-
-    def _arrays(self, model: LibraryObject, equations: dict[str, list[str]]) -> dict[str, list[list[str]]]:
-        """The labels of arrays of one dimension in Python models; no array is listed beside its elements.
-
-        The library has no value for an array as such; those of compiled XMILE are the sums of their elements.
-        """
-        if not isinstance(model, sys.modules["BPTK_Py"].Model):
-            return {}
-        arrays = {}
-        for kind, names in equations.items():
-            elements = [name for name in names if "[" in name]
-            whole = {name[: at.start()] for name in elements for at in re.finditer(r"\[", name)}
-            equations[kind] = [name for name in names if name not in whole]
-            for name in whole - set(elements):
-                inside = [one for one in elements if one.startswith(f"{name}[")]
-                if all(one.count("[") == 1 for one in inside):
-                    arrays[name] = [[one[len(name) + 1 : -1] for one in inside]]
-        return arrays
 
     def _from_python(self) -> LibraryObject:
         captured: list[LibraryObject] = []
@@ -221,14 +207,17 @@ class BptkEngine(Engine):
         manager = ScenarioManagerSd(scenarios={}, name=name)
         for scenario, settings in scenarios.items():
             model = module.simulation_model()
-            for key in settings.get("constants", {}):
-                named([key], model.equations, "constant", f"scenario {scenario}")
+            own = arrays(model)
+            for part, known in (("constants", model.equations), ("initial", model.stocks)):
+                for key in settings.get(part, {}):
+                    named(own.targets(key), known, part, f"scenario {scenario}")
             for key in settings.get("points", {}):
                 named([key], model.points, "points", f"scenario {scenario}")
             points = {**model.points, **settings.get("points", {})}
             manager.scenarios[scenario] = SimulationScenario(
                 {**settings, "points": points}, scenario, model, name
             )
+            manager.scenarios[scenario].streamsim_initial = settings.get("initial", {})
         return manager
 
 

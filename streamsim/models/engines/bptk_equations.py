@@ -20,6 +20,7 @@ from streamsim.models.engines.base import (
     named,
     number,
 )
+from streamsim.models.engines.bptk_arrays import arrays
 from streamsim.values import Json, JsonObject
 
 Equation = Callable[[float], ModelValue]
@@ -54,13 +55,18 @@ class EquationSimulation:
             plain = name.partition("[")[0] if "*" in name else name
             named([name if name in self._equations else plain], self._equations, "equation", where)
         self._outputs = outputs.equations
+        self._arrays = arrays(model)
         self._timed: dict[str, list[tuple[float, Equation]]] = {}
         self._stocks: dict[str, dict[float, float]] = {}
         self._reached: float | None = None
         self.now = self.start
         for name, value in scenario.constants.items():
-            self._equations[name] = constant(name, value, where)
+            for one in self._elements(name):
+                self._equations[one] = constant(one, value, where)
         self._begin()
+        initial = getattr(scenario, "streamsim_initial", {})
+        if initial:
+            self.change(ScenarioSettings(initial=initial), None)
 
     def _begin(self) -> None:
         self._model.starttime, self._model.stoptime, self._model.dt = self.start, self.stop, self.dt
@@ -70,16 +76,20 @@ class EquationSimulation:
         stocks = getattr(self._model, "stocks", ())
         for values, known, what in (
             (settings.constants, self._equations, "constant"),
-            (settings.points, self._model.points, "points"),
             (settings.stocks, stocks, "stock"),
             (settings.initial, stocks, "stock"),
         ):
-            named(list(values), known, what, self._where)
+            named([one for name in values for one in self._elements(name)], known, what, self._where)
+        named(list(settings.points), self._model.points, "points", self._where)
         if settings.initial and self._reached is not None:
             raise Refused("initial values can be set when a simulation begins, not at a step")
         if settings.properties or settings.agents is not None:
             raise Refused(f"{self._where} has no agents: properties and agents cannot be set")
-        constants = {name: constant(name, v, self._where) for name, v in settings.constants.items()}
+        constants = {
+            one: constant(name, value, self._where)
+            for name, value in settings.constants.items()
+            for one in self._elements(name)
+        }
         self._change_specs(settings, time)
         if time is not None and settings.points and self._reached is not None:
             # Points have no history: what lies before this step is computed with those that held then.
@@ -92,9 +102,15 @@ class EquationSimulation:
             else:
                 self._set_from(name, equation, self._grid(time))
         for name, value in settings.initial.items():
-            self._equations[name] = self._initially(self._equations[name], value)
+            for one in self._elements(name):
+                self._equations[one] = self._initially(self._equations[one], value)
         for name, value in settings.stocks.items():
-            self._set_stock(name, value, self.start if time is None else self._grid(time))
+            for one in self._elements(name):
+                self._set_stock(one, value, self.start if time is None else self._grid(time))
+
+    def _elements(self, name: str) -> list[str]:
+        """What a value is for: of an array, or a slice of one, its elements."""
+        return [name] if self._rules < 2 else self._arrays.targets(name)
 
     def _grid(self, time: float) -> float:
         """The model's last time up to one of a session, whose step need not be a multiple of the model's."""

@@ -74,7 +74,8 @@ class ScenarioVariables:
             if name in self._points:
                 points[name] = _pairs(value, text)
                 continue
-            names = [name] if name in self._series else self._elements(name)
+            whole = self._rules > 1 and name in self._arrays
+            names = [name] if name in self._series and not whole else self._elements(name)
             numbers = flat([value] if names == [name] else value, name, self._arrays, self._ranges)
             if names == [name] or type(value) in (int, float):
                 numbers = [value] * len(names) if type(value) in (int, float) else None
@@ -96,6 +97,11 @@ class ScenarioVariables:
             self._simulation.change(settings, when)
             self._shown |= constants | stocks
             self._shown |= {name: [list(pair) for pair in pairs] for name, pairs in points.items()}
+            for name in self._arrays:
+                own = self._elements(name)
+                if name in self._series and not self._shown.keys().isdisjoint(own):
+                    # In compiled XMILE an array is the sum of its elements, besides.
+                    self._shown[name] = sum(self._value(one) for one in own)
             self._record_all()
         return self.get(list(changes))
 

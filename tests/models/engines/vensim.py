@@ -127,6 +127,40 @@ altogether = SUM(half[Part!]) ~~|
 game = GAME(speed * 2) ~~|
 begins = ACTIVE INITIAL(speed * Time, 5) ~~|
 """
+VECTORS = """
+Part : a, b, c ~~|
+Row : r1, r2 ~~|
+Column <-> Row ~~|
+size[Part] = 3, 1, 2 ~~|
+moving[Part] = size[Part] * (1 + Time) ~~|
+order[Part] = VECTOR SORT ORDER(moving[Part], 1) ~~|
+rank[Part] = VECTOR RANK(size[Part], 1) ~~|
+chosen[Part] = 0, 1, 1 ~~|
+some = VECTOR SELECT(chosen[Part!], moving[Part!], 0, 0, 0) ~~|
+product = PROD(size[Part!]) ~~|
+least = VMIN(moving[Part!]) ~~|
+many = ELMCOUNT(Part) ~~|
+matrix[Row, Column] = 2, 1; 1, 3; ~~|
+inverse[Row, Column] = INVERT MATRIX(matrix[Row, Column], 2) ~~|
+swapped[Column, Row] = matrix[Row, Column] ~~|
+"""
+ALLOCATION = """
+Part : a, b, c ~~|
+priorities : ptype, ppriority, pwidth, pextra ~~|
+wish[Part] = 3, 2, 4 ~~|
+profile[Part, ptype] = 3 ~~|
+profile[Part, ppriority] = 1, 2, 3 ~~|
+profile[Part, pwidth] = 2 ~~|
+profile[Part, pextra] = 0 ~~|
+first[Part] = 3, 2, 1 ~~|
+there = 2 + Time / 2 ~~|
+given[Part] = ALLOCATE AVAILABLE(wish[Part], profile[Part, ptype], there) ~~|
+by priority[Part] = ALLOCATE BY PRIORITY(wish[Part], first[Part], 3, 1, there) ~~|
+"""
+CHANCE = """
+one = RANDOM UNIFORM(0, 1, 5) ~~|
+walk = INTEG(one - 0.5, 0) ~~|
+"""
 TIMES = """
 goods = INTEG(1, 0) ~~|
 ends = 4 + goods / 2 ~~|
@@ -144,6 +178,9 @@ MODELS = {
     "macros": model(MACROS),
     "functions": model(FUNCTIONS),
     "mixed": model(MIXED),
+    "vectors": model(VECTORS),
+    "allocation": model(ALLOCATION, step="1"),
+    "chance": model(CHANCE),
     "moving_end": model(TIMES, stop="ends"),
     "moving_step": model(TIMES, step="IF THEN ELSE(Time < 3, 0.5, 0.25)"),
     "saved_seldom": model(STOCKS, step="0.0625", saveper="1"),

@@ -8,7 +8,8 @@ import pytest
 
 from tests.application import Caller
 from tests.models.conftest import INTERACTIVE, MANAGER, error, push, session
-from tests.models.engines.vensim import MODELS
+from tests.models.engines.vensim import MODELS as VENSIM
+from tests.models.engines.xmile import MODELS as XMILE
 from tests.models.runs.conftest import start, value
 
 BOTH = ["rate[North]", "rate[South]"]
@@ -16,7 +17,7 @@ BOTH = ["rate[North]", "rate[South]"]
 
 async def regions(client: Caller, **fields: Any) -> None:
     pytest.importorskip("pysd")
-    await push(client, "m", {"m.mdl": MODELS["regions"]}, engine="pysd", **fields)
+    await push(client, "m", {"m.mdl": VENSIM["regions"]}, engine="pysd", **fields)
 
 
 def asking(*equations: str, scenario: str = "base") -> dict[str, Any]:
@@ -139,6 +140,65 @@ async def test_both_engines_take_stocks_and_initial_values_at_the_first_step(cus
             body["settings"] = {manager: {scenario: {"initial": {stock: 20}}}}
             status, text = error(await customers.post(f"/{instance}/run-step", body))
             assert (status, "initial values can be set when a simulation begins" in text) == (400, True)
+
+
+BY_ENGINE = {
+    "pysd": ("m.mdl", VENSIM["regions"], "people[North]"),
+    "bptk": ("m.stmx", XMILE["arrays"], "level[a]"),
+}
+
+
+def upload(engine: str, name: str = "m", **scenario: Any) -> tuple[dict[str, Any], str]:
+    """The body of an upload with a scenario, and the name of a stock."""
+    pytest.importorskip("pysd" if engine == "pysd" else "BPTK_Py.sdcompiler.compile")
+    file, text, stock = BY_ENGINE[engine]
+    return {"name": name, "engine": engine, "files": {file: text}, "scenarios": {"base": scenario}}, stock
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("engine", BY_ENGINE)
+async def test_scenarios_of_an_upload_begin_with_stocks_and_do_not_freeze_them(
+    ann: Caller, engine: str
+) -> None:
+    stock = BY_ENGINE[engine][2]
+    for name in (stock, stock.partition("[")[0], stock.partition("[")[0] + "[*]"):
+        status, text = error(await ann.post("/models", upload(engine, constants={name: 5})[0]))
+        assert (status, text) == (
+            400,
+            f"scenarios.base.constants.{name}: it is a stock, which its flows change: give its initial value "
+            "under initial",
+        )
+    assert (await ann.post("/models", upload(engine, initial={stock: 5})[0])).status == 201
+    series = (await ann.post("/run", asking(stock))).body["m"]["base"]["equations"][stock]
+    assert series["0.0"] == 5
+    assert series["1.0"] > 5
+    status, text = error(await ann.post("/models", upload(engine, "other", initial={"nope": 5})[0]))
+    assert (status, "nope" in text) == (400, True)
+
+
+@pytest.mark.gen_test
+async def test_arrays_of_compiled_xmile_are_set_as_lists_and_by_slice(ann: Caller) -> None:
+    assert (await ann.post("/models", upload("bptk")[0])).status == 201
+    names = ["rate[a]", "rate[b]", "rate[c]"]
+    for constants, found in (
+        ({"rate": [1, 2, 3]}, [1, 2, 3]),
+        ({"rate": 4, "rate[c]": 1}, [4, 4, 1]),
+        ({"rate[*]": [1, 2, 3]}, [1, 2, 3]),
+    ):
+        first = await firsts(ann, asking(*names, "rate") | given(constants=constants))
+        assert list(first.values()) == [*found, sum(found)]
+    status, text = error(await ann.post("/run", asking("rate") | given(constants={"rate": [1, 2]})))
+    assert (status, "lists of numbers in its shape" in text) == (400, True)
+
+
+@pytest.mark.parametrize("settings", [{"compat.bptk_status": "legacy"}], indirect=True)
+@pytest.mark.gen_test
+@pytest.mark.parametrize("engine", BY_ENGINE)
+async def test_as_in_bptkserver_a_scenario_may_freeze_a_stock(ann: Caller, engine: str) -> None:
+    stock = BY_ENGINE[engine][2]
+    assert (await ann.post("/models", upload(engine, constants={stock: 5})[0])).status == 201
+    series = (await ann.post("/run", asking(stock))).body["m"]["base"]["equations"][stock]
+    assert set(series.values()) == {5}
 
 
 @pytest.mark.parametrize("settings", [{"compat.bptk_status": "legacy"}], indirect=True)

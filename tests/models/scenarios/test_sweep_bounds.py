@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
+from streamsim.errors import TooLarge
+from streamsim.models.sweep_rows import MAX_ROW_VALUES, rows
 from tests.application import Caller
 from tests.models.conftest import MANAGER, error
 
@@ -67,3 +70,35 @@ async def test_a_grid_of_any_size_is_refused_before_it_is_made(customers: Caller
     two = {"contact_rate": wide, "advertising_success": wide}
     status, text = error(await customers.post("/sweep", asked(parameters=two)))
     assert (status, "at most" in text) == (413, True)
+
+
+def test_a_sweep_holds_two_million_values_of_parameters_and_no_more() -> None:
+    most, drawn = MAX_ROW_VALUES, {"distribution": "uniform", "low": 0, "high": 1}
+    runs = 10_000
+    just = {f"p{number}": drawn for number in range(most // runs)}
+    found, seeds = rows({"parameters": just, "runs": runs}, 1, runs, keep_whole=False)
+    assert len(found) * len(found[0]) == most
+    assert len(seeds) == runs
+    with pytest.raises(TooLarge, match=f"at most {most}"):
+        rows({"parameters": {**just, "more": drawn}, "runs": runs}, 1, runs, keep_whole=False)
+    with pytest.raises(TooLarge, match=f"at most {most}"):
+        rows({"parameters": {**just, "more": [1]}, "seeds": runs, "runs": 1}, 1, runs, keep_whole=False)
+
+
+@pytest.mark.parametrize(
+    "wide",
+    [
+        {"from": 0, "to": 1, "count": MAX_ROW_VALUES // 200},
+        {"from": 0, "to": 1, "step": 1e-9},
+        [0.5] * (MAX_ROW_VALUES // 200),
+    ],
+)
+def test_lists_and_ranges_are_counted_before_they_are_made(wide: Any) -> None:
+    many = {f"p{number}": wide for number in range(201)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=f"more than {MAX_ROW_VALUES} values"):
+            rows({"parameters": many}, 1, 10_000, keep_whole=False)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -50,6 +50,11 @@ MOMENTS: dict[str, tuple[dict[str, Any], float, float]] = {
     "normal": ({"mean": 10, "sd": 2}, 10, 4),
     "triangular": ({"low": 0, "mode": 3, "high": 6}, 3, 54 / 36),
     "lognormal": ({"mu": 1, "sigma": 0.5}, math.exp(1.125), math.exp(2.25) * (math.exp(0.25) - 1)),
+    "poisson": ({"mean": 4}, 4, 4),
+    "binomial": ({"n": 10, "p": 0.3}, 3, 2.1),
+    "beta": ({"alpha": 2, "beta": 3}, 0.4, 0.04),
+    "gamma": ({"shape": 2, "scale": 3}, 6, 18),
+    "discrete": ({"values": [2, 6], "weights": [3, 1]}, 3, 3),
 }
 
 
@@ -89,6 +94,7 @@ async def test_draws_repeat_with_the_seed_and_have_the_moments(customers: Caller
         ({"parameters": {"contact_rate": {"distribution": "cauchy"}}}, "uniform"),
         ({"parameters": {"contact_rate": {"distribution": "uniform", "low": 2, "high": 1}}}, "contact_rate"),
         ({"parameters": {"contact_rate": {"distribution": "normal", "mean": 1, "sd": 1}}}, "runs"),
+        ({"parameters": {"contact_rate": {"distribution": "beta", "alpha": 0, "beta": 1}}}, "contact_rate"),
         ({"runs": 3}, "runs"),
         ({"quantiles": [2]}, "quantiles"),
         ({"equations": ["nope"]}, "nope"),
