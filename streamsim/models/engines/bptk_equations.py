@@ -61,6 +61,8 @@ class EquationSimulation:
         self._reached: float | None = None
         self.now = self.start
         for name, value in scenario.constants.items():
+            if not isinstance(value, (int, float, str)):
+                continue  # as the library, which warned of it when it loaded the scenario
             for one in self._elements(name):
                 self._equations[one] = constant(one, value, where)
         self._begin()
