@@ -74,8 +74,8 @@ class Models:
         if body.get("name", name) != name:
             raise BadRequest("name cannot be changed: upload the model under the other name", field="name")
         old = await self.get(tenant, name)
-        body = {"engine": old.engine, "main": old.main, **msgspec.json.decode(old.options), **body}
-        model = msgspec.structs.replace(await self._model(tenant, name, body), created_ms=old.created_ms)
+        body = {**msgspec.json.decode(old.options), **body}
+        model = msgspec.structs.replace(await self._model(tenant, name, body, old), created_ms=old.created_ms)
         return await self._put(model, new=False)
 
     async def get(self, tenant: str, name: str) -> Model:
@@ -137,17 +137,20 @@ class Models:
         except KeyError:
             raise NotFound(f"you have no model {model.name}") from None
 
-    async def _model(self, tenant: str, name: str, body: JsonObject) -> Model:
+    async def _model(self, tenant: str, name: str, body: JsonObject, old: Model | None = None) -> Model:
+        """The model of a body. :param old: the version before: its main file and engine stay if they can."""
         # Unpacking takes a while, in which others are served.
         files = await asyncio.to_thread(
             model_files.collected, model_files.given(body.get("files")), self._settings.max_bytes
         )
-        main = body.get("main")
+        main, engine = body.get("main"), body.get("engine")
         if main is None:
-            main = model_files.main_file(files)
+            main = old.main if old and old.main in files.texts else model_files.main_file(files)
         if not isinstance(main, str) or main not in files.texts:
             raise BadRequest("main must be one of the files", field="main")
-        engine = body.get("engine") or model_files.engine_of(files, main)
+        if old is not None and main.rpartition(".")[2] == old.main.rpartition(".")[2]:
+            engine = engine or old.engine
+        engine = engine or model_files.engine_of(files, main)
         if engine is None:
             known = ", ".join((*model_files.ENDINGS, ".xml with XMILE in it"))
             raise BadRequest(

@@ -50,12 +50,12 @@ class BptkEngine(Engine):
         self._library = _library(self._said)
         files = contents(source)
         self.files = Files(files)
-        self._faults = Faults(source.main)
+        self._faults = Faults(source.main, self.files.folder.text(source.main))
         main = source.main.lower()
         if main.endswith(XMILE):
             from streamsim.models.engines.xmile import translate
 
-            self._faults = Faults(source.main, text := self.files.folder.text(source.main))
+            text = self.files.folder.text(source.main)
             check_xmile(source.main, text, LIBRARY, parts=NEEDED, strict=True)
             with explained(self._faults.explain):
                 text, said = translate(self._library, text)

@@ -100,6 +100,10 @@ class Faults:
 
     def _definition(self, name: str) -> tuple[str, int]:
         """The name of a variable as the XMILE file has it, and its line."""
+        if not self.compiled:
+            # Python names a variable where it makes it, e.g. `model.stock("water")`.
+            made = re.search(rf"""\(\s*["']{re.escape(name.partition("[")[0])}["']""", self._text)
+            return name, 0 if made is None else self._text.count("\n", 0, made.start()) + 1
         plain = _plain(name.partition("[")[0])
         for found in re.finditer(r'<(?:stock|flow|aux|gf)\b[^>]*?\bname\s*=\s*"([^"]*)"', self._text):
             if _plain(found[1].replace("\\n", " ")) == plain:

@@ -175,5 +175,7 @@ def bptk_factory():
 def test_a_variable_of_python_equations_is_told(equations: str, word: str) -> None:
     failure = failing(BptkEngine, "m.py", DSL.format(equations=equations))
     assert failure is not None
-    assert re.search("variable (first|second)", failure.message), failure.message
+    told = re.search("variable (first|second)", failure.message)
+    assert told is not None, failure.message
+    assert f'"{told[1]}"' in DSL.splitlines()[failure.line - 1]
     assert word in failure.message

@@ -191,7 +191,7 @@ async def test_files_come_back_as_an_upload_takes_them(ann: Caller) -> None:
     assert (await ann.get("/models/a")).body["files"] == files
     assert await series(ann, "a", NAMES) == before
     # A later version without them has none of them.
-    answer = await form(ann, {"name": "a", "main": "t.mdl"}, {"t.mdl": WÄRME.encode()}, "PUT")
+    answer = await form(ann, {"name": "a"}, {"t.mdl": WÄRME.encode()}, "PUT")
     assert answer.status == 200, answer
     assert (await ann.get("/models/a")).body["files"] == {"t.mdl": WÄRME}
 
