@@ -13,7 +13,7 @@ from streamsim import values
 from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
-from streamsim.models import model_files, requests
+from streamsim.models import model_files, requests, scenario_options
 from streamsim.models.engines.base import Found, ScenarioFound
 from streamsim.models.model_files import ModelFiles
 from streamsim.models.workers import ModelWorkers, installed
@@ -74,7 +74,6 @@ class Models:
         if body.get("name", name) != name:
             raise BadRequest("name cannot be changed: upload the model under the other name", field="name")
         old = await self.get(tenant, name)
-        body = {**msgspec.json.decode(old.options), **body}
         model = msgspec.structs.replace(await self._model(tenant, name, body, old), created_ms=old.created_ms)
         return await self._put(model, new=False)
 
@@ -165,7 +164,7 @@ class Models:
                 f"the engine {engine} is not installed here: pip install 'streamsim[{engine}]'",
                 field="engine",
             )
-        options = _options(body)
+        options = scenario_options.options(body, msgspec.json.decode(old.options) if old else {})
         if files.binary:
             options["binary"] = files.binary
         now_ms = self._now_ms()
@@ -179,25 +178,6 @@ class Models:
             created_ms=now_ms,
             modified_ms=now_ms,
         )
-
-
-def _options(body: JsonObject) -> JsonObject:
-    options: JsonObject = {}
-    manager, scenarios = body.get("manager"), body.get("scenarios")
-    if manager is not None:
-        if not isinstance(manager, str) or not 0 < len(manager) <= 200:
-            raise BadRequest("manager must be text of 1 to 200 characters", field="manager")
-        options["manager"] = manager
-    if scenarios is not None:
-        form = "scenarios must be an object of name -> object with constants, points, runspecs or initial"
-        if not isinstance(scenarios, dict) or not all(
-            isinstance(given, dict) for given in scenarios.values()
-        ):
-            raise BadRequest(form, field="scenarios")
-        if any(given.keys() - {"constants", "points", "runspecs", "initial"} for given in scenarios.values()):
-            raise BadRequest(form, field="scenarios")
-        options["scenarios"] = scenarios
-    return options
 
 
 def _check_stocks(scenarios: JsonObject, found: Found) -> None:

@@ -391,3 +391,49 @@ async def test_an_archive_counts_as_what_is_in_it(ann: Caller) -> None:
     small = packed({"a.mdl": bytes(3 << 20)})
     assert len(small) < 10_000
     assert (await form(ann, {"name": "m"}, {"a.zip": small})).status == 413
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("engine", "room"), [("bptk", "roomTemperature"), ("pysd", "room temperature")])
+async def test_the_librarys_json_does_for_the_scenarios_of_one_file(
+    ann: Caller, engine: str, room: str
+) -> None:
+    scenarios = {
+        "tea": {
+            "source": "x.stmx",
+            "model": "x",
+            "base_constants": {room: 60.0, "nobody": 1},
+            "scenarios": {
+                "base": {},
+                "cold": {
+                    "constants": {room: 10.0},
+                    "strategy": {"3": {room: 5}},
+                    "points": {"none": [[0, 1]]},
+                },
+            },
+        }
+    }
+    found = await push(ann, "cup", {"tea.xmile": XMILE}, engine=engine, scenarios=scenarios)
+    assert found["scenario_managers"] == {"tea": ["base", "cold"]}
+    warned = "\n".join(found["warnings"])
+    for name in ("nobody", "none", "strategy"):
+        assert name in warned
+    for scenario, value in (("base", 60.0), ("cold", 10.0)):
+        assert (await series(ann, "tea", [room], scenario))[room]["0.0"] == value
+    # A new version keeps them.
+    again = await ann.put("/models/cup", {"files": {"tea.xmile": XMILE}})
+    assert (again.status, again.body["warnings"]) == (200, found["warnings"])
+    # Others in our own form do not pass names over.
+    files = {"tea.xmile": XMILE}
+    own = await ann.put("/models/cup", {"files": files, "scenarios": {"a": {"constants": {"nobody": 1}}}})
+    assert own.status == 400
+    own = await ann.put("/models/cup", {"files": files, "scenarios": {"a": {}}})
+    assert (own.body["scenario_managers"], own.body["warnings"]) == ({"tea": ["a"]}, [])
+    for wrong, said in (
+        ({**scenarios, "coffee": scenarios["tea"]}, "one scenario manager"),
+        ({"tea": {"scenarios": []}}, "scenarios.tea.scenarios"),
+        ({"tea": {"scenarios": {"a": {}}, "base_constants": 3}}, "base_constants"),
+    ):
+        files = {"tea.xmile": XMILE}
+        status, text = error(await ann.post("/models", {"name": "b", "files": files, "scenarios": wrong}))
+        assert (status, said in text) == (400, True), text
