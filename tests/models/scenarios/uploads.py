@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from tests.application import Caller
 from tests.support import Answer
@@ -50,3 +54,17 @@ async def series(
     assert answer.status == 200, answer
     found: dict[str, Any] = answer.body[manager][scenario]["equations"]
     return found
+
+
+def by_pysd(folder: Path, main: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Series by the library called directly on files."""
+    pysd = pytest.importorskip("pysd")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = pysd.read_vensim(str(folder / main)).run(return_columns=names)
+    return {
+        name: {
+            repr(float(time)): pytest.approx(float(value), rel=1e-9) for time, value in frame[name].items()
+        }
+        for name in names
+    }
