@@ -246,8 +246,12 @@ class Program:
             error, (SoftTimeout, MemoryError, errors.Described)
         ):
             return None
-        told = (engine.explain(error) for engine in self._engines.values())
-        return next((failure for failure in told if failure is not None), None)
+        for engine in self._engines.values():
+            # An error's own code may run, e.g. to give its text: it has the time limit, too.
+            failure, failed = self._channel.clock.run(engine.explain, error)
+            if failed is None and isinstance(failure, Failure):
+                return failure
+        return None
 
 
 def _modules(engine: Engine) -> AbstractContextManager[None]:

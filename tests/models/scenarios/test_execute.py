@@ -88,8 +88,16 @@ async def test_what_is_wrong_is_named(ann: Caller) -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("name", ["no-such", "a.b", "%C3%A4", "a%20b", "1-2-3-4", "x" * 300, "%00", "a;b"])
+@pytest.mark.parametrize(
+    "name", ["no-such", "a.b", "%C3%A4", "a%20b", "1-2-3-4", "x" * 300, "%00", "a;b", "a%2Fb", "x=1&y", "..."]
+)
 async def test_ids_of_any_form_answer_in_this_apis_form(customers: Caller, name: str) -> None:
     for method, path in (("POST", "run-step"), ("GET", "session-results"), ("POST", "stop-instance")):
         answer = await customers.request(method, f"/{name}/{path}")
         assert error(answer) == (404, "expecting a valid instance id to be given")
+
+
+@pytest.mark.gen_test
+async def test_an_id_that_is_no_text_answers_in_this_apis_form(customers: Caller) -> None:
+    status, text = error(await customers.request("POST", "/%ff%fe/run-step"))
+    assert (status, bool(text)) == (400, True)
