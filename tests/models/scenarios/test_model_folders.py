@@ -18,8 +18,8 @@ XMILE = (MODELS / "teacup.xmile").read_text()
 # Files in any encoding.
 
 WÄRME = model(
-    "Wärme = INTEG(-Verlust, Anfang) ~~|\nVerlust = Wärme *\\\n\t\trate ~~|\n"
-    "Anfang = 100 ~~|\nrate = 0.1 ~~|\n"
+    "Wärme = INTEG(-Verlust, Anfang) ~~|\nVerlust = Wärme * loss\\\n\t\t rate ~~|\n"
+    "Anfang = 100 ~~|\nloss rate = 0.1 ~~|\n"
 ).replace("{UTF-8}\n", "")
 
 
