@@ -99,9 +99,11 @@ class OneRunHandler(_Runs):
             await self.find(account, project, self.segments()[3])
             return
         self.about["run_id"] = run
-        restore = self.request.headers.get("X-AutoRestore", "").lower() == "true"
+        restored = self.request.headers.get("X-AutoRestore", "false").lower()
+        if restored not in ("true", "false"):
+            raise BadRequest("X-AutoRestore must be true or false", field="X-AutoRestore")
         record = await self.service.record(
-            self.tenant, account, project, run, self.included(), restore=restore
+            self.tenant, account, project, run, self.included(), restore=restored == "true"
         )
         if not record["active"]:
             self.from_store()

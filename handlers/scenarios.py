@@ -93,6 +93,14 @@ class RunHandler(ScenarioHandler):
     put = post
 
 
+class ExecuteHandler(ScenarioHandler):
+    """`/execute`"""
+
+    async def post(self) -> None:
+        """Body: model, equations, scenarios?. Whole runs of the model that the body brings."""
+        self.write_json(await self.scenarios.execute(self.tenant, self.body()))
+
+
 class StartInstanceHandler(ScenarioHandler):
     """`/start-instance`"""
 
@@ -228,16 +236,17 @@ class FullMetricsHandler(ScenarioHandler):
 
 
 _PATHS = [
-    ("/{instance}/run-step", RunStepHandler),
-    ("/{instance}/run-steps", RunStepsHandler),
-    ("/{instance}/stream-steps", StreamStepsHandler),
-    ("/{instance}/begin-session", BeginSessionHandler),
-    ("/{instance}/end-session", EndSessionHandler),
-    ("/{instance}/session-results", SessionResultsHandler),
-    ("/{instance}/flat-session-results", FlatSessionResultsHandler),
-    ("/{instance}/keep-alive", KeepAliveHandler),
-    ("/{instance}/stop-instance", StopInstanceHandler),
+    ("/{instance:part}/run-step", RunStepHandler),
+    ("/{instance:part}/run-steps", RunStepsHandler),
+    ("/{instance:part}/stream-steps", StreamStepsHandler),
+    ("/{instance:part}/begin-session", BeginSessionHandler),
+    ("/{instance:part}/end-session", EndSessionHandler),
+    ("/{instance:part}/session-results", SessionResultsHandler),
+    ("/{instance:part}/flat-session-results", FlatSessionResultsHandler),
+    ("/{instance:part}/keep-alive", KeepAliveHandler),
+    ("/{instance:part}/stop-instance", StopInstanceHandler),
     ("/run", RunHandler),
+    ("/execute", ExecuteHandler),
     ("/scenarios", ScenariosHandler),
     ("/equations", EquationsHandler),
     ("/agents", AgentsHandler),

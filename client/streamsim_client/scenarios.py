@@ -56,6 +56,22 @@ class Scenarios(Group[S]):
         body = {"scenario_managers": list(managers), "scenarios": list(scenarios), **outputs}
         return await self._ask(Results, "POST", "/run", body=body, repeat="safe")
 
+    @call
+    async def execute(
+        self,
+        model: Mapping[str, object],
+        equations: Iterable[str],
+        scenarios: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Run a model in the form of bptk-py's `Model.to_json()`; nothing of it is kept.
+
+        :param scenarios: by name `constants`, `points` and `runspecs`; one, `default`, if it is left out.
+        :returns: by scenario, equation and time. :raises BadRequest: naming what is wrong.
+        """
+        body = {"model": dict(model), "equations": list(equations), **given(scenarios=scenarios)}
+        answer = dict[str, dict[str, dict[str, float | None]]]
+        return await self._ask(answer, "POST", "/execute", body=body, repeat="safe")
+
 
 class Sessions(Group[S]):
     """`client.sessions`. All that take an instance raise NotFound if it is unknown or timed out.

@@ -44,13 +44,20 @@ FILES: Final[Schema] = {
     **mapping({"anyOf": [TEXT, record({"base64": TEXT})]}),
     "minProperties": 1,
 }
+SCENARIO: Final = record({}, {"constants": OBJECT, "points": OBJECT, "runspecs": OBJECT, "initial": OBJECT})
+MANAGER: Final = record(
+    {"scenarios": mapping(OBJECT)}, {"base_constants": OBJECT, "base_points": OBJECT}, closed=False
+)
 FIELDS: Final[dict[str, Schema]] = {
     "name": text(1, 64, pattern="^[A-Za-z][A-Za-z0-9_]*$"),
     "engine": or_null(one_of(*library.ENGINES)),
     "files": FILES,
     "main": or_null({"type": "string", "description": "The file to load, if there are several."}),
     "scenarios": or_null(
-        mapping(record({}, {"constants": OBJECT, "points": OBJECT, "runspecs": OBJECT, "initial": OBJECT}))
+        {
+            "description": "By name; or one scenario manager as bptk-py's JSON files have it.",
+            **mapping({"anyOf": [SCENARIO, MANAGER]}),
+        }
     ),
     "manager": or_null(text(1, 200)),
 }

@@ -10,6 +10,7 @@ from handlers import scenarios
 from handlers.openapi.operation import (
     ANY,
     BOOLEAN,
+    NUMBER,
     OBJECT,
     TEXT,
     Answer,
@@ -59,6 +60,35 @@ BEGUN: Final = record(
     },
     closed=False,
 )
+_OVERRIDES: Final = record(
+    {},
+    {
+        "constants": mapping(NUMBER),
+        "points": mapping(array(array(NUMBER))),
+        "runspecs": record({}, dict.fromkeys(requests.RUNSPECS, NUMBER)),
+    },
+)
+EXECUTED: Final = record(
+    {
+        "model": {"description": "As Model.to_json() of bptk-py writes it.", **OBJECT},
+        "equations": array(TEXT, 1),
+    },
+    {"scenarios": or_null(mapping(_OVERRIDES))},
+)
+_FILLING: Final = {
+    "name": "bath",
+    "specs": {"starttime": 0.0, "stoptime": 2.0, "dt": 1.0},
+    "entities": {
+        "stocks": [
+            {
+                "name": "water",
+                "initial_value": {"type": "literal", "value": 1.0},
+                "equation": {"type": "ref", "name": "tap"},
+            }
+        ],
+        "constants": [{"name": "tap", "equation": {"type": "literal", "value": 2.0}}],
+    },
+}
 STEP: Final[dict[str, Schema]] = {
     "settings": {"anyOf": [SETTINGS, one_of(None, False, 0, "", [])]},
     "flatResults": BOOLEAN,
@@ -150,6 +180,22 @@ def operations(_settings: Settings) -> Described:
         },
         scenarios.AgentsHandler: {"post": agents, "put": agents},
         scenarios.RunHandler: {"post": run, "put": run},
+        scenarios.ExecuteHandler: {
+            "post": Operation(
+                "Run a model that the request brings.",
+                {
+                    200: Answer(
+                        "By scenario, equation and time.",
+                        mapping(mapping(mapping(or_null(NUMBER)))),
+                        {"default": {"water": {"0.0": 1.0, "1.0": 3.0, "2.0": 5.0}}},
+                    )
+                },
+                more="Nothing of it is kept. A model that needs functions in Python is refused.",
+                body=EXECUTED,
+                sends={"model": _FILLING, "equations": ["water"]},
+                errors=CODE,
+            )
+        },
         scenarios.StartInstanceHandler: {
             "post": Operation(
                 "Make an instance.",

@@ -62,6 +62,9 @@ class Changed(msgspec.Struct):
 began: Final = TextDecoder[Began](Began)
 steps: Final = TextDecoder[Steps | None](Steps | None)
 series: Final = TextDecoder[dict[str, Series]](dict[str, Series])
+executed: Final = TextDecoder[dict[str, dict[str, dict[str, float | None]]]](
+    dict[str, dict[str, dict[str, float | None]]]
+)
 changed: Final = TextDecoder[Changed](Changed)
 variables: Final = TextDecoder[JsonObject](JsonObject)
 sweep_part: Final = msgspec.msgpack.Decoder(SweepPart)

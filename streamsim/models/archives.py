@@ -89,6 +89,9 @@ def _name(archive: str, entry: zipfile.ZipInfo) -> str:
         raise BadRequest(f"{archive}: {name[:200]} is {what}", field="files")
     if entry.flag_bits & _ENCRYPTED:
         raise BadRequest(f"{archive}: {name[:200]} is encrypted", field="files")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Others may ask for memory without bounds before they give a byte.
+        raise BadRequest(f"{archive}: {name[:200]} is neither stored nor deflated", field="files")
     return "/".join(part for part in parts if part not in ("", "."))
 
 

@@ -13,7 +13,7 @@ from streamsim import values
 from streamsim.config import ModelSettings
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
-from streamsim.models import model_files, requests
+from streamsim.models import model_files, requests, scenario_options
 from streamsim.models.engines.base import Found, ScenarioFound
 from streamsim.models.model_files import ModelFiles
 from streamsim.models.workers import ModelWorkers, installed
@@ -74,8 +74,7 @@ class Models:
         if body.get("name", name) != name:
             raise BadRequest("name cannot be changed: upload the model under the other name", field="name")
         old = await self.get(tenant, name)
-        body = {"engine": old.engine, "main": old.main, **msgspec.json.decode(old.options), **body}
-        model = msgspec.structs.replace(await self._model(tenant, name, body), created_ms=old.created_ms)
+        model = msgspec.structs.replace(await self._model(tenant, name, body, old), created_ms=old.created_ms)
         return await self._put(model, new=False)
 
     async def get(self, tenant: str, name: str) -> Model:
@@ -137,17 +136,20 @@ class Models:
         except KeyError:
             raise NotFound(f"you have no model {model.name}") from None
 
-    async def _model(self, tenant: str, name: str, body: JsonObject) -> Model:
+    async def _model(self, tenant: str, name: str, body: JsonObject, old: Model | None = None) -> Model:
+        """The model of a body. :param old: the version before: its main file and engine stay if they can."""
         # Unpacking takes a while, in which others are served.
         files = await asyncio.to_thread(
             model_files.collected, model_files.given(body.get("files")), self._settings.max_bytes
         )
-        main = body.get("main")
+        main, engine = body.get("main"), body.get("engine")
         if main is None:
-            main = model_files.main_file(files)
+            main = old.main if old and old.main in files.texts else model_files.main_file(files)
         if not isinstance(main, str) or main not in files.texts:
             raise BadRequest("main must be one of the files", field="main")
-        engine = body.get("engine") or model_files.engine_of(files, main)
+        if old is not None and main.rpartition(".")[2] == old.main.rpartition(".")[2]:
+            engine = engine or old.engine
+        engine = engine or model_files.engine_of(files, main)
         if engine is None:
             known = ", ".join((*model_files.ENDINGS, ".xml with XMILE in it"))
             raise BadRequest(
@@ -162,7 +164,7 @@ class Models:
                 f"the engine {engine} is not installed here: pip install 'streamsim[{engine}]'",
                 field="engine",
             )
-        options = _options(body)
+        options = scenario_options.options(body, msgspec.json.decode(old.options) if old else {})
         if files.binary:
             options["binary"] = files.binary
         now_ms = self._now_ms()
@@ -176,25 +178,6 @@ class Models:
             created_ms=now_ms,
             modified_ms=now_ms,
         )
-
-
-def _options(body: JsonObject) -> JsonObject:
-    options: JsonObject = {}
-    manager, scenarios = body.get("manager"), body.get("scenarios")
-    if manager is not None:
-        if not isinstance(manager, str) or not 0 < len(manager) <= 200:
-            raise BadRequest("manager must be text of 1 to 200 characters", field="manager")
-        options["manager"] = manager
-    if scenarios is not None:
-        form = "scenarios must be an object of name -> object with constants, points, runspecs or initial"
-        if not isinstance(scenarios, dict) or not all(
-            isinstance(given, dict) for given in scenarios.values()
-        ):
-            raise BadRequest(form, field="scenarios")
-        if any(given.keys() - {"constants", "points", "runspecs", "initial"} for given in scenarios.values()):
-            raise BadRequest(form, field="scenarios")
-        options["scenarios"] = scenarios
-    return options
 
 
 def _check_stocks(scenarios: JsonObject, found: Found) -> None:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from streamsim.errors import BadRequest
+from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.models.engines.base import RULES, Outputs, Refused, Runspec, ScenarioFound, ScenarioSettings
 from streamsim.models.engines.subscripts import elements, flat
 from streamsim.models.session import Begin, SettingsBy
@@ -116,6 +116,36 @@ def step_size(body: JsonObject) -> float:
     return float(size)
 
 
+def execution(body: JsonObject) -> JsonObject:
+    """Model, scenarios and equations of a body of `/execute`. :raises BadRequest: naming the part."""
+    for name in ("model", "equations"):
+        if name not in body:
+            raise BadRequest(f"missing required field: {name}", field=name)
+    refuse_unknown(body, ("model", "equations", "scenarios"))
+    equations = body["equations"]
+    if not isinstance(equations, list) or not equations or not all(isinstance(one, str) for one in equations):
+        raise BadRequest("equations must be a non-empty list", field="equations")
+    model = _object(body["model"], "model")
+    given = body.get("scenarios")
+    scenarios = _object({"default": {}} if given is None else given, "scenarios")
+    for name, parts in scenarios.items():
+        where = f"scenarios.{name}"
+        for part in _object(parts, where):
+            if part not in ("constants", "points", "runspecs"):
+                raise BadRequest(f"{where} has no part {part}: expecting constants, points, runspecs")
+            _object(parts[part], f"{where}.{part}")
+        for part, form in (
+            ("constants", dict[str, float]),
+            ("points", dict[str, list[tuple[float, float]]]),
+            ("runspecs", dict[Runspec, float]),
+        ):
+            try:
+                msgspec.convert(parts.get(part, {}), form)
+            except msgspec.ValidationError as wrong:
+                raise BadRequest(f"{where}.{part}: {wrong}", field="scenarios") from None
+    return {"model": model, "scenarios": scenarios, "equations": list(dict.fromkeys(equations))}
+
+
 def timeout(body: JsonObject) -> tuple[JsonObject, int]:
     """The timeout as given, and in milliseconds, at least 1.
 
@@ -202,7 +232,7 @@ def has_equation(scenario: ScenarioFound, name: str) -> bool:
     for names in (*scenario.equations.values(), scenario.more):
         if name in names:
             return True
-        if "*" in name and any(known.partition("[")[0] == plain for known in names):
+        if "*" in name and any(known.startswith(f"{plain}[") for known in names):
             return True
     return bool(_elements(scenario, name))
 

@@ -106,6 +106,16 @@ class Scenarios:
             answer = await ask(worker, [{"op": "run", "begin": msgspec.to_builtins(begin)}])
             return answers.decoded(answers.series, answer)
 
+    async def execute(self, tenant: str, body: JsonObject) -> bytes:
+        """Run a model that the body itself brings: JSON text by scenario, equation and time.
+
+        :raises BadRequest: naming what is missing, malformed, or unknown to the model.
+        """
+        asked = requests.execution(body)
+        async with self._runners.lend([_no_model(tenant)]) as worker:
+            answer = await ask(worker, [{"op": "execute", **asked}])
+            return values.dump(answers.decoded(answers.executed, answer))
+
     def _decoded(self, model: Model) -> Found:
         key = (model.tenant, model.name, model.version)
         known = self._found.get(key)
@@ -118,6 +128,11 @@ class Scenarios:
         while self.found_bytes > FOUND_BYTES and len(self._found) > 1:
             self.found_bytes -= self._found.popitem(last=False)[1][1]
         return found
+
+
+def _no_model(tenant: str) -> Model:
+    """What a process of the tenant's loads that runs models of requests."""
+    return Model(tenant=tenant, name="", engine="json_models", main="", created_ms=0, modified_ms=0)
 
 
 def by_model(begin: Begin, known: KnownModels) -> list[tuple[Model, Begin]]:

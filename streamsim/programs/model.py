@@ -31,6 +31,7 @@ from streamsim.models.engines.base import (
     Source,
     Variables,
 )
+from streamsim.models.engines.json_models import JsonModelEngine
 from streamsim.models.engines.variables import ScenarioVariables
 from streamsim.models.session import Begin, SettingsBy, StepSession, change, started, times, whole
 from streamsim.models.sweep_agents import Figures
@@ -140,6 +141,13 @@ class Program:
         self._session = StepSession(begin, self._start)
         return {"step": self._session.next}
 
+    def op_execute(self, model: Any, scenarios: Any, equations: list[str]) -> Any:
+        """A model in JSON, run whole under each scenario."""
+        engine = self._only()
+        if not isinstance(engine, JsonModelEngine):
+            raise Refused("this process runs no models in JSON")
+        return engine.execute(model, scenarios, equations)
+
     def op_steps(self, count: int, settings: Any = None, flat: bool = False) -> Any:
         """Advance by some steps; their answers, and the time after them."""
         if self._session is None:
@@ -238,8 +246,12 @@ class Program:
             error, (SoftTimeout, MemoryError, errors.Described)
         ):
             return None
-        told = (engine.explain(error) for engine in self._engines.values())
-        return next((failure for failure in told if failure is not None), None)
+        for engine in self._engines.values():
+            # An error's own code may run, e.g. to give its text: it has the time limit, too.
+            failure, failed = self._channel.clock.run(engine.explain, error)
+            if failed is None and isinstance(failure, Failure):
+                return failure
+        return None
 
 
 def _modules(engine: Engine) -> AbstractContextManager[None]:

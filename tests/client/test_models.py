@@ -100,6 +100,22 @@ def test_scenarios_run_from_start_to_stop(tea: Shown) -> None:
     assert len(answer["tea"]["base"]["equations"]["temperature"]) == 11
 
 
+def test_a_model_in_json_is_run_without_being_kept(user: Shown) -> None:
+    water = {"name": "water", "initial_value": {"type": "literal", "value": 1.0}}
+    tap = {"name": "tap", "equation": {"type": "literal", "value": 2.0}}
+    model = {
+        "name": "bath",
+        "specs": {"starttime": 0.0, "stoptime": 1.0, "dt": 1.0},
+        "entities": {"stocks": [{**water, "equation": {"type": "ref", "name": "tap"}}], "constants": [tap]},
+    }
+    assert user.scenarios.execute(model, ["water"]) == {"default": {"water": {"0.0": 1.0, "1.0": 3.0}}}
+    fast = {"fast": {"constants": {"tap": 5.0}}}
+    assert user.scenarios.execute(model, ["water"], fast)["fast"]["water"]["1.0"] == 6.0
+    with pytest.raises(BadRequest, match="nobody"):
+        user.scenarios.execute(model, ["nobody"])
+    assert user.models.all() == []
+
+
 def test_agents_of_a_model(user: Shown) -> None:
     found = user.models.push("market", {"market.py": (EXAMPLES / "agent_market.py").read_text()})
     [(manager, scenarios)] = found["scenario_managers"].items()

@@ -14,7 +14,7 @@ from tests.support import Server
 
 def test_the_guides_commands_give_what_it_shows(tmp_path: Path) -> None:
     answers = pasted("docs/models.md", tmp_path)
-    assert len(answers) == 8
+    assert len(answers) == 10
     for commands, shown, given in answers:
         assert given == shown, commands
     assert json.loads((tmp_path / "found.json").read_text())["version"] == 1

@@ -84,6 +84,15 @@ def test_encrypted_entries_are_refused() -> None:
         unpack(bytes(data))
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_may_ask_for_any_memory_are_refused(packing: int) -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", packing) as made:
+        made.writestr("main.py", b"x = 1")
+    with pytest.raises(BadRequest, match=r"main\.py is neither stored nor deflated"):
+        unpack(data.getvalue())
+
+
 def test_a_bomb_is_stopped_at_the_bound() -> None:
     data = archive({"zeros": bytes(200 << 20)})
     assert len(data) < 1 << 20

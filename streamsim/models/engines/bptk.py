@@ -50,12 +50,12 @@ class BptkEngine(Engine):
         self._library = _library(self._said)
         files = contents(source)
         self.files = Files(files)
-        self._faults = Faults(source.main)
+        self._faults = Faults(source.main, self.files.folder.text(source.main))
         main = source.main.lower()
         if main.endswith(XMILE):
             from streamsim.models.engines.xmile import translate
 
-            self._faults = Faults(source.main, text := self.files.folder.text(source.main))
+            text = self.files.folder.text(source.main)
             check_xmile(source.main, text, LIBRARY, parts=NEEDED, strict=True)
             with explained(self._faults.explain):
                 text, said = translate(self._library, text)
@@ -76,7 +76,8 @@ class BptkEngine(Engine):
         self.found = Found(managers={name: self._scenarios(m) for name, m in self._managers().items()})
         if not any(self.found.managers.values()):
             raise Refused("; ".join(["the model registers no scenarios", *self._said]))
-        self.found.warnings = [*self._said, *self._ignored()]
+        ignored = source.options.get("ignored", [])
+        self.found.warnings = [*self._said, *ignored, *self._ignored()]
 
     def start(
         self, manager: str, scenario: str, outputs: Outputs, rules: int = RULES
@@ -205,6 +206,8 @@ class BptkEngine(Engine):
         from BPTK_Py.scenariomanager.scenario import SimulationScenario
 
         manager = ScenarioManagerSd(scenarios={}, name=name)
+        if self._source.options.get("lenient"):
+            scenarios = self._lenient(module.simulation_model(), scenarios)
         for scenario, settings in scenarios.items():
             model = module.simulation_model()
             own = arrays(model)
@@ -219,6 +222,16 @@ class BptkEngine(Engine):
             )
             manager.scenarios[scenario].streamsim_initial = settings.get("initial", {})
         return manager
+
+    def _lenient(self, model: LibraryObject, scenarios: JsonObject) -> JsonObject:
+        """Scenarios of an upload without the names that the model does not have."""
+        own = arrays(model)
+
+        def known(name: str, part: str) -> bool:
+            holder = {"constants": model.equations, "points": model.points, "initial": model.stocks}[part]
+            return all(one in holder for one in own.targets(name))
+
+        return {**scenario_files.known_only(scenarios, known, self._said)}
 
 
 def _points(model: LibraryObject) -> JsonObject:

@@ -51,6 +51,7 @@ class EquationSimulation:
         if outputs.agents:
             raise Refused(f"unknown agent {outputs.agents[0]} in {where}: it has no agents")
         for name in outputs.equations:
+            _readable(name, model, points, where)
             plain = name.partition("[")[0] if "*" in name else name
             named([name if name in self._equations else plain], self._equations, "equation", where)
         self._outputs = outputs.equations
@@ -60,6 +61,8 @@ class EquationSimulation:
         self._reached: float | None = None
         self.now = self.start
         for name, value in scenario.constants.items():
+            if not isinstance(value, (int, float, str)):
+                continue  # as the library, which warned of it when it loaded the scenario
             for one in self._elements(name):
                 self._equations[one] = constant(one, value, where)
         self._begin()
@@ -236,6 +239,17 @@ def evaluator(
     object.__setattr__(model, "memoize", memoize)
     object.__setattr__(model, "equation", memoize)
     return memoize, normalize
+
+
+def _readable(name: str, model: LibraryObject, points: JsonObject, where: str) -> None:
+    """:raises Refused: a name that a model lists, but that has no series."""
+    if name not in model.equations and name in points:
+        raise Refused(f"{name} in {where} is a table of points, without a series: ask for what looks it up")
+    if "*" in name and isinstance(model, sys.modules["BPTK_Py"].Model):
+        plain = name.partition("[")[0]
+        known = [one for one in model.equations if one.startswith(f"{plain}[")]
+        known = [one for one in known if not any(other.startswith(f"{one}[") for other in known)][:4]
+        raise Refused(f"unknown equation {name} in {where}: ask for elements, e.g. {', '.join(known)}")
 
 
 def constant(name: str, value: Json, where: str) -> Equation:

@@ -11,7 +11,17 @@ from streamsim.models.engines.folder import ROOT
 from streamsim.sandbox.wire import Failure
 
 LIBRARY: Final = "bptk-py"
-NEEDED: Final = ("header", "sim_specs", "sim_specs/start", "sim_specs/stop", "sim_specs/dt", "model")
+NEEDED: Final = (
+    "header",
+    "header/name",
+    "sim_specs",
+    "sim_specs@method",
+    "sim_specs@time_units",
+    "sim_specs/start",
+    "sim_specs/stop",
+    "sim_specs/dt",
+    "model",
+)
 COMPILED: Final = "simulation_model.py"
 _EQUATION: Final = re.compile(r"\s*'([^']+)'\s*:\s*lambda\b")
 
@@ -34,7 +44,7 @@ class Faults:
                 reason = f"{faults.version(LIBRARY)} cannot make Python of its equation: {error.msg}"
                 return self._failure("SyntaxError", name, reason)
         if not names:
-            return None
+            return self._uncompiled(error, frames)
         if isinstance(error, RecursionError):
             circle = faults.circle(names)
             if len(circle) < len(names) - 1:
@@ -51,6 +61,20 @@ class Faults:
                 name = names[-2] if len(names) > 1 else name
             return self._failure("KeyError", name, f"it uses {missing}, which the model does not have")
         return self._failure(type(error).__name__, name, str(error).splitlines()[0] if str(error) else "")
+
+    def _uncompiled(self, error: BaseException, frames: list[Frame]) -> Failure | None:
+        """What the compiler could not read."""
+        for frame in reversed(frames):
+            if "sdcompiler" not in frame.code.co_filename:
+                continue
+            for holder in map(frame.variables.get, ("elem", "entity")):
+                name = holder.get("name") if isinstance(holder, dict) else None
+                if isinstance(name, str):
+                    said = f"{type(error).__name__}: {error}".splitlines()[0]
+                    reason = faults.unread(error, LIBRARY)
+                    reason = reason or f"{faults.version(LIBRARY)} cannot make anything of it ({said})"
+                    return self._failure("SyntaxError", name, reason)
+        return None
 
     def _equation(self, frame: Frame) -> str | None:
         """The equation that a frame computes."""
@@ -76,6 +100,10 @@ class Faults:
 
     def _definition(self, name: str) -> tuple[str, int]:
         """The name of a variable as the XMILE file has it, and its line."""
+        if not self.compiled:
+            # Python names a variable where it makes it, e.g. `model.stock("water")`.
+            made = re.search(rf"""\(\s*["']{re.escape(name.partition("[")[0])}["']""", self._text)
+            return name, 0 if made is None else self._text.count("\n", 0, made.start()) + 1
         plain = _plain(name.partition("[")[0])
         for found in re.finditer(r'<(?:stock|flow|aux|gf)\b[^>]*?\bname\s*=\s*"([^"]*)"', self._text):
             if _plain(found[1].replace("\\n", " ")) == plain:

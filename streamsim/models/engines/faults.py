@@ -98,16 +98,20 @@ def in_circle(names: list[str]) -> str:
 def check_xmile(file: str, text: str, library: str, *, parts: tuple[str, ...], strict: bool) -> None:
     """That a text is XMILE with the parts that a library needs.
 
+    :param parts: elements below the root, e.g. `sim_specs/dt`, and attributes, e.g. `sim_specs@method`.
     :param strict: the library reads only XML without faults.
     :raises Described: the part or the line at fault.
     """
     seen: list[str] = []
     depth: list[str] = []
+    lines: dict[str, int] = {}
 
-    def start(tag: str, _attributes: dict[str, str]) -> None:
+    def start(tag: str, attributes: dict[str, str]) -> None:
         depth.append(tag.rpartition(":")[2])
         if len(depth) <= 3:
-            seen.append("/".join(depth))
+            path = "/".join(depth)
+            seen.extend((path, *(f"{path}@{name}" for name in attributes)))
+            lines.setdefault(path, parser.CurrentLineNumber)
 
     def end(_tag: str) -> None:
         depth.pop()
@@ -126,7 +130,20 @@ def check_xmile(file: str, text: str, library: str, *, parts: tuple[str, ...], s
         raise Described(failure("SyntaxError", f"expecting <xmile> as its root, not <{seen[0]}>", file, 1))
     for part in parts:
         if f"xmile/{part}" not in seen:
-            *_, name = part.split("/")
-            where = f"<{'> in <'.join(reversed(['xmile', *part.split('/')[:-1]]))}>"
-            text_of = f"expecting <{name}> in {where}; {version(library)} needs it"
-            raise Described(failure("ValueError", text_of, file, 1))
+            *around, last = re.split("[/@]", f"xmile/{part}")
+            what = f"the attribute {last} of" if "@" in part else f"<{last}> in"
+            message = f"expecting {what} <{around[-1]}>; {version(library)} needs it"
+            raise Described(failure("ValueError", message, file, lines.get("/".join(around), 1)))
+
+
+def unread(error: BaseException, library: str, equation: str = "") -> str | None:
+    """What a parser of equations stumbled over; None if the error is none of a parser's."""
+    text, at = getattr(error, "text", None), getattr(error, "pos", None)
+    if not (
+        isinstance(text, str) and isinstance(at, int) and type(error).__module__.startswith("parsimonious")
+    ):
+        return None
+    rest = text[at:].strip()[:60]
+    where = f"what comes at {rest!r} is not expected" if rest else "it ends too early"
+    whole = (equation or text).strip()[:120]
+    return f"{version(library)} cannot read it: {where}" + (f" in {whole!r}" if whole else "")

@@ -30,6 +30,7 @@ from streamsim.models.engines.pysd_earlier import EarlierSimulation
 from streamsim.models.engines.pysd_faults import LIBRARY, Faults
 from streamsim.models.engines.pysd_names import arrays, by_kind, names
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
+from streamsim.models.engines.scenario_files import known_only
 from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
 
@@ -59,6 +60,9 @@ class PysdEngine(Engine):
         self.names = names(model)
         ranges = {name: list(labels) for name, labels in model._subscript_dict.items()}
         self._layout = Layout(self.names, arrays(model), ranges)
+        said: list[str] = list(source.options.get("ignored", ()))
+        if source.options.get("lenient"):
+            self._scenarios = known_only(self._scenarios, self._known, said)
         scenarios = {}
         for name, given in self._scenarios.items():
             simulation = PysdSimulation(self._load(), self._layout, given, f"scenario {name}", [])
@@ -70,7 +74,11 @@ class PysdEngine(Engine):
                 arrays=self._layout.arrays,
                 ranges=ranges,
             )
-        self.found = Found(managers={manager: scenarios})
+        self.found = Found(managers={manager: scenarios}, warnings=said)
+
+    def _known(self, name: str, part: str) -> bool:
+        """Whether the model has a name, or an array of it."""
+        return name in self.names or name.partition("[")[0] in self._layout.arrays
 
     def start(
         self, manager: str, scenario: str, outputs: Outputs, rules: int = RULES

@@ -110,12 +110,9 @@ class Faults:
 def _reason(error: BaseException, equation: str) -> str:
     """What the library cannot do, in words."""
     library = faults.version(LIBRARY)
-    text, at = getattr(error, "text", None), getattr(error, "pos", None)
-    if isinstance(text, str) and isinstance(at, int) and type(error).__module__.startswith("parsimonious"):
-        rest = text[at:].strip()[:60]
-        where = f"what comes at {rest!r} is not expected" if rest else "it ends too early"
-        of = f" in {(equation or text).strip()[:120]!r}" if text.strip() else ""
-        return f"{library} cannot read it: {where}{of}"
+    unread = faults.unread(error, LIBRARY, equation)
+    if unread is not None:
+        return unread
     if isinstance(error, KeyError) and error.args:
         missing = str(error.args[0])
         if missing.lstrip("-").isdigit():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from streamsim.models.engines.base import LibraryObject, Refused, ScenarioFound
 from streamsim.models.engines.folder import Folder
+from streamsim.values import JsonObject
 
 MAX_SAID: Final = 50
 FIELDS: Final = ("constants", "points", "runspecs", "properties", "agents", "strategy", "name")
@@ -65,6 +66,28 @@ def _check(name: str, text: str) -> None:
         for scenario, fields in parts["scenarios"].items():
             if not isinstance(fields, dict):
                 raise Refused(f"{name}: scenario {scenario} of {manager}: expecting an object")
+
+
+def known_only(
+    scenarios: JsonObject, known: Callable[[str, str], bool], said: list[str]
+) -> dict[str, JsonObject]:
+    """Scenarios of an upload without what their model does not have; `said` gets a warning for each.
+
+    :param known: whether the model has a name, as one of `constants`, `points` or `initial`.
+    """
+    result: dict[str, JsonObject] = {}
+    for scenario, given in scenarios.items():
+        result[scenario] = {}
+        for part, values in given.items():
+            if part == "runspecs":
+                result[scenario][part] = values
+                continue
+            result[scenario][part] = {name: value for name, value in values.items() if known(name, part)}
+            for name in values.keys() - result[scenario][part].keys():
+                warning = f"scenario {scenario}: the model has no {part} {name}; it is ignored"
+                if warning not in said and len(said) < MAX_SAID:
+                    said.append(warning)
+    return result
 
 
 def constants(scenario: LibraryObject) -> frozenset[str]:

@@ -116,7 +116,8 @@ def test_a_variable_of_xmile_is_told_with_its_line(engine: type[Engine], equatio
 def test_what_is_no_xmile_says_what_is_expected(engine: type[Engine], text: str, word: str) -> None:
     failure = failing(engine, "m.xmile", text)
     assert failure is not None
-    assert (failure.piece, failure.line) == ("m.xmile", 1)
+    root = next((number for number, line in enumerate(text.splitlines(), 1) if "<xmile" in line), 1)
+    assert (failure.piece, failure.line) == ("m.xmile", root)
     assert word in failure.message
 
 
@@ -126,6 +127,17 @@ def test_parts_that_one_library_needs_are_that_ones_limit() -> None:
     assert failure is not None
     assert "<header> in <xmile>; bptk-py" in failure.message
     assert failing(PysdEngine, "m.xmile", text) is None
+    for part, said in (
+        (r"<name>.*?</name>", "<name> in <header>"),
+        (r'\bmethod="[^"]*"', "the attribute method of <sim_specs>"),
+        (r"<stop>.*?</stop>", "<stop> in <sim_specs>"),
+    ):
+        assert re.search(part, XMILE)
+        failure = failing(BptkEngine, "m.xmile", re.sub(part, "", XMILE, count=1))
+        assert failure is not None
+        assert f"{said}>; bptk-py".replace(">>", ">") in failure.message
+        tag = said.rpartition("<")[2].rstrip(">")
+        assert f"<{tag}" in XMILE.splitlines()[failure.line - 1]
     cut = XMILE[: len(XMILE) // 2]
     failure = failing(BptkEngine, "m.xmile", cut)
     assert failure is not None
@@ -163,5 +175,7 @@ def bptk_factory():
 def test_a_variable_of_python_equations_is_told(equations: str, word: str) -> None:
     failure = failing(BptkEngine, "m.py", DSL.format(equations=equations))
     assert failure is not None
-    assert re.search("variable (first|second)", failure.message), failure.message
+    told = re.search("variable (first|second)", failure.message)
+    assert told is not None, failure.message
+    assert f'"{told[1]}"' in DSL.splitlines()[failure.line - 1]
     assert word in failure.message

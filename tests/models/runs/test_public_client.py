@@ -114,6 +114,8 @@ async def test_what_is_not_understood_is_refused_by_its_name(player: Caller) -> 
         assert name in answer.body["message"]
     answer = await player.post(f"{RUN}/?model=sample", {"model": "sample"})
     assert (answer.status, "model" in answer.body["message"]) == (400, True)
+    answer = await player.request("GET", f"{RUN}/{run}/", headers={"X-AutoRestore": "perhaps"})
+    assert (answer.status, "X-AutoRestore" in answer.body["message"]) == (400, True)
     # Scripts that get round caches send it with every GET.
     assert (await player.get(f"{RUN}/{run}/?_=1712345")).status == 200
 

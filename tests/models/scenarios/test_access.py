@@ -23,20 +23,21 @@ ENDPOINTS = {
     "/equations": "POST",
     "/agents": "POST PUT",
     "/run": "POST PUT",
+    "/execute": "POST",
     "/start-instance": "POST",
     "/start-instances": "POST",
     "/save-state": "GET",
     "/load-state": "GET POST",
     "/full-metrics": "GET",
-    "/{instance}/begin-session": "POST",
-    "/{instance}/end-session": "POST",
-    "/{instance}/run-step": "POST",
-    "/{instance}/run-steps": "POST",
-    "/{instance}/stream-steps": "POST",
-    "/{instance}/session-results": "GET",
-    "/{instance}/flat-session-results": "GET",
-    "/{instance}/keep-alive": "POST",
-    "/{instance}/stop-instance": "POST",
+    "/{instance:part}/begin-session": "POST",
+    "/{instance:part}/end-session": "POST",
+    "/{instance:part}/run-step": "POST",
+    "/{instance:part}/run-steps": "POST",
+    "/{instance:part}/stream-steps": "POST",
+    "/{instance:part}/session-results": "GET",
+    "/{instance:part}/flat-session-results": "GET",
+    "/{instance:part}/keep-alive": "POST",
+    "/{instance:part}/stop-instance": "POST",
     "/models": "GET POST",
     "/models/{model}": "GET PUT DELETE",
     "/sweep": "POST",
@@ -59,8 +60,8 @@ BODIES: dict[str, Any] = {
     "/equations": SCENARIO,
     "/agents": SCENARIO,
     "/run": INTERACTIVE,
-    "/{instance}/begin-session": INTERACTIVE,
-    "/{instance}/run-steps": {"numberSteps": 2, "settings": {}},
+    "/{instance:part}/begin-session": INTERACTIVE,
+    "/{instance:part}/run-steps": {"numberSteps": 2, "settings": {}},
     "/models": {"name": "mine", "files": {}},
     "/models/{model}": {"files": example("inventory_delay.py")},
     "/sweep": {**SCENARIO, "equations": ["customers"], "parameters": {"contact_rate": [1.0, 2.0]}},
@@ -77,7 +78,7 @@ def methods(handler: Any) -> list[str]:
 async def test_each_route_needs_a_login_and_has_one_form_of_errors(
     ann: Caller, nobody: Caller, services: Services, template: str, handler: Any, monkeypatch: Any
 ) -> None:
-    path = re.sub(r"\{\w+\}", "0" * 32, template)
+    path = re.sub(r"\{[\w:]+\}", "0" * 32, template)
 
     async def away(*_arguments: object, **_named: object) -> None:
         raise StoreUnavailable("the disk is full at /some/path")
@@ -103,7 +104,7 @@ def test_every_route_is_classified() -> None:
     for path, handler in OWN:
         have.setdefault(path.rstrip("/"), set()).add(" ".join(methods(handler)))
     assert have == {path: {has} for path, has in ENDPOINTS.items()}
-    assert {path for path, _ in OWN} >= {path + "/" for path in list(ENDPOINTS)[:18]}
+    assert {path for path, _ in OWN} >= {path + "/" for path in list(ENDPOINTS)[:19]}
 
 
 async def state(ann: Caller, instance: str, job: str) -> list[Any]:
@@ -140,7 +141,7 @@ async def test_another_user_and_nobody_change_and_see_nothing_of_anns(
                     # A manager of somebody else is one that there is not.
                     wanted = 404 if "{" in template else 400
                     assert (answer.status, list(answer.body)) == (wanted, ["error"]), (method, path)
-                    if "{instance}" in template:
+                    if "{instance:part}" in template:
                         assert answer.body["error"] == UNKNOWN
                 if template in NAMELESS:
                     assert not any(
