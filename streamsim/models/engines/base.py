@@ -42,7 +42,8 @@ RULES: Final = 2
 0: before them. The same journal gives the same numbers for ever, so what changes numbers is a new version.
 1: single elements of arrays are set; the model's own times and steps; settings of the first step reach
 initial values.
-2: in models of bptk-py a value for an array, or for a slice of one, is one for each of its elements.
+2: in models of bptk-py a value for an array, or for a slice of one, is one for each of its elements; whole
+runs have the library's times where the step does not divide them; sessions leave out no round of agents.
 """
 RUNSPEC_FORM: Final = "runspecs of {}: dt must be positive and stoptime not before starttime"
 
