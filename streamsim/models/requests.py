@@ -210,20 +210,30 @@ def has_equation(scenario: ScenarioFound, name: str) -> bool:
 def is_stock(scenario: ScenarioFound, name: str) -> bool:
     """Whether a name is that of a stock, or of an element or a slice of an array of stocks."""
     stocks = scenario.equations.get("stocks", ())
-    return name in stocks or any(element in stocks for element in _elements(scenario, name) or ())
+    return name in stocks or any(
+        element in stocks for element in _elements(scenario, name, whole=False) or ()
+    )
 
 
 def _elements(scenario: ScenarioFound, name: str, *, whole: bool = True) -> list[str] | None:
     """The elements that the name of an array or of a slice stands for; None if it names none.
 
-    :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself.
+    :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself, and so do
+        its slices.
     """
-    if any(name in names for names in scenario.equations.values()) and (whole or name not in scenario.arrays):
+    if whole and "*" in name and _listed(scenario, name.partition("[")[0]):
+        # The library's own way to ask for a sum.
+        return [name]
+    if (whole or name not in scenario.arrays) and _listed(scenario, name):
         return [name]
     try:
         return elements(name, scenario.arrays, scenario.ranges)
     except Refused as refused:
         raise BadRequest(str(refused)) from None
+
+
+def _listed(scenario: ScenarioFound, name: str) -> bool:
+    return any(name in names for names in scenario.equations.values())
 
 
 def _outputs(
