@@ -55,7 +55,8 @@ serve: $(VENV)/.installed
 	@$(BIN)/streamsim serve --data ./data
 
 # Three at a time, which keep two processors busy though many wait, and after them what needs the machine for itself.
-PAIRED := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# They share what they compile.
+PAIRED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # Only where there are such tests, or half of what these take to begin would be looking through all the others.
 ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.

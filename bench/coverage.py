@@ -78,12 +78,14 @@ def thompson(floor: float) -> Callable[[int], Drawn]:
     return draw
 
 
-def clustered(unit: str | None) -> Callable[[int], Drawn]:
-    """60 participants who differ and keep their arm, 20 decisions each."""
+def clustered(unit: str | None, *, keep: bool = True) -> Callable[[int], Drawn]:
+    """60 participants who differ, 20 decisions each, who keep their arm or whose arm is drawn each time."""
 
     def draw(seed: int) -> Drawn:
         rng = np.random.default_rng(seed)
         arm, own = rng.integers(2, size=60).repeat(20), rng.normal(size=60).repeat(20) * 0.5
+        if not keep:
+            arm = rng.integers(2, size=1200)
         reward = 0.3 + 0.3 * arm + own + 0.1 * rng.normal(size=1200)
         contexts = [{"user": f"u{place // 20}"} for place in range(1200)]
         data = DecisionLog(contexts, ["ab"[k] for k in arm], reward, np.full(1200, 0.5))
@@ -136,6 +138,8 @@ KINDS: Final[dict[str, Callable[[int], Drawn]]] = {
     "adaptive, floor 0.05": thompson(0.05),
     "clustered, no unit": clustered(None),
     "clustered, unit": clustered("user"),
+    "arm drawn anew, no unit": clustered(None, keep=False),
+    "arm drawn anew, unit": clustered("user", keep=False),
     "missing": own(None, 1.0),
     "delayed, default reward": own(Window(24, {"value": 0}, NOW), 6.0),
     "wrong reward model": misspecified,
@@ -152,7 +156,7 @@ def estimates(drawn: Drawn, seed: int) -> list[Estimate]:
     found = evaluate(sample, NAMES, resamples=2, seed=seed)
     if not known.all():
         found = missing.bounded(found, data, labels, drawn.target, seed=seed)
-    told = drawn.unit is None and units.repeated(rewarded) is not None
+    told = drawn.unit is None and units.doubt(rewarded) is not None
     return [_warned(one) if told else one for one in found.estimates]
 
 

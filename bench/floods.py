@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import socket
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from tests.support import Client, Server, request_headers
+from tests.support import Answer, Client, Server
 
 PASSWORD: Final = "a good password"
-WAIT_S: Final = 120.0
 
 ARM: Final = 'self.action["arm"] = "a"'
 FAST: Final = {"get_action": ARM, "get_reward": 'self.reward["value"] = 1.0'}
@@ -41,6 +36,37 @@ while channel is not None:
         pass
 {ARM}
 """
+# A model whose steps take 20 ms each where `heavy` is 1: Python's own speed, in a process of the sandbox.
+STEPPED: Final = """
+import time
+import BPTK_Py
+from BPTK_Py import Model
+
+def work(model, t, heavy):
+    until = time.process_time() + 0.02 * heavy
+    while time.process_time() < until:
+        pass
+    return t
+
+def bptk_factory():
+    model = Model(starttime=0.0, stoptime=10.0, dt=1.0, name="spin")
+    heavy = model.constant("heavy")
+    heavy.equation = 0.0
+    spun = model.converter("spun")
+    spun.equation = model.function("work", work)(heavy)
+    bptk = BPTK_Py.bptk()
+    bptk.register_scenario_manager({"spin": {"model": model}})
+    bptk.register_scenarios({"light": {}, "heavy": {"constants": {"heavy": 1.0}}}, "spin")
+    return bptk
+"""
+# An operation that takes as long as it is told.
+OPERATED: Final = """
+import time
+
+def rest(seconds):
+    time.sleep(seconds)
+    return seconds
+"""
 
 Request = tuple[str, str, object]
 """Method, path and body."""
@@ -51,7 +77,7 @@ class Flood(NamedTuple):
 
     `resource`: what it is after. `code`: of the attacker's `experiments`. `requests`: what its `connections`
     send again and again, about one of them; `deaf`: without reading what comes. `victim`: what another user
-    asks for.
+    asks for. `before`: what each of both does first, once; it may add to what is known of each experiment.
     """
 
     resource: str
@@ -61,6 +87,7 @@ class Flood(NamedTuple):
     connections: int = 16
     experiments: int = 1
     deaf: bool = False
+    before: Callable[[Client, dict[str, Any]], None] | None = None
 
 
 def _decision(made: dict[str, Any]) -> Request:
@@ -92,6 +119,53 @@ def _document(made: dict[str, Any]) -> Request:
     return "GET", "/openapi.json", None
 
 
+def _comparison(replications: int) -> Callable[[dict[str, Any]], Request]:
+    body = {"N": 2000, "replications": replications, "points": 10}
+    return lambda made: ("POST", "/eval/compare", {"experiments": [made["id"]], **body})
+
+
+def _whole_run(scenario: str) -> Callable[[dict[str, Any]], Request]:
+    body = {"scenario_managers": ["spin"], "scenarios": [scenario], "equations": ["spun"]}
+    return lambda _: ("POST", "/run", body)
+
+
+def _operation(seconds: float) -> Callable[[dict[str, Any]], Request]:
+    body = {"name": "rest", "arguments": [seconds]}
+    return lambda made: ("POST", f"/v2/model/operation/{made['run']}", body)
+
+
+def _events(made: dict[str, Any]) -> Request:
+    return "GET", f"/jobs/{made['job']}/events", None
+
+
+def _health(made: dict[str, Any]) -> Request:
+    return "GET", f"/stats/{made['id']}/health?rows=20000", None
+
+
+def _stepped(client: Client, _: dict[str, Any]) -> None:
+    _made(client.post("/models", {"name": "spin", "engine": "bptk", "files": {"spin.py": STEPPED}}))
+
+
+def _operated(client: Client, made: dict[str, Any]) -> None:
+    _made(client.post("/models", {"name": "rest", "engine": "python", "files": {"rest.py": OPERATED}}))
+    made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": "rest"}))["id"]
+
+
+def _begun(client: Client, made: dict[str, Any]) -> None:
+    _, path, body = _job(made)
+    made["job"] = _made(client.post(path, body))["id"]
+
+
+def _decided(client: Client, made: dict[str, Any]) -> None:
+    for _ in range(40):
+        _made(client.post(f"/getaction/{made['id']}", {"key": made["key"], "contexts": [{}] * 500}))
+
+
+def _made(answer: Answer) -> Any:
+    assert 200 <= answer.status < 300, answer
+    return answer.body
+
+
 FLOODS: Final[dict[str, Flood]] = {
     "sleeping policies": Flood("workers", {"get_action": SLEEP}, _decision, _decision, experiments=40),
     "stale reads for ever": Flood("commits", {"get_action": STALE}, _decision, _decision),
@@ -105,6 +179,15 @@ FLOODS: Final[dict[str, Flood]] = {
     "long jobs": Flood("processes", FAST, _job, _decision),
     "plots": Flood("processor", FAST, _plot, _decision, connections=8),
     "code that is put": Flood("checks of code", FAST, _code, _code, connections=24),
+    "comparisons": Flood("simulations", FAST, _comparison(20), _comparison(1), connections=24),
+    "slow runs of models": Flood(
+        "models", FAST, _whole_run("heavy"), _whole_run("light"), connections=24, before=_stepped
+    ),
+    "operations that sleep": Flood(
+        "live models", FAST, _operation(2.0), _operation(0.0), connections=40, before=_operated
+    ),
+    "followers of a job": Flood("connections", FAST, _events, _decision, connections=60, before=_begun),
+    "reads of a long log": Flood("readers", FAST, _health, _health, before=_decided),
     "clients that do not read": Flood("memory", FAST, _document, _decision, connections=50, deaf=True),
 }
 """By name."""
@@ -113,7 +196,9 @@ FLOODS: Final[dict[str, Flood]] = {
 class User:
     """A user of its own on a server, with an experiment or more."""
 
-    def __init__(self, server: Server, name: str, code: dict[str, str], experiments: int = 1) -> None:
+    def __init__(
+        self, server: Server, name: str, flood: Flood, code: dict[str, str], experiments: int = 1
+    ) -> None:
         admin = server.admin()
         admin.post("/user", {"username": name, "password": PASSWORD})
         admin.close()
@@ -124,73 +209,7 @@ class User:
             self.client.post("/exp", {"name": f"{name} {number}", **code}).body
             for number in range(experiments)
         ]
-
-
-class Flooding:
-    """A flood under way, for the length of the context."""
-
-    def __init__(self, server: Server, flood: Flood, name: str = "attacker") -> None:
-        self._server = server
-        self._flood = flood
-        self._user = User(server, name, flood.code, flood.experiments)
-        self._over = threading.Event()
-        self._sockets: set[socket.socket] = set()
-        number = max(flood.connections, flood.experiments)
-        self.begun = threading.Semaphore(0)
-        self._threads = [threading.Thread(target=self._send, args=(at,), daemon=True) for at in range(number)]
-
-    def __enter__(self) -> Flooding:
-        for thread in self._threads:
-            thread.start()
-        for _ in self._threads:
-            self.begun.acquire(timeout=WAIT_S)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        for one in list(self._sockets):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, at: int) -> None:
-        made = self._user.experiments[at % len(self._user.experiments)]
-        told = False
-        while not self._over.is_set():
-            try:
-                with socket.create_connection(("127.0.0.1", self._server.port), timeout=WAIT_S) as connection:
-                    self._sockets.add(connection)
-                    connection.sendall(self._bytes(made))
-                    if not told:
-                        told = True
-                        self.begun.release()
-                    if self._flood.deaf:
-                        self._stuff(connection, self._bytes(made))
-                    while connection.recv(1 << 16):
-                        pass
-                    self._sockets.discard(connection)
-            except OSError:
-                self._over.wait(0.05)
-        if not told:
-            self.begun.release()
-
-    def _stuff(self, connection: socket.socket, request: bytes) -> None:
-        """Ask again and again until the server takes no more, and read nothing."""
-        connection.settimeout(0.2)
-        with contextlib.suppress(TimeoutError):
-            while not self._over.is_set():
-                connection.sendall(request)
-        self._over.wait()
-
-    def _bytes(self, made: dict[str, Any]) -> bytes:
-        method, path, body = self._flood.requests(made)
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = request_headers(self._user.client.cookies, None)
-        if not self._flood.deaf:
-            headers["Connection"] = "close"
-        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + content
+        for made in self.experiments:
+            made["user"] = name
+            if flood.before is not None:
+                flood.before(self.client, made)

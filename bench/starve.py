@@ -8,7 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.floods import FAST, FLOODS, Flood, Flooding, User
+from bench.flooding import Flooding
+from bench.floods import FAST, FLOODS, Flood, User
 from tests.support import Server
 
 
@@ -32,10 +33,10 @@ def table(seconds: float, names: list[str]) -> None:
             tempfile.TemporaryDirectory(prefix="streamsim-starve-") as folder,
             Server(Path(folder), settings=settings) as server,
         ):
-            victim = User(server, "victim", FAST)
+            victim = User(server, "victim", flood, FAST)
             measured(victim, flood, 0.5)
             alone, _ = measured(victim, flood, seconds)
-            with Flooding(server, flood):
+            with Flooding(server, name):
                 time.sleep(0.5)
                 beside, refused = measured(victim, flood, seconds)
         figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone, beside) for q in (0.5, 0.99))

@@ -7,12 +7,17 @@ from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
 from streamsim.config import Settings
-from streamsim.errors import NotFound, TooLarge
+from streamsim.errors import NotFound, TooLarge, Unavailable
 
 
 def body_too_large(settings: Settings) -> TooLarge:
     """The error for a request body over the limit."""
     return TooLarge(f"a request body has at most {settings.server.max_body_bytes} bytes", field="body")
+
+
+def no_room() -> Unavailable:
+    """The error for a body beside which there are too many others."""
+    return Unavailable("too many large bodies are under way (server.bodies_bytes); try again soon")
 
 
 class NotFoundHandler(BaseHandler):
@@ -34,3 +39,14 @@ class _BodyTooLarge(BaseHandler):
 def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
     """What answers in place of a handler when the body was over the limit, with errors in the same form."""
     return type("BodyTooLarge", (_BodyTooLarge, handler), {})
+
+
+class _Crowded(BaseHandler):
+    async def prepare(self) -> None:
+        raise no_room()
+
+
+@cache
+def crowded(handler: type[BaseHandler]) -> type[BaseHandler]:
+    """What answers in place of a handler when there is no room for the body, with errors in the same form."""
+    return type("Crowded", (_Crowded, handler), {})

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from handlers.base import Access, BaseHandler
 from streamsim import values
-from streamsim.errors import ModelError, StreamsimError
+from streamsim.errors import BadRequest, ModelError, StreamsimError
 from streamsim.models import paths
 from streamsim.models.run_service import RunService
 
@@ -24,12 +24,31 @@ class RunApiHandler(BaseHandler):
 
     `properties`: fields of bodies and parameters, with what they mean. `described`: the endpoint that OPTIONS
     tells about, if it is another one. `kind`: what a bad request is about, in error records.
+    `query`: parameters that GET takes, in lower case; any other is refused, but for the `_` of scripts that
+    get round caches.
     """
 
     access: ClassVar[Access] = "user"
     kind: ClassVar[str] = "run"
     described: ClassVar[type[BaseHandler] | None] = None
     properties: ClassVar[dict[str, str]] = {}
+    query: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        """What can be read has HEAD, too: the answer without its body."""
+        super().__init_subclass__(**named)
+        if "get" in cls.__dict__:
+            cls.head = cls.get
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        if self.request.method == "OPTIONS":
+            return
+        known = self.query if self.request.method in ("GET", "HEAD") else frozenset()
+        for name in self.request.query_arguments:
+            if name.lower() not in known and name != "_":
+                taken = f"expecting {', '.join(sorted(known))}" if known else "there are none here"
+                raise BadRequest(f"unknown parameter {name[:100]} in the query: {taken}", field=name[:100])
 
     def initialize(self) -> None:
         super().initialize()
@@ -77,6 +96,10 @@ class RunApiHandler(BaseHandler):
     def included(self) -> list[str]:
         """Variables that the query names in `include`."""
         return [path for text in self.get_query_arguments("include") for path in paths.split(text)]
+
+    def from_store(self) -> None:
+        """Say that what is answered was read from the store, not from the memory of a run."""
+        self.set_header("Pragma", "persistent")
 
     def error_status(self, error: StreamsimError) -> int:
         # These documents know of no 422.

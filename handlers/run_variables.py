@@ -15,12 +15,21 @@ class _Variables(RunApiHandler):
     kind: ClassVar[str] = "variable"
     properties: ClassVar[dict[str, str]] = {
         "name": "a variable; repeat it for several",
+        "include": "variables, separated by commas",
         "id": "matrix parameter, ;id=A;id=B: recorded variables of several runs",
     }
 
+    query: ClassVar[frozenset[str]] = frozenset(("name", "include"))
+
     async def read(self, project: str | None, selector: str, name: str | None) -> None:
         """Answer with one variable by name, or with those that the query names."""
-        names = [name] if name is not None else self.get_query_arguments("name", strip=False)
+        asked = [*self.get_query_arguments("name", strip=False), *self.included()]
+        if name is not None and self.request.path.endswith("/"):
+            # As for every path: a slash at the end says nothing. That of a name is sent as %2F.
+            name = name.removesuffix("/")
+        if name is not None and asked:
+            raise BadRequest("name variables in the path or in the query, not in both", field="name")
+        names = asked if name is None else [name]
         if not names:
             raise BadRequest("name a variable in the path, or several as ?name=A&name=B", field="name")
         if not selector.startswith(";"):
@@ -29,6 +38,7 @@ class _Variables(RunApiHandler):
             self.write_json(by_path[name] if name is not None else by_path)
             return
         filters = run_queries.filters(selector)
+        self.from_store()
         several = await self.service.many(self.tenant, project, filters, names)
         self.write_json(
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from handlers.base import BaseHandler
 from handlers.run_api import RunApiHandler
@@ -15,7 +15,10 @@ from handlers.run_variables import (
 )
 from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.models import run_queries
+from streamsim.models.requests import count
 from streamsim.models.run_service import Page
+
+LISTED: Final = frozenset(("include", "startrecord", "endrecord", "sort", "direction"))
 
 
 class _Runs(RunApiHandler):
@@ -27,10 +30,7 @@ class _Runs(RunApiHandler):
 
     async def find(self, account: str, project: str, raw: str) -> None:
         """Answer with the runs that meet the matrix parameters of a path segment."""
-        first = self.integer_argument("startrecord", 0, 0, 10**9)
-        last = (
-            self.integer_argument("endrecord", -1, first, 10**9) if self.text_argument("endrecord") else None
-        )
+        first, last = self.page()
         direction = (self.text_argument("direction") or "asc").lower()
         if direction not in ("asc", "desc"):
             raise BadRequest("direction must be asc or desc", field="direction")
@@ -42,17 +42,28 @@ class _Runs(RunApiHandler):
         )
         shown = f"{first}-{first + len(records) - 1}" if records else "*"
         self.set_header("Content-Range", f"records {shown}/{total}")
+        self.from_store()
         self.write_json(records)
+
+    def page(self) -> tuple[int, int | None]:
+        """The first and the last record that are asked for. :raises BadRequest:"""
+        start = "startRecord" if self.text_argument("startrecord") is None else "startrecord"
+        end = "endRecord" if self.text_argument("endrecord") is None else "endrecord"
+        first = self.integer_argument(start, 0, 0, 10**9)
+        return first, self.integer_argument(end, -1, first, 10**9) if self.text_argument(end) else None
 
 
 class RunsHandler(_Runs):
     """`/v2/run/{account}/{project}`"""
+
+    query: ClassVar[frozenset[str]] = LISTED
 
     properties: ClassVar[dict[str, str]] = {
         "model": "name of a model, or of its main file; required",
         "scope": "an object of your own",
         "files": "an object of your own",
         "ephemeral": "true or false, kept in the record",
+        "sensitivityMode": "false; many values are what /sweep is for",
     }
 
     async def post(self, account: str, project: str) -> None:
@@ -66,6 +77,8 @@ class RunsHandler(_Runs):
 
 class OneRunHandler(_Runs):
     """`/v2/run/{account}/{project}/{id}`, or `/v2/run/{account}/{project}/;saved=true;variables.price>1`"""
+
+    query: ClassVar[frozenset[str]] = LISTED
 
     properties: ClassVar[dict[str, str]] = {
         "include": "variables in the answer, separated by commas",
@@ -87,9 +100,12 @@ class OneRunHandler(_Runs):
             return
         self.about["run_id"] = run
         restore = self.request.headers.get("X-AutoRestore", "").lower() == "true"
-        self.write_json(
-            await self.service.record(self.tenant, account, project, run, self.included(), restore=restore)
+        record = await self.service.record(
+            self.tenant, account, project, run, self.included(), restore=restore
         )
+        if not record["active"]:
+            self.from_store()
+        self.write_json(record)
 
     async def patch(self, account: str, project: str, run: str) -> None:
         """Changes fields of the record, and variables; answers what was changed."""
@@ -185,25 +201,41 @@ class StateHandler(RunApiHandler):
     """`/v2/model/state/{id}`"""
 
     properties: ClassVar[dict[str, str]] = {
-        "action": "replay or clone; required",
+        "action": "replay, clone or rewind; required",
+        "count": "of rewind: how many changes are taken back, 1 if it is left out",
         "stopBefore": "name of an operation: what was done from its first call on is left out",
         "exclude": "array of names of operations that are left out",
     }
 
     async def post(self, run: str) -> None:
-        """Brings a run back from its journal, or copies it; answers `{"run": id}`."""
+        """Brings a run back from its journal, copies it, or takes back changes; answers `{"run": id}`."""
         self.about["run_id"] = run
         body = self.body()
         refuse_unknown(body, self.properties)
         action, stop, exclude = body.get("action"), body.get("stopBefore"), body.get("exclude", [])
-        if action not in ("replay", "clone"):
-            raise BadRequest("action must be replay or clone", field="action")
+        if action not in ("replay", "clone", "rewind"):
+            raise BadRequest("action must be replay, clone or rewind", field="action")
+        if action == "rewind":
+            refuse_unknown(body, ("action", "count"))
+            taken = count(body, "count", 10**6, 1)
+            self.write_json({"run": await self.service.rewind(self.tenant, run, taken)})
+            return
+        refuse_unknown(body, ("action", "stopBefore", "exclude"))
         if stop is not None and not isinstance(stop, str):
             raise BadRequest("stopBefore must be the name of an operation", field="stopBefore")
         if not isinstance(exclude, list) or not all(isinstance(name, str) for name in exclude):
             raise BadRequest("exclude must be an array of names of operations", field="exclude")
         act = self.service.replay if action == "replay" else self.service.clone
         self.write_json({"run": await act(self.tenant, run, stop, exclude)})
+
+
+class HistoryHandler(RunApiHandler):
+    """`/v2/model/history/{id}`"""
+
+    async def get(self, run: str) -> None:
+        """What was done to a run, oldest first: variables that were set, operations that were called."""
+        self.about["run_id"] = run
+        self.write_json(await self.service.history(self.tenant, run))
 
 
 class DescribeOperationHandler(_Operations):
@@ -223,6 +255,7 @@ _MODEL = [
     ("/introspect/{run:part}", IntrospectRunHandler),
     ("/introspect/{account:part}/{project:part}/{model:part}", IntrospectModelHandler),
     ("/state/{run:part}", StateHandler),
+    ("/history/{run:part}", HistoryHandler),
 ]
 _PATHS = [
     *(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import tornado.web
 
 from handlers.base import Access, BaseHandler
-from handlers.refusals import body_too_large
+from handlers.refusals import body_too_large, no_room
 from streamsim.errors import BadRequest, StreamsimError, TooManyRequests, refuse_unknown
 from streamsim.evaluation.packed import Unpacked, Upload
 from streamsim.evaluation.plans import form_of
@@ -68,6 +68,9 @@ class UploadHandler(BaseHandler):
             self._refused = error
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        application: Any = self.application
+        if self._refused is None and not application.admit(self.request, len(chunk)):
+            self._refused, self.upload = no_room(), None
         if self.upload is not None:
             return asyncio.to_thread(self.upload.add, chunk)
         self._space -= len(chunk)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -69,6 +72,19 @@ LONG = (
 )
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of several processes each imports its share of the test files before it collects them all, so that the
+    others find them compiled: to rewrite their assertions is most of what collecting takes."""
+    worker, root = os.environ.get("PYTEST_XDIST_WORKER"), session.config.rootpath
+    if worker is None or list(session.config.args) != session.config.getini("testpaths"):
+        return
+    files = sorted((root / "tests").rglob("test_*.py"))
+    for file in files[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
+        # What cannot be imported is said when it is collected.
+        with contextlib.suppress(Exception):
+            importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,7 +31,8 @@ class ModelFields(TypedDict, total=False):
 
 
 class Model(TypedDict):
-    """What loading a model found. Names by scenario manager; variables and operations are those of runs."""
+    """What loading a model found. Names by scenario manager; variables and operations are those of runs.
+    `warnings`: what was ignored, in words."""
 
     name: str
     version: int
@@ -44,12 +45,13 @@ class Model(TypedDict):
     agents: dict[str, dict[str, dict[str, list[str]]]]
     variables: list[Object]
     operations: list[Object]
+    warnings: list[str]
 
 
 class ModelWithFiles(Model):
-    """`files`: name -> text."""
+    """`files`: path -> text, or {"base64": text} for bytes that are no text in UTF-8."""
 
-    files: dict[str, str]
+    files: dict[str, str | dict[str, str]]
 
 
 class Outputs(TypedDict, total=False):
@@ -188,18 +190,41 @@ class Recorded(TypedDict):
     variables: Object
 
 
-class Function(TypedDict):
-    """An operation; `signature`: the names of its arguments."""
+class Parameter(TypedDict):
+    """A parameter of an operation. `dataType` is null: Python declares none."""
 
     name: str
-    signature: list[str]
+    dataType: str | None
+    default: Json
+    optional: bool
+
+
+class Function(TypedDict):
+    """An operation with its parameters; `returnType` is null."""
+
+    name: str
+    signature: list[Parameter]
+    returnType: str | None
 
 
 class Variable(TypedDict):
-    """A variable, and the name of its type."""
+    """A variable. `type`: that of its engine; `dataType`: NUMBER, BOOLEAN, STRING, ARRAY or OBJECT; `access`:
+    ALWAYS, as it can be set; `subscripts`: the labels that make it an element of an array; `saved`: every
+    step records it by itself."""
 
     name: str
     type: str
+    dataType: str
+    access: str
+    subscripts: list[str] | None
+    saved: bool
+
+
+class Range(TypedDict):
+    """A dimension of arrays, and its labels."""
+
+    name: str
+    indices: list[str]
 
 
 class Introspection(TypedDict):
@@ -207,6 +232,7 @@ class Introspection(TypedDict):
 
     functions: list[Function]
     variables: list[Variable]
+    ranges: list[Range] | None
 
 
 class Description(TypedDict):

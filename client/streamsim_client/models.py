@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Unpack
 
@@ -19,6 +20,9 @@ from streamsim_client.model_answers import (
 )
 from streamsim_client.values import Object
 
+File = str | bytes | Mapping[str, str]
+"""Text, bytes, or what `Models.get` gives for bytes."""
+
 
 class Models(Group[S]):
     """`client.models`
@@ -30,25 +34,26 @@ class Models(Group[S]):
     """
 
     @call
-    async def push(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+    async def push(self, name: str, files: Mapping[str, File], **fields: Unpack[ModelFields]) -> Model:
         """Upload a model, or a new version of it if there is one of this name.
 
-        :param files: file name -> text; of several, `main` names the one to load.
+        :param files: path -> text, or bytes of any file, e.g. of a table of Excel or a `.zip` archive; of
+            several, `main` names the one to load.
         :raises BadRequest: naming what is wrong; where the model does not load, its file and line.
         """
         if any(model["name"] == name for model in await self._ask(list[Model], "GET", "/models")):
-            return await self._ask(Model, "PUT", path("models", name), body={"files": dict(files), **fields})
+            return await self._ask(Model, "PUT", path("models", name), body={"files": _sent(files), **fields})
         return await self._create(name, files, fields)
 
     @call
-    async def create(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+    async def create(self, name: str, files: Mapping[str, File], **fields: Unpack[ModelFields]) -> Model:
         """As `push`, for a new model only. :raises Conflict: the name is taken."""
         return await self._create(name, files, fields)
 
     @call
-    async def update(self, name: str, files: Mapping[str, str], **fields: Unpack[ModelFields]) -> Model:
+    async def update(self, name: str, files: Mapping[str, File], **fields: Unpack[ModelFields]) -> Model:
         """As `push`, for a model that there is. :raises NotFound:"""
-        return await self._ask(Model, "PUT", path("models", name), body={"files": dict(files), **fields})
+        return await self._ask(Model, "PUT", path("models", name), body={"files": _sent(files), **fields})
 
     @call
     async def all(self) -> list[Model]:
@@ -65,8 +70,8 @@ class Models(Group[S]):
         """Delete a model; instances and runs that have it go on. :raises NotFound:"""
         return await self._ask(Message, "DELETE", path("models", name))
 
-    async def _create(self, name: str, files: Mapping[str, str], fields: ModelFields) -> Model:
-        return await self._ask(Model, "POST", "/models", body={"name": name, "files": dict(files), **fields})
+    async def _create(self, name: str, files: Mapping[str, File], fields: ModelFields) -> Model:
+        return await self._ask(Model, "POST", "/models", body={"name": name, "files": _sent(files), **fields})
 
 
 class Sweeps(Group[S]):
@@ -141,6 +146,13 @@ class Jobs(Group[S]):
     async def cancel(self, job: str) -> EndedJob:
         """Cancel a job; remove one that is finished. :raises NotFound:"""
         return await self._ask(EndedJob, "DELETE", path("jobs", job))
+
+
+def _sent(files: Mapping[str, File]) -> dict[str, object]:
+    return {
+        name: {"base64": base64.b64encode(content).decode()} if isinstance(content, bytes) else content
+        for name, content in files.items()
+    }
 
 
 def _body(

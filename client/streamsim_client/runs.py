@@ -132,6 +132,17 @@ class Runs(_Runs[S]):
         return await self._state("clone", run, stop_before, exclude)
 
     @call
+    async def rewind(self, run: str, count: int = 1) -> str:
+        """Take back the last changes of a run, so many of them; its id. :raises BadRequest: it has fewer."""
+        body = {"action": "rewind", "count": count}
+        return (await self._ask(dict[str, str], "POST", path("v2", "model", "state", run), body=body))["run"]
+
+    @call
+    async def history(self, run: str) -> list[Object]:
+        """The changes of a run that count, oldest first: variables that were set, operations called."""
+        return await self._ask(list[Object], "GET", path("v2", "model", "history", run))
+
+    @call
     async def describe(self, endpoint: Literal["run", "operation", "variable"]) -> Description:
         """What an endpoint under `/v2/model` takes; needs no login."""
         where = path("v2", "model", endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -55,9 +56,23 @@ WRITING: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 def described(settings: Settings) -> Described:
     """What all methods do, by handler."""
-    return {
+    found = {
         handler: methods for module in MODULES for handler, methods in module.operations(settings).items()
     }
+    return {
+        handler: methods | {"head": head(methods["get"])}
+        if "get" in methods and handler.head is handler.get
+        else methods
+        for handler, methods in found.items()
+    }
+
+
+def head(get: Operation) -> Operation:
+    """HEAD of what GET describes: the same without bodies."""
+    answers = {
+        status: replace(one, schema=None, example=MISSING, others={}) for status, one in get.answers.items()
+    }
+    return replace(get, answers=answers, more="The headers of GET.")
 
 
 def document(routes: Iterable[Route], settings: Settings) -> dict[str, Any]:

@@ -37,17 +37,33 @@ SHOWN: Final[dict[str, Schema]] = {
     "agents": {"description": "By scenario manager and type.", **mapping(OBJECT)},
     "variables": array(OBJECT),
     "operations": array(OBJECT),
+    "warnings": {"description": "What was ignored, in words.", **array(TEXT)},
+}
+FILES: Final[Schema] = {
+    "description": "Path -> text, or base64 of any bytes; archives (.zip) are unpacked where they stand.",
+    **mapping({"anyOf": [TEXT, record({"base64": TEXT})]}),
+    "minProperties": 1,
 }
 FIELDS: Final[dict[str, Schema]] = {
     "name": text(1, 64, pattern="^[A-Za-z][A-Za-z0-9_]*$"),
     "engine": or_null(one_of(*library.ENGINES)),
-    "files": {"description": "File name -> text.", **mapping(TEXT), "minProperties": 1},
+    "files": FILES,
     "main": or_null({"type": "string", "description": "The file to load, if there are several."}),
     "scenarios": or_null(
         mapping(record({}, {"constants": OBJECT, "points": OBJECT, "runspecs": OBJECT, "initial": OBJECT}))
     ),
     "manager": or_null(text(1, 200)),
 }
+FORM: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("name", "engine", "main", "manager"), TEXT),
+        "scenarios": {"description": "As in JSON.", "type": "string"},
+        "files": array({"type": "string", "format": "binary"}, 1),
+    },
+    "required": ["files"],
+}
+BODIES: Final = {"multipart/form-data": FORM}
 _CUP: Final = TEA.replace('{"tea": {"model"', '{"cup": {"model"').replace(
     '"tea")\n    return', '"cup")\n    return'
 )
@@ -74,6 +90,7 @@ def operations(settings: Settings) -> Described:
         "agents": {},
         "variables": [],
         "operations": [],
+        "warnings": [],
     }
     cup = {name: {"cup": tea[name]["tea"]} for name in ("scenario_managers", "equations")}
     return {
@@ -83,6 +100,7 @@ def operations(settings: Settings) -> Described:
                 "Upload a model.",
                 {201: Answer("It was loaded and stored.", record(SHOWN), {**tea, "name": "cup", **cup})},
                 body=record({name: FIELDS[name] for name in ("name", "files")}, FIELDS),
+                bodies=BODIES,
                 sends={"name": "cup", "files": {"tea.py": _CUP}},
                 errors=(409,),
             ),
@@ -93,7 +111,7 @@ def operations(settings: Settings) -> Described:
                 {
                     200: Answer(
                         "What loading it found, and its files.",
-                        record({**SHOWN, "files": mapping(TEXT)}),
+                        record({**SHOWN, "files": FILES}),
                         {**tea, "files": {"tea.py": TEA}},
                     )
                 },
@@ -109,6 +127,7 @@ def operations(settings: Settings) -> Described:
                 },
                 more="What the body lacks stays, except the files.",
                 body=record({"files": FIELDS["files"]}, FIELDS),
+                bodies=BODIES,
                 sends={"files": {"tea.py": TEA}},
                 errors=(409,),
             ),

@@ -34,6 +34,7 @@ MADE: Final[dict[str, Schema]] = {
     "scope": OBJECT,
     "files": OBJECT,
     "ephemeral": BOOLEAN,
+    "sensitivityMode": {"description": "Many values are what /sweep is for.", "enum": [False, None]},
 }
 RECORD: Final = record(
     {
@@ -48,6 +49,27 @@ RECORD: Final = record(
 )
 MANY: Final = array(record({"run": TEXT, "variables": ANY}))
 CALLED: Final = record({"name": TEXT}, {"arguments": array(ANY), "result": ANY})
+_PARAMETER: Final = record(
+    {"name": TEXT, "dataType": {"type": "null"}, "default": ANY, "optional": BOOLEAN}, closed=False
+)
+_VARIABLE: Final = record(
+    {
+        **dict.fromkeys(("name", "type"), TEXT),
+        "dataType": one_of("NUMBER", "BOOLEAN", "STRING", "ARRAY", "OBJECT"),
+        "access": one_of("ALWAYS"),
+        "subscripts": or_null(array(TEXT)),
+        "saved": BOOLEAN,
+    }
+)
+INTROSPECTED: Final = record(
+    {
+        "functions": array(
+            record({"name": TEXT, "signature": array(_PARAMETER), "returnType": {"type": "null"}})
+        ),
+        "variables": array(_VARIABLE),
+        "ranges": or_null(array(record({"name": TEXT, "indices": array(TEXT)}))),
+    }
+)
 SELECTOR: Final = Parameter(
     "run",
     "Id of a run, or matrix parameters that choose runs, e.g. `;saved=true;variables.income>5`.",
@@ -55,6 +77,7 @@ SELECTOR: Final = Parameter(
     RUN,
 )
 INCLUDE: Final = Parameter("include", "Variables in the answer, with commas between.", TEXT, "income")
+INCLUDED: Final = Parameter("include", "Variables, with commas between; as `name`.", TEXT)
 NAME: Final = Parameter("name", "A variable; repeated for several.", array(TEXT, 1), ["price", "stock.pears"])
 PATH_OF_VARIABLE: Final = Parameter(
     "name", "Path of a variable, e.g. `stock.apples` or `sold[0]`.", text(1), "stock.apples"
@@ -122,7 +145,7 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 path=(SELECTOR,),
-                query=(NAME,),
+                query=(NAME, INCLUDED),
                 errors=CODE,
             ),
             "patch": Operation(
@@ -135,17 +158,21 @@ def operations(_settings: Settings) -> Described:
             ),
         }
 
+    always: dict[str, Any] = {"access": "ALWAYS", "subscripts": None, "saved": False}
+    parameter: dict[str, Any] = {"dataType": None, "default": None, "optional": False}
+    signature = [{"name": "fruit", **parameter}, {"name": "count", **parameter}]
     introspected = {
         200: Answer(
-            "Operations and variables.",
-            record({"functions": array(OBJECT), "variables": array(OBJECT)}),
+            "Operations, variables, and ranges of arrays.",
+            INTROSPECTED,
             {
-                "functions": [{"name": "sell", "signature": ["fruit", "count"]}],
+                "functions": [{"name": "sell", "signature": signature, "returnType": None}],
                 "variables": [
-                    {"name": "price", "type": "float"},
-                    {"name": "stock", "type": "dict"},
-                    {"name": "income", "type": "float"},
+                    {"name": "price", "type": "float", "dataType": "NUMBER", **always},
+                    {"name": "stock", "type": "dict", "dataType": "OBJECT", **always},
+                    {"name": "income", "type": "float", "dataType": "NUMBER", **always},
                 ],
+                "ranges": None,
             },
         )
     }
@@ -245,18 +272,39 @@ def operations(_settings: Settings) -> Described:
                 path=(Parameter("model", "Name of a model, or of its main file.", text(1), "shop"),),
             )
         },
+        runs.HistoryHandler: {
+            "get": Operation(
+                "What was done to a run, oldest first.",
+                {
+                    200: Answer(
+                        "Variables that were set, and operations that were called.",
+                        array(
+                            record(
+                                {"type": one_of("variables", "operation")},
+                                {"variables": OBJECT, "name": TEXT, "arguments": array(ANY)},
+                            )
+                        ),
+                        [{"type": "operation", "name": "sell", "arguments": ["apples", 3]}],
+                    )
+                },
+            )
+        },
         runs.StateHandler: {
             "post": Operation(
-                "Bring a run back from its journal, or copy it.",
+                "Bring a run back from its journal, copy it, or take back changes.",
                 {200: Answer("The id of the run, or of the copy.", record({"run": TEXT}), {"run": RUN})},
                 body=record(
-                    {"action": one_of("replay", "clone")},
+                    {"action": one_of("replay", "clone", "rewind")},
                     {
                         "stopBefore": {
                             "description": "What was done from its first call on is left out.",
                             "anyOf": [TEXT, {"type": "null"}],
                         },
                         "exclude": {"description": "Operations that are left out.", **array(TEXT)},
+                        "count": {
+                            "description": "Of rewind: how many changes are taken back.",
+                            **integer(1, 10**6, default=1),
+                        },
                     },
                 ),
                 sends={"action": "clone", "exclude": ["sell"]},

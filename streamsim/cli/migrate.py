@@ -16,7 +16,6 @@ from streamsim.errors import Conflict
 from streamsim.server.compose import make_store
 from streamsim.storage.contract.migration import Migratable
 from streamsim.storage.migrate import MigrationFailed, migrate
-from streamsim.storage.production.streamingbandit import StreamingBanditSource
 from streamsim.values import InvalidValue
 
 STREAMINGBANDIT = "streamingbandit"
@@ -80,6 +79,9 @@ def _readable(reward: str) -> bool:
 
 
 async def _take_over(redis_url: str, mongo_url: str, target: Settings) -> dict[str, int]:
+    # Its drivers are a third of what every command would import.
+    from streamsim.storage.production.streamingbandit import StreamingBanditSource
+
     def say(text: str) -> None:
         print(text, flush=True)
 

@@ -9,7 +9,6 @@ import sys
 from typing import Any, TextIO
 
 import msgspec
-from tqdm import tqdm
 
 from streamsim.config import Settings
 from streamsim.errors import StreamsimError
@@ -37,6 +36,9 @@ async def simulate(evaluations: Evaluations, settings: Settings, options: argpar
 
     :raises StreamsimError: no such experiment, bad numbers, or code that fails.
     """
+    # Nothing else needs it: imported here, no other command waits for it.
+    from tqdm import tqdm
+
     experiment = await evaluations.store.decisions.get_experiment(options.experiment)
     if experiment is None or experiment.archived:
         raise StreamsimError(f"there is no experiment {options.experiment}")

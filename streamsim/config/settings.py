@@ -30,6 +30,12 @@ class ServerSettings:
     port: int = _option(8080, "TCP port to listen on; 0 takes a free one.", low=0, high=65535)
     processes: int = _option(1, "Server processes that share the port.", low=1, high=256)
     max_body_bytes: int = _option(4 << 20, "Largest request body; a larger one answers 413.", low=1024)
+    bodies_bytes: int = _option(
+        256 << 20,
+        "Bytes of bodies of all requests under way in a server process, beyond the first 64 KiB of each; "
+        "half of them for one address. Beyond it 503.",
+        low=1 << 20,
+    )
     max_header_bytes: int = _option(
         256 << 10,
         "Largest request line with headers; bounds the context in a GET. Beyond it: 414 or 431.",

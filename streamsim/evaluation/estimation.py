@@ -202,12 +202,8 @@ class Estimation:
                 f"{self.data.copies:,} of {len(self.data):,} rows are exact copies of others: if they are "
                 "the same decisions, they count twice, and intervals are too narrow."
             )
-        if self._load.unit is None and (name := units.repeated(data)) is not None:
-            said.append(
-                f"Decisions with the same context.{name} all have the same arm, though arms were drawn at "
-                "random: they are no independent decisions, and intervals are too narrow. Name the field as "
-                "unit."
-            )
+        if self._load.unit is None and (doubt := units.doubt(data)) is not None:
+            said.append(doubt)
         return said
 
     def _replayed(self, one: Judged) -> dict[str, Any]:

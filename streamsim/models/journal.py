@@ -108,8 +108,11 @@ class RunJournal:
         change = Append(run, expected, self.now_ms(), texts, restart, variables or {}, metadata)
         return await self._store.append(change)
 
-    async def copy(self, run: Run) -> Run:
-        """A new run with the journal, the seed and the recorded variables of another."""
+    async def copy(self, run: Run, metadata: bytes) -> Run:
+        """A new run with the journal, the seed and the recorded variables of another.
+
+        :param metadata: the copy's own.
+        """
         entries = await self._store.entries(run.id, run.base)
         now_ms = self.now_ms()
         copied = msgspec.structs.replace(
@@ -117,6 +120,7 @@ class RunJournal:
             id=secrets.token_hex(ID_BYTES[run.kind]),
             base=0,
             length=len(entries),
+            metadata=metadata,
             created_ms=now_ms,
             modified_ms=now_ms,
             expires_ms=now_ms + run.idle_ms if run.idle_ms else 0,

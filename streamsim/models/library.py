@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Final
@@ -11,29 +12,20 @@ import msgspec
 from streamsim import values
 from streamsim.config import ModelSettings
 from streamsim.dates import iso
-from streamsim.errors import BadRequest, Conflict, ModelError, NotFound, TooLarge
-from streamsim.models import requests
+from streamsim.errors import BadRequest, Conflict, ModelError, NotFound
+from streamsim.models import model_files, requests
 from streamsim.models.engines.base import Found, ScenarioFound
+from streamsim.models.model_files import ModelFiles
 from streamsim.models.workers import ModelWorkers, installed
 from streamsim.storage.contract.runs import Model, NameTaken, RunStore
-from streamsim.values import Json, JsonObject
+from streamsim.values import JsonObject
 
 ENGINES: Final = ("bptk", "pysd", "python")
-ENDINGS: Final = {
-    ".py": "bptk",
-    ".stmx": "bptk",
-    ".itmx": "bptk",
-    ".xmile": "bptk",
-    ".mdl": "pysd",
-}
-"""The engine of a main file when none is named."""
 FIELDS: Final = ("name", "engine", "files", "main", "scenarios", "manager")
-MAX_FILES: Final = 200
 MAX_FOUND_BYTES: Final = 512 << 10
 """Of the names that loading a model finds: they are kept with it, and told to everybody who lists models."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_FILE = re.compile(r"(?!/)(?!.*(?:^|/)\.\.?(?:/|$))[^\0-\x1f\\]{1,200}")
 _loaded = msgspec.msgpack.Decoder(dict[str, Found])
 _found = msgspec.json.Decoder(Found)
 
@@ -72,7 +64,7 @@ class Models:
             raise Conflict(f"there is a model {name} already: PUT /models/{name} gives it a new version")
         if len(await self._store.list_models(tenant)) >= self._settings.per_tenant:
             raise Conflict(f"at most {self._settings.per_tenant} models: delete one first")
-        return await self._put(self._model(tenant, name, body), new=True)
+        return await self._put(await self._model(tenant, name, body), new=True)
 
     async def update(self, tenant: str, name: str, body: JsonObject) -> Model:
         """A new version; what it leaves out, except files, is as before. Runs keep the version they have.
@@ -83,7 +75,7 @@ class Models:
             raise BadRequest("name cannot be changed: upload the model under the other name", field="name")
         old = await self.get(tenant, name)
         body = {"engine": old.engine, "main": old.main, **msgspec.json.decode(old.options), **body}
-        model = msgspec.structs.replace(self._model(tenant, name, body), created_ms=old.created_ms)
+        model = msgspec.structs.replace(await self._model(tenant, name, body), created_ms=old.created_ms)
         return await self._put(model, new=False)
 
     async def get(self, tenant: str, name: str) -> Model:
@@ -145,17 +137,24 @@ class Models:
         except KeyError:
             raise NotFound(f"you have no model {model.name}") from None
 
-    def _model(self, tenant: str, name: str, body: JsonObject) -> Model:
-        files = self._files(body.get("files"))
+    async def _model(self, tenant: str, name: str, body: JsonObject) -> Model:
+        # Unpacking takes a while, in which others are served.
+        files = await asyncio.to_thread(
+            model_files.collected, model_files.given(body.get("files")), self._settings.max_bytes
+        )
         main = body.get("main")
         if main is None:
-            if len(files) != 1:
-                raise BadRequest("main is missing: name the file to load", field="main")
-            main = next(iter(files))
-        if not isinstance(main, str) or main not in files:
+            main = model_files.main_file(files)
+        if not isinstance(main, str) or main not in files.texts:
             raise BadRequest("main must be one of the files", field="main")
-        ending = "." + main.rpartition(".")[2]
-        engine = body.get("engine") or ENDINGS.get(ending)
+        engine = body.get("engine") or model_files.engine_of(files, main)
+        if engine is None:
+            known = ", ".join((*model_files.ENDINGS, ".xml with XMILE in it"))
+            raise BadRequest(
+                f"main: what is {main[:200]}? Its engine follows from {known}; name another as engine, "
+                f"one of {', '.join(ENGINES)}",
+                field="engine",
+            )
         if engine not in ENGINES:
             raise BadRequest(f"engine must be one of {', '.join(ENGINES)}", field="engine")
         if not installed(engine):
@@ -163,33 +162,20 @@ class Models:
                 f"the engine {engine} is not installed here: pip install 'streamsim[{engine}]'",
                 field="engine",
             )
+        options = _options(body)
+        if files.binary:
+            options["binary"] = files.binary
         now_ms = self._now_ms()
         return Model(
             tenant=tenant,
             name=name,
             engine=engine,
             main=main,
-            files=files,
-            options=values.dump(_options(body)),
+            files=files.texts,
+            options=values.dump(options),
             created_ms=now_ms,
             modified_ms=now_ms,
         )
-
-    def _files(self, files: Json) -> dict[str, str]:
-        if not isinstance(files, dict) or not files:
-            raise BadRequest("files must be an object of file name -> text", field="files")
-        if len(files) > MAX_FILES:
-            raise TooLarge(f"a model has at most {MAX_FILES} files", field="files")
-        size = 0
-        for name, text in files.items():
-            if not _FILE.fullmatch(name):
-                raise BadRequest("files: a name is a relative path without '..'", field="files")
-            if not isinstance(text, str):
-                raise BadRequest(f"files: {name} must be text", field="files")
-            size += len(text.encode())
-        if size > self._settings.max_bytes:
-            raise TooLarge(f"files have at most {self._settings.max_bytes} bytes in all", field="files")
-        return files
 
 
 def _options(body: JsonObject) -> JsonObject:
@@ -249,7 +235,14 @@ def shown(model: Model) -> JsonObject:
         },
         "variables": found.variables,
         "operations": found.operations,
+        "warnings": found.warnings,
     }
+
+
+def shown_with_files(model: Model) -> JsonObject:
+    """A model with its files, each as an upload takes it."""
+    binary = msgspec.json.decode(model.options).get("binary", [])
+    return {**shown(model), "files": model_files.shown(ModelFiles(model.files, binary))}
 
 
 def _first(scenarios: dict[str, ScenarioFound]) -> ScenarioFound:

@@ -18,6 +18,7 @@ import msgspec
 
 from streamsim.config import ModelSettings
 from streamsim.errors import Conflict, ModelError
+from streamsim.models import run_records
 from streamsim.models.journal import Entry, Kind, RunJournal
 from streamsim.models.library import Models
 from streamsim.models.turn import ATTEMPTS, BUSY, Behind, Live, NotBegun, Turn
@@ -146,7 +147,8 @@ class LiveRuns:
     async def copy(self, tenant: str, run: str, kind: Kind) -> Run:
         """A new run with the journal, the seed and the recorded variables of another. :raises NotFound:"""
         async with self._alone(run):
-            return await self.journal.copy(await self.journal.look(tenant, run, kind))
+            copied = await self.journal.look(tenant, run, kind)
+            return await self.journal.copy(copied, run_records.of_copy(copied.metadata))
 
     # ---- upkeep
 

@@ -11,9 +11,9 @@ from streamsim import values
 from streamsim.dates import iso
 from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.storage.contract.runs import Run
-from streamsim.values import JsonObject
+from streamsim.values import Json, JsonObject
 
-CREATE_FIELDS: Final = ("model", "scope", "files", "ephemeral")
+CREATE_FIELDS: Final = ("model", "scope", "files", "ephemeral", "sensitivityMode")
 READ_ONLY: Final = frozenset(
     ("id", "account", "project", "model", "user", "created", "lastModified", "initialized", "active")
 )
@@ -61,15 +61,31 @@ def model_name(body: JsonObject) -> str:
 
 def metadata_of(body: JsonObject) -> bytes:
     """A new run's own fields as JSON text, from the body that asks for it. :raises BadRequest:"""
+    if body.get("sensitivityMode") not in (None, False):
+        raise BadRequest(
+            "sensitivityMode can only be false: POST /sweep runs a scenario with many values",
+            field="sensitivityMode",
+        )
     return _checked(
         {
-            "scope": body.get("scope", {}),
-            "files": body.get("files", {}),
-            "ephemeral": body.get("ephemeral", False),
+            "scope": _or(body.get("scope"), {}),
+            "files": _or(body.get("files"), {}),
+            "ephemeral": _or(body.get("ephemeral"), False),
             "saved": False,
             "trashed": False,
         }
     )
+
+
+def of_copy(metadata: bytes) -> bytes:
+    """The own fields of a copy: those of the run, but nobody has saved or trashed it yet."""
+    record: JsonObject = msgspec.json.decode(metadata)
+    return _checked({**record, "saved": False, "trashed": False})
+
+
+def _or(given: Json, missing: Json) -> Json:
+    """What was given; null is as if it was left out."""
+    return missing if given is None else given
 
 
 def _checked(metadata: JsonObject) -> bytes:
@@ -90,6 +106,8 @@ def changed(metadata: bytes, fields: JsonObject) -> bytes:
     record: JsonObject = msgspec.json.decode(metadata)
     for name, value in fields.items():
         parts = name.split(".")
+        if value is None and name in ("scope", "files"):
+            value = {}
         if parts[0] in READ_ONLY:
             raise BadRequest(f"{name[:100]} cannot be changed", field=name[:100])
         if not all(map(_KEY.fullmatch, parts)) or len(parts) > 8:

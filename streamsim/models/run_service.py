@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from streamsim.errors import BadRequest, NotFound
-from streamsim.models import answers, library, paths, run_records
-from streamsim.models.engines.base import RULES, Found, Operation, Variable
-from streamsim.models.engines.variables import described
+from streamsim.models import answers, library, paths, run_introspection, run_queries, run_records
+from streamsim.models.engines.base import RULES
 from streamsim.models.journal import Entry
 from streamsim.models.library import Models
 from streamsim.models.live_runs import LiveRuns
@@ -18,6 +17,8 @@ from streamsim.models.turn import Turn
 from streamsim.storage.contract.runs import Filter, Model, Run, RunQuery
 from streamsim.values import Json, JsonObject
 
+CHANGES: Final = ("set", "call")
+"""Entries of a journal that clients made after the beginning."""
 MAX_RUNS: Final = 1000
 """Most runs that one request reads."""
 
@@ -29,13 +30,6 @@ class Page(msgspec.Struct, frozen=True):
     last: int | None = None
     sort: str = "created_ms"
     descending: bool = False
-
-
-class Introspection(msgspec.Struct):
-    """What a run of a model can be asked."""
-
-    functions: list[Operation]
-    variables: list[Variable]
 
 
 class RunService:
@@ -105,7 +99,7 @@ class RunService:
         :param names: of the variables. :raises BadRequest: one is no name of a whole variable.
         """
         _own(tenant, account)
-        runs, total = await self._journal.find(_query(tenant, project, filters, page), _whole(names))
+        runs, total = await self._journal.find(self._query(tenant, project, filters, page), _whole(names))
         records = [self.shown(run, _decoded(recorded)) for run, recorded in runs]
         return records, total
 
@@ -122,7 +116,7 @@ class RunService:
         """
         if not filters:
             raise BadRequest("name runs, e.g. ;id=A;id=B, or filter them, e.g. ;saved=true")
-        runs, total = await self._journal.find(_query(tenant, project, filters, Page()), _whole(names))
+        runs, total = await self._journal.find(self._query(tenant, project, filters, Page()), _whole(names))
         if total > MAX_RUNS:
             raise BadRequest(f"{total} runs: at most {MAX_RUNS} in one request")
         by_id = {run.id: recorded for run, recorded in runs}
@@ -136,6 +130,9 @@ class RunService:
                     if name not in by_id[run]:
                         raise BadRequest(f"run {run} has not recorded a variable {name}", field=name)
             by_id = {run: by_id[run] for run in ids}
+        for name in names:
+            if by_id and not any(name in recorded for recorded in by_id.values()):
+                raise BadRequest(f"none of these runs has recorded a variable {name}", field=name)
         return [
             (run, _decoded({name: recorded[name] for name in names if name in recorded}))
             for run, recorded in by_id.items()
@@ -200,6 +197,30 @@ class RunService:
             await self._shorten(tenant, run, stop_before, exclude)
         return run
 
+    async def rewind(self, tenant: str, run: str, count: int) -> str:
+        """Take back the last changes: settings of variables and calls, so many of them; the run's id.
+
+        :raises BadRequest: there are fewer. :raises ModelError: what is left does not run; nothing changed.
+        """
+
+        def cut(entries: list[Entry]) -> list[Entry]:
+            done = [at for at, entry in enumerate(entries) if entry["op"] in CHANGES]
+            if count > len(done):
+                raise BadRequest(f"count: there are {len(done)} changes to take back", field="count")
+            return entries[: done[-count]]
+
+        await self._rewrite(tenant, run, cut)
+        return run
+
+    async def history(self, tenant: str, run: str) -> list[JsonObject]:
+        """What was done to a run since its beginning, oldest first, as far as it still counts.
+
+        `{"type": "variables", "variables": {path: value}}`, or
+        `{"type": "operation", "name": ..., "arguments": [...]}`.
+        """
+        stored = await self._journal.look(tenant, run, "run")
+        return [_told(entry) for entry in await self._journal.entries(stored) if entry["op"] in CHANGES]
+
     async def clone(self, tenant: str, run: str, stop_before: str | None, exclude: list[str]) -> str:
         """A copy of a run, with the same cuts as `replay`; its id."""
         copied = (await self._runs.copy(tenant, run, "run")).id
@@ -211,16 +232,16 @@ class RunService:
                 raise
         return copied
 
-    async def introspect_run(self, tenant: str, run: str) -> Introspection:
+    async def introspect_run(self, tenant: str, run: str) -> JsonObject:
         """Operations and variables of a run's model, in the version that the run has."""
         [(name, version)] = (await self._journal.look(tenant, run, "run")).models.items()
-        return _introspected(library.found_in(await self._models.version(tenant, name, version)))
+        return run_introspection.shown(library.found_in(await self._models.version(tenant, name, version)))
 
-    async def introspect(self, tenant: str, account: str, model: str) -> Introspection:
+    async def introspect(self, tenant: str, account: str, model: str) -> JsonObject:
         """Operations and variables of a model. :raises NotFound:"""
         _own(tenant, account)
         try:
-            return _introspected(library.found_in(await self._model(tenant, model)))
+            return run_introspection.shown(library.found_in(await self._model(tenant, model)))
         except BadRequest as unknown:
             raise NotFound(unknown.message) from None
 
@@ -260,13 +281,31 @@ class RunService:
         return await self._runs.change(tenant, run, "run", write)
 
     async def _shorten(self, tenant: str, run: str, stop_before: str | None, exclude: list[str]) -> None:
+        await self._rewrite(tenant, run, lambda entries: _cut(entries, stop_before, exclude))
+
+    async def _rewrite(self, tenant: str, run: str, cut: Callable[[list[Entry]], list[Entry]]) -> None:
+        """Let a run be as if only some entries of its journal had been made."""
+
         async def shorten(turn: Turn) -> None:
-            kept = _cut(await turn.entries(), stop_before, exclude)
+            kept = cut(await turn.entries())
             await turn.replay(kept)
             recorded = answers.recorded(await turn.ask({"op": "recorded"}))
             await turn.append(*kept, restart=True, variables=recorded)
 
         await self._runs.change(tenant, run, "run", shorten)
+
+    def _query(self, tenant: str, project: str | None, filters: tuple[Filter, ...], page: Page) -> RunQuery:
+        last = page.first + MAX_RUNS - 1 if page.last is None else page.last
+        return RunQuery(
+            tenant=tenant,
+            kind="run",
+            project=project,
+            filters=run_queries.resolved(filters, tenant, self._runs.all),
+            sort=page.sort,
+            descending=page.descending,
+            first=page.first,
+            limit=min(last - page.first + 1, MAX_RUNS),
+        )
 
     async def _model(self, tenant: str, named: str) -> Model:
         """The model of a name, or with a main file of that name. :raises BadRequest:"""
@@ -285,20 +324,6 @@ def _own(tenant: str, account: Json) -> None:
         raise NotFound(f"you have no account {str(account)[:64]}")
 
 
-def _query(tenant: str, project: str | None, filters: tuple[Filter, ...], page: Page) -> RunQuery:
-    last = page.first + MAX_RUNS - 1 if page.last is None else page.last
-    return RunQuery(
-        tenant=tenant,
-        kind="run",
-        project=project,
-        filters=filters,
-        sort=page.sort,
-        descending=page.descending,
-        first=page.first,
-        limit=min(last - page.first + 1, MAX_RUNS),
-    )
-
-
 def _whole(names: list[str]) -> list[str]:
     """:raises BadRequest: one is not the name of a whole variable."""
     try:
@@ -311,6 +336,13 @@ def _decoded(recorded: dict[str, bytes]) -> JsonObject:
     return {name: msgspec.json.decode(text) for name, text in recorded.items()}
 
 
+def _told(entry: Entry) -> JsonObject:
+    """An entry of the journal as clients see it."""
+    if entry["op"] == "set":
+        return {"type": "variables", "variables": entry["changes"]}
+    return {"type": "operation", "name": entry["name"], "arguments": entry["arguments"]}
+
+
 def _cut(entries: list[Entry], stop_before: str | None, exclude: list[str]) -> list[Entry]:
     """Entries before the first call of an operation, without calls of others."""
     names = [entry.get("name") if entry["op"] == "call" else None for entry in entries]
@@ -320,11 +352,3 @@ def _cut(entries: list[Entry], stop_before: str | None, exclude: list[str]) -> l
         for entry, name in zip(entries[:stop], names, strict=False)
         if name is None or name not in exclude
     ]
-
-
-def _introspected(found: Found) -> Introspection:
-    scenarios = next(iter(found.managers.values()), {})
-    scenario = next(iter(scenarios.values()), None)
-    if scenario is None:
-        return Introspection(found.operations, found.variables)
-    return Introspection(*described(scenario))

@@ -21,6 +21,7 @@ from streamsim.sandbox.host.pool import (
     Words,
     Worker,
     WorkerDied,
+    WorkerMemory,
     WorkerTimeout,
 )
 from streamsim.sandbox.wire import Failure
@@ -42,6 +43,11 @@ PRELOAD: Final = (
     "pysd.builders.python.namespace",
     "dask.array",
 )
+OURS: Final = {
+    "timeout": "; that is a limit of this server: models.cpu_ms and models.wall_ms",
+    "memory": "; that is a limit of this server: models.memory_bytes",
+}
+"""By what a model ran into: whose limit it is."""
 SUMMING: Final = 4
 HEAD_ROOM: Final = 4
 """Workers beyond the live runs and the runners: uploads that are being checked, sweeps that are summed up."""
@@ -144,8 +150,8 @@ def expected(error: ProgramFailed | WorkerDied) -> BadRequest | ModelError:
     if isinstance(error, ProgramFailed):
         return failed(error.failure)
     if isinstance(error, WorkerTimeout):
-        return ModelTimeout(error.worded(WORDS))
-    return ModelError(error.worded(WORDS))
+        return ModelTimeout(f"{error.worded(WORDS)}{OURS['timeout']}")
+    return ModelError(error.worded(WORDS) + (OURS["memory"] if isinstance(error, WorkerMemory) else ""))
 
 
 def failed(failure: Failure) -> BadRequest | ModelError:
@@ -153,7 +159,7 @@ def failed(failure: Failure) -> BadRequest | ModelError:
     if failure.kind == "rejected" and failure.type == REFUSED:
         return Refusal(failure.message)
     place = f"{failure.piece}, line {failure.line}: " if failure.piece else ""
-    message = f"{place}{failure.type}: {failure.message}"
+    message = f"{place}{failure.type}: {failure.message}{OURS.get(failure.kind, '')}"
     detail = {
         "file": failure.piece,
         "line": failure.line,

@@ -37,6 +37,7 @@ from streamsim.models.sweep_agents import Figures
 from streamsim.models.sweep_summary import TIMES_MOVE
 from streamsim.sandbox.wire import Failure, clean
 from streamsim.sandbox.worker import failures as errors
+from streamsim.sandbox.worker.clock import SoftTimeout
 from streamsim.sandbox.worker.main import Channel, as_text
 
 RECURSION: Final = 20_000
@@ -229,7 +230,16 @@ class Program:
         except Refused as refused:
             raise errors.Described(Failure("rejected", REFUSED, clean(str(refused)))) from None
         except BaseException as error:
-            raise errors.Described(errors.traced(error, self._pieces)) from None
+            raise errors.Described(self._explained(error) or errors.traced(error, self._pieces)) from None
+
+    def _explained(self, error: BaseException) -> Failure | None:
+        """What the engine of a model says of an error of its library."""
+        if not isinstance(error, Exception) or isinstance(
+            error, (SoftTimeout, MemoryError, errors.Described)
+        ):
+            return None
+        told = (engine.explain(error) for engine in self._engines.values())
+        return next((failure for failure in told if failure is not None), None)
 
 
 def _modules(engine: Engine) -> AbstractContextManager[None]:

@@ -42,6 +42,8 @@ OF_KIND: dict[Kind, list[dict[str, Any]]] = {
     "root": SNIPPETS,
     "user": SNIPPETS if LONG else [one for one in POLICIES if one not in MORE][::2] + OWN,
 }
+if LONG:
+    OF_KIND |= {"container": SNIPPETS, "container-user": SNIPPETS}
 CAP_SYS_ADMIN = 21
 
 
@@ -54,9 +56,9 @@ def campaign(kind: Kind) -> harness.Result:
 @pytest.fixture
 def result(kind: Kind) -> harness.Result:
     root = os.geteuid() == 0
-    if kind == "root" and not root:
+    if kind in ("root", "container") and not root:
         pytest.skip("needs root")
-    if kind == "user" and root and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1:
+    if kind.endswith("user") and root and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1:
         pytest.skip("as root without CAP_SYS_ADMIN, an ordinary user may not reach this Python")
     return campaign(kind)
 

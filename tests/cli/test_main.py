@@ -35,6 +35,13 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
+def test_a_command_imports_no_library_of_another_command_or_backend() -> None:
+    code = "import sys, streamsim.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    others = {"redis", "pymongo", "motor", "scipy", "matplotlib", "tqdm", "distributed", "BPTK_Py", "pysd"}
+    assert not others & set(found.split())
+
+
 def test_users_are_added_listed_and_removed(command: Command) -> None:
     assert command("user", "list") == (0, "", "")
     assert command("user", "add", "ann", "--password-stdin", stdin=PASSWORD + "\n")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -75,6 +76,16 @@ def test_a_model_is_pushed_seen_and_deleted(user: Shown) -> None:
     with pytest.raises(NotFound):
         user.models.get("tea")
     assert user.models.create("tea", {"tea.py": TEA})["version"] >= 1
+
+
+def test_bytes_are_pushed_and_come_back_as_they_can_be_pushed_again(user: Shown) -> None:
+    files = {"tea.py": TEA, "data/sizes.bin": bytes(range(256))}
+    assert user.models.push("tea", files, main="tea.py")["warnings"] == []
+    stored = user.models.get("tea")["files"]
+    assert stored["tea.py"] == TEA
+    assert base64.b64decode(stored["data/sizes.bin"]["base64"]) == files["data/sizes.bin"]
+    assert user.models.push("tea", stored)["version"] == 2
+    assert user.models.get("tea")["files"] == stored
 
 
 def test_scenarios_run_from_start_to_stop(tea: Shown) -> None:

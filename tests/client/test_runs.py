@@ -29,6 +29,15 @@ def label(text):
 """
 WEIRD = 'stock["50% off / a;b"]'
 
+PRICE = {
+    "name": "price",
+    "type": "float",
+    "dataType": "NUMBER",
+    "access": "ALWAYS",
+    "subscripts": None,
+    "saved": False,
+}
+
 
 @pytest.fixture
 def fair(user: Shown, name: str) -> Shown:
@@ -123,8 +132,11 @@ def test_runs_are_found_and_their_recorded_variables_read(user: Shown, fair: Sho
 
 def test_runs_are_described_replayed_and_cloned(user: Shown, nobody: Shown, fair: Shown, name: str) -> None:
     introspected = fair.introspect("shop")
-    assert {"name": "sell", "signature": ["fruit", "count"]} in introspected["functions"]
-    assert {"name": "price", "type": "float"} in introspected["variables"]
+    parameter = {"dataType": None, "default": None, "optional": False}
+    signature = [{"name": "fruit", **parameter}, {"name": "count", **parameter}]
+    assert {"name": "sell", "signature": signature, "returnType": None} in introspected["functions"]
+    assert introspected["ranges"] is None
+    assert PRICE in introspected["variables"]
     run = user.runs.create(name, "fair", "shop")["id"]
     assert user.runs.introspect(run) == introspected
     for count in (1, 2):
@@ -135,6 +147,10 @@ def test_runs_are_described_replayed_and_cloned(user: Shown, nobody: Shown, fair
     assert user.runs.variables(copy, "sold", "price") == {"sold": [], "price": 1.0}
     assert user.runs.replay(run) == run
     assert user.runs.variables(run, "sold", "price") == {"sold": [3.0, 6.0], "price": 1.0}
+    assert user.runs.rewind(run, 2) == run
+    assert user.runs.variables(run, "sold", "price") == {"sold": [3.0], "price": 3.0}
+    sale = {"type": "operation", "name": "sell", "arguments": ["apples", 1]}
+    assert user.runs.history(run) == [sale]
     user.runs.replay(run, stop_before="sell")
     assert user.runs.variables(run, "sold", "price") == {"sold": [], "price": 3.0}
     with pytest.raises(NotFound):
@@ -142,7 +158,7 @@ def test_runs_are_described_replayed_and_cloned(user: Shown, nobody: Shown, fair
     assert "POST" in nobody.runs.describe("operation")["methods"]
     assert "PATCH" in nobody.runs.describe("variable")["methods"]
     assert set(nobody.runs.describe("run")["properties"]) > {"account", "project", "model"}
-    assert set(nobody.project(name, "fair").describe()["methods"]) == {"GET", "POST"}
+    assert set(nobody.project(name, "fair").describe()["methods"]) == {"GET", "HEAD", "POST"}
 
 
 def test_no_id_leads_to_another_path(user: Shown) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -69,8 +70,36 @@ def test_without_the_unit_they_do_not_and_the_field_is_told() -> None:
         assert "the same context.user all have the same arm" in one[0]["warnings"][0]
 
 
-def test_units_whose_arm_is_drawn_anew_are_no_reason_for_doubt() -> None:
-    assert "independent" not in str([one["warnings"] for one in answer(1, None, sticky=False)])
+def test_of_units_whose_arm_is_drawn_anew_is_said_how_much_wider_an_interval_for_others_is() -> None:
+    (estimate, *_), (by_unit, *_) = answer(1, None, sticky=False), answer(1, "user", sticky=False)
+    (warning,) = estimate["warnings"]
+    assert "independent" not in warning
+    assert "Rewards of the same context.user are alike" in warning
+    said = float(re.findall(r"by up to (\S+) times", warning)[0])
+    narrow, wide = (one["interval"]["high"] - one["interval"]["low"] for one in (estimate, by_unit))
+    assert said / 2 < wide / narrow < said
+
+
+def own_rewards(seed: int, spread: float, each: int) -> DecisionLog:
+    """Units whose rewards differ by so much, and a page that does not matter; the arm is drawn each time."""
+    rng = np.random.default_rng(seed)
+    n = 200 * each
+    rewards = rng.normal(size=200).repeat(each) * spread + rng.exponential(size=n)
+    contexts = [{"id": place // each, "page": int(rng.integers(100))} for place in range(n)]
+    return DecisionLog(contexts, ["ab"[rng.integers(2)] for _ in range(n)], rewards, np.full(n, 0.5))
+
+
+def test_the_ratio_of_widths_is_that_of_the_theory() -> None:
+    """1 + (n - 1) r, where r is the share of variance between units (Kish 1965)."""
+    for seed in range(5):
+        found = units.alike(own_rewards(seed, 1.0, 8))
+        assert found is not None
+        assert found[0] == "id"
+        assert found[1] == pytest.approx(np.sqrt(1 + 7 * 0.5), rel=0.1)
+
+
+def test_independent_decisions_are_never_told_to_be_alike() -> None:
+    assert [units.alike(own_rewards(seed, 0.0, 1 + seed % 9)) for seed in range(200)] == [None] * 200
 
 
 def test_a_context_without_the_unit_is_named() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ def example(name: str) -> dict[str, str]:
     return {name: (EXAMPLES / name).read_text()}
 
 
-async def push(client: Caller, name: str, files: dict[str, str], **fields: Any) -> dict[str, Any]:
+async def push(client: Caller, name: str, files: Mapping[str, object], **fields: Any) -> dict[str, Any]:
     """Upload a model; what was found."""
     answer = await client.post("/models", {"name": name, "files": files, **fields})
     assert answer.status == 201, answer

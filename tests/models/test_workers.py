@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from streamsim.errors import ModelError, ModelTimeout
-from streamsim.models.workers import expected
+from streamsim.models.workers import OURS, expected, failed
 from streamsim.sandbox.host.pool import (
     ProtocolViolation,
     SandboxLost,
@@ -13,6 +15,7 @@ from streamsim.sandbox.host.pool import (
     WorkerDied,
     WorkerTimeout,
 )
+from streamsim.sandbox.wire import Failure
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ from streamsim.sandbox.host.pool import (
         (
             WorkerTimeout("took longer than 5 ms", "call"),
             "stopped: a call took longer than 5 ms",
-            "stopped: the model took longer than 5 ms",
+            f"stopped: the model took longer than 5 ms{OURS['timeout']}",
         ),
     ],
 )
@@ -49,3 +52,13 @@ def test_a_death_is_told_in_the_words_of_whose_code_it_was(
     error = expected(death)
     assert isinstance(error, ModelTimeout if isinstance(death, WorkerTimeout) else ModelError)
     assert error.message == model
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"), [("timeout", "models.cpu_ms"), ("memory", "models.memory_bytes")]
+)
+def test_a_limit_of_the_server_is_said_to_be_one(kind: Literal["timeout", "memory"], setting: str) -> None:
+    error = failed(Failure(kind, "TimeLimit", "stopped", "m.py", 3))
+    assert error.message.startswith("m.py, line 3: TimeLimit: stopped")
+    assert f"limit of this server: {setting}" in error.message
+    assert "limit" not in failed(Failure("exception", "KeyError", "'x'", "m.py", 3)).message

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.floods import FLOODS, Flooding
+from bench.flooding import Flooding
+from bench.floods import FLOODS
 from tests.support import Server
 
-DRAIN_S = 1.0
+DRAIN_S = 0.3
 SPARE_S = 2.0
 
 
@@ -17,7 +18,7 @@ SPARE_S = 2.0
 @pytest.mark.parametrize("name", FLOODS)
 def test_the_server_ends_within_its_time_under_a_flood(tmp_path: Path, name: str) -> None:
     with Server(tmp_path, settings={"server.drain_s": DRAIN_S}) as server:
-        with Flooding(server, FLOODS[name]):
+        with Flooding(server, name):
             process = server.process
             assert process is not None
             process.terminate()

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from streamsim.sandbox.wire import Failure
 from streamsim.values import Json, JsonObject
 
 LibraryObject: TypeAlias = Any
@@ -140,12 +141,13 @@ class Found(msgspec.Struct):
 
     `managers`: by scenario manager the scenarios by name; a manager's name is unique among a tenant's models.
     `variables` and `operations`: of engines whose `open` gives them; of others they follow from the
-    scenarios.
+    scenarios. `warnings`: what was ignored, in words.
     """
 
     managers: dict[str, dict[str, ScenarioFound]] = {}
     variables: list[Variable] = []
     operations: list[Operation] = []
+    warnings: list[str] = []
 
 
 class Simulation(Protocol):
@@ -213,6 +215,10 @@ class Engine:
         :raises Refused: naming what the model does not have.
         """
         raise Refused(f"the model has no scenario manager {manager}")
+
+    def explain(self, error: BaseException) -> Failure | None:
+        """What an error while the model ran is about, in the words of its file; None: the error says it."""
+        return None
 
     def open(self, seed: int) -> Variables | None:
         """The model at its beginning as variables and operations.

@@ -8,10 +8,12 @@ out. Overrides go into a copy of the scenario's equations and end with the simul
 from __future__ import annotations
 
 import copy
-import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
+from streamsim.models.engines import scenario_files
 from streamsim.models.engines.agents import AgentSimulation, agent_types
 from streamsim.models.engines.base import (
     KINDS,
@@ -28,35 +30,53 @@ from streamsim.models.engines.base import (
 )
 from streamsim.models.engines.bptk_arrays import arrays
 from streamsim.models.engines.bptk_equations import EquationSimulation
+from streamsim.models.engines.bptk_faults import COMPILED, LIBRARY, NEEDED, Faults
+from streamsim.models.engines.faults import check_xmile, explained
+from streamsim.models.engines.folder import contents
 from streamsim.models.engines.modules import Files
+from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
 
-XMILE = (".stmx", ".itmx", ".xmile")
+XMILE = (".stmx", ".itmx", ".xmile", ".xml")
 PRELOAD = ("BPTK_Py", "BPTK_Py.sdcompiler.compile", "jinja2.ext")
 
 
 class BptkEngine(Engine):
-    """A Python file with `bptk_factory()` or a module-level `bptk`, or an XMILE file."""
+    """A Python file with `bptk_factory()` or a module-level `bptk`, an XMILE file, or scenarios in JSON."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._library = _library()
-        self.files = Files(source.files)
-        if source.main.endswith(XMILE):
+        self._said: list[str] = []
+        self._library = _library(self._said)
+        files = contents(source)
+        self.files = Files(files)
+        self._faults = Faults(source.main)
+        main = source.main.lower()
+        if main.endswith(XMILE):
             from streamsim.models.engines.xmile import translate
 
-            text = translate(self._library, source.files[source.main])
-            self.files = Files({"simulation_model.py": text})
+            self._faults = Faults(source.main, text := self.files.folder.text(source.main))
+            check_xmile(source.main, text, LIBRARY, parts=NEEDED, strict=True)
+            with explained(self._faults.explain):
+                text, said = translate(self._library, text)
+            self._said += said
+            self._faults.compiled = text
+            self.files = Files({COMPILED: text})
             self._make = self._from_xmile
-        elif source.main.endswith(".py"):
+        elif main.endswith(".py"):
             self._make = self._from_python
+        elif main.endswith(".json"):
+            self._make = self._from_scenarios
         else:
-            raise Refused(f"main must be a .py file or one of {', '.join(XMILE)}")
-        self._bptk = self._make()
+            raise Refused(f"main must be a .py or a .json file or one of {', '.join(XMILE)}")
+        scenario_files.check(self.files.folder)
+        with explained(self._faults.explain):
+            self._bptk = self._make()
         self._stateless = True
         self.found = Found(managers={name: self._scenarios(m) for name, m in self._managers().items()})
         if not any(self.found.managers.values()):
-            raise Refused("the model registers no scenarios")
+            raise Refused("; ".join(["the model registers no scenarios", *self._said]))
+        self.found.warnings = [*self._said, *self._ignored()]
 
     def start(
         self, manager: str, scenario: str, outputs: Outputs, rules: int = RULES
@@ -77,6 +97,9 @@ class BptkEngine(Engine):
         shared = getattr(holder.model, "points", None) or {}
         points = copy.deepcopy({**shared, **_points(chosen.model), **chosen.points})
         return EquationSimulation(chosen, points, f"{manager}.{scenario}", outputs, rules)
+
+    def explain(self, error: BaseException) -> Failure | None:
+        return self._faults.explain(error)
 
     def _known(self, manager: str, scenario: str) -> None:
         named([manager], self.found.managers, "scenario manager", f"model {self._source.name}")
@@ -106,19 +129,23 @@ class BptkEngine(Engine):
             equations = {
                 kind: [name for name in names if name not in whole] for kind, names in equations.items()
             }
+            for table in scenario_files.points(manager, scenario) & set(equations["points"]):
+                equations["points"].remove(table)
             agents = agent_types(model) if manager.type == "abm" else {}
             start, stop, dt = (float(getattr(scenario, key)) for key in ("starttime", "stoptime", "dt"))
             known = {equation for names in equations.values() for equation in names}
-            more = [one for one in model.equations if one not in known and one not in own.hollow]
+            # What a scenario of the library sets and the model does not have, becomes an equation of its own.
+            given = scenario_files.constants(scenario)
+            more = [one for one in model.equations if one not in known and one not in own.hollow | given]
             result[name] = ScenarioFound(start, stop, dt, equations, agents, more)
             result[name].arrays, result[name].ranges = own.labels, own.ranges
         return result
 
     def _from_python(self) -> LibraryObject:
         captured: list[LibraryObject] = []
-        with _server_modules(captured):
+        with _server_modules(captured), self._writing():
             module = self.files.run(self._source.main)
-        with self.files.importable():
+        with self.files.importable(), self._writing():
             for candidate in (
                 getattr(module, "bptk_factory", None),
                 getattr(module, "bptk", None),
@@ -133,8 +160,38 @@ class BptkEngine(Engine):
                     return made
         raise Refused(f"{self._source.main} defines neither bptk_factory() nor a module-level bptk")
 
+    def _from_scenarios(self) -> LibraryObject:
+        """The library itself, with the files of scenarios beside the main one."""
+        folder = self._source.main.rpartition("/")[0]
+        with self.files.importable(), self._writing():
+            return self._library.bptk(configuration={"scenario_storage": f"{folder}/" if folder else "./"})
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The library may keep Python files that it makes of XMILE ones."""
+        self.files.folder.writable = True
+        try:
+            yield
+        finally:
+            self.files.folder.writable = False
+
+    def _ignored(self) -> list[str]:
+        """What scenarios set and the model does not have."""
+        return [
+            warning
+            for name, manager in self._managers().items()
+            if manager.type != "abm"
+            for scenario in manager.scenarios.values()
+            for warning in scenario_files.ignored(
+                scenario,
+                name,
+                self.found.managers[name][scenario.name],
+                sorted(scenario_files.points(manager, scenario)),
+            )
+        ]
+
     def _from_xmile(self) -> LibraryObject:
-        module = self.files.run("simulation_model.py")
+        module = self.files.run(COMPILED)
         options = self._source.options
         manager = options.get("manager", self._source.name)
         scenarios = options.get("scenarios") or {"base": {}}
@@ -169,13 +226,23 @@ def _points(model: LibraryObject) -> JsonObject:
     return points
 
 
-def _library() -> LibraryObject:
-    """The library, made quiet: it appends to a log file in whatever folder it runs."""
+def _library(said: list[str]) -> LibraryObject:
+    """The library, made quiet: it appends to a log file in whatever folder it runs.
+
+    :param said: where its warnings and errors go.
+    """
     bptk = library("BPTK_Py", "bptk", "bptk-py")
     logger: LibraryObject = sys.modules["BPTK_Py.logger.logger"]
-    logger.open = lambda *_args, **_named: io.StringIO()
+    logger.open = lambda *_args, **_named: scenario_files.Said(said)
+    logger.print = lambda *_args, **_named: None
     settings: LibraryObject = sys.modules["BPTK_Py.config.config"]
-    settings.configuration.update(log_modes=[], set_scenario_monitor=False, set_model_monitor=False)
+    settings.configuration.update(
+        log_modes=["logfile"],
+        set_scenario_monitor=False,
+        set_model_monitor=False,
+        scenario_storage="scenarios/",
+    )
+    logger.logmodes, logger.loglevel = ["logfile"], "WARN"
     return bptk
 
 

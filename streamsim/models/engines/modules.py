@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import IO
 
-from streamsim.models.engines.base import ModelValue
+from streamsim.models.engines import folder
+from streamsim.models.engines.folder import Folder
 
-ROOT = "/model/"
+ROOT = f"{folder.ROOT}/"
 """Models see their files below this folder; it exists nowhere."""
 
 
 class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports modules from a dict of texts, ahead of everything that is installed."""
+    """Imports modules from files, ahead of everything that is installed; `folder` lets them be read."""
 
-    def __init__(self, texts: dict[str, str]) -> None:
-        self._texts = texts
-        self.pieces = {ROOT + name: name for name in texts}
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        self.folder = Folder(files)
+        self.pieces = {ROOT + name: name for name in files}
         """By the file name that code is compiled with: what to call it in errors."""
         self._paths: dict[str, tuple[str, bool]] = {}
-        for name in texts:
-            stem, dot, ending = name.rpartition(".")
-            if dot and ending == "py":
-                parts = stem.split("/")
-                for depth in range(1, len(parts)):
-                    self._paths.setdefault(".".join(parts[:depth]), ("", True))
-                if parts[-1] == "__init__":
-                    self._paths[".".join(parts[:-1])] = (name, True)
-                else:
-                    self._paths[".".join(parts)] = (name, False)
+        for name in files:
+            self._add(name)
         self._modules: dict[str, ModuleType] = {}
         self._inside = False
+
+    def _add(self, name: str) -> None:
+        """Let a file be a module, if it is Python."""
+        stem, dot, ending = name.rpartition(".")
+        if dot and ending == "py":
+            parts = stem.split("/")
+            for depth in range(1, len(parts)):
+                self._paths.setdefault(".".join(parts[:depth]), ("", True))
+            if parts[-1] == "__init__":
+                self._paths[".".join(parts[:-1])] = (name, True)
+            else:
+                self._paths[".".join(parts)] = (name, False)
 
     @property
     def names(self) -> frozenset[str]:
@@ -63,7 +65,8 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.modules.update(self._modules)
         sys.meta_path.insert(0, self)
         try:
-            yield
+            with self.folder.visible():
+                yield
         finally:
             self._inside = False
             sys.meta_path.remove(self)
@@ -73,6 +76,8 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        for name in self.folder.written:
+            self._add(name)
         if fullname not in self._paths:
             return None
         file, package = self._paths[fullname]
@@ -88,15 +93,8 @@ class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         file, _ = self._paths[module.__name__]
         if not file:
             return
-        module.__dict__["open"] = self.open
-        exec(compile(self._texts[file], ROOT + file, "exec", dont_inherit=True), module.__dict__)
-
-    def open(
-        self, file: ModelValue, mode: str = "r", *args: ModelValue, **named: ModelValue
-    ) -> IO[ModelValue]:
-        """`open` as the model's own code sees it: its own files by name, else what the sandbox shows."""
-        if isinstance(file, str) and set(mode) <= {"r", "t", "b"}:
-            text = self._texts.get(file.removeprefix(ROOT).removeprefix("./"))
-            if text is not None:
-                return io.BytesIO(text.encode()) if "b" in mode else io.StringIO(text)
-        return builtins.open(file, mode, *args, **named)
+        # Models are stepped also while other folders are visible.
+        module.__dict__["open"] = self.folder.open
+        content = self.folder.files[file]
+        text = content.removeprefix("\ufeff") if isinstance(content, str) else content
+        exec(compile(text, ROOT + file, "exec", dont_inherit=True), module.__dict__)

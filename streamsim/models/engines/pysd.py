@@ -22,9 +22,15 @@ from streamsim.models.engines.base import (
     library,
     named,
 )
+from streamsim.models.engines.faults import check_xmile, explained
+from streamsim.models.engines.folder import ROOT, contents
+from streamsim.models.engines.modules import Files
+from streamsim.models.engines.pysd_data import find_series, forget
 from streamsim.models.engines.pysd_earlier import EarlierSimulation
+from streamsim.models.engines.pysd_faults import LIBRARY, Faults
 from streamsim.models.engines.pysd_names import arrays, by_kind, names
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
+from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
 
 VENSIM = (".mdl",)
@@ -36,15 +42,20 @@ class PysdEngine(Engine):
 
     def __init__(self, source: Source) -> None:
         library("pysd", "pysd", "pysd")
-        texts = translate(source.main, source.files[source.main])
+        self.files = Files(contents(source))
+        text = self.files.folder.text(source.main)
+        self._faults = Faults(source.main, text)
+        with explained(self._faults.explain):
+            texts = translate(source.main, text, self._faults)
         self._code = {
             name: compile(text, f"/model/{name}", "exec", dont_inherit=True) for name, text in texts.items()
         }
-        self._main = f"/model/{PurePosixPath(source.main).stem}.py"
+        self._main = str(PurePosixPath(ROOT, source.main).with_suffix(".py"))
         manager = source.options.get("manager", source.name)
         self._manager = manager
         self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
-        model = self._load()
+        with explained(self._faults.explain):
+            model = self._load()
         self.names = names(model)
         ranges = {name: list(labels) for name, labels in model._subscript_dict.items()}
         self._layout = Layout(self.names, arrays(model), ranges)
@@ -76,6 +87,9 @@ class PysdEngine(Engine):
             return EarlierSimulation(self._load(), self.names, given, where, outputs.equations)
         return PysdSimulation(self._load(), self._layout, given, where, outputs.equations)
 
+    def explain(self, error: BaseException) -> Failure | None:
+        return self._faults.explain(error)
+
     def _load(self) -> LibraryObject:
         from pysd.py_backend import components
         from pysd.py_backend.model import Model
@@ -89,8 +103,13 @@ class PysdEngine(Engine):
             return module
 
         own, components.Components._load = components.Components._load, load
+        forget()
         try:
-            return Model(self._main, None, None, True, "ignore")
+            with self.files.importable():
+                model = Model(self._main, None, None, False, "ignore")
+                find_series(model, self.files.folder)
+                model.initialize()
+                return model
         finally:
             components.Components._load = own
 
@@ -111,14 +130,14 @@ class _Kept(PurePosixPath):
         return File()
 
 
-def translate(name: str, text: str) -> dict[str, str]:
+def translate(name: str, text: str, faults: Faults) -> dict[str, str]:
     """A model file as the Python files that the library makes of it, by name.
 
-    :raises Refused: an ending that the library does not know.
+    :raises Refused: an ending that the library does not know. :raises Described: a variable at fault.
     """
     from pysd.builders.python.python_model_builder import ModelBuilder
 
-    path = "/model/" + PurePosixPath(name).name
+    path = f"{ROOT}/{name}"
     if name.lower().endswith(VENSIM):
         from pysd.translators.vensim.vensim_file import VensimFile
 
@@ -136,11 +155,15 @@ def translate(name: str, text: str) -> dict[str, str]:
                 parser = etree.XMLParser(encoding="utf-8", recover=True, resolve_entities=False)
                 return etree.fromstring(text.encode(), parser)
 
+        check_xmile(name, text, LIBRARY, parts=("sim_specs",), strict=False)
         file = Xmile(path)
     else:
         raise Refused(f"main must end in one of {', '.join((*VENSIM, *XMILE))}")
     file.parse()
-    builder = ModelBuilder(file.get_abstract_model())
+    model = file.get_abstract_model()
+    faults.once(model)
+    builder = ModelBuilder(model)
+    faults.names = builder.sections[0].namespace.namespace
     texts: dict[str, str] = {}
     for section in builder.sections:
         kept = _Kept(section.path)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from streamsim import values
 from streamsim.models import paths
 from streamsim.models.engines.base import Engine, Found, ModelValue, Operation, Refused, Source, Variable
+from streamsim.models.engines.folder import contents
 from streamsim.models.engines.modules import Files
 from streamsim.models.paths import BadPath, Field, Index, Path
 from streamsim.sandbox.wire import Failure
@@ -50,7 +51,7 @@ class PythonEngine(Engine):
     def __init__(self, source: Source) -> None:
         if not source.main.endswith(".py"):
             raise Refused("main must be a .py file")
-        self.files = Files(source.files)
+        self.files = Files(contents(source))
         self._main = source.main
         self._own = self.files.names
         self._all: JsonObject = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 
 from streamsim.models.engines.base import LibraryObject, Refused
 
 
-def translate(library: LibraryObject, text: str) -> str:
-    """The Python source of the class `simulation_model` that bptk-py makes of an XMILE file.
+def translate(library: LibraryObject, text: str) -> tuple[str, list[str]]:
+    """The Python source of the class `simulation_model` that bptk-py makes of XMILE, and its warnings.
 
     :raises Refused: the compiler is not installed.
     """
@@ -23,11 +24,27 @@ def translate(library: LibraryObject, text: str) -> str:
     # The compiler opens its source and its destination by name.
     parser.open = lambda *_args, **_named: io.StringIO(text)
     compiler.open = lambda *_args, **_named: written
+    said = _Heard()
+    logging.getLogger().addHandler(said)
     try:
         compiler.compile_xmile("model", "model.py", "py")
     finally:
         del parser.open, compiler.open
-    return written.text
+        logging.getLogger().removeHandler(said)
+    return written.text, said.texts
+
+
+class _Heard(logging.Handler):
+    """What the compiler logs, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"bptk-py: {record.getMessage()}"[:500]
+        if text not in self.texts and len(self.texts) < 50:
+            self.texts.append(text)
 
 
 class _Kept(io.StringIO):

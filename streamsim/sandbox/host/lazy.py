@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from streamsim.sandbox.host.pool import Sandbox, Worker
+from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable, Worker
 from streamsim.sandbox.limits import Limits
 
 
@@ -26,6 +26,7 @@ class LazySandbox:
         self._given = sandbox is not None
         self._sandbox = sandbox or Sandbox(workers=workers, allow_degraded=allow_degraded, preload=preload)
         self._started: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def workers(self) -> list[Worker]:
@@ -33,19 +34,28 @@ class LazySandbox:
         return self._sandbox.workers
 
     async def spawn(self, program: str, load: object, limits: Limits, *, identity: str) -> Worker:
-        """As `Sandbox.spawn`, after a start if none has succeeded yet."""
+        """As `Sandbox.spawn`, after a start if none has succeeded yet; refused likewise once it is closed."""
         if not self._given:
             await self._start()
         return await self._sandbox.spawn(program, load, limits, identity=identity)
 
     async def close(self) -> None:
         """End all workers and the zygote, if this started it."""
+        self._closed = True
         if self._started is not None:
             self._started.cancel()
             await asyncio.wait([self._started])
             await self._sandbox.close()
 
     async def _start(self) -> None:
+        if self._closed:
+            raise SandboxUnavailable("the sandbox is closed")
         if self._started is None or (self._started.done() and self._started.exception() is not None):
             self._started = asyncio.get_running_loop().create_task(self._sandbox.start())
-        await asyncio.shield(self._started)
+        try:
+            await asyncio.shield(self._started)
+        except asyncio.CancelledError:
+            # That of the start is the sandbox's end, not the caller's.
+            if self._started.cancelled():
+                raise SandboxUnavailable("the sandbox is closed") from None
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Callable
 from functools import cache
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import tornado.httputil
 import tornado.web
 
+from handlers.addresses import forwarded_address
 from handlers.base import BaseHandler
 from handlers.openapi.document import document
-from handlers.refusals import NotFoundHandler, refusing
+from handlers.refusals import NotFoundHandler, crowded, refusing
 from handlers.routes import ROUTES, compiled
 from streamsim import values
+from streamsim.server.http.under_way import UnderWay
 from streamsim.server.logs import log_access
 from streamsim.services import Services
 
@@ -57,7 +60,10 @@ class Application(tornado.web.Application):
         self._access_log = services.settings.server.access_log
         self.max_body_bytes = services.settings.server.max_body_bytes
         self._idle_s = services.settings.server.idle_connection_s
-        self.busy: set[tornado.httputil.HTTPConnection] = set()
+        self.busy = UnderWay(services.settings.server.bodies_bytes)
+        services.metrics.gauge(
+            "streamsim_body_bytes", "Bytes of large bodies of requests under way.", lambda: self.busy.bytes
+        )
         self._addresses: dict[str, tuple[type[tornado.web.RequestHandler], dict[str, bytes]]] = {}
 
     def find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> Any:
@@ -66,20 +72,30 @@ class Application(tornado.web.Application):
             self.busy.add(request.connection)
         length = request.headers.get("Content-Length", "0")
         chunked = "Transfer-Encoding" in request.headers
-        if chunked or length != "0":
-            # Of both servers' connections, but not of Tornado's interface.
-            connection: Any = request.connection
-            connection.set_body_timeout(self._idle_s)
+        addressed = self._addressed(request)
+        if not chunked and length == "0":
+            return addressed
+        # Of both servers' connections, but not of Tornado's interface.
+        connection: Any = request.connection
+        connection.set_body_timeout(self._idle_s)
+        if getattr(addressed.handler_class, "streamed", False):
+            # It takes the body as it comes, and bounds it itself.
+            return addressed
         # More digits than any size has; and what int() takes beside digits is no length.
         known = length.isascii() and length.isdigit()
-        if chunked or (known and (len(length) > 18 or int(length) > self.max_body_bytes)):
-            addressed = self._addressed(request)
-            if getattr(addressed.handler_class, "streamed", False):
-                # It takes the body as it comes, and bounds it itself.
-                return addressed
-            refused = self.get_handler_delegate(request, refusing(addressed.handler_class))
-            return _Bounded(addressed, refused, self.max_body_bytes)
-        return self._addressed(request)
+        too_large = chunked or (known and (len(length) > 18 or int(length) > self.max_body_bytes))
+        return _Bounded(self, request, addressed, self.max_body_bytes if too_large else None)
+
+    def admit(self, request: tornado.httputil.HTTPServerRequest, more: int) -> bool:
+        """Whether there is room for so many more bytes of a request's body, beside those of all others."""
+        if request.connection is None:
+            return True
+        address = forwarded_address(
+            request.remote_ip or "",
+            request.headers.get("X-Forwarded-For", ""),
+            self.services.settings.server.trusted_proxies,
+        )
+        return self.busy.take(request.connection, address, more)
 
     def _addressed(self, request: tornado.httputil.HTTPServerRequest) -> Any:
         known = self._addresses.get(request.path)
@@ -133,27 +149,39 @@ class Application(tornado.web.Application):
 
 
 class _Bounded(tornado.httputil.HTTPMessageDelegate):
-    """Passes a message on to a handler, or to the one that refuses it once its body is over the limit."""
+    """Passes a message on to a handler, or to one that refuses it: once its body is over a limit that it may
+    exceed, or there is no room for it beside those of others."""
 
     def __init__(
         self,
-        handler: tornado.httputil.HTTPMessageDelegate,
-        refused: tornado.httputil.HTTPMessageDelegate,
-        limit: int,
+        application: Application,
+        request: tornado.httputil.HTTPServerRequest,
+        addressed: Any,
+        limit: int | None,
     ) -> None:
-        self._delegate = handler
-        self._refused = refused
-        self._left = limit
+        self._application = application
+        self._request = request
+        self._handler_class = addressed.handler_class
+        self._delegate: tornado.httputil.HTTPMessageDelegate = addressed
+        self._left = math.inf if limit is None else limit
+        self._refused = False
 
     def headers_received(self, start_line: Any, headers: tornado.httputil.HTTPHeaders) -> Any:
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Any:
+        if self._refused:
+            return None
         self._left -= len(chunk)
-        if self._left >= 0:
-            return self._delegate.data_received(chunk)
-        self._delegate = self._refused
-        return None
+        if self._left < 0:
+            return self._refuse(refusing(self._handler_class))
+        if not self._application.admit(self._request, len(chunk)):
+            return self._refuse(crowded(self._handler_class))
+        return self._delegate.data_received(chunk)
+
+    def _refuse(self, handler_class: type[BaseHandler]) -> None:
+        self._refused = True
+        self._delegate = self._application.get_handler_delegate(self._request, handler_class)
 
     def finish(self) -> None:
         self._delegate.finish()

@@ -163,7 +163,9 @@ async def test_introspection_lists_what_paths_and_operations_may_name(player: Ca
     run = await start(player)
     for path in (f"/v2/model/introspect/{run}", "/v2/model/introspect/ann/game/sample"):
         found = (await player.get(path)).body
-        functions = {one["name"]: one["signature"] for one in found["functions"]}
+        functions = {
+            one["name"]: [parameter["name"] for parameter in one["signature"]] for one in found["functions"]
+        }
         variables = {one["name"]: one["type"] for one in found["variables"]}
         assert functions["runmodel"] == ["text", "number", "flag"]
         assert functions["save"] == ["*names"]

@@ -152,7 +152,14 @@ async def test_lists_are_filtered_sorted_and_cut(player: Caller) -> None:
     assert await found("", startrecord=10) == ([], "records */6")
     answer = await player.get("/v2/run/ann/game/;variables.price>4", include="price,sample_int")
     assert answer.body[0]["variables"] == {"price": 5}
-    for bad in (";nonsense", ";active=true", ";a'b=1", ";created=yesterday", "?sort=user", "?direction=up"):
+    for bad in (
+        ";nonsense",
+        ";active=perhaps",
+        ";a'b=1",
+        ";created=yesterday",
+        "?sort=user",
+        "?direction=up",
+    ):
         assert (await player.get(f"/v2/run/ann/game/{bad}")).status == 400, bad
     answer = await player.get("/v2/run/ann/game/;variables.price>3/variables/price")
     assert answer.body == [{"run": runs[4], "variables": 4}, {"run": runs[5], "variables": 5}]

@@ -46,7 +46,15 @@ async def test_a_scenario_is_a_run_too(ann: Caller) -> None:
     )
     introspected = (await ann.get(f"/v2/model/introspect/{run}")).body
     assert {one["name"] for one in introspected["functions"]} == {"step", "run", "reset", "record"}
-    assert {"name": constant, "type": "constants"} in introspected["variables"]
+    told = {
+        "name": constant,
+        "type": "constants",
+        "dataType": "NUMBER",
+        "access": "ALWAYS",
+        "subscripts": None,
+        "saved": True,
+    }
+    assert told in introspected["variables"]
     for bad in ({constant: "1 + t"}, {"nothing": 1}, {f"{constant}[1]": 1}):
         assert (await ann.request("PATCH", f"/v2/model/variable/{run}", body=bad)).status == 400
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.application import Caller
-from tests.models.conftest import push, session
+from tests.models.conftest import error, push, session
+from tests.models.engines.vensim import model
 
 MODELS = Path(__file__).parent / "models"
 # Of each engine: how it calls the cup's temperature and the room's.
@@ -93,3 +94,19 @@ async def test_engine_is_told_by_the_ending(ann: Caller) -> None:
     assert (await push(ann, "b", files("teacup.xmile")))["engine"] == "bptk"
     answer = await ann.post("/models", {"name": "c", "files": {"c.txt": ""}})
     assert (answer.status, "engine" in answer.body["error"]) == (400, True)
+
+
+@pytest.mark.gen_test
+async def test_faults_name_the_file_the_line_and_the_variable(ann: Caller) -> None:
+    broken = model("first = 1 ~~|\nwrong = first + * 2 ~~|\n")
+    line = broken[: broken.index("wrong")].count("\n") + 1
+    status, text = error(await ann.post("/models", {"name": "m", "files": {"m.mdl": broken}}))
+    assert status == 400
+    assert f"m.mdl, line {line}: SyntaxError: variable wrong" in text
+    fine = model("limit = 1 ~~|\nlate = 1 / (limit - Time) ~~|\n")
+    line = fine[: fine.index("late")].count("\n") + 1
+    await push(ann, "m", {"m.mdl": fine})
+    body = {"scenario_managers": ["m"], "scenarios": ["base"], "equations": ["late"]}
+    status, text = error(await ann.post("/run", body))
+    assert status == 422
+    assert f"m.mdl, line {line}: ZeroDivisionError: variable late: float division by zero" in text

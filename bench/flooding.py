@@ -1,0 +1,110 @@
+"""A flood under way, from a process of its own, so that it does not slow the clock of who measures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Final
+
+from bench.floods import FLOODS, User
+from tests.support import Server, request_headers
+
+WAIT_S: Final = 120.0
+_PROCESSES: Final = multiprocessing.get_context("spawn")
+
+
+class Flooding:
+    """A flood of that name by a user of its own, for the length of the context."""
+
+    def __init__(self, server: Server, name: str, user: str = "attacker") -> None:
+        flood = FLOODS[name]
+        made = User(server, user, flood, flood.code, flood.experiments)
+        self._begun = _PROCESSES.Semaphore(0)
+        self._connections = max(flood.connections, flood.experiments)
+        self._process = _PROCESSES.Process(
+            target=_flood,
+            args=(name, server.port, made.client.cookies, made.experiments, self._begun),
+            daemon=True,
+        )
+
+    def __enter__(self) -> Flooding:
+        self._process.start()
+        for _ in range(self._connections):
+            self._begun.acquire(timeout=WAIT_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _flood(
+    name: str, port: int, cookies: dict[str, str], experiments: list[dict[str, Any]], begun: Any
+) -> None:
+    """In the process of the flood: send, until it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    flooder = _Flooder(name, port, cookies, experiments, begun)
+    number = max(FLOODS[name].connections, FLOODS[name].experiments)
+    threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in range(number)]
+    for thread in threads:
+        thread.start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
+
+
+class _Flooder:
+    def __init__(
+        self, name: str, port: int, cookies: dict[str, str], experiments: list[dict[str, Any]], begun: Any
+    ) -> None:
+        self._flood = FLOODS[name]
+        self._port = port
+        self._cookies = cookies
+        self._experiments = experiments
+        self._begun = begun
+
+    def send(self, at: int) -> None:
+        """One connection after the other, for ever."""
+        made = self._experiments[at % len(self._experiments)]
+        told = False
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), timeout=WAIT_S) as connection:
+                    connection.sendall(self._bytes(made))
+                    if not told:
+                        told = True
+                        self._begun.release()
+                    if self._flood.deaf:
+                        self._stuff(connection, self._bytes(made))
+                    while connection.recv(1 << 16):
+                        pass
+            except OSError:
+                threading.Event().wait(0.05)
+
+    def _stuff(self, connection: socket.socket, request: bytes) -> None:
+        """Ask again and again until the server takes no more, and read nothing."""
+        connection.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection.sendall(request)
+        threading.Event().wait()
+
+    def _bytes(self, made: dict[str, Any]) -> bytes:
+        method, path, body = self._flood.requests(made)
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = request_headers(self._cookies, None)
+        if not self._flood.deaf:
+            headers["Connection"] = "close"
+        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + content
