@@ -45,7 +45,9 @@ class PysdEngine(Engine):
         self.files = Files(contents(source))
         text = self.files.folder.text(source.main)
         self._faults = Faults(source.main, text)
-        with explained(self._faults.explain):
+        forget()
+        # Labels of subscripts may be in a file.
+        with explained(self._faults.explain), self.files.importable():
             texts = translate(source.main, text, self._faults)
         self._code = {
             name: compile(text, f"/model/{name}", "exec", dont_inherit=True) for name, text in texts.items()
