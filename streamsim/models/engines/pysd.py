@@ -28,7 +28,7 @@ from streamsim.models.engines.modules import Files
 from streamsim.models.engines.pysd_data import find_series, forget
 from streamsim.models.engines.pysd_earlier import EarlierSimulation
 from streamsim.models.engines.pysd_faults import LIBRARY, Faults
-from streamsim.models.engines.pysd_names import arrays, by_kind, names
+from streamsim.models.engines.pysd_names import arrays, by_kind, names, spaces
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
 from streamsim.sandbox.wire import Failure
 from streamsim.values import JsonObject
@@ -58,9 +58,10 @@ class PysdEngine(Engine):
         self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
         with explained(self._faults.explain):
             model = self._load()
-        self.names = names(model)
+        found, undeclared = spaces(model)
+        self.names = names(model, found)
         ranges = {name: list(labels) for name, labels in model._subscript_dict.items()}
-        self._layout = Layout(self.names, arrays(model), ranges)
+        self._layout = Layout(self.names, arrays(model, found), ranges, undeclared)
         scenarios = {}
         for name, given in self._scenarios.items():
             simulation = PysdSimulation(self._load(), self._layout, given, f"scenario {name}", [])
