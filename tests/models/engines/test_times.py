@@ -63,6 +63,12 @@ def test_whole_runs_of_bptk_have_the_librarys_times(
     assert ours == json.loads(answer)
 
 
+def test_what_began_before_ends_where_it_did() -> None:
+    engine, name = ENGINES["written"]
+    begin = Begin([("m", "base", Outputs(equations=[name]))], rules=1)
+    assert list(whole(begin, engine.start)["m"]["base"]["equations"][name])[-1] == "2.8"
+
+
 def session(engine: Any, name: str, size: float, **settings: Any) -> StepSession:
     given = {"m": {"base": ScenarioSettings(**settings)}} if settings else {}
     begin = Begin([("m", "base", Outputs(equations=[name]))], settings=given, step_size=size, rules=RULES)
