@@ -202,9 +202,7 @@ def has_equation(scenario: ScenarioFound, name: str) -> bool:
         return True
     if "*" in name:
         plain = name.partition("[")[0]
-        if plain in scenario.listed or plain in scenario.rows:
-            return True
-        if any(known.partition("[")[0] == plain for known in scenario.more):
+        if plain in scenario.rows or any(known.startswith(f"{plain}[") for known in scenario.more):
             return True
     return bool(_elements(scenario, name))
 
@@ -222,7 +220,8 @@ def _elements(scenario: ScenarioFound, name: str, *, whole: bool = True) -> list
     :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself, and so do
         its slices.
     """
-    if whole and "*" in name and name.partition("[")[0] in scenario.listed:
+    plain = name.partition("[")[0]
+    if whole and "*" in name and plain in scenario.listed and plain in scenario.rows:
         # The library's own way to ask for a sum.
         return [name]
     if (whole or name not in scenario.arrays) and name in scenario.listed:

@@ -189,6 +189,8 @@ async def test_arrays_of_compiled_xmile_are_set_as_lists_and_by_slice(ann: Calle
         first = await firsts(ann, asking(*names, "rate") | given(constants=constants))
         assert list(first.values()) == [*found, sum(found)]
     assert await firsts(ann, asking("rate[*]")) == {"rate[*]": pytest.approx(0.1 + 0 + 0.3)}
+    status, text = error(await ann.post("/run", asking("one[*]")))
+    assert (status, "one[*]" in text) == (400, True), "one is no array"
     status, text = error(await ann.post("/run", asking("rate") | given(constants={"rate": [1, 2]})))
     assert (status, "lists of numbers in its shape" in text) == (400, True)
 
