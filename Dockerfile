@@ -1,25 +1,35 @@
 # The image of one streamsim server process. Build: docker build -t streamsim .
 # What the sandbox needs in a container, and what it gets: docs/operations.md
-FROM python:3.11-slim-bookworm AS build
+ARG BASE=python:3.11.14-slim-bookworm
+
+# First what changes rarely. Every version and hash is in the lock file; `make lock` writes it anew.
+FROM ${BASE} AS libraries
 WORKDIR /build
 RUN python -m venv /opt/streamsim
 ENV PATH=/opt/streamsim/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# First what changes rarely. Every version and hash is in the lock file; `make lock` writes it anew.
 COPY requirements.hashes ./
-RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes
+# Without the libraries' own tests, which nobody runs there.
+RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes \
+    && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} +
+
+FROM libraries AS application
 COPY setup.cfg pyproject.toml README.md ./
 COPY streamsim ./streamsim
 COPY handlers ./handlers
 COPY policies ./policies
-RUN python -m pip install --no-deps . && python -m pip check
+RUN python -m pip wheel --no-deps --wheel-dir /wheels .
 
-FROM python:3.11-slim-bookworm
+FROM ${BASE}
 # A number, so that an orchestrator can see that it is not root. Sandboxed code runs with the same uid, and is
 # kept apart by Landlock and seccomp.
 RUN groupadd --gid 10001 streamsim \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin streamsim \
     && install --directory --owner=10001 --group=10001 --mode=0700 /data
-COPY --from=build /opt/streamsim /opt/streamsim
+# Two layers: a new version of the service alone changes the small one.
+COPY --from=libraries /opt/streamsim /opt/streamsim
+COPY --from=application /wheels /wheels
+RUN /opt/streamsim/bin/python -m pip install --no-cache-dir --no-deps /wheels/*.whl \
+    && /opt/streamsim/bin/python -m pip check
 ENV PATH=/opt/streamsim/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -28,7 +38,6 @@ ENV PATH=/opt/streamsim/bin:$PATH \
     STREAMSIM_STORAGE_DATA=/data
 USER 10001:10001
 WORKDIR /data
-VOLUME /data
 EXPOSE 8080
 # Whether a decision could be committed now; a shell, because a Python that starts takes longer than the answer.
 HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 \

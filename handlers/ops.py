@@ -8,6 +8,7 @@ from typing import ClassVar
 from handlers.base import Access, BaseHandler
 from streamsim.errors import Unavailable
 from streamsim.metrics import CONTENT_TYPE
+from streamsim.storage.contract.errors import StoreUnavailable
 
 VERSION = version("streamsim")
 
@@ -64,10 +65,15 @@ class ReadyHandler(BaseHandler):
     access: ClassVar[Access] = "public"
 
     async def get(self) -> None:
-        """200 if a decision could be committed now; 503 if the store is away or the process is stopping."""
+        """200 if a decision could be committed now; 503 if a store is away, which it names, or the process
+        is stopping."""
         if self.services.draining:
             raise Unavailable("the server is stopping")
-        await self.services.store.ping()
+        store = self.services.store
+        try:
+            await store.ping()
+        except StoreUnavailable:
+            raise Unavailable(f"{store.decides_on} cannot be reached now") from None
         self.write_json({"status": "ready"})
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from streamsim.cli.places import goes_with_the_container
 from streamsim.config import ConfigError, Settings
 from streamsim.decisions.default_reward import reward_of_text
 from streamsim.errors import Conflict
@@ -51,6 +52,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         if not options.redis or not options.mongo:
             raise ConfigError("--from streamingbandit: give its --redis and --mongo as well")
         target = _placed(settings, options.target, "--to") if options.target else settings
+        _refuse_lost(target)
         return _print(asyncio.run(_take_over(options.redis, options.mongo, target)))
     if options.redis or options.mongo:
         raise ConfigError("--redis and --mongo belong to --from streamingbandit")
@@ -59,6 +61,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     sides = [_placed(settings, options.source, "--from"), _placed(settings, options.target, "--to")]
     if _place(sides[0]) == _place(sides[1]):
         raise ConfigError("--from and --to are the same installation")
+    _refuse_lost(sides[1])
     if not sides[0].storage.redis and not Path(_place(sides[0])).is_file():
         raise ConfigError(f"--from: there is no file {_place(sides[0])}")
     return _print(asyncio.run(_copy(sides)))
@@ -121,6 +124,14 @@ def _placed(settings: Settings, url: str, argument: str) -> Settings:
     if found is None:
         raise ConfigError(f"{argument}: must be {FORMS}")
     return replace(settings, storage=replace(settings.storage, url="", redis=found[1], mongo=found[2]))
+
+
+def _refuse_lost(target: Settings) -> None:
+    if not target.storage.redis and goes_with_the_container(Path(_place(target))):
+        raise ConfigError(
+            f"--to: {_place(target)} is in the container's own file system, which goes with it; mount a "
+            "folder or a named volume, and write there"
+        )
 
 
 def _place(settings: Settings) -> str:

@@ -110,6 +110,13 @@ class StorageSettings:
     redis_prefix: str = _option(
         "streamsim", "What names of Redis keys start with; another one for each installation on one Redis."
     )
+    wait_s: float = _option(
+        5.0,
+        "Longest wait of a call for a Redis that is away; once it has been away that long, calls answer 503 "
+        "after one attempt.",
+        low=0.1,
+        high=60,
+    )
     outbox_rows: int = _option(
         200_000,
         "Log rows of one user that may wait in Redis for MongoDB; beyond it decisions answer 503.",

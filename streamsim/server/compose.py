@@ -42,7 +42,11 @@ def make_store(settings: Settings) -> Store:
 
         high_water = HighWater(storage.outbox_rows, storage.outbox_bytes)
         return ProductionStore(
-            storage.redis, storage.mongo, prefix=storage.redis_prefix, high_water=high_water
+            storage.redis,
+            storage.mongo,
+            prefix=storage.redis_prefix,
+            high_water=high_water,
+            patience_s=storage.wait_s,
         )
     path = Path(settings.storage_url().removeprefix("sqlite:///"))
     if exposed(str(path)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 import shutil
 import socket
@@ -16,7 +18,7 @@ import pytest
 
 from tests.backends import production
 from tests.servers import MongoServer, RedisServer, free_port, wait_until
-from tests.support import ROOT, Client, Server, die_with_parent
+from tests.support import PASSWORD, ROOT, Client, Server, die_with_parent
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/opt/homebrew/bin")
@@ -25,9 +27,10 @@ CALLS = 6
 
 
 @contextmanager
-def nginx(folder: Path, ports: list[int]) -> Iterator[str]:
+def nginx(folder: Path, ports: list[int], *, proxies: str = "") -> Iterator[str]:
     """The committed configuration, with these ports in the place of the compose file's names; its URL."""
     text, port = CONFIGURATION.read_text(), free_port()
+    (folder / "proxies.conf").write_text(proxies)
     for number, upstream in enumerate(ports, 1):
         text = text.replace(f"server streamsim-{number}:8080", f"server 127.0.0.1:{upstream}")
     text = text.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/nginx.pid", f"{folder}/pid")
@@ -46,9 +49,9 @@ def nginx(folder: Path, ports: list[int]) -> Iterator[str]:
         process.wait(10)
 
 
-def open_port(port: int) -> bool:
+def open_port(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 def decided(server: Server) -> int:
@@ -147,8 +150,93 @@ def test_a_reward_that_was_sent_is_never_sent_to_a_second_process(
         headers = {"X-Forwarded-For": "6.6.6.6"}
         answer = client.request(method, path, body={} if method == "POST" else None, headers=headers)
         assert answer.status == 502
+        assert answer.body["error"]["code"] == "unavailable"
         seen = [text for one in dying for text in one.requests]
         assert len(seen) == times
         assert all(text.startswith(f"{method} {path} ") for text in seen)
         assert all("X-Forwarded-For: 127.0.0.1\r\n" in text and "6.6.6.6" not in text for text in seen)
         client.close()
+
+
+def test_what_nginx_answers_by_itself_has_the_form_of_all_errors(tmp_path: Path) -> None:
+    with nginx(tmp_path, [free_port(), free_port()]) as url:
+        client = Client(url)
+        for path in ("/getaction/abc", "/setreward/abc", "/exp", "/eval/abc/offpolicy"):
+            answer = client.post(path, {})
+            assert answer.status == 502
+            assert answer.body["error"]["code"] == "unavailable"
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["retry-after"] == "1"
+        for path in ("/setreward/abc", "/exp"):
+            large = Client(url)
+            answer = large.post(path, {"text": "x" * (5 << 20)})
+            assert (answer.status, answer.body["error"]["code"]) == (413, "too_large")
+            large.close()
+        client.close()
+
+
+OUTER = """
+daemon off;
+pid {folder}/outer.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.2:{port};
+        location / {{
+            proxy_bind 127.0.0.2;
+            proxy_pass {inner};
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-Proto https;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def ending_tls(folder: Path, inner: str) -> Iterator[tuple[str, int]]:
+    """Another nginx, which says that its callers came by TLS and from where; its address."""
+    port = free_port()
+    (folder / "outer.conf").write_text(OUTER.format(folder=folder, port=port, inner=inner))
+    with (folder / "outer.log").open("ab") as log:
+        process = subprocess.Popen(
+            [str(NGINX), "-p", str(folder), "-c", str(folder / "outer.conf")],
+            stderr=log,
+            preexec_fn=die_with_parent,
+        )
+    try:
+        wait_until(lambda: open_port(port, "127.0.0.2"), "the outer nginx listens")
+        yield "127.0.0.2", port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_trusted_proxy_in_front_tells_address_and_scheme_and_nobody_else_does(tmp_path: Path) -> None:
+    settings = {"server.trusted_proxies": "127.0.0.1", "server.access_log": True}
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(tmp_path, settings=settings))
+        inner = stack.enter_context(nginx(tmp_path, [server.port] * 2, proxies="127.0.0.2 1;\n"))
+        outer = stack.enter_context(ending_tls(tmp_path, inner))
+        login = json.dumps({"username": "admin", "password": PASSWORD})
+        cookies = {}
+        for name, where, source in (
+            ("trusted", outer, "127.0.0.7"),
+            ("direct", ("127.0.0.1", int(inner.rpartition(":")[2])), "127.0.0.8"),
+        ):
+            connection = http.client.HTTPConnection(*where, source_address=(source, 0))
+            forged = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Request-Id": name}
+            connection.request("POST", "/login", login, {"Content-Type": "application/json", **forged})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            answer.read()
+            cookies[name] = answer.headers["Set-Cookie"]
+            connection.close()
+        assert "Secure" in cookies["trusted"]
+        assert "Secure" not in cookies["direct"]
+        lines = {line.split()[-1]: line for line in server.log.read_text().splitlines() if "/login" in line}
+        assert " 127.0.0.7 " in lines["trusted"]
+        assert " 127.0.0.8 " in lines["direct"]

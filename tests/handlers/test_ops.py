@@ -39,6 +39,18 @@ async def test_ready_until_the_server_stops(nobody: Caller, services: Services) 
     assert (await nobody.get("/healthy")).status == 200
 
 
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_ready_names_the_store_that_is_away(
+    nobody: Caller, services: Services, storage: dict[str, object]
+) -> None:
+    await services.store.close()
+    answer = await nobody.get("/ready")
+    assert answer.status == 503
+    name = "Redis" if storage else "SQLite"
+    assert answer.body["error"]["message"] == f"{name} cannot be reached now"
+
+
 @pytest.mark.gen_test
 async def test_metrics_count_requests_by_route_and_name_no_id(ann: Caller, nobody: Caller) -> None:
     experiment = await ann.experiment(get_action="self.action['arm'] = 1")

@@ -20,6 +20,10 @@ class Store(Protocol):
     """A complete backend."""
 
     @property
+    def decides_on(self) -> str:
+        """The name of what a decision cannot be committed without, e.g. "Redis"."""
+
+    @property
     def decisions(self) -> DecisionStore:
         """Experiments, theta, advices, and commits."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.mongo.accounts import MongoAccounts
@@ -33,6 +34,8 @@ class ProductionStore:
     :param held_ms: how long a drainer may hold log rows before another process takes them over.
     :param patience_s: how long a call waits for a Redis that is away.
     """
+
+    decides_on: Final = "Redis"
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ Arg = str | bytes | int
 # refuses a script at its first write, so nothing was applied; Redis 6.2 wraps such an error in another.
 _CODE = re.compile(r"(?:^|: -)([A-Z]+) ")
 _PASSING = {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "READONLY"}
+# Shortest timer of an attempt, and pause before the next look at a Redis that loads.
+_LEAST_S, _LOADING_S = 1.0, 0.1
 _REFUSING = {"MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS"}
 
 
@@ -56,7 +58,8 @@ class RedisConnection:
 
     :param url: `redis://`, `rediss://` or `unix://`, as redis-py reads it; any node of a cluster will do.
     :param connections: most connections, and commands under way, at once.
-    :param patience_s: for how long a call waits for a Redis that is away.
+    :param patience_s: for how long a call waits for a Redis that is away. Once it has been away that long,
+        further calls try it once, each for at most a second.
     """
 
     def __init__(self, url: str, *, connections: int = 32, patience_s: float = 5.0) -> None:
@@ -68,7 +71,8 @@ class RedisConnection:
         self._idle = asyncio.Event()
         self._idle.set()
         self._patience_s = patience_s
-        self._answer_s = max(patience_s, 1)
+        # When the first of those attempts began that failed, and none succeeded since.
+        self._away_since: float | None = None
         self._client: Redis | RedisCluster | None = None
         self.server: dict[str, Any] = {}
 
@@ -78,7 +82,7 @@ class RedisConnection:
         return self._url.partition("://")[2].partition("?")[0].rpartition("@")[2]
 
     async def open(self) -> None:
-        """:raises StoreUnavailable: Redis cannot be reached, or is older than 6.2."""
+        """:raises StoreUnavailable: Redis cannot be reached, still loads its file, or is older than 6.2."""
         options: dict[str, Any] = {
             "socket_connect_timeout": 2,
             "socket_timeout": None,  # see `_command`
@@ -97,7 +101,14 @@ class RedisConnection:
             raise
 
     async def _open(self, options: dict[str, Any]) -> None:
-        self.server = await self.command("INFO")
+        until, loading = time.monotonic() + self._patience_s, True
+        while loading:
+            # It answers this alone while it reads its file, and has not got its settings then.
+            self.server = await self.command("INFO")
+            loading = bool(self.server.get("loading"))
+            if loading and time.monotonic() > until:
+                raise StoreUnavailable("Redis: it still loads its file")
+            await asyncio.sleep(_LOADING_S if loading else 0)
         version = tuple(int(part) for part in str(self.server["redis_version"]).split(".")[:2])
         if version < (6, 2):
             raise StoreUnavailable(f"Redis {self.server['redis_version']}: 6.2 or newer is needed")
@@ -144,15 +155,18 @@ class RedisConnection:
                 self._idle.set()
 
     async def _command(self, words: tuple[Arg, ...]) -> Any:
-        sent = False
-        deadline, pause = time.monotonic() + self._patience_s, 0.01
+        sent, pause, began = False, 0.01, time.monotonic()
         while True:
             if self._client is None:
                 raise StoreUnavailable("the connection to Redis is closed")
+            tried = time.monotonic()
             try:
                 # One timer for all, as redis-py would set one at each step of a command.
-                async with self._free, asyncio.timeout(self._answer_s):
-                    return await self._client.execute_command(*words)
+                left = max(self._deadline(began) - tried, _LEAST_S)
+                async with self._free, asyncio.timeout(left):
+                    answer = await self._client.execute_command(*words)
+                self._away_since = None
+                return answer
             except NoScriptError:
                 raise
             except (RedisError, RedisClusterException, TimeoutError, AttributeError) as error:
@@ -160,11 +174,17 @@ class RedisConnection:
                 if kind is None:
                     raise
                 sent = sent or kind == "lost"
-                if kind == "refused" or time.monotonic() + pause > deadline:
+                if kind != "refused" and (self._away_since is None or tried < self._away_since):
+                    self._away_since = tried
+                if kind == "refused" or time.monotonic() + pause > self._deadline(began):
                     away = OutcomeUnknown if sent else StoreUnavailable
                     raise away(f"Redis: {str(error) or 'no answer in time'}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.25)
+
+    def _deadline(self, began: float) -> float:
+        """Until when a command that began then waits: what others waited counts."""
+        return min(began, self._away_since or began) + self._patience_s
 
 
 def _kind(error: Exception, cluster: bool) -> Literal["lost", "passing", "refused"] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Final
 
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.accounts import SQLiteAccounts
@@ -35,6 +36,8 @@ class SQLiteStore:
     :param synchronous: "FULL": what was acknowledged survives a power cut; "NORMAL": only a killed process.
     :param busy_ms: how long to wait for other processes before StoreUnavailable.
     """
+
+    decides_on: Final = "SQLite"
 
     def __init__(
         self, path: Path, *, synchronous: sqlite_schema.Synchronous = "FULL", busy_ms: int = 5000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from streamsim.storage.contract.decisions import Committed, Summary
 from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
+from tests.patience import PATIENCE_S
 from tests.servers import RedisCluster, RedisServer, aside, wait_until
 from tests.storage.conftest import Make
 from tests.storage.contract.helpers import (
@@ -165,6 +167,51 @@ def test_a_redis_that_hangs_is_away_and_no_answer_goes_astray(
         assert (await store.decisions.summary("e1")).action_calls == len(rows)
 
     run(body())
+
+
+def test_what_others_waited_counts_for_who_comes_later(
+    run: Any, make_store: Make, own_redis: RedisServer
+) -> None:
+    async def body() -> None:
+        store = await make_store(redis=own_redis.url, patience_s=PATIENCE_S)
+        await store.outbox.stop()
+        await aside(own_redis.kill)
+        first = asyncio.ensure_future(store.ping())
+        store._redis._away_since = time.monotonic() - PATIENCE_S
+        # It tries once, and neither it nor who waits already tries again: this ends long before PATIENCE_S.
+        for waiting in (store.ping(), first):
+            with pytest.raises(StoreUnavailable):
+                await asyncio.wait_for(waiting, PATIENCE_S / 2)
+        await aside(own_redis.start)
+        await store.ping()
+        await aside(own_redis.kill)
+        waiting = asyncio.ensure_future(store.ping())
+        await aside(own_redis.start)
+        await waiting
+
+    run(body())
+
+
+@pytest.mark.durable
+def test_a_redis_that_loads_its_file_is_waited_for_and_not_said_to_have_none(
+    run: Any, make_store: Make, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        with own_redis.client() as client, client.pipeline(transaction=False) as pipeline:
+            for n in range(5000):
+                pipeline.set(f"key {n}", "x")
+            pipeline.execute()
+        await aside(own_redis.stop)
+        # Of each key it takes 0.2 ms, and answers after every 1,000.
+        own_redis.options = ("--key-load-delay", "200")
+        starting = asyncio.ensure_future(aside(own_redis.start))
+        store = await make_store(redis=own_redis.url, patience_s=PATIENCE_S)
+        await starting
+        assert store.describe()["durability"] == "appendonly, no eviction"
+        await store.close()
+
+    run(body())
+    assert "appendonly off" not in caplog.text
 
 
 @pytest.mark.durable
