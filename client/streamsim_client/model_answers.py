@@ -9,7 +9,8 @@ from streamsim_client.answers import Progress
 from streamsim_client.values import Json, Object
 
 Settings = Mapping[str, Mapping[str, Mapping[str, object]]]
-"""By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`."""
+"""By scenario manager and scenario: `constants`, `points`, `runspecs`, `properties`, `agents`, `stocks` and
+`initial`."""
 
 Results = dict[str, dict[str, Object]]
 """By scenario manager and scenario; see docs/models.md."""

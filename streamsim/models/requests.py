@@ -228,32 +228,40 @@ def _all_known(lists: dict[str, list[str]], chosen: list[tuple[str, str]], known
 
 def has_equation(scenario: ScenarioFound, name: str) -> bool:
     """Whether a scenario has an equation, or for `name[*]` an array of that name."""
-    plain = name.partition("[")[0]
-    for names in (*scenario.equations.values(), scenario.more):
-        if name in names:
-            return True
-        if "*" in name and any(known.startswith(f"{plain}[") for known in names):
+    if name in scenario.listed or name in scenario.more:
+        return True
+    if "*" in name:
+        plain = name.partition("[")[0]
+        if plain in scenario.rows or any(known.startswith(f"{plain}[") for known in scenario.more):
             return True
     return bool(_elements(scenario, name))
 
 
 def is_stock(scenario: ScenarioFound, name: str) -> bool:
     """Whether a name is that of a stock, or of an element or a slice of an array of stocks."""
-    stocks = scenario.equations.get("stocks", ())
-    return name in stocks or any(element in stocks for element in _elements(scenario, name) or ())
+    return name in scenario.stocks or any(
+        element in scenario.stocks for element in _elements(scenario, name, whole=False) or ()
+    )
 
 
 def _elements(scenario: ScenarioFound, name: str, *, whole: bool = True) -> list[str] | None:
     """The elements that the name of an array or of a slice stands for; None if it names none.
 
-    :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself.
+    :param whole: an array that has a value of its own, as in compiled XMILE, stands for itself, and so do
+        its slices.
     """
-    if any(name in names for names in scenario.equations.values()) and (whole or name not in scenario.arrays):
+    plain = name.partition("[")[0]
+    if whole and "*" in name and plain in scenario.listed and plain in scenario.rows:
+        # The library's own way to ask for a sum.
+        return [name]
+    if (whole or name not in scenario.arrays) and name in scenario.listed:
         return [name]
     try:
-        return elements(name, scenario.arrays, scenario.ranges)
+        found = elements(name, scenario.arrays, scenario.ranges)
     except Refused as refused:
         raise BadRequest(str(refused)) from None
+    # Arrays whose elements are named `table[row][column]` are in no list of arrays.
+    return found or scenario.rows.get(name)
 
 
 def _outputs(

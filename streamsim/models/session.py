@@ -38,7 +38,10 @@ class StepSession:
     def __init__(self, begin: Begin, start: Start) -> None:
         self._simulations = started(begin, start)
         simulations = self._simulations.values()
-        self.size = begin.step_size or min(simulation.dt for simulation in simulations)
+        rounds = begin.rules > 1 and any(hasattr(simulation, "rounds") for simulation in simulations)
+        self.size = begin.step_size or (1.0 if rounds else min(one.dt for one in simulations))
+        if rounds and self.size != int(self.size):
+            raise Refused("stepSize: agents advance by rounds of 1.0, and so does a session with them")
         self.start = max(simulation.start for simulation in simulations)
         self._steps = 0
         self.next = round(self.start, 10)

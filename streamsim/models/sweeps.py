@@ -49,6 +49,8 @@ FIELDS: Final = (
 )
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_VALUES: Final = 20_000_000
+MAX_EVERY_RUN: Final = 4_000_000
+"""Values of one answer that has every run: as text they take the memory of five times as many in parts."""
 SWEEP: Final = "sweep"
 TOO_LARGE: Final = f"runs x equations x times may be at most {MAX_VALUES}"
 PART_RUNS: Final = 50
@@ -113,6 +115,11 @@ class Sweeps:
         values, seeds = await asyncio.to_thread(made)
         if len(values) * series * steps > MAX_VALUES:
             raise TooLarge(TOO_LARGE, field="runs")
+        every_run = requests.flag(body, "everyRun")
+        if every_run and len(values) * series * steps > MAX_EVERY_RUN:
+            raise TooLarge(
+                f"with everyRun runs x equations x times may be at most {MAX_EVERY_RUN}", field="everyRun"
+            )
         settings = {name: given for name, given in begin.settings.items() if name == manager}
         # Small parts at the end of the queue keep all processes busy until the last.
         size = min(PART_RUNS, -(-len(values) // (4 * self._settings.runners)))
@@ -128,7 +135,7 @@ class Sweeps:
             seed,
             _quantiles(body),
             settings,
-            requests.flag(body, "everyRun"),
+            every_run,
             max(1, min(size, int(PART_VALUES / (series * steps)))),
             begin.rules,
             seeds,

@@ -186,7 +186,12 @@ def test_a_sweep_answers_bands_or_goes_on_as_a_job(tea: Shown) -> None:
     rates = {"rate": [0.25, 0.5, 0.75]}
     swept = tea.sweeps.run("tea", "base", ["temperature"], rates, **fields, every_run=True)
     assert swept["bands"]["temperature"]["mean"]["1.0"] == pytest.approx(60.0)
-    assert len(swept["every_run"]) == 3
+    assert [one["seed"] for one in swept["every_run"]] == [2, 3, 4]
+    drawn = {"rate": {"distribution": "beta", "alpha": 2, "beta": 3, "max": 0.4}}
+    seeded = {**fields, "runs": 2, "seeds": [7, 8], "every_run": True}
+    beta = tea.sweeps.run("tea", "base", ["temperature"], drawn, **seeded)
+    assert [one["seed"] for one in beta["every_run"]] == [7, 8, 7, 8]
+    assert max(one["parameters"]["rate"] for one in beta["every_run"]) <= 0.4
     job = tea.sweeps.start("tea", "base", ["temperature"], rates, **fields)
     assert job["kind"] == "sweep"
     *_, last = tea.jobs.events(job["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamsim.models.engines.base import (
+    RULES,
     LibraryObject,
     ModelValue,
     Outputs,
@@ -24,8 +25,17 @@ class AgentSimulation:
 
     rounds = True
 
-    def __init__(self, library: LibraryObject, model: LibraryObject, where: str, outputs: Outputs) -> None:
+    def __init__(
+        self,
+        library: LibraryObject,
+        model: LibraryObject,
+        where: str,
+        outputs: Outputs,
+        rules: int = RULES,
+    ) -> None:
         self._model, self._where, self._outputs = model, where, outputs
+        self._rules = rules
+        self._next: int | None = None  # round
         self.start, self.stop, self.dt = float(model.starttime), float(model.stoptime), float(model.dt)
         self._seen = 0
         named(outputs.equations, model.equations, "equation", where)
@@ -53,6 +63,9 @@ class AgentSimulation:
             )
         if settings.runspecs:
             self._change_specs(settings, time)
+        if time is not None and self._rules > 1:
+            # What is set holds from this time on.
+            self._run(int(time) - 1)
         for name, value in settings.constants.items():
             if name in model.properties:
                 model.set_property_value(name, value)
@@ -95,9 +108,7 @@ class AgentSimulation:
 
     def step(self, time: float) -> JsonObject:
         model = self._model
-        round_ = int(time)
-        for step in range(round(1 / model.dt)):
-            model.scheduler.run_step(model, round_, step, None, True)
+        self._run(int(time))
         statistics = model.statistics() or {}
         times = list(statistics)[self._seen :]
         self._seen = len(statistics)
@@ -109,6 +120,15 @@ class AgentSimulation:
                 agent: self._agent(agent, {t: statistics[t] for t in times}) for agent in self._outputs.agents
             }
         return result
+
+    def _run(self, last: int) -> None:
+        """The rounds up to the last. A session may step over some, or begin later than the agents do."""
+        model = self._model
+        first = last if self._rules < 2 else int(self.start) if self._next is None else self._next
+        for round_ in range(first, last + 1):
+            for step in range(round(1 / model.dt)):
+                model.scheduler.run_step(model, round_, step, None, True)
+            self._next = round_ + 1
 
     def _agent(self, agent: str, statistics: dict[float, LibraryObject]) -> JsonObject:
         """Of one agent type: `{state: {time: count}}`, or its properties by state."""

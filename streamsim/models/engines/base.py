@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Container, Iterable
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -43,7 +44,8 @@ RULES: Final = 2
 0: before them. The same journal gives the same numbers for ever, so what changes numbers is a new version.
 1: single elements of arrays are set; the model's own times and steps; settings of the first step reach
 initial values.
-2: in models of bptk-py a value for an array, or for a slice of one, is one for each of its elements.
+2: in models of bptk-py a value for an array, or for a slice of one, is one for each of its elements; whole
+runs have the library's times where the step does not divide them; sessions leave out no round of agents.
 """
 RUNSPEC_FORM: Final = "runspecs of {}: dt must be positive and stoptime not before starttime"
 
@@ -102,7 +104,7 @@ class ScenarioSettings(msgspec.Struct, frozen=True):
     initial: dict[str, float] = {}
 
 
-class ScenarioFound(msgspec.Struct):
+class ScenarioFound(msgspec.Struct, dict=True):
     """A scenario of a model: its run specification, its equations by kind, its agents by type.
 
     `equations`: names by each of `KINDS`. `agents`: by type `{"states": names, "properties": names}`. `more`:
@@ -119,6 +121,28 @@ class ScenarioFound(msgspec.Struct):
     more: list[str] = []
     arrays: dict[str, list[list[str]]] = {}
     ranges: dict[str, list[str]] = {}
+
+    @cached_property
+    def listed(self) -> frozenset[str]:
+        """The names of all equations."""
+        return frozenset(name for names in self.equations.values() for name in names)
+
+    @cached_property
+    def stocks(self) -> frozenset[str]:
+        """The names of all stocks."""
+        return frozenset(self.equations.get("stocks", ()))
+
+    @cached_property
+    def rows(self) -> dict[str, list[str]]:
+        """The elements by name of an array, and of a row of one, as `table[row]` of `table[row][column]`."""
+        found: dict[str, list[str]] = {}
+        for names in self.equations.values():
+            for name in names:
+                start = name.find("[")
+                while start > 0:
+                    found.setdefault(name[:start], []).append(name)
+                    start = name.find("[", start + 1)
+        return found
 
 
 class Variable(msgspec.Struct):

@@ -89,7 +89,7 @@ class BptkEngine(Engine):
             # Agents hold state of their own, and their code any other: only a new model is a fresh one.
             self._bptk = self._make()
             model = self._managers()[manager].scenarios[scenario]
-            return AgentSimulation(self._library, model, f"{manager}.{scenario}", outputs)
+            return AgentSimulation(self._library, model, f"{manager}.{scenario}", outputs, rules)
         if self._has_code(holder.scenarios[scenario].model):
             self._bptk = self._make()
             holder = self._managers()[manager]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from streamsim.models.engines.base import (
     RULES,
@@ -23,6 +24,7 @@ from streamsim.models.engines.base import (
 from streamsim.models.engines.bptk_arrays import arrays
 from streamsim.values import Json, JsonObject
 
+MAX_STEPS: Final = 1_000_000
 Equation = Callable[[float], ModelValue]
 """A model's function of time."""
 
@@ -60,6 +62,8 @@ class EquationSimulation:
         self._stocks: dict[str, dict[float, float]] = {}
         self._reached: float | None = None
         self.now = self.start
+        if rules > 1:
+            self.times = self._times
         for name, value in scenario.constants.items():
             if not isinstance(value, (int, float, str)):
                 continue  # as the library, which warned of it when it loaded the scenario
@@ -172,6 +176,18 @@ class EquationSimulation:
     def points(self, name: str) -> list[list[float]]:
         """A table as it is now."""
         return [[float(x), float(y)] for x, y in self._model.points[name]]
+
+    def _times(self) -> Iterator[float]:
+        """The library's times of a whole run, as `util.floating_point.timerange` makes them.
+
+        Where the step does not divide the time, the last one is past the stop.
+        """
+        if (self.stop - self.start) / self.dt > MAX_STEPS:
+            raise Refused(f"runspecs: at most {MAX_STEPS} steps")
+        time, beyond = self.start, self.stop + self.dt
+        while time < beyond:
+            yield time
+            time = self.normalize(time + self.dt)
 
     def step(self, time: float) -> JsonObject:
         # On the way every step of the model is computed, so that no chain of look-backs grows long.

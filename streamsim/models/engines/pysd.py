@@ -28,7 +28,7 @@ from streamsim.models.engines.modules import Files
 from streamsim.models.engines.pysd_data import find_series, forget
 from streamsim.models.engines.pysd_earlier import EarlierSimulation
 from streamsim.models.engines.pysd_faults import LIBRARY, Faults
-from streamsim.models.engines.pysd_names import arrays, by_kind, names
+from streamsim.models.engines.pysd_names import arrays, by_kind, names, spaces
 from streamsim.models.engines.pysd_simulation import Layout, PysdSimulation
 from streamsim.models.engines.scenario_files import known_only
 from streamsim.sandbox.wire import Failure
@@ -46,7 +46,9 @@ class PysdEngine(Engine):
         self.files = Files(contents(source))
         text = self.files.folder.text(source.main)
         self._faults = Faults(source.main, text)
-        with explained(self._faults.explain):
+        forget()
+        # Labels of subscripts may be in a file.
+        with explained(self._faults.explain), self.files.importable():
             texts = translate(source.main, text, self._faults)
         self._code = {
             name: compile(text, f"/model/{name}", "exec", dont_inherit=True) for name, text in texts.items()
@@ -57,9 +59,10 @@ class PysdEngine(Engine):
         self._scenarios: dict[str, JsonObject] = source.options.get("scenarios") or {"base": {}}
         with explained(self._faults.explain):
             model = self._load()
-        self.names = names(model)
+        found, undeclared = spaces(model)
+        self.names = names(model, found)
         ranges = {name: list(labels) for name, labels in model._subscript_dict.items()}
-        self._layout = Layout(self.names, arrays(model), ranges)
+        self._layout = Layout(self.names, arrays(model, found), ranges, undeclared)
         said: list[str] = list(source.options.get("ignored", ()))
         if source.options.get("lenient"):
             self._scenarios = known_only(self._scenarios, self._known, said)

@@ -18,29 +18,58 @@ CONTROL: Final = {
 """Variables that say when a simulation runs, and the run specification of each."""
 
 
-def names(model: LibraryObject) -> Names:
+Spaces: TypeAlias = dict[str, list[list[str]]]
+"""The labels of each dimension, by the library's name of an array."""
+
+
+def spaces(model: LibraryObject) -> tuple[Spaces, set[str]]:
+    """The arrays of a model that stands at its beginning; and those that are not declared as such.
+
+    A variable without subscripts is an array nevertheless, if its expression gives one.
+    """
+    subscripts = model._subscript_dict
+    found: Spaces = {}
+    undeclared = set()
+    for row in model.doc.to_dict("records"):
+        python = row["Py Name"]
+        if row["Subscripts"]:
+            found[python] = [list(subscripts.get(label, [label])) for label in row["Subscripts"]]
+        elif "Lookup" not in str(row["Type"]):
+            value = _value(model, python)
+            if getattr(value, "dims", ()):
+                found[python] = [list(map(str, value.coords[name].values)) for name in value.dims]
+                undeclared.add(python)
+    return found, undeclared
+
+
+def _value(model: LibraryObject, python: str) -> LibraryObject:
+    """What a variable is now; None where the library cannot tell, which running the model will say."""
+    try:
+        return getattr(model.components, python)()
+    except Exception:
+        return None
+
+
+def names(model: LibraryObject, found: Spaces) -> Names:
     """All variables of a model, arrays by element."""
     result: Names = {}
-    subscripts = model._subscript_dict
     for row in model.doc.to_dict("records"):
         real, python = row["Real Name"], row["Py Name"]
         kind = kind_of(row["Type"], row["Subtype"])
-        if not row["Subscripts"]:
+        if python not in found:
             result[real] = (python, kind, ())
             continue
-        spaces = [subscripts.get(label, [label]) for label in row["Subscripts"]]
-        for labels in itertools.product(*spaces):
+        for labels in itertools.product(*found[python]):
             result[f"{real}[{','.join(labels)}]"] = (python, kind, labels)
     return result
 
 
-def arrays(model: LibraryObject) -> dict[str, list[list[str]]]:
+def arrays(model: LibraryObject, found: Spaces) -> dict[str, list[list[str]]]:
     """The labels of each dimension, by name of an array."""
-    subscripts = model._subscript_dict
     return {
-        row["Real Name"]: [list(subscripts.get(label, [label])) for label in row["Subscripts"]]
+        row["Real Name"]: found[row["Py Name"]]
         for row in model.doc.to_dict("records")
-        if row["Subscripts"]
+        if row["Py Name"] in found
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from streamsim.models.engines.base import (
@@ -24,8 +24,14 @@ class Layout:
     """Where the elements of a model's variables are."""
 
     def __init__(
-        self, known: Names, arrays: dict[str, list[list[str]]], ranges: dict[str, list[str]]
+        self,
+        known: Names,
+        arrays: dict[str, list[list[str]]],
+        ranges: dict[str, list[str]],
+        undeclared: Collection[str] = (),
     ) -> None:
+        """:param undeclared: arrays that the library takes for single variables, by its names."""
+        self.undeclared = undeclared
         self.known = known
         self.arrays = arrays
         self.ranges = ranges
@@ -48,7 +54,8 @@ class Layout:
         python, positions = self.find(text, "equation", where)
         if self.kinds[python] == "points":
             raise Refused(f"{text} in {where} is a table of points, and has no value of its own")
-        if len(positions) > 1:
+        # Models that were loaded before these arrays were known have them listed as one variable.
+        if len(positions) > 1 and python not in self.undeclared:
             raise Refused(f"{text} in {where} is an array: ask for its elements")
         return python, positions[0]
 
@@ -63,7 +70,7 @@ class PysdSimulation:
         self, model: LibraryObject, layout: Layout, given: JsonObject, where: str, equations: list[str]
     ) -> None:
         self._layout, self._where = layout, where
-        self._state = PysdState(model)
+        self._state = PysdState(model, layout.undeclared)
         self._plan = [(name, *layout.one(name, where)) for name in equations]
         self._outputs = list(dict.fromkeys(python for _, python, _ in self._plan))
         settings = ScenarioSettings(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Collection
 from typing import Final
 
 from streamsim.models.engines.base import LibraryObject, Refused
@@ -20,8 +21,9 @@ CLOSE: Final = 1e-6
 class PysdState:
     """The library's model, and what was set in it. Elements of an array are counted row by row."""
 
-    def __init__(self, model: LibraryObject) -> None:
+    def __init__(self, model: LibraryObject, undeclared: Collection[str] = ()) -> None:
         self._model = model
+        self._undeclared = undeclared
         self.module: Final = model.components._components
         self.begun = False
         self._bases: dict[str, tuple[LibraryObject, LibraryObject]] = {}
@@ -75,7 +77,11 @@ class PysdState:
     def _install(self, python: str) -> None:
         base, dependencies = self._bases[python]
         fixed = self._fixed[python]
-        function, whole = _fixed_function(base, fixed, self._model._subscript_dict)
+        if python in self._undeclared:
+            # It has as many elements as its expression gives.
+            function, whole = (lambda: _replaced(base(), fixed)), False
+        else:
+            function, whole = _fixed_function(base, fixed, self._model._subscript_dict)
         function.__dict__.update(base.__dict__)
         function.__name__ = python
         model = self._model

@@ -12,6 +12,7 @@ import pytest
 from streamsim.models.engines.base import KINDS, RULES, Outputs, Refused, ScenarioSettings, Source
 from streamsim.models.session import Begin, StepSession, whole
 from tests.models.engines.vensim import MODELS
+from tests.models.engines.xmile import MODELS as XMILE
 
 pytest.importorskip("pysd")
 import pysd
@@ -93,6 +94,16 @@ def test_variables_of_mixed_type_are_listed_readable_and_of_a_kind() -> None:
     assert kinds["half[a]"] == kinds["half[b]"] == "converters"
     assert kinds["speed"] == "constants"
     assert kinds["Time"] == kinds["SAVEPER"] == "converters"
+
+
+def test_an_array_that_is_declared_as_one_variable_is_listed_and_set_by_element() -> None:
+    ours = engine(XMILE["arrays_without_stars"], "m.xmile")
+    found = ours.found.managers["m"]["base"]
+    assert found.arrays["all"] == [["a", "b", "c"]]
+    changed = run(ours, constants={"all[b]": 5})
+    assert set(changed["all[b]"].values()) == {5}
+    assert changed["all[a]"] == changed["level[a]"]
+    assert set(run(ours, constants={"all": 7})["all[c]"].values()) == {7}
 
 
 # Arrays are set whole, by element and by slice.

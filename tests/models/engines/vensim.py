@@ -90,6 +90,7 @@ trend = TREND(input + 1, 4, 0.1) ~~|
 forecast = FORECAST(input + 1, 4, 3) ~~|
 sampled = SAMPLE IF TRUE(Time > 4, input, 2) ~~|
 nth = DELAY N(input, 3, 2, 4) ~~|
+smooth nth = SMOOTH N(input, 3, 2, 4) ~~|
 """
 ARRAYED_DELAYS = """
 Part : a, b ~~|
@@ -115,6 +116,9 @@ negated = IF THEN ELSE(:NOT: (x > 0), 2, 3) ~~|
 small = MIN(x, 2) + MAX(x, -1) + ABS(x) + INTEGER(x / 2) + MODULO(Time, 3) ~~|
 curves = SIN(x) + COS(x) + TAN(x / 10) + ARCTAN(x) + EXP(x / 10) + LN(Time + 1) + SQRT(Time) ~~|
 safe = ZIDZ(1, x) + XIDZ(1, x, 9) ~~|
+more = POWER(x, 2) + LOG(Time + 1, 2) + SINH(x / 9) + COSH(x / 9) + TANH(x) ~~|
+angles = ARCSIN(x / 20) + ARCCOS(x / 20) ~~|
+hour = GET TIME VALUE(0, 2, 0) ~~|
 trains = PULSE TRAIN(1, 1, 3, 9) + QUANTUM(Time, 2) + x ^ 2 ~~|
 """
 MIXED = """

@@ -99,6 +99,25 @@ MODELS = {
         + variable("by region", "SUM(level[region, *])", dimensions=["region"]),
         FIELDS,
     ),
+    "arrays_without_stars": model(
+        elements("rate", {"a": "0.1", "b": "TIME / 10", "c": "0.3"}, ["part"])
+        + variable("level", "10", "stock", ["part"], "<inflow>growth</inflow>")
+        + variable("growth", "level * rate", "flow", ["part"])
+        + variable("one", "level[b] * 2")
+        + variable("all", "SUM(level[part])"),
+        PARTS,
+    ),
+    "arrays_of_two_without_stars": model(
+        elements(
+            "rate",
+            {"north,young": "1", "north,old": "2", "south,young": "TIME", "south,old": "4"},
+            ["region", "age"],
+        )
+        + variable("level", "1", "stock", ["region", "age"], "<inflow>growth</inflow>")
+        + variable("growth", "rate - level / 20", "flow", ["region", "age"])
+        + variable("single", "level[south,young] * 2"),
+        FIELDS,
+    ),
     "arrays_of_stocks": model(
         elements("level", {"a": "1", "b": "2", "c": "3"}, ["part"], "<outflow>loss</outflow>", "stock")
         + variable("loss", "level * 0.1", "flow", ["part"]),

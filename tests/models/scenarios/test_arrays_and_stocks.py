@@ -9,6 +9,7 @@ import pytest
 from tests.application import Caller
 from tests.models.conftest import INTERACTIVE, MANAGER, error, push, session
 from tests.models.engines.vensim import MODELS as VENSIM
+from tests.models.engines.written import MODELS as WRITTEN
 from tests.models.engines.xmile import MODELS as XMILE
 from tests.models.runs.conftest import start, value
 
@@ -187,8 +188,29 @@ async def test_arrays_of_compiled_xmile_are_set_as_lists_and_by_slice(ann: Calle
     ):
         first = await firsts(ann, asking(*names, "rate") | given(constants=constants))
         assert list(first.values()) == [*found, sum(found)]
+    assert await firsts(ann, asking("rate[*]")) == {"rate[*]": pytest.approx(0.1 + 0 + 0.3)}
+    status, text = error(await ann.post("/run", asking("one[*]")))
+    assert (status, "one[*]" in text) == (400, True), "one is no array"
     status, text = error(await ann.post("/run", asking("rate") | given(constants={"rate": [1, 2]})))
     assert (status, "lists of numbers in its shape" in text) == (400, True)
+
+
+@pytest.mark.gen_test
+async def test_arrays_of_python_models_are_set_and_read_whole_and_by_row(ann: Caller) -> None:
+    pytest.importorskip("BPTK_Py")
+    await push(ann, "m", {"m.py": WRITTEN["matrices"]})
+    names = ["table[r][a]", "table[r][b]", "table[s][a]", "table[s][b]"]
+    for constants, found in (
+        ({"table": 9}, [9, 9, 9, 9]),
+        ({"table[r]": 9}, [9, 9, 3, 4]),
+        ({"table[s][a]": 9}, [1, 2, 9, 4]),
+    ):
+        for asked in (names, ["table"], ["table[r]", "table[s]"]):
+            first = await firsts(ann, asking(*asked) | given(constants=constants))
+            assert first == dict(zip(names, found, strict=True))
+    for wrong in ("tables", "table[x]", "table[r][c]"):
+        status, text = error(await ann.post("/run", asking(wrong)))
+        assert (status, wrong in text) == (400, True)
 
 
 @pytest.mark.parametrize("settings", [{"compat.bptk_status": "legacy"}], indirect=True)

@@ -54,6 +54,18 @@ async def test_the_bound_on_size_counts_the_times_that_are_asked_for(customers: 
 
 
 @pytest.mark.gen_test
+async def test_an_answer_with_every_run_has_a_bound_of_its_own(customers: Caller) -> None:
+    draws = {"contact_rate": {"distribution": "uniform", "low": 1, "high": 2}}
+    # 10,000 runs of 401 times are more than four million values.
+    body = asked(parameters=draws, runs=10_000, **specs(starttime=0, stoptime=400))
+    status, text = error(await customers.post("/sweep", {**body, "everyRun": True}))
+    assert (status, text) == (413, "with everyRun runs x equations x times may be at most 4000000")
+    job = await customers.post("/sweep", {**body, "background": True})
+    assert job.status == 202
+    await customers.delete(f"/jobs/{job.body['id']}")
+
+
+@pytest.mark.gen_test
 async def test_runspecs_that_make_no_run_are_refused(customers: Caller) -> None:
     for runspecs in ({"dt": 0}, {"dt": -1}, {"stoptime": -5}):
         status, text = error(await customers.post("/sweep", asked(**specs(**runspecs))))
