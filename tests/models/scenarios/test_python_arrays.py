@@ -46,18 +46,14 @@ async def test_every_listed_name_is_read_and_arrays_stand_for_their_elements(ann
         assert whole == {one: read[one] for one in ("stock[0]", "stock[1]")}
     whole = (await ann.post("/run", {**ask, "equations": ["named"]})).body["m"]["base"]["equations"]
     assert list(whole) == ["named[a]", "named[b]"]
-    for name in ("matrix", "matrix[*]"):
-        whole = (await ann.post("/run", {**ask, "equations": [name]})).body["m"]["base"]["equations"]
-        assert {one: series["0.0"] for one, series in whole.items()} == {
-            "matrix[0][0]": 1.0,
-            "matrix[0][1]": 2.0,
-            "matrix[1][0]": 3.0,
-            "matrix[1][1]": 4.0,
-        }
+    whole = (await ann.post("/run", {**ask, "equations": ["matrix"]})).body["m"]["base"]["equations"]
+    first = {one: series["0.0"] for one, series in whole.items()}
+    assert first == {"matrix[0][0]": 1.0, "matrix[0][1]": 2.0, "matrix[1][0]": 3.0, "matrix[1][1]": 4.0}
     for name, said in (
         ("table", "table of points"),
         ("table[*]", "table[*]"),
         ("read[*]", "read[*]"),
+        ("matrix[*]", "matrix"),
         ("stock[5]", "stock[5]"),
         ("stock[", "stock["),
     ):
