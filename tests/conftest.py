@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 from collections.abc import Callable, Coroutine, Iterator
@@ -90,6 +91,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no need to look at it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

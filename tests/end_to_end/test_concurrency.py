@@ -92,7 +92,7 @@ def reward(experiment_id: str, key: str, **fields: object) -> bytes:
 
 
 Pair = tuple[Server, Server]
-REWARDS = 10_000 if LONG else 2_500
+REWARDS = 10_000 if LONG else 1_600
 
 
 @pytest.fixture(scope="module")

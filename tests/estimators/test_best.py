@@ -31,7 +31,7 @@ def integrated(laws: list[stats.rv_continuous]) -> np.ndarray:
     return np.array([chance(i) for i in range(len(laws))])
 
 
-@pytest.mark.parametrize("number", range(12 if LONG else 4))
+@pytest.mark.parametrize("number", range(12 if LONG else 2))
 def test_chances_are_those_of_adaptive_quadrature(number: int) -> None:
     rng = np.random.default_rng(number)
     k = int(rng.integers(2, 6))

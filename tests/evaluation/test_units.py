@@ -20,7 +20,7 @@ from streamsim.evaluation.wire import EstimatesLoad
 from tests.effort import LONG
 
 UNITS, EACH = 60, 33
-LOGS = 300 if LONG else 60
+LOGS = 300 if LONG else 40
 MEANS = {"a": 0.3, "b": 0.6}
 
 

@@ -23,7 +23,7 @@ from tests.support import Server
 pytestmark = pytest.mark.serial
 
 FAULTS_S = 60.0 if LONG else 0.0
-AWAY_S = 20.0 if LONG else 3.0
+AWAY_S = 20.0 if LONG else 1.5
 REDIS_AWAY_S = 1.0
 Fault = Callable[[Load, int], Awaitable[None]]
 

@@ -117,7 +117,7 @@ def test_a_generated_request_with_the_things_of_examples_is_accepted(server: Ser
     operation = SCHEMA["/getaction/{exp_id}"]["POST"]
     seen = set()
 
-    @settings(max_examples=40 if LONG else 15, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=40 if LONG else 10, derandomize=True, deadline=None, database=None)
     @given(case=operation.as_strategy(), chosen=CHOSEN)
     def send(case: schemathesis.Case[Any], chosen: list[bool]) -> None:
         sensible(case, chosen, ann)

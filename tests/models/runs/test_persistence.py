@@ -16,7 +16,7 @@ from tests.support import Client, Server
 
 pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
 
-RUNS, CLIENTS, ROOM = (200, 10, 20) if LONG else (24, 8, 4)
+RUNS, CLIENTS, ROOM = (200, 10, 20) if LONG else (16, 8, 3)
 STEPS = 3
 CODE = """
 import random

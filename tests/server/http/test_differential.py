@@ -14,7 +14,7 @@ pytestmark = pytest.mark.serial
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [SETTINGS], indirect=True)
 async def test_both_servers_answer_alike_or_ours_is_the_stricter_one(ports: dict[str, int]) -> None:
-    found = await compare(ports, seed=16, connections=20_000 if LONG else 2000)
+    found = await compare(ports, seed=16, connections=20_000 if LONG else 1200)
     assert found.wrong == []
     assert found.failed == []
     assert found.stricter.keys() == {*STRICTER, CLOSE}
