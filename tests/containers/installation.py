@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -30,7 +31,24 @@ def engine() -> str | None:
     if shutil.which("docker") is None or not composing():
         return "docker or docker-compose is not installed"
     found = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
-    return None if found.returncode == 0 else f"no container engine answers: {found.stderr.strip()[-200:]}"
+    if found.returncode != 0:
+        return f"no container engine answers: {found.stderr.strip()[-200:]}"
+    for image in images():
+        # Those that are here already need no registry.
+        if all(
+            subprocess.run(["docker", *words, image], capture_output=True, check=False).returncode
+            for words in (("image", "inspect"), ("pull", "-q"))
+        ):
+            return f"the image {image} can be had from no registry"
+    return None
+
+
+def images() -> set[str]:
+    """Those of other people that the image and the compose file begin with."""
+    base = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert base is not None
+    named = re.findall(r"^    image: (\S+:\S+)$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    return {base[1], *named}
 
 
 def composing() -> list[str]:
