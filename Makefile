@@ -102,6 +102,8 @@ containers: $(VENV)/.installed-test
 
 lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock
+	@$(PIP) --requirement requirements.lock
+	$(BIN)/python .ci/sbom
 
 clean:
 	rm -rf $(VENV) build *.egg-info client/build client/*.egg-info

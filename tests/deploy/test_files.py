@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.metadata
 import ipaddress
+import json
 import re
 import subprocess
 from typing import Any
@@ -81,6 +82,15 @@ def test_every_locked_version_has_the_hashes_of_its_files() -> None:
     assert {name: version for name, version, _ in found} == pinned()
     # NumPy has a file for each Python and machine.
     assert next(hashes.count("--hash") for name, _, hashes in found if name == "numpy") == 6
+
+
+def test_every_locked_version_is_listed_with_its_licence_for_people_and_machines() -> None:
+    listed = json.loads((ROOT / "deploy" / "sbom.cdx.json").read_text())
+    assert {one["name"]: one["version"] for one in listed["components"]} == pinned()
+    table = (ROOT / "docs" / "licences.md").read_text()
+    rows = re.findall(r"^\| ([a-z0-9-]+) \| (\S+) \| (.+) \|$", table, re.MULTILINE)
+    assert {name: version for name, version, _ in rows[1:]} == pinned()
+    assert "not declared" not in table
 
 
 def test_every_direct_dependency_is_pinned_within_its_bounds() -> None:
