@@ -63,6 +63,7 @@ share[Region] = people[Region] / all ~~|
 moves[Region] = (all / 42 - people[Region]) / 20 ~~|
 all = SUM(people[Region!]) ~~|
 """
+"""Ten variables of 42 elements."""
 THREE = """
 Region : (r1 - r5) ~~|
 Age : young, middle, old ~~|

@@ -107,10 +107,11 @@ class Installation:
         """Start what does not run; the seconds until a decision can be had."""
         began = time.monotonic()
         self.compose("up", "-d", "--no-build")
-        wait_until(self._ready, "ready behind nginx")
+        wait_until(self.ready, "ready behind nginx")
         return time.monotonic() - began
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether a decision can be had now."""
         client = Client(self.url)
         try:
             return client.get("/ready").status == 200

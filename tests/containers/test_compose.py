@@ -14,7 +14,6 @@ import pytest
 from streamsim.config import Settings
 from tests.containers.installation import CODE, PROJECT, Installation, Load, engine
 from tests.servers import wait_until
-from tests.support import Client
 
 if "STREAMSIM_CONTAINERS" not in os.environ:
     pytest.skip("make containers runs these", allow_module_level=True)
@@ -187,17 +186,7 @@ def test_a_backup_as_one_file_is_outside_the_container_and_serves(
         *("-e", "STREAMSIM_STORAGE_URL=sqlite:////backup/b.db", "--cap-drop", "ALL", "streamsim"),
     ).strip()
     try:
-        wait_until(lambda: answers(installation.url), "the backup serves")
+        wait_until(installation.ready, "the backup serves")
         assert counted(installation, experiments) == before
     finally:
         docker("stop", container)
-
-
-def answers(url: str) -> bool:
-    client = Client(url)
-    try:
-        return client.get("/ready").status == 200
-    except OSError:
-        return False
-    finally:
-        client.close()

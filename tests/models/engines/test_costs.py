@@ -14,27 +14,13 @@ from typing import Any
 
 import pytest
 
+from bench.engines import REGIONS
 from tests.models.engines.vensim import MODELS, THREE, model
 
 pytest.importorskip("pysd")
 from tests.models.engines.test_pysd import engine, library, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-EQUATIONS = """
-Region : (r1 - r42) ~~|
-birth rate[Region] = 0.03 ~~|
-lifetime[Region] = 60 ~~|
-people[Region] = INTEG(births[Region] - deaths[Region] + moves[Region], 100) ~~|
-births[Region] = people[Region] * birth rate[Region] ~~|
-deaths[Region] = people[Region] / lifetime[Region] ~~|
-wealth[Region] = INTEG(income[Region] - people[Region], 500) ~~|
-income[Region] = people[Region] * (1 + share[Region]) ~~|
-share[Region] = people[Region] / all ~~|
-moves[Region] = (all / 42 - people[Region]) / 20 ~~|
-all = SUM(people[Region!]) ~~|
-"""
-"""Ten variables of 42 elements."""
 
 
 def calls(run_it: Callable[[], Any], stem: str) -> Counter[str]:
@@ -54,7 +40,7 @@ def calls(run_it: Callable[[], Any], stem: str) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    "text", [model(EQUATIONS, stop="2", step="1"), model(THREE, stop="1"), MODELS["stocks"], MODELS["delays"]]
+    "text", [model(REGIONS, stop="2", step="1"), model(THREE, stop="1"), MODELS["stocks"], MODELS["delays"]]
 )
 def test_a_run_calls_a_models_functions_no_more_often_than_the_library(text: str, tmp_path: Path) -> None:
     theirs = library(text, tmp_path)
@@ -66,7 +52,7 @@ def test_a_run_calls_a_models_functions_no_more_often_than_the_library(text: str
 
 
 def test_an_array_of_42_elements_costs_one_call_at_each_time() -> None:
-    ours = engine(model(EQUATIONS, stop="20", step="1"))
+    ours = engine(model(REGIONS, stop="20", step="1"))
     found = calls(lambda: run(ours), "m")
     assert found["births"] <= 21 + 2
     assert found["share"] <= 21 + 2
