@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.engines import REGIONS
 from tests.application import Caller
 from tests.models.conftest import example, push
-from tests.models.engines.test_costs import EQUATIONS
 from tests.models.engines.vensim import model
 from tests.models.runs.conftest import start, value
 
@@ -14,7 +14,7 @@ from tests.models.runs.conftest import start, value
 @pytest.mark.gen_test
 async def test_ten_variables_of_42_elements_run_within_the_default_limits(ann: Caller) -> None:
     pytest.importorskip("pysd")
-    await push(ann, "m", {"m.mdl": model(EQUATIONS, stop="90", step="1")})
+    await push(ann, "m", {"m.mdl": model(REGIONS, stop="90", step="1")})
     body = {"scenario_managers": ["m"], "scenarios": ["base"]}
     answer = await ann.post("/run", {**body, "equations": ["people", "wealth", "income", "moves"]})
     assert answer.status == 200, answer
