@@ -133,7 +133,7 @@ class Installation:
 class Load:
     """32 clients that decide and reward without a pause, while the context lasts.
 
-    `failed`: what was not answered with 200. `seconds`: how long each call took. `rewards`: acknowledged ones.
+    `failed`: what was not answered with 200. `seconds`: how long a call took. `rewards`: acknowledged ones.
     """
 
     def __init__(self, installation: Installation, experiments: list[dict[str, Any]]) -> None:

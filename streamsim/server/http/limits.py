@@ -19,7 +19,7 @@ ACCEPT_S: Final = 0.05
 
 
 def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
-    """Connections that the kernel accepted for a listening socket and nobody took yet, with their addresses."""
+    """Connections that the kernel accepted for a listening socket and nobody took, with their addresses."""
     listening.setblocking(False)
     found: list[tuple[socket.socket, Any]] = []
     # No longer than a full queue, should more come all the time.
