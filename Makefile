@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Says nothing but errors: its warnings, and those of the tools that it runs, help nobody who starts a server.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install --no-build-isolation --constraint requirements.lock
 
-.PHONY: help install serve test test-all test-fast lint demo bench faults containers lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults containers docs dist lock clean
 
 # The first target, so what `make` alone does.
 help:
@@ -19,6 +19,8 @@ help:
 ## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer and their libraries, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
 ## make containers  build the image and try docker-compose.yml on this machine's container engine, under load
+## make docs       the documentation as a site in build/site, every link checked
+## make dist       wheel, sdist and the client's wheel in dist, tried in environments of their own
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
 ## make clean      remove .venv and what was built
@@ -100,10 +102,17 @@ faults: $(VENV)/.installed-test
 containers: $(VENV)/.installed-test
 	STREAMSIM_CONTAINERS=1 $(BIN)/python -m pytest -rA tests/containers
 
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python .ci/docs
+
+dist: $(VENV)/.installed
+	@$(BIN)/python .ci/dist
+	@$(BIN)/python .ci/smoke
+
 lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock
 	@$(PIP) --requirement requirements.lock
 	$(BIN)/python .ci/sbom
 
 clean:
-	rm -rf $(VENV) build *.egg-info client/build client/*.egg-info
+	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info

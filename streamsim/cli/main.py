@@ -1,4 +1,4 @@
-"""The command line: `streamsim serve`, `simulate`, `user ...`, `model ...`, `doctor`."""
+"""The command line: `streamsim serve`, `simulate`, `user ...`, `model ...`, `top`, `doctor`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from streamsim.accounts.accounts import Accounts
 from streamsim.cli import migrate as migrate_cli
 from streamsim.cli import model as model_cli
 from streamsim.cli import simulate as terminal
+from streamsim.cli import top
 from streamsim.cli.doctor import examine
 from streamsim.config import ConfigError, Settings
 from streamsim.errors import StreamsimError, Unavailable
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "model":
             return model_cli.run(options)
+        if options.command == "top":
+            return top.run(options)
         settings = _settings(options)
         logs.configure(settings.server.log)
         if options.command == "serve":
@@ -102,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "simulate", parents=[common], help="simulate an experiment, with a progress bar"
     )
     terminal.add_arguments(simulation)
+    top.add_parser(commands)
 
     commands.add_parser(
         "doctor", parents=[common], help="say what this machine gives: sandbox, store, versions"

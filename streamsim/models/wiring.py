@@ -64,6 +64,16 @@ class ModelServices:
             lambda: float(self.instances.counted),
             mode="livemax",
         )
+        metrics.gauge(
+            "streamsim_live_runs",
+            "Runs and instances of models in memory; the others are in the store.",
+            lambda: float(len(self.live_runs.all)),
+        )
+        metrics.gauge(
+            "streamsim_model_workers",
+            "Live sandboxed processes of models, runs and sweeps.",
+            lambda: float(self.workers.count),
+        )
         metrics.gauge("bptk_thread_count", "Threads of the server.", lambda: float(threading.active_count()))
 
     async def close(self) -> None:

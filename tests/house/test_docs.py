@@ -127,7 +127,7 @@ def test_make_alone_lists_every_target_and_builds_nothing(tmp_path: Path) -> Non
 
 def test_the_page_shows_how_to_play_a_policy_in_a_debugger() -> None:
     (command,) = re.findall(r"\.venv/bin/python -c '\n(.+?)'\n", ARCHITECTURE, re.DOTALL)
-    program = "\n".join(line.removeprefix("   ") for line in command.splitlines())
+    program = "\n".join(line.removeprefix("    ") for line in command.splitlines())
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
