@@ -18,7 +18,7 @@ help:
 ## make demo       play the handwritten digits through the catalogue's LinUCB, over HTTP
 ## make bench      requests per second and latency beside a bare Tornado handler, models beside a BptkServer and their libraries, users beside floods
 ## make faults     kill parts of a production installation under load, for minutes
-## make containers  build the image and try docker-compose.yml on this machine's container engine, under load
+## make containers build the image and try docker-compose.yml on this machine's container engine, under load
 ## make docs       the documentation as a site in build/site, every link checked
 ## make dist       wheel, sdist and the client's wheel in dist, tried in environments of their own
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew

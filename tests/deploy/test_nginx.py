@@ -237,6 +237,12 @@ def test_a_trusted_proxy_in_front_tells_address_and_scheme_and_nobody_else_does(
             connection.close()
         assert "Secure" in cookies["trusted"]
         assert "Secure" not in cookies["direct"]
-        lines = {line.split()[-1]: line for line in server.log.read_text().splitlines() if "/login" in line}
-        assert " 127.0.0.7 " in lines["trusted"]
-        assert " 127.0.0.8 " in lines["direct"]
+
+        def lines() -> dict[str, str]:
+            log = server.log.read_text().splitlines()
+            return {line.split()[-1]: line for line in log if "/login" in line}
+
+        # A call is answered before it is logged.
+        wait_until(lambda: cookies.keys() <= lines().keys(), "both calls are logged")
+        assert " 127.0.0.7 " in lines()["trusted"]
+        assert " 127.0.0.8 " in lines()["direct"]
