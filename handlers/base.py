@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from http.client import responses
 from random import getrandbits
 from types import TracebackType
@@ -31,6 +31,7 @@ from streamsim.errors import (
     BadRequest,
     ClientLeft,
     StreamsimError,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     error_body,
@@ -47,6 +48,8 @@ T = TypeVar("T")
 Form = TypeVar("Form", bound=str)
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
+REFUSAL_S = 0.1
+"""How long a 429 is held back."""
 EXPOSED, ALLOWED = "ETag, Link, Retry-After, X-Request-Id", "content-type, x-request-id"
 
 HEADERS = {
@@ -103,6 +106,7 @@ class BaseHandler(tornado.web.RequestHandler):
     request_id: str
     _work: asyncio.Future[Any] | None = None
     _left = False
+    _held_back = False
 
     def initialize(self) -> None:
         self.services = self.application.settings["services"]
@@ -324,7 +328,16 @@ class BaseHandler(tornado.web.RequestHandler):
         self.finish()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """As Tornado's; but an answer that fails in its middle is cut off: nobody is to take it as whole."""
+        """As Tornado's; but an answer that fails in its middle is cut off: nobody is to take it as whole.
+
+        And who asks for too much has to wait: to be refused at once and to ask again would cost others more.
+        """
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        if isinstance(error, TooManyRequests) and not self._held_back and not self.services.draining:
+            self._held_back = True
+            again = partial(self.send_error, status_code, **kwargs)
+            asyncio.get_running_loop().call_later(REFUSAL_S, again)
+            return
         if not self._headers_written:
             super().send_error(status_code, **kwargs)
             return

@@ -83,8 +83,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     files = sorted((root / "tests").rglob("test_*.py"))
     for file in files[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
-        # What cannot be imported is said when it is collected.
-        with contextlib.suppress(Exception):
+        # What cannot be imported, or skips, says so when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
+from handlers import base
 from streamsim.jobs.jobs import JobDesk, Jobs
+from streamsim.server.http import short
 from streamsim.services import Services
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.sqlite.database import READERS
@@ -157,3 +159,27 @@ async def test_readers_of_the_sqlite_file(ann: Caller, bob: Caller, services: Se
     for _ in range(READERS - 1):
         room.free("ann")
     assert [(await one).status for one in waiting] == [200] * 5
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"lane.minute_bytes": 1 << 20, "login.attempts": 1}], indirect=True)
+@pytest.mark.parametrize("way", ["handler", "short"])
+async def test_who_asks_for_too_much_waits_for_the_refusal_and_others_do_not(
+    ann: Caller, nobody: Caller, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    loud = await ann.experiment("loud", get_action='self.action["arm"] = "a" * 600_000')
+    quiet = await ann.experiment("quiet", **FAST)
+    for _ in range(2):
+        await nobody.log_in("bob", "wrong")
+        assert (await ann.get(f"/getaction/{loud['id']}", key=loud["key"])).status == 200
+    for module in (base, short):
+        monkeypatch.setattr(module, "REFUSAL_S", 3600.0)
+    refused = asyncio.ensure_future(
+        nobody.log_in("bob", "wrong")
+        if way == "handler"
+        else nobody.get(f"/getaction/{loud['id']}", key=loud["key"])
+    )
+    for _ in range(20):
+        assert (await ann.get(f"/getaction/{quiet['id']}", key=quiet["key"])).status == 200
+    assert not refused.done()
+    refused.cancel()

@@ -3,16 +3,17 @@ there to the socket, as the same bytes that its handler would write."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from http.client import responses
 from typing import TYPE_CHECKING, Final
 
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, date_now, expected, given_or_new_id, log_failure
+from handlers.base import HEADERS, REFUSAL_S, date_now, expected, given_or_new_id, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
-from streamsim.errors import error_body
+from streamsim.errors import TooManyRequests, error_body
 from streamsim.server.http.application import Application, Caller
 from streamsim.server.http.head import Head
 
@@ -41,7 +42,7 @@ class ShortExchange:
     """One such call and its answer; what its lane answers it writes."""
 
     def __init__(self, connection: Connection, application: Application, head: Head, request_id: str) -> None:
-        self._written = False
+        self._written = self._held_back = False
         self._connection = connection
         self._application = application
         self._head = head
@@ -52,14 +53,23 @@ class ShortExchange:
 
     def done(self) -> bool:
         """Whether it was answered, or nobody is there any more to answer to."""
-        return self._written or self._connection.lost
+        return self._written or self._held_back or self._connection.lost
 
     def set_result(self, answer: bytes) -> None:
         """Write the answer."""
         self._write(200, "", answer)
 
     def set_exception(self, error: BaseException) -> None:
-        """Write the error as the handler would."""
+        """Write the error as the handler would, and when."""
+        if isinstance(error, TooManyRequests) and not self._application.services.draining:
+            self._held_back = True
+            asyncio.get_running_loop().call_later(REFUSAL_S, self._refuse, error)
+        else:
+            self._refuse(error)
+
+    def _refuse(self, error: BaseException) -> None:
+        if self._connection.lost:
+            return
         path = self._head.target.partition(b"?")[0].decode()
         log_failure(self._head.method, path, self._request_id, error)
         failure = expected(error, 500)
