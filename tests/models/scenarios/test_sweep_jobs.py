@@ -19,7 +19,7 @@ from tests.patience import PATIENCE_S
 from tests.servers import wait_until
 from tests.support import Client, Server, request_headers
 
-RUNS = 3000 if LONG else 500
+RUNS = 3000 if LONG else 800
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers"]}
 DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}
 BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": True, "background": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tornado.httputil import HTTPConnection
 
 from streamsim.server.http.under_way import FREE_BYTES, UnderWay
+from tests.servers import wait_until
 from tests.support import Client, Server, request_headers
 
 KIB = 1 << 10
@@ -47,6 +49,13 @@ def begun(server: Server, user: Client, path: str, content: str, size: int) -> s
     return connection
 
 
+def body_bytes(client: Client) -> int:
+    """What the server says of bodies under way."""
+    found = re.search(r"^streamsim_body_bytes (\S+)", client.get("/metrics").body, re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
+
+
 @pytest.mark.parametrize("http", ["fast", "tornado"])
 @pytest.mark.parametrize(
     ("path", "content"), [("/login", "application/json"), ("/eval/x/offpolicy", "text/csv")]
@@ -59,6 +68,7 @@ def test_large_bodies_are_refused_beside_too_many_others(
         client, admin = Client(server.url), server.admin()
         size = 900 << 10
         held = [begun(server, admin, "/login", "application/json", size) for _ in range(2)]
+        wait_until(lambda: body_bytes(client) == 2 * (size - 1 - FREE_BYTES), "both bodies are there")
         refused = begun(server, admin, path, content, size)
         try:
             refused.sendall(b"x")
