@@ -14,6 +14,7 @@ import time
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsim import values
 from streamsim.estimators import base, lm, thompson_bayesian_linear
@@ -23,6 +24,16 @@ from tests.policies.play import ENTRIES, Player, Rows, seed
 BOUNDS_MS: Final = {1000: 20.0, 10_000: 300.0}
 FEATURES: Final = 4
 HISTORY: Final = 300
+
+
+_OF_MEANS: Final = ("ucb1", "softmax", "e-first", "e-greedy")
+_OF_PROPORTIONS: Final = (
+    "ab-test",
+    "bernoulli-thompson",
+    "kl-ucb",
+    "parallel-evaluation",
+    "top-two-thompson",
+)
 
 
 def states(slug: str, arms: list[str], rng: np.random.Generator) -> Rows:
@@ -50,10 +61,12 @@ def states(slug: str, arms: list[str], rng: np.random.Generator) -> Rows:
             arm: [float(n * p), float(n * (1 - p))] for arm, n, p in zip(arms, counts, chances, strict=True)
         }
         return dict([row("evidence", "all", evidence)])
+    if slug not in _OF_MEANS + _OF_PROPORTIONS + ("exp3", "thompson-optimal-sampling"):
+        return _learned(slug, arms, chances, rng)
     made = []
     for arm, n, p in zip(arms, counts.tolist(), chances.tolist(), strict=True):
         state: dict[str, Any] = {"n": n, "p": round(n * p) / n}
-        if slug in ("ucb1", "softmax", "e-first", "e-greedy"):
+        if slug in _OF_MEANS:
             state = base.Mean({"n": n, "m": p}).get_dict()
         elif slug == "exp3":
             state = {"gain": n * p}
@@ -61,6 +74,16 @@ def states(slug: str, arms: list[str], rng: np.random.Generator) -> Rows:
             state = {"n": n, "x_bar": p, "s": n * p, "v": p}
         made.append(row(field, arm, state))
     return dict(made)
+
+
+def _learned(slug: str, arms: list[str], chances: NDArray[np.float64], rng: np.random.Generator) -> Rows:
+    """By a policy whose theta is not known here: from a reward of each arm."""
+    entry = ENTRIES[slug]
+    player = Player(entry)
+    for arm, chance in zip(arms, chances, strict=True):
+        reward = {entry.description.reward.field: int(rng.random() < chance)}
+        player.learn({"arms": arms}, {entry.description.action.field: arm}, reward)
+    return player.rows
 
 
 def with_arms() -> list[CatalogueEntry]:
