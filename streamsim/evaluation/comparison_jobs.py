@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from streamsim.config import EvaluationSettings
-from streamsim.errors import BadRequest
 from streamsim.evaluation.figures import figures, of_curves
 from streamsim.evaluation.pools import Nest, Pool
 from streamsim.evaluation.replicated import of_one, replicated
@@ -18,7 +17,7 @@ from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, Nested, points_of
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.jobs.jobs import RESULT_BYTES, JobDesk
+from streamsim.jobs.jobs import JobDesk
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.store import Store
 
@@ -49,16 +48,6 @@ class ComparisonSpec(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """Draws in all."""
         return self.request.draws * self.request.replications * len(self.loads)
-
-    def check(self) -> None:
-        """:raises BadRequest: code and theta are more than a record of the store takes."""
-        size = len(msgspec.json.encode(self))
-        if size > RESULT_BYTES:
-            raise BadRequest(
-                f"code and theta of the experiments have {size} bytes; at most {RESULT_BYTES} fit a job: "
-                'compare fewer, or from theta "empty"',
-                field="experiments",
-            )
 
 
 _spec = msgspec.json.Decoder(ComparisonSpec)

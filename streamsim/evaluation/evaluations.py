@@ -168,10 +168,9 @@ class Evaluations:
         """A new job that compares, as clients see it; its result is what `compare` answers as JSON.
 
         :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
-        :raises TooManyRequests: the user has too many jobs.
+        :raises TooManyRequests: the user has too many jobs. :raises TooLarge: their theta is.
         """
         spec = await self._comparison(tenant, body, self.settings.job_draws, "evaluation.job_draws", job=True)
-        spec.check()
         return self.jobs.shown(await self.jobs.create(tenant, COMPARISON, spec, spec.total))
 
     async def _comparison(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streamsim.errors import TooLarge
 from streamsim.evaluation.comparison_jobs import Comparisons
 from streamsim.jobs.jobs import JobDesk
 from streamsim.services import Services
@@ -109,6 +110,13 @@ async def test_a_job_may_have_more_draws_than_a_request_and_not_any_number(
     refused = await ann.post("/eval/comparisons", request(ids, N=500, replications=2))
     assert refused.status == 400
     assert "evaluation.job_draws" in refused.body["error"]["message"]
+
+
+@pytest.mark.gen_test
+async def test_what_no_record_of_the_store_takes_makes_no_job(ann: Caller, services: Services) -> None:
+    with pytest.raises(TooLarge, match="at most 12000000 are stored"):
+        await services.jobs.create("ann", "comparison", {"theta": "x" * 12_000_000}, 1)
+    assert await services.store.jobs.count_jobs("ann") == 0
 
 
 @pytest.mark.parametrize(
