@@ -24,8 +24,8 @@ import numpy as np
 from bench.load import Result, measure, request
 from streamsim.config import EvaluationSettings
 from streamsim.decisions.wire import PIECES
-from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool
+from streamsim.evaluation.replicated import replicated
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers

@@ -134,6 +134,18 @@ class CompareHandler(EvaluationHandler):
         self.finish(comparison)
 
 
+class ComparisonsHandler(EvaluationHandler):
+    """`/eval/comparisons`"""
+
+    async def post(self) -> None:
+        """Body: as that of `/eval/compare`. Answers 202 and a job, whose result is the comparison."""
+        body = self.body(requests.COMPARE_FIELDS)
+        job = await self.evaluations.create_comparison(self.user.name, body)
+        self.set_status(202)
+        self.set_header("Location", f"/jobs/{job['id']}")
+        self.write_json(job)
+
+
 class OffPolicyHandler(UploadHandler):
     """`/eval/{exp_id}/offpolicy`"""
 
@@ -190,6 +202,7 @@ class SampleRatioHandler(UploadHandler):
 
 routes = [
     ("/eval/compare", CompareHandler),
+    ("/eval/comparisons", ComparisonsHandler),
     ("/eval/sample-ratio", SampleRatioHandler),
     ("/eval/{exp_id}/simulate", SimulateHandler),
     ("/eval/{exp_id}/simulations", SimulationsHandler),

@@ -17,6 +17,7 @@ from streamsim_client.answers import (
 )
 from streamsim_client.errors import of_element
 from streamsim_client.groups import Group, S, call, each, given, path
+from streamsim_client.model_answers import Work
 from streamsim_client.sending import Parameter, Request
 from streamsim_client.values import Object
 
@@ -142,6 +143,21 @@ class Evaluation(Group[S]):
         """
         body = {"experiments": list(experiments), **given(environment=environment), **_with_n(request)}
         return await self._ask(Comparison, "POST", "/eval/compare", body=body, repeat="safe")
+
+    @call
+    async def start_comparison(
+        self,
+        experiments: Iterable[str],
+        *,
+        environment: str | None = None,
+        **request: Unpack[Replications],
+    ) -> Work:
+        """Begin a job that compares, for what takes longer than a request; see `client.jobs`.
+
+        Its `result` is what `compare` returns. :raises BadRequest: naming the field.
+        """
+        body = {"experiments": list(experiments), **given(environment=environment), **_with_n(request)}
+        return await self._ask(Work, "POST", "/eval/comparisons", body=body)
 
     @call
     async def compare_as(

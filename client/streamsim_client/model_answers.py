@@ -124,7 +124,7 @@ class Sweep(TypedDict):
 
 
 class Work(TypedDict):
-    """A job under `/jobs`, of kind sweep or simulation.
+    """A job under `/jobs`, of kind sweep, simulation or comparison.
 
     States: waiting, running, interrupted; at last done with `result`, failed with `error`, or cancelled. What
     it was asked for and what it led to are not in lists.
@@ -141,6 +141,8 @@ class Work(TypedDict):
     scenario: NotRequired[str]
     runs: NotRequired[int]
     experiment: NotRequired[str]
+    experiments: NotRequired[list[str]]
+    environment: NotRequired[str]
     N: NotRequired[int]
     replications: NotRequired[int]
     seed: NotRequired[int]

@@ -116,7 +116,7 @@ class Sweeps(Group[S]):
 
 
 class Jobs(Group[S]):
-    """`client.jobs`: sweeps in the background, and simulation jobs.
+    """`client.jobs`: sweeps in the background, simulation jobs and comparisons.
 
     >>> job = client.evaluation.start(ID, n=10)
     >>> *_, last = client.jobs.events(job["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from handlers import evaluation
+from handlers.openapi.jobs import JOB_SHOWN as WORK_SHOWN
 from handlers.openapi.operation import (
     ANY,
     FLAG,
@@ -238,6 +239,23 @@ def operations(settings: Settings) -> Described:
                 body=record({"experiments": compared}, {**comparing, "environment": TEXT}),
                 sends={"experiments": [EXPERIMENT], **asked},
                 errors=_CODE,
+            )
+        },
+        evaluation.ComparisonsHandler: {
+            "post": Operation(
+                "Begin a job that compares experiments.",
+                {
+                    202: Answer(
+                        "A job; its result is what `POST /eval/compare` answers.",
+                        WORK_SHOWN,
+                        headers={"Location": "The job."},
+                    )
+                },
+                body=record(
+                    {"experiments": compared}, {**replications(limits.job_draws), "environment": TEXT}
+                ),
+                sends={"experiments": [EXPERIMENT], **asked},
+                errors=(429,),
             )
         },
         evaluation.OffPolicyHandler: {

@@ -32,7 +32,7 @@ from streamsim.models import distributions, sweeps
 JOB_SHOWN: Final = record(
     {
         "id": ID,
-        "kind": one_of("simulation", "sweep", "offpolicy"),
+        "kind": one_of("simulation", "comparison", "sweep", "offpolicy"),
         "state": one_of("waiting", "running", "interrupted", "done", "failed", "cancelled"),
         "progress": record({"done": integer(0), "total": integer(0)}),
         "attempts": integer(0),
@@ -45,6 +45,8 @@ JOB_SHOWN: Final = record(
         "runs": integer(1),
         "seed": integer(0),
         "experiment": ID,
+        "experiments": array(ID, 1),
+        "environment": ID,
         "N": integer(1),
         "replications": integer(1),
         "theta": TEXT,

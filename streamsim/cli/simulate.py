@@ -14,8 +14,9 @@ from streamsim.config import Settings
 from streamsim.errors import StreamsimError
 from streamsim.evaluation import requests
 from streamsim.evaluation.compare import Summary, summary
-from streamsim.evaluation.evaluations import Evaluations, replicated
+from streamsim.evaluation.evaluations import Evaluations
 from streamsim.evaluation.pools import Nest
+from streamsim.evaluation.replicated import replicated
 from streamsim.evaluation.simulation import points_of
 
 

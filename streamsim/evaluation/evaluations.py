@@ -12,26 +12,26 @@ import msgspec
 from streamsim import values
 from streamsim.config import EvaluationSettings
 from streamsim.decisions.worker import properties_of
-from streamsim.errors import Conflict, StreamsimError
+from streamsim.errors import Conflict
 from streamsim.evaluation import requests
+from streamsim.evaluation.comparison_jobs import COMPARISON, Comparisons, ComparisonSpec
 from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time
 from streamsim.evaluation.drawing import ComparisonForm, Drawing
 from streamsim.evaluation.figures import figures, of_curves
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
+from streamsim.evaluation.replicated import of_one, replicated
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import (
-    Curve,
+    Nested,
     Player,
     Start,
     points_of,
-    replication_seed,
-    with_seed,
 )
 from streamsim.evaluation.wire import Draws, SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.experiments import Experiments
-from streamsim.jobs.jobs import Jobs, together
+from streamsim.jobs.jobs import Jobs
 from streamsim.storage.contract.decisions import Experiment, Stale, Transaction
 from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.contract.store import Store
@@ -66,6 +66,7 @@ class Evaluations:
         self.comparing = comparing or pool
         self._drawing = Drawing(settings.nice // 2)
         jobs.add(Simulations(store, pool, settings, workers))
+        jobs.add(Comparisons(store, pool, settings, workers))
         self.now_ms = now_ms
 
     async def close(self) -> None:
@@ -133,23 +134,19 @@ class Evaluations:
 
         :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
         """
-        ids, environment = requests.experiments(body)
-        request = requests.replications(
-            body, self.settings.compare_draws, "evaluation.compare_draws", policies=len(ids)
+        spec = await self._comparison(
+            tenant, body, self.settings.compare_draws, "evaluation.compare_draws", job=False
         )
-        found = [await self.experiments.get(tenant, one) for one in ids]
-        world = await self.experiments.get(tenant, environment)
-        loads = {one.name: await self._compared(one, world, request) for one in found}
-        fields = {one.name: arm_field_of(one) for one in found}
+        request = spec.request
         async with in_time(self.settings.request_s, COMPARE):
             curves = await replicated(
                 self.comparing,
-                loads,
+                spec.loads,
                 Nest(self.store, tenant, current=request.theta == "current"),
                 request,
                 identity=f"{tenant}/compare",
-                failed=lambda name, error: _of_one(
-                    error, name, fields[name], world.name, arm_field_of(world)
+                failed=lambda name, error: of_one(
+                    error, name, spec.arm_fields[name], spec.world, spec.world_field
                 ),
             )
             text = await figures(
@@ -166,6 +163,38 @@ class Evaluations:
             if form in ("svg", "png"):
                 return await self._drawing.picture(tenant, text, form)
             return text
+
+    async def create_comparison(self, tenant: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A new job that compares, as clients see it; its result is what `compare` answers as JSON.
+
+        :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
+        :raises TooManyRequests: the user has too many jobs. :raises TooLarge: their theta is.
+        """
+        spec = await self._comparison(tenant, body, self.settings.job_draws, "evaluation.job_draws", job=True)
+        return self.jobs.shown(await self.jobs.create(tenant, COMPARISON, spec, spec.total))
+
+    async def _comparison(
+        self, tenant: str, body: dict[str, Any], most: int, option: str, *, job: bool
+    ) -> ComparisonSpec:
+        """:param job: whether to look nested experiments up as well, for a later moment."""
+        ids, environment = requests.experiments(body)
+        request = requests.replications(body, most, option, policies=len(ids))
+        found = [await self.experiments.get(tenant, one) for one in ids]
+        world = await self.experiments.get(tenant, environment)
+        nest = Nest(self.store, tenant, current=request.theta == "current")
+        nested: dict[str, Nested] = {}
+        for one in (world, *found) if job else ():
+            nested |= await nest.named(one.code)
+        return ComparisonSpec(
+            request,
+            ids,
+            environment,
+            {one.name: await self._compared(one, world, request) for one in found},
+            {one.name: arm_field_of(one) for one in found},
+            world.name,
+            arm_field_of(world),
+            nested,
+        )
 
     async def _compared(self, one: Experiment, world: Experiment, request: Replications) -> SimulationLoad:
         own = one.id == world.id
@@ -192,64 +221,6 @@ class Evaluations:
             if not isinstance(await self.store.decisions.commit(transaction), Stale):
                 return
         raise Conflict("the experiment is being edited by others; try again")
-
-
-async def replicated(
-    pool: Pool,
-    loads: dict[str, SimulationLoad],
-    nest: Nest,
-    request: Replications,
-    *,
-    identity: str,
-    progress: Callable[[int], None] = lambda draws: None,
-    failed: Callable[[str, StreamsimError], StreamsimError] = lambda name, error: error,
-) -> dict[str, list[Curve]]:
-    """All replications of all simulations, by name, in order of their number.
-
-    :param failed: what to raise in place of the failure of a simulation.
-    """
-    points = points_of(request.draws, request.points)
-    work = [(name, number) for number in range(request.replications) for name in loads]
-    missing = iter(work)
-    curves: dict[tuple[str, int], Curve] = {}
-
-    async def some() -> None:
-        for name, number in missing:
-            load = with_seed(loads[name], replication_seed(request.seed, number))
-            try:
-                curves[name, number] = await pool.replicate(
-                    load, nest, points, identity=identity, progress=progress
-                )
-            except StreamsimError as error:
-                # The others are no fault of one experiment: a full queue, a process that cannot be started.
-                if not error.code.startswith("policy_"):
-                    raise
-                raise failed(name, error) from None
-
-    await together(some() for _ in range(min(pool.at_once, len(work))))
-    return {name: [curves[name, number] for number in range(request.replications)] for name in loads}
-
-
-def _of_one(
-    error: StreamsimError, name: str, field: str | None, environment: str, environment_field: str | None
-) -> StreamsimError:
-    """A failure in a comparison, with the experiment that was played and in which environment.
-
-    :param field: of the experiment's actions that names the arm, where it declares one; likewise that of the
-        environment.
-    """
-    message = f"experiment {name} in the environment of {environment}: {error.message}"
-    detail = {"experiment": name, "environment": environment}
-    if field is not None and environment_field is not None and field != environment_field:
-        message += (
-            f"; {name} has its arm in the field {field}, {environment} in {environment_field}: experiments "
-            "that are compared need one name for it"
-        )
-        detail |= {"arm_field": field, "environment_arm_field": environment_field}
-    more = error.detail if isinstance(error.detail, dict) else {}
-    named = StreamsimError(message, field=error.field, detail=more | detail)
-    named.status, named.code = error.status, error.code
-    return named
 
 
 def local(

@@ -19,7 +19,7 @@ import msgspec
 from streamsim import values
 from streamsim.config import JobSettings
 from streamsim.dates import iso
-from streamsim.errors import Conflict, NotFound, StreamsimError, TooManyRequests, Unavailable
+from streamsim.errors import Conflict, NotFound, StreamsimError, TooLarge, TooManyRequests, Unavailable
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.jobs import UNFINISHED, Job, JobStore
 from streamsim.waiting import on_behalf_of, until
@@ -116,6 +116,7 @@ class Jobs:
     ) -> Job:
         """A new job, which waits for a free process. :raises TooManyRequests: the user has too many.
 
+        :raises TooLarge: `spec` is more than a record of the store takes.
         :param parts: stored with it, from 0 on. While they are, the job is this process's: should that end,
             the kind finds some of them missing.
         """
@@ -123,6 +124,11 @@ class Jobs:
             raise TooManyRequests(
                 f"you have {self._settings.per_user} unfinished jobs (jobs.per_user): wait, or cancel one",
                 retry_after_s=10,
+            )
+        encoded = msgspec.json.encode(spec)
+        if len(encoded) > RESULT_BYTES:
+            raise TooLarge(
+                f"code and theta of the job have {len(encoded)} bytes; at most {RESULT_BYTES} are stored"
             )
         now_ms = self._now_ms()
         job = Job(
@@ -133,7 +139,7 @@ class Jobs:
             total=total,
             created_ms=now_ms,
             modified_ms=now_ms,
-            spec=msgspec.json.encode(spec),
+            spec=encoded,
             state="running" if parts else "waiting",
             owner=self._owner if parts else "",
             lease_ms=now_ms + self._lease_ms if parts else 0,

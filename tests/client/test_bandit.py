@@ -256,6 +256,15 @@ def test_a_simulation_that_fails_after_its_answer_began_raises(user: Shown) -> N
     assert "ZeroDivisionError" in json.dumps(failed.value.detail)
 
 
+def test_a_comparison_job_ends_with_what_compare_returns(user: Shown, counting: dict[str, Any]) -> None:
+    job = user.evaluation.start_comparison([counting["id"]], n=20, replications=2, seed=1)
+    assert (job["kind"], job["experiments"], job["N"]) == ("comparison", [counting["id"]], 20)
+    *_, last = user.jobs.events(job["id"])
+    assert (last["event"], last["state"]) == ("end", "done")
+    compared = user.evaluation.compare([counting["id"]], n=20, replications=2, seed=1)
+    assert user.jobs.get(job["id"])["result"] == compared
+
+
 def test_a_simulation_job_is_watched_to_its_end(user: Shown, counting: dict[str, Any]) -> None:
     experiment = counting["id"]
     job = user.evaluation.start(experiment, n=50, replications=2, seed=1)

@@ -15,8 +15,8 @@ import pytest
 from streamsim.cli.main import main
 from streamsim.config import EvaluationSettings
 from streamsim.errors import StreamsimError
-from streamsim.evaluation.evaluations import replicated
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
+from streamsim.evaluation.replicated import replicated
 from streamsim.evaluation.requests import Replications
 from streamsim.evaluation.simulation import Curve, replication_seed
 from streamsim.evaluation.wire import SimulationLoad

@@ -32,6 +32,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/errorlog": ("user", "GET"),
     "/stats/{exp_id}/health": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
+    "/eval/comparisons": ("user", "POST"),
     "/eval/sample-ratio": ("user", "POST"),
     "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),
@@ -110,7 +111,7 @@ class Anns:
     async def call(self, client: Caller, method: str, template: str) -> Any:
         path = re.sub(r"\{(\w+)\}", lambda match: self.names[match[1]], template)
         body = BODIES.get(template, {}) if method in ("POST", "PUT") else None
-        if template == "/eval/compare":
+        if template in ("/eval/compare", "/eval/comparisons"):
             body = {"experiments": [self.names["exp_id"]]}
         query = {"key": self.secrets[1]} if template.endswith("resetexperiment") else {}
         if template.startswith(("/getaction", "/setreward")) and method == "GET":

@@ -85,6 +85,11 @@ class Append(msgspec.Struct, frozen=True):
     variables: dict[str, bytes] = {}
     metadata: bytes | None = None
 
+    def __post_init__(self) -> None:
+        """:raises TypeError: `expected` is no whole number; a boolean equals one in some backends only."""
+        if type(self.expected) is not int:
+            raise TypeError(f"expected must be an int, not {type(self.expected).__name__}")
+
 
 class Filter(NamedTuple):
     """A condition on runs: any of `values`. `field`: one of `FIELDS`, `variables.NAME`, or `metadata.KEY`."""

@@ -14,13 +14,25 @@ from typing import Any, Final
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.uri_parser import parse_uri
 
+from streamsim.errors import TooLarge
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.mongo.schema import INDEXES, ensure_indexes
 
 DATABASE: Final = "streamsim"
+
+_TOO_LARGE: Final = "what is to be stored is more than one document of MongoDB takes, 16 MiB"
+# BSONObjectTooLarge, and its older names of an update and an insert that would make one.
+_TOO_LARGE_CODES: Final = frozenset({10334, 17419, 17420})
 
 # What is not in the URL.
 _OPTIONS: Final = {
@@ -33,12 +45,19 @@ _OPTIONS: Final = {
 
 @asynccontextmanager
 async def reaching() -> AsyncIterator[None]:
-    """The driver's errors, except those of keys that are taken, as StoreUnavailable."""
+    """The driver's errors, except those of keys that are taken, as StoreUnavailable.
+
+    :raises TooLarge: what is to be stored is more than a document takes.
+    """
     try:
         yield
     except (BulkWriteError, DuplicateKeyError):
         raise
+    except DocumentTooLarge:
+        raise TooLarge(_TOO_LARGE) from None
     except PyMongoError as error:
+        if isinstance(error, OperationFailure) and error.code in _TOO_LARGE_CODES:
+            raise TooLarge(_TOO_LARGE) from None
         raise StoreUnavailable(f"MongoDB is away: {_first_line(error)}") from error
 
 

@@ -13,6 +13,8 @@ from streamsim.storage.mongo.values import plain
 
 TAIL: Final = 200
 """Entries that stay in the run's document; beyond it they move into a chunk."""
+TAIL_BYTES: Final = 4 << 20
+"""Likewise their bytes: a document of MongoDB has at most 16 MiB."""
 FOREVER: Final = 2**62
 
 
@@ -71,27 +73,46 @@ def run_document(run: Run) -> dict[str, Any]:
     return {**document, "v": {}, "index": [], "tail": [], "tail_at": run.base}
 
 
+def chunk_document(run: str, at: int, texts: Sequence[str]) -> dict[str, Any]:
+    """A part of a journal; `at`: the position of its first entry."""
+    return {"_id": f"{run}/{at}", "run": run, "at": at, "entries": list(texts)}
+
+
+def too_long(texts: Sequence[str]) -> bool:
+    """Whether entries are more than stay in one document."""
+    return len(texts) > TAIL or sum(len(text.encode()) for text in texts) > TAIL_BYTES
+
+
+def grouped(texts: Sequence[str]) -> list[list[str]]:
+    """Entries in order, in parts that fit a document; at least one part, of which the last is the tail."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for text in texts:
+        more = len(text.encode())
+        if parts[-1] and (len(parts[-1]) >= TAIL or size + more > TAIL_BYTES):
+            parts.append([])
+            size = 0
+        parts[-1].append(text)
+        size += more
+    return parts
+
+
 def run_documents(
     run: Run, entries: Sequence[bytes], variables: dict[str, bytes]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A run as it is, with its entries from `run.base` on: its document, and its chunks."""
-    texts = [entry.decode() for entry in entries]
-    whole = len(texts) // TAIL * TAIL
-    chunks = [
-        {
-            "_id": f"{run.id}/{run.base + at}",
-            "run": run.id,
-            "at": run.base + at,
-            "entries": texts[at : at + TAIL],
-        }
-        for at in range(0, whole, TAIL)
-    ]
+    *parts, tail = grouped([entry.decode() for entry in entries])
+    chunks = []
+    at = run.base
+    for part in parts:
+        chunks.append(chunk_document(run.id, at, part))
+        at += len(part)
     recorded = {name: compared(value) for name, value in variables.items()}
     document = run_document(run) | {
         "v": {field_name(name): {**one, "value": variables[name].decode()} for name, one in recorded.items()},
         "index": [{"name": name, **one} for name, one in recorded.items()],
-        "tail": texts[whole:],
-        "tail_at": run.base + whole,
+        "tail": tail,
+        "tail_at": at,
     }
     return document, chunks
 

@@ -24,7 +24,7 @@ from pymongo.errors import DuplicateKeyError
 from streamsim.storage.contract.runs import Append, Model, NameTaken, Run, RunQuery
 from streamsim.storage.mongo.connection import MongoConnection, reaching
 from streamsim.storage.mongo.run_documents import (
-    TAIL,
+    chunk_document,
     compared,
     compared_metadata,
     expiry,
@@ -32,8 +32,10 @@ from streamsim.storage.mongo.run_documents import (
     model_fields,
     recorded_variables,
     run_document,
+    run_documents,
     to_model,
     to_run,
+    too_long,
 )
 from streamsim.storage.mongo.run_queries import conditions_and_order
 
@@ -227,14 +229,14 @@ class MongoRuns:
                 await self._db.run_chunks.delete_many({"run": change.run, "at": {"$lt": change.expected}})
             else:
                 after["tail"] = [*before["tail"], *entries]
-                if len(after["tail"]) > TAIL:
+                if too_long(after["tail"]):
                     await self._spill(after)
             return to_run(after)
 
     async def _spill(self, document: dict[str, Any]) -> None:
         """Move the tail into a chunk; a position's entry never changes, so anybody may do it at any time."""
         at, tail = document["tail_at"], document["tail"]
-        chunk = {"_id": f"{document['_id']}/{at}", "run": document["_id"], "at": at, "entries": tail}
+        chunk = chunk_document(document["_id"], at, tail)
         await self._db.run_chunks.replace_one({"_id": chunk["_id"]}, chunk, upsert=True)
         await self._db.runs.update_one(
             {"_id": document["_id"], "tail_at": at, "length": document["length"], "base": document["base"]},
@@ -308,12 +310,13 @@ class MongoRuns:
 
     async def copy_run(self, run: Run, source: str, entries: Sequence[bytes]) -> None:
         async with reaching():
-            document = run_document(run) | {"tail": [entry.decode() for entry in entries]}
+            document, chunks = run_documents(run, entries, {})
             original = await self._db.runs.find_one({"_id": source}, {"v": 1, "index": 1})
             document |= {} if original is None else {"v": original["v"], "index": original["index"]}
+            # First the chunks, which nobody sees until the run is there.
+            if chunks:
+                await self._db.run_chunks.insert_many(chunks)
             await self._db.runs.insert_one(document)
-            if len(entries) > TAIL:
-                await self._spill(document)
 
 
 def _live(now_ms: int) -> dict[str, Any]:

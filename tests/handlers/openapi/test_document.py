@@ -74,6 +74,7 @@ def test_fields_of_bodies_are_those_that_are_read() -> None:
     assert fields("post", "/exp") == set(experiment_fields.FIELDS) - set(experiment_fields.READ_ONLY)
     assert fields("post", "/eval/{exp_id}/simulations") == set(requests.JOB_FIELDS)
     assert fields("post", "/eval/compare") == set(requests.COMPARE_FIELDS)
+    assert fields("post", "/eval/comparisons") == set(requests.COMPARE_FIELDS)
     assert fields("post", "/eval/{exp_id}/offpolicy") == set(plans.FIELDS)
     assert fields("post", "/sweep") == set(sweeps.FIELDS)
     assert model_words.FIELDS.keys() == set(library.FIELDS)

@@ -114,13 +114,41 @@ def test_append_is_conditional_on_the_length(runs: RunStore, run: Any) -> None:
     run(scenario())
 
 
+def test_a_length_is_a_whole_number() -> None:
+    # MongoDB compares types: true is no 1 there.
+    for wrong in (True, 1.0, None):
+        with pytest.raises(TypeError, match="expected must be an int"):
+            Append("r1", wrong, NOW)  # type: ignore[arg-type]
+
+
+def test_large_entries_are_appended_and_copied_whole(runs: RunStore, run: Any) -> None:
+    async def scenario() -> None:
+        # 24 MiB in all: more than one document of MongoDB takes.
+        large = [bytes([ord("a") + n]) * (3 << 20) for n in range(8)]
+        await runs.create_runs([a_run("r1")])
+        for n, entry in enumerate(large):
+            assert await runs.append(Append("r1", n, NOW + n, [entry])) is not None
+        assert await runs.entries("r1", 0) == large
+        assert await runs.entries("r1", 6) == large[6:]
+        await runs.copy_run(a_run("r2", length=8), "r1", large)
+        assert await runs.entries("r2", 0) == large
+        assert await runs.append(Append("r2", 8, NOW + 9, [b"more"])) is not None
+        assert (await runs.entries("r2", 7))[-1] == b"more"
+
+    run(scenario())
+
+
 def test_appends_to_many_runs_at_once_are_each_as_if_alone(runs: RunStore, run: Any) -> None:
     async def scenario() -> None:
         many = [a_run(f"r{n}", idle_ms=n % 2 * HOUR, metadata=b'{"old": 1}') for n in range(100)]
         await runs.create_runs([*many, a_run("gone", expires_ms=NOW - 1)])
         changes = [
             Append(
-                f"r{n}", n % 3 == 0, NOW + n, [b"entry %d" % n], metadata=b'{"n": %d}' % n if n % 5 else None
+                f"r{n}",
+                int(n % 3 == 0),
+                NOW + n,
+                [b"entry %d" % n],
+                metadata=b'{"n": %d}' % n if n % 5 else None,
             )
             for n in range(100)
         ]

@@ -53,26 +53,32 @@ def test_collections_have_the_indexes_that_queries_need(
     assert {one for one in schema.INDEXES if one.startswith(("log_", "sessions"))} == NEEDED.keys()
 
 
-if "STREAMSIM_TEST_MONGO" in os.environ:  # nx-27017 explains in another form
-
-    def test_no_query_of_a_given_server_scans_a_collection(run: Any, make_store: Make, name: str) -> None:
-        run(make_store(mongo=os.environ["STREAMSIM_TEST_MONGO"]))
-        with pymongo.MongoClient[dict[str, Any]](os.environ["STREAMSIM_TEST_MONGO"]) as client:
-            database = client[name]
-            queries = [
-                database["log_action"]
-                .find({"experiment": "e", "position": {"$lt": 5}})
-                .sort("position", -1)
-                .limit(3),
-                database["log_action"].find({"_id": {"$in": ["a", "b"]}}),
-                database["sessions"].find({"uid": "u", "kind": "token"}).sort("created_ms", 1),
-                database["sessions"].find({"expires_ms": {"$lte": 5}}).limit(3),
-                database["users"].find({"_id": {"$gt": "a"}}).sort("_id", 1).limit(3),
-            ]
-            for query in queries:
-                plan = str(query.explain()["queryPlanner"]["winningPlan"])
-                assert "COLLSCAN" not in plan
-                assert "SORT'" not in plan
+@pytest.mark.skipif(
+    "STREAMSIM_TEST_MONGO" not in os.environ,
+    reason="nx-27017 explains in a form of its own: name another server in STREAMSIM_TEST_MONGO",
+)
+def test_no_query_of_a_given_server_scans_a_collection(run: Any, make_store: Make, name: str) -> None:
+    run(make_store(mongo=os.environ["STREAMSIM_TEST_MONGO"]))
+    with pymongo.MongoClient[dict[str, Any]](os.environ["STREAMSIM_TEST_MONGO"]) as client:
+        database = client[name]
+        queries = [
+            database["log_action"]
+            .find({"experiment": "e", "position": {"$lt": 5}})
+            .sort("position", -1)
+            .limit(3),
+            database["log_action"].find({"_id": {"$in": ["a", "b"]}}),
+            database["sessions"].find({"uid": "u", "kind": "token"}).sort("created_ms", 1),
+            database["sessions"].find({"expires_ms": {"$lte": 5}}).limit(3),
+            database["users"].find({"_id": {"$gt": "a"}}).sort("_id", 1).limit(3),
+        ]
+        for query in queries:
+            try:
+                explained = query.explain()
+            except pymongo.errors.OperationFailure as error:
+                pytest.skip(f"this server cannot explain: {error}")
+            plan = str(explained["queryPlanner"]["winningPlan"])
+            assert "COLLSCAN" not in plan
+            assert "SORT'" not in plan
 
 
 def test_writes_wait_for_a_majority_and_its_journal(run: Any, store: ProductionStore) -> None:
