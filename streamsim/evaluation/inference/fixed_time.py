@@ -7,6 +7,7 @@ their variance depends on the past; with weights h_t that stabilise it, the weig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from streamsim.evaluation import distributions
 from streamsim.evaluation.intervals import Floats, Interval
 
+Weights = Callable[[Floats], Floats]
 DECAY: Final = 0.7
 """How fast the probability of an arm that is given up falls, as t**-DECAY: the paper's."""
 

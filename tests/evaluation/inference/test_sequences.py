@@ -141,8 +141,9 @@ def test_equal_arms_are_hardly_ever_called_different_however_often_one_looks(
     with capsys.disabled():
         print(
             f"\n{REPETITIONS} runs of two equal arms, floor {floor}, looked at daily for 30 days: ever "
-            f"different by betting {bets / REPETITIONS:.1%}, asymptotically {asymptotically / REPETITIONS:.1%}, "
-            f"by a z-test {naive / REPETITIONS:.1%}; an arm's mean missed {missed / REPETITIONS:.1%}"
+            f"different by betting {bets / REPETITIONS:.1%}, "
+            f"asymptotically {asymptotically / REPETITIONS:.1%}, by a "
+            f"z-test {naive / REPETITIONS:.1%}; an arm's mean missed {missed / REPETITIONS:.1%}"
         )
     assert max(bets, asymptotically, missed) <= 0.05 * REPETITIONS
     assert naive > 0.2 * REPETITIONS
