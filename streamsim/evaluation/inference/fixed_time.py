@@ -32,7 +32,7 @@ def constant_allocation(chance: Floats) -> Floats:
 def two_point_allocation(chance: Floats, decay: float = DECAY) -> Floats:
     """Weights between those and the ones of least variance: h_t^2 / e_t = (1 - sum_s<t h_s^2 / e_s) lambda_t.
 
-    lambda_t is what would be right if the arm were kept, with probability e_t, or given up.
+    lambda_t, 1 at last, is what would be right if the arm were kept, with probability e_t, or given up.
 
     :param chance: T probabilities of the arm. :param decay: of an arm that is given up, in (0, 1).
     """
@@ -41,7 +41,6 @@ def two_point_allocation(chance: Floats, decay: float = DECAY) -> Floats:
     kept = 1 / (total - t + 1)
     dropped = (1 - decay) / ((1 - decay) + total * (t / total) ** decay - t)
     share = np.clip(chance * kept + (1 - chance) * dropped, 0.0, 1.0)
-    share[-1:] = 1.0
     left = np.concatenate(([1.0], np.cumprod(1 - share)[:-1]))
     result: Floats = np.sqrt(left * share * chance)
     return result
