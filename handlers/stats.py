@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from handlers.base import Access, BaseHandler
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
+from streamsim.evaluation.inference import asked
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
@@ -131,6 +132,24 @@ class HealthHandler(BaseHandler):
         self.write_json(await self.services.offline.health(self.user.name, exp_id, rows, unit))
 
 
+class InferenceHandler(BaseHandler):
+    """`/stats/{exp_id}/inference`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: reward_field?, control?, alpha?, by?, segments?, until?, low?, high?, rewards?, horizon?,
+        format?. The mean of every arm and its difference to a control, right at every look.
+        """
+        form = self.format_argument(TYPES)
+        given = {name: self.text_argument(name) for name in asked.PARAMETERS}
+        wanted = asked.parse(given, self.date_argument("until"))
+        answer = await self.services.offline.inference(self.user.name, exp_id, wanted, form)
+        self.set_header("Content-Type", TYPES[form])
+        self.set_header("Vary", "Accept")
+        self.finish(answer)
+
+
 routes = [
     ("/stats/{exp_id}/currenttheta", CurrentThetaHandler),
     ("/stats/{exp_id}/hourlytheta", HourlyThetaHandler),
@@ -141,4 +160,5 @@ routes = [
     ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
     ("/stats/{exp_id}/errorlog", ErrorLogHandler),
     ("/stats/{exp_id}/health", HealthHandler),
+    ("/stats/{exp_id}/inference", InferenceHandler),
 ]

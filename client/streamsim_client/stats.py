@@ -14,6 +14,7 @@ from streamsim_client.answers import (
     ThetaRow,
 )
 from streamsim_client.groups import Group, S, T, call, each, path
+from streamsim_client.inference_answers import Inference
 from streamsim_client.values import Object
 
 PAGE_ROWS = 1_000
@@ -50,6 +51,44 @@ class Stats(Group[S]):
         """
         query = {"rows": rows, "unit": unit}
         return await self._ask(Health, "GET", path("stats", experiment, "health"), query=query)
+
+    @call
+    async def inference(
+        self,
+        experiment: str,
+        *,
+        reward_field: str | None = None,
+        control: str | None = None,
+        alpha: float | None = None,
+        by: str | None = None,
+        segments: int | None = None,
+        until: str | None = None,
+        low: float | None = None,
+        high: float | None = None,
+        rewards: str | None = None,
+        horizon: int | None = None,
+    ) -> Inference:
+        """The mean of every arm and its difference to `control`, with intervals that hold at every look.
+
+        :param alpha: the chance of error, 0.05 by default. :param by: a field of contexts, for each of whose
+            first `segments` values the same is told. :param until: an ISO 8601 date that was fixed before.
+        :param low: with `high`, declared bounds of rewards. :param rewards: "bernoulli" or "gaussian".
+        :param horizon: the number of decisions where intervals are tightest.
+        """
+        query = {
+            "reward_field": reward_field,
+            "control": control,
+            "alpha": alpha,
+            "by": by,
+            "segments": segments,
+            "until": until,
+            "low": low,
+            "high": high,
+            "rewards": rewards,
+            "horizon": horizon,
+            "format": "json",
+        }
+        return await self._ask(Inference, "GET", path("stats", experiment, "inference"), query=query)
 
     @each
     def log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[Object, None]:

@@ -28,6 +28,7 @@ from handlers.openapi.operation import (
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
+from streamsim.evaluation.inference.report import Inference
 from streamsim.evaluation.offpolicy import Evaluation
 from streamsim.experiments import fields
 from streamsim.experiments.catalogue import Description
@@ -191,7 +192,7 @@ def shown_experiment() -> Schema:
 
 def schemas() -> dict[str, Any]:
     """All schemas that have a name."""
-    kinds = [Comparison, Evaluation, Check, Description, ScenarioSettings]
+    kinds = [Comparison, Evaluation, Check, Inference, Description, ScenarioSettings]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     description = found.pop("Description")
     own = {"id": integer(0), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from handlers import stats
 from handlers.openapi.operation import (
@@ -26,6 +26,7 @@ from handlers.openapi.operation import (
 from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
 from streamsim.config import Settings
 from streamsim.evaluation import live_health
+from streamsim.evaluation.inference import asked
 
 _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
@@ -78,6 +79,31 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
 def row(**logged: Any) -> dict[str, Any]:
     """A row in an example."""
     return {"date": DATE, "exp_id": EXPERIMENT, "id": "5c0a7d1e9b3f2468000000000001", **logged}
+
+
+def _inference() -> tuple[Parameter, ...]:
+    number = text(1, 60)
+    return (
+        Parameter("reward_field", "The field of the reward that is the number.", text(1, 200)),
+        Parameter("control", "The arm to compare with; by default the first by name.", text(1, 200)),
+        Parameter("alpha", "The chance of error of all differences together; 0.05 by default.", number),
+        Parameter("by", "A field of contexts: the same for each of its values.", text(1, 200)),
+        Parameter(
+            "segments",
+            "Most values of it, among which alpha is divided.",
+            integer(1, asked.MAX_SEGMENTS, default=asked.SEGMENTS),
+        ),
+        Parameter("until", "Decisions before this date alone; ISO 8601.", text()),
+        Parameter("low", "All rewards are at least this, declared before; with high.", number),
+        Parameter("high", "All rewards are at most this.", number),
+        Parameter("rewards", "The declared distribution, for posteriors.", one_of(*get_args(asked.Family))),
+        Parameter(
+            "horizon",
+            "The number of decisions where the sequences are tightest.",
+            integer(1, asked.MAX_HORIZON, default=asked.HORIZON),
+        ),
+        Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
+    )
 
 
 def operations(_settings: Settings) -> Described:
@@ -139,6 +165,19 @@ def operations(_settings: Settings) -> Described:
                     ),
                     Parameter("unit", "The field of contexts that names the unit.", text(1, 200)),
                 ),
+            )
+        },
+        stats.InferenceHandler: {
+            "get": Operation(
+                "The mean of every arm and its difference to a control, right at every look.",
+                {
+                    200: Answer(
+                        "Estimates with confidence sequences, and a sentence that says what to do.",
+                        ref("Inference"),
+                        others={"text/csv": TEXT},
+                    )
+                },
+                query=_inference(),
             )
         },
     }

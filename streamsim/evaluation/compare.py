@@ -134,7 +134,7 @@ def to_csv(comparison: Comparison) -> str:
 
     def add(name: str, figure: str, bands: Bands) -> None:
         for row in zip(comparison.points, bands.mean, bands.low, bands.high, strict=True):
-            writer.writerow((_cell(name), _cell(figure), *("" if item is None else item for item in row)))
+            writer.writerow((cell(name), cell(figure), *("" if item is None else item for item in row)))
 
     for name, policy in comparison.policies.items():
         add(name, "cumulative reward", policy.reward)
@@ -142,7 +142,7 @@ def to_csv(comparison: Comparison) -> str:
             add(name, "cumulative regret", policy.regret)
         for arm, shares in policy.arms.items():
             for point, share in zip(comparison.points, shares, strict=True):
-                writer.writerow((_cell(name), _cell(f"share of {arm}"), point, share, "", ""))
+                writer.writerow((cell(name), cell(f"share of {arm}"), point, share, "", ""))
     for one in comparison.differences:
         add(f"{one.first} minus {one.second}", "difference in cumulative reward", one.reward)
         if len(comparison.differences) > 1:
@@ -154,6 +154,7 @@ def to_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of CSV."""
     # A spreadsheet takes a text that begins so for a formula.
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

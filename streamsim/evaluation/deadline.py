@@ -22,6 +22,7 @@ UPLOAD: Final = (
 )
 RATIO: Final = "log", "send fewer rows, or counts"
 HEALTH: Final = "rows", "ask for fewer rows"
+INFERENCE: Final = "until", "ask for earlier decisions (until), or lower evaluation.log_rows"
 """The field of a request that makes it long, and what its sender can do."""
 
 

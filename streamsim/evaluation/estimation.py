@@ -15,7 +15,7 @@ from streamsim.evaluation import differences, learning_replay, missing, scale, u
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import MAX_ARMS, NO_REWARD, DecisionLog, predicted
 from streamsim.evaluation.offpolicy import Evaluation, evaluate
-from streamsim.evaluation.own_log import Logged, Window, from_logs, oldest_first
+from streamsim.evaluation.own_log import Logged, Window, from_logs, oldest_first, with_rewards
 from streamsim.evaluation.packed import Unpacked
 from streamsim.evaluation.reward_model import RewardModel
 from streamsim.evaluation.sample import Sample, prepare
@@ -81,9 +81,7 @@ class Estimation:
         fields: dict[str, Any] = {"action_field": load.action_field, "reward_field": load.reward_field}
         if load.form is None:
             decisions, rewards = (oldest_first(self._rows.pop(kind)) for kind in ("action", "reward"))
-            if len(rewards) == load.max_rows:
-                # Rewards of decisions before the oldest of these are not here.
-                decisions = [row for row in decisions if row["date_ms"] >= rewards[0]["date_ms"]]
+            decisions = with_rewards(decisions, rewards, load.max_rows)
             window = Window(load.window_hours, load.default_reward, load.now_ms)
             self._data = _with_predictions(
                 from_logs(decisions, rewards, window=window, **fields), load.predictions_field

@@ -40,7 +40,8 @@ class DecisionLog:
     decision arm -> probability, None where only that of the taken arm is known, or nothing. `runs`: from how
     many runs each propensity was estimated, 0 where it was told; or nothing. `predictions`: for each decision
     arm -> predicted reward, None where there is none, or nothing. `copies`: how many rows of an upload are
-    exact copies of others though rows have something of their own that tells them apart.
+    exact copies of others though rows have something of their own that tells them apart. `places`: of each
+    row's decision among those of the own log, -1 where it is not known; or nothing.
     """
 
     contexts: list[dict[str, Any]]
@@ -59,6 +60,7 @@ class DecisionLog:
     runs: Sequence[int] = ()
     predictions: Sequence[Mapping[str, float] | None] = ()
     copies: int = 0
+    places: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -100,6 +102,7 @@ class DecisionLog:
             told=[self.told[i] for i in rows] if self.told else (),
             runs=[self.runs[i] for i in rows] if self.runs else (),
             predictions=[self.predictions[i] for i in rows] if self.predictions else (),
+            places=[self.places[i] for i in rows] if self.places else (),
         )
 
 

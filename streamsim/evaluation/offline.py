@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,13 +12,14 @@ from streamsim.decisions.decisions import Decisions
 from streamsim.errors import BadRequest, StreamsimError
 from streamsim.evaluation import ratio, requests
 from streamsim.evaluation.candidate import Replay
-from streamsim.evaluation.deadline import HEALTH, OWN_LOG, RATIO, UPLOAD, in_time
+from streamsim.evaluation.deadline import HEALTH, INFERENCE, OWN_LOG, RATIO, UPLOAD, in_time
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import NO_REWARDS
 from streamsim.evaluation.figures import figures, of_rows
+from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.own_log import Logged
-from streamsim.evaluation.plans import Chosen, Plan, Plans
-from streamsim.evaluation.pools import Nest
+from streamsim.evaluation.plans import Chosen, Plan, Plans, window_of
+from streamsim.evaluation.pools import Nest, arm_field_of
 from streamsim.evaluation.simulation import Broken, Nested
 from streamsim.evaluation.wire import EstimatesLoad, PropensityLoad
 from streamsim.evaluation.workers import BatchWorkers, Lane
@@ -189,6 +190,37 @@ class Offline:
                 found.properties,
                 self._now_ms(),
                 unit,
+                identity=f"{tenant}/{experiment_id}",
+                lane="request",
+            )
+
+    async def inference(
+        self, tenant: str, experiment_id: str, asked: Asked, form: Literal["json", "csv"]
+    ) -> bytes:
+        """The mean of every arm and its difference to a control, right at every look: an `Inference`.
+
+        JSON or CSV. It rests on the newest `evaluation.log_rows` rows of each log.
+
+        :raises Unauthorized: :raises BadRequest: naming the parameter; or it takes too long.
+        """
+        found = await self._experiments.get(tenant, experiment_id)
+        hours, default = window_of(found)
+        most = self.settings.log_rows
+        whole = msgspec.structs.replace(
+            asked,
+            arm_field=arm_field_of(found),
+            window_hours=hours,
+            default_reward=default,
+            most=most,
+            now_ms=self._now_ms(),
+        )
+        async with in_time(self.settings.request_s, INFERENCE):
+            return await figures(
+                self._workers,
+                of_rows(self._newest(experiment_id, KINDS, most)),
+                "inference",
+                msgspec.to_builtins(whole),
+                form,
                 identity=f"{tenant}/{experiment_id}",
                 lane="request",
             )

@@ -105,6 +105,8 @@ def from_logs(
     early = _early(logged, without, window)
     rows, reason, unusable, matched = Rows(action_field, reward_field), None, 0, 0
     dates: list[int] = []
+    numbers = {id(row): place for place, row in enumerate(decisions)}
+    places: list[int] = []
     for row in rewards:
         advice = row.get("advice_id")
         if advice in early:
@@ -121,6 +123,7 @@ def from_logs(
         try:
             rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, *told)
             dates.append(row.get("date_ms", 0))
+            places.append(numbers.get(id(decision), -1))
         except values.InvalidValue as error:
             reason, unusable = reason or error, unusable + 1
     if reason is not None and not rows.actions:
@@ -142,6 +145,7 @@ def from_logs(
             unusable += 1
             continue
         dates.append(decision.get("date_ms", 0))
+        places.append(numbers[id(decision)])
         defaulted += counts
         unrewarded += not counts
     data = rows.data(
@@ -151,9 +155,17 @@ def from_logs(
         waiting=len(early),
         defaulted=defaulted,
         default=_figure(window, reward_field),
+        places=places,
     )
     # A reward counts when it came, as for a policy that learns; the others from their decision on.
     return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data
+
+
+def with_rewards(decisions: list[dict[str, Any]], rewards: Sequence[Row], most: int) -> list[dict[str, Any]]:
+    """The decisions whose rewards are here, of logs of which the newest `most` rows were read."""
+    if len(rewards) < most:
+        return decisions
+    return [row for row in decisions if row["date_ms"] >= rewards[0]["date_ms"]]
 
 
 def _early(logged: Mapping[object, Row], without: Sequence[Row], window: Window) -> set[object]:

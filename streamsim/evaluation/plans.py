@@ -98,7 +98,7 @@ class Plans:
         action_field = requests.text(body.get("action_field"), "action_field")
         most = self._settings.log_rows
         limit = requests.integer(body.get("rows"), "rows", most, 1, most)
-        hours, default = _window(found)
+        hours, default = window_of(found)
         log = EstimatesLoad(
             form=form,
             action_field=action_field or arm_field_of(found),
@@ -215,7 +215,7 @@ def _theta(value: object) -> Theta | None:
     raise BadRequest('theta must be "current", "empty", "split", "progressive" or "replay"', field="theta")
 
 
-def _window(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:
+def window_of(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:
     """How many hours a decision waits for its reward, 0 for ever, and what it counts as afterwards."""
     hours, default = (experiment.properties.get(name) for name in ("delta_hours", "default_reward"))
     return hours if isinstance(hours, int) else 0, default if isinstance(default, dict) else None

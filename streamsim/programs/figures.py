@@ -7,6 +7,8 @@ request   ["add", name, bytes, last]  a part of an item; `last` ends it
           ["make", "summary", points] -> likewise: a `Summary` as JSON; items: `Curve`s under any one name
           ["make", "health", properties, now_ms] -> likewise: the checks of a live experiment as JSON; items:
               pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
+          ["make", "inference", asked, form] -> likewise: an `Inference` as JSON or CSV; items: pages
+              under "action" and "reward"
           ["make", "sweep"] -> likewise: the bands of a sweep; items: its plan under "plan", what the workers
               answered under "part"
           ["part", start, most] -> bytes of that text
@@ -23,6 +25,8 @@ from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health
 from streamsim.evaluation.compare import compare, summary, to_csv
+from streamsim.evaluation.inference import live, report
+from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.own_log import Logged, oldest_first
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
@@ -81,6 +85,11 @@ class Program:
                 (items,) = self._items.values()
                 (points,) = asked
                 return values.dump(summary(points, [*map(_curve.decode, items)]))
+            case "inference":
+                given, form = asked
+                logged = self._rows("action"), self._rows("reward")
+                told = live.examine(*logged, msgspec.convert(given, Asked))
+                return report.to_csv(told).encode() if form == "csv" else values.dump(told)
             case "sweep":
                 (plan,) = self._items.pop("plan")
                 return values.dump(sweep_summary.summary(plan, self._items.pop("part")))

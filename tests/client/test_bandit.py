@@ -221,6 +221,9 @@ def test_logs_are_followed_over_pages(user: Shown, counting: dict[str, Any]) -> 
     health = user.stats.health(experiment, rows=100)
     assert health["decisions"] == 7
     assert {check["name"] for check in health["checks"]} >= {"propensities", "errors"}
+    told = user.stats.inference(experiment, alpha=0.1, low=0, high=4.5, control="a")
+    assert (told["alpha"], told["bounds"], told["control"], told["segments"]) == (0.1, [0, 4.5], "a", [])
+    assert "No rewarded decision has the probabilities of all arms" in told["warnings"][0]
 
 
 def test_an_iterator_that_is_left_early_leaves_the_client_usable(

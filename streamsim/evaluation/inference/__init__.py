@@ -1,0 +1,1 @@
+"""Inference from decisions that a policy made while it learned: scores, intervals, sequences, posteriors."""

@@ -1,0 +1,248 @@
+"""Inference about a running experiment, from rows of its own logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsim.dates import HOUR_MS
+from streamsim.decisions.arms import label
+from streamsim.errors import BadRequest
+from streamsim.evaluation import units
+from streamsim.evaluation.inference.asked import Asked, Family
+from streamsim.evaluation.inference.effects import Decisions, of_arms
+from streamsim.evaluation.inference.posterior import ENOUGH, LEAST, Beta, Posterior, Student, judge
+from streamsim.evaluation.inference.report import ArmPosterior, Bayes, Inference, Levels, Segment, sentence
+from streamsim.evaluation.intervals import Floats
+from streamsim.evaluation.logs import DecisionLog
+from streamsim.evaluation.own_log import Window, from_logs, with_rewards
+
+MAX_ARMS: Final = 100
+_TOLERANCE: Final = 1e-3
+_NO_UNIT: Final = " Name the field as unit."
+
+Row = Mapping[str, Any]
+
+
+def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> Inference:
+    """The whole answer.
+
+    :param decisions: rows of the action log, oldest first, each with its `date_ms`; so for rewards.
+    :raises BadRequest: naming the parameter: there is no such arm, reward or field, or too many arms.
+    """
+    here = with_rewards([dict(row) for row in decisions], rewards, asked.most)
+    complete = len(decisions) < asked.most and len(rewards) < asked.most
+    window = Window(asked.window_hours, asked.default_reward, asked.now_ms)
+    log = from_logs(
+        here, rewards, action_field=asked.arm_field, reward_field=asked.reward_field, window=window
+    )
+    until = math.inf if asked.until_ms is None else asked.until_ms
+    known = [n for n, place in enumerate(log.places) if place >= 0 and here[place]["date_ms"] < until]
+    # In order of decision, not of reward: only so a probability rests on what came before it alone.
+    known.sort(key=lambda n: log.places[n])
+    unrewarded = sum(math.isnan(log.rewards[n]) for n in known)
+    log = log.take([n for n in known if not math.isnan(log.rewards[n])])
+    arms = sorted(set(log.actions).union(*[told for told in log.told if told]))
+    if len(arms) > MAX_ARMS:
+        raise BadRequest(
+            f"there are {len(arms)} different actions, at most {MAX_ARMS} are compared: name the field of "
+            "the action that is the arm in the experiment's arm_field",
+            field="arm_field",
+        )
+    control = _control(asked.control, arms)
+    _check(log.rewards, asked)
+    chance = _chances(log, arms)
+    lacking: NDArray[np.bool_] = np.isnan(chance.sum(axis=1))
+    first = int(lacking.argmin()) if len(lacking) and not lacking.all() else len(lacking)
+    why_none = _why_none(int(lacking.sum()), first, len(log))
+    log = log.take(np.arange(first, len(log)))
+    data = Decisions(log.index(arms), log.rewards, chance[first:], arms)
+    parts = _parts(log, asked)
+    share = asked.alpha / (1 if asked.by is None else asked.segments)
+    levels = Levels(share, share / max(len(arms) - 1, 1))
+    said, fixed = _fixed(asked, log.waiting)
+    found = Inference(
+        control=control,
+        alpha=asked.alpha,
+        each_alpha=levels,
+        method="asymptotic" if asked.bounds is None else "betting",
+        bounds=asked.bounds,
+        horizon=asked.horizon,
+        by=asked.by,
+        rows={
+            "decisions": len(log),
+            "without_probabilities": int(lacking.sum()),
+            "unrewarded": unrewarded,
+            "waiting": log.waiting,
+            "defaulted": log.defaulted,
+            "unusable": log.unusable,
+            "read": len(decisions) + len(rewards),
+            "complete": complete,
+        },
+        fixed_time=said,
+        other_segments=max(0, len(parts) - asked.segments),
+        segments=[],
+        warnings=_warnings(log, asked, unrewarded, complete=complete),
+    )
+    if why_none is not None:
+        found.warnings.insert(0, why_none)
+        return found
+    if control is not None:
+        for value, rows in list(parts.items())[: asked.segments if asked.by else 1]:
+            part = _segment(value, data.take(rows), control, levels, asked, fixed=fixed, complete=complete)
+            found.segments.append(part)
+    return found
+
+
+def _segment(
+    value: str | None,
+    data: Decisions,
+    control: str,
+    levels: Levels,
+    asked: Asked,
+    *,
+    fixed: bool,
+    complete: bool,
+) -> Segment:
+    place = data.arms.index(control)
+    means, differences = of_arms(data, place, levels, asked.bounds, asked.horizon, fixed=fixed)
+    bayes = None if asked.rewards is None else _bayes(data, asked.rewards)
+    sure = f"with {1 - asked.alpha:.4g} at {'every' if complete else 'this'} look"
+    said = sentence(differences, control, sure, bayes)
+    return Segment(value, len(data), means, differences, bayes, said)
+
+
+def _control(asked: str | None, arms: Sequence[str]) -> str | None:
+    """The arm that others are compared with: by default the first by name."""
+    if asked is not None and asked not in arms:
+        shown = ", ".join(arms[:10])
+        raise BadRequest(f"control must be an arm of the log ({shown or 'it has none yet'})", field="control")
+    return asked if asked is not None else arms[0] if arms else None
+
+
+def _check(reward: Floats, asked: Asked) -> None:
+    if asked.rewards == "bernoulli" and not np.isin(reward, (0.0, 1.0)).all():
+        raise BadRequest("rewards are not all 0 or 1, as bernoulli says", field="rewards")
+    if asked.bounds is not None and len(reward):
+        least, most = float(reward.min()), float(reward.max())
+        if least < asked.bounds[0] or most > asked.bounds[1]:
+            raise BadRequest(
+                f"there are rewards from {least:g} to {most:g}: outside of low and high", field="low"
+            )
+
+
+def _chances(log: DecisionLog, arms: Sequence[str]) -> Floats:
+    """n x K probabilities of the arms, NaN in rows where they are not known or no distribution; with two
+    arms, one tells the other."""
+    result = np.full((len(log), len(arms)), math.nan)
+    places = {arm: place for place, arm in enumerate(arms)}
+    told = log.told or [None] * len(log)
+    for n, (row, action, propensity) in enumerate(zip(told, log.actions, log.propensities, strict=True)):
+        if row is None:
+            if len(arms) == 2:
+                result[n] = 1 - propensity
+                result[n, places[action]] = propensity
+            continue
+        figures = np.zeros(len(arms))
+        for arm, chance in row.items():
+            figures[places[arm]] = chance
+        taken = figures[places[action]]
+        right = abs(figures.sum() - 1) <= _TOLERANCE and (figures >= 0).all() and taken > 0
+        if right and not abs(taken - propensity) > _TOLERANCE:
+            result[n] = figures
+    return result
+
+
+def _why_none(lacking: int, first: int, n: int) -> str | None:
+    """Why there are no figures. Decisions from before probabilities were logged are left out; later ones may
+    lack them because of what was drawn."""
+    if lacking == n:
+        return (
+            "No rewarded decision has the probabilities of all arms: nothing is told rather than something "
+            "wrong. Let get_action set self.action_probabilities, or set log_propensity in the experiment."
+            if n
+            else "There are no decisions with a reward yet."
+        )
+    if lacking > first:
+        return (
+            f"{lacking - first:,} of {n - first:,} decisions lack the probabilities of all arms, or have "
+            "some that do not sum to 1 or are not that of the arm that was taken: nothing is told rather "
+            "than something wrong."
+        )
+    return None
+
+
+def _parts(log: DecisionLog, asked: Asked) -> dict[str | None, Any]:
+    """The rows of each segment, in order of first appearance, which later decisions do not change."""
+    if asked.by is None:
+        return {None: np.arange(len(log))}
+    found: dict[str | None, list[int]] = {}
+    for n, context in enumerate(log.contexts):
+        if asked.by in context:
+            found.setdefault(label(context[asked.by]), []).append(n)
+    if len(log) and not found:
+        raise BadRequest(f"no context has the field {asked.by!r}", field="by")
+    return {value: np.array(rows) for value, rows in found.items()}
+
+
+def _fixed(asked: Asked, waiting: int) -> tuple[str, bool]:
+    if asked.until_ms is None:
+        return (
+            "none: they hold at one end alone, which is fixed before the first look; name it as until",
+            False,
+        )
+    if asked.until_ms > asked.now_ms:
+        return "none: until has not come yet", False
+    if waiting and asked.until_ms + asked.window_hours * HOUR_MS > asked.now_ms:
+        return "none: rewards may still come for some of the decisions", False
+    return "given: right only if until was fixed before anyone looked", True
+
+
+def _warnings(log: DecisionLog, asked: Asked, unrewarded: int, *, complete: bool) -> list[str]:
+    said = []
+    if not complete:
+        said.append(
+            f"These are the newest {asked.most:,} rows of a longer log (evaluation.log_rows): they begin "
+            "elsewhere at each look, so that the intervals hold for this look alone."
+        )
+    if unrewarded:
+        said.append(
+            f"{unrewarded:,} decisions without a reward are left out: if rewards are missing because of what "
+            "they would be, all figures are wrong. Post 0 as well, or give the experiment a default_reward."
+        )
+    if log.matched:
+        said.append(
+            f"{log.matched:,} rewards without advice id were given to the oldest decision with their context "
+            "and action."
+        )
+    if log.runs and any(log.runs):
+        said.append(
+            f"Probabilities were estimated from {min(run for run in log.runs if run):,} runs or more and are "
+            "taken as exact: small ones are not."
+        )
+    if (doubt := units.doubt(log)) is not None:
+        said.append(doubt.removesuffix(_NO_UNIT))
+    return said
+
+
+def _bayes(data: Decisions, family: Family) -> Bayes:
+    found: list[Posterior] = []
+    for place, arm in enumerate(data.arms):
+        reward = data.reward[data.action == place]
+        n, total = len(reward), float(reward.sum())
+        if family == "bernoulli":
+            found.append(Beta(total, n - total))
+            continue
+        deviations = float(((reward - reward.mean()) ** 2).sum()) if n else 0.0
+        if n < LEAST or deviations <= 0:
+            return Bayes(reason=f"{arm} has {n} rewards; a normal mean needs {LEAST}, not all alike.")
+        found.append(Student(n, total / n, deviations))
+    told = judge(found)
+    names, figures = data.arms, zip(data.arms, told.means, told.best, told.loss, strict=True)
+    enough = told.remaining is not None and told.remaining < ENOUGH
+    arms = [ArmPosterior(*one) for one in figures]
+    return Bayes(arms, names[told.champion], told.remaining, enough)
