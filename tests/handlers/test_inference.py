@@ -10,6 +10,7 @@ import pytest
 
 from streamsim.dates import HOUR_MS
 from tests.application import Caller, Clock
+from tests.support import ROOT
 
 FAIR = """
 p = {'a': 0.5, 'b': 0.5}
@@ -171,3 +172,26 @@ async def test_an_experiment_without_decisions_says_so(ann: Caller) -> None:
     found = await ask(ann, await ann.experiment("new", get_action=FAIR))
     assert found["warnings"] == ["There are no decisions with a reward yet."]
     assert (found["segments"], found["control"]) == ([], None)
+
+
+@pytest.mark.gen_test
+async def test_a_thompson_sampler_of_the_catalogue_tells_all_that_is_needed(ann: Caller) -> None:
+    folder = ROOT / "policies" / "bernoulli-thompson"
+    code = {piece: (folder / f"{piece}.py").read_text() for piece in ("get_action", "set_reward")}
+    experiment = await ann.experiment("sampler", **code, log_propensity=True, advice_id=True, delta_hours=48)
+    for _ in range(6):
+        call = {"key": experiment["key"], "contexts": [{}] * 50}
+        decided = (await ann.post(f"/getaction/{experiment['id']}", call)).body["results"]
+        rewards = [
+            {"advice_id": one["advice_id"], "reward": {"value": int(n % 10 < 3)}}
+            for n, one in enumerate(decided)
+        ]
+        body = {"key": experiment["key"], "rewards": rewards}
+        answer = await ann.post(f"/setreward/{experiment['id']}", body)
+        assert not any("error" in one for one in answer.body["results"]), answer.body
+    # The sampler draws as it likes: one of ten thousand runs may miss.
+    found = await ask(ann, experiment, "rewards=bernoulli&alpha=0.0001")
+    assert (found["rows"]["decisions"], found["rows"]["without_probabilities"]) == (300, 0)
+    told = [one for one in found["segments"][0]["arms"] if one["reason"] is None]
+    assert told
+    assert all(one["low"] < 0.3 < one["high"] for one in told)
