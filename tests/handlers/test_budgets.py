@@ -29,14 +29,21 @@ async def test_waiting_calls_of_one_user_hold_a_bounded_number_of_bytes(
     slow = await ann.experiment("slow", get_action="import time\ntime.sleep(0.3)\n" + FAST["get_action"])
     fast = await bob.experiment("fast", **FAST)
     body = {"key": slow["key"], "context": {"text": "x" * (3 * MIB)}}
-    calls = [asyncio.ensure_future(ann.post(f"/getaction/{slow['id']}", body)) for _ in range(16)]
     most = 0
-    while not any(call.done() for call in calls):
-        most = max(most, services.decisions.waiting_bytes())
-        await asyncio.sleep(0.005)
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            most = max(most, services.decisions.waiting_bytes())
+            await asyncio.sleep(0.001)
+
+    looking = asyncio.ensure_future(look())
+    calls = [asyncio.ensure_future(ann.post(f"/getaction/{slow['id']}", body)) for _ in range(16)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     other = await bob.post(f"/getaction/{fast['id']}", {"key": fast["key"], "context": {"text": "x" * MIB}})
     assert other.status == 200, other.body
     answers = await asyncio.gather(*calls)
+    looking.cancel()
     assert 0 < most <= 9 * MIB
     assert {answer.status for answer in answers} == {200, 429}
     refused = next(answer for answer in answers if answer.status == 429)
