@@ -51,7 +51,8 @@ def test_code_that_only_waits_has_the_longer_wall_limit(clock: Clock) -> None:
     clock.start()
     assert raised(lambda: time.sleep(60)) is SoftTimeout
     clock.stop()
-    assert time.monotonic() - began >= WALL_S
+    # The kernel's timer counts in steps of its own.
+    assert time.monotonic() - began >= WALL_S - 0.001
 
 
 def test_except_exception_does_not_hold_it_up(clock: Clock) -> None:
