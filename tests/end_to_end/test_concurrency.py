@@ -20,6 +20,7 @@ from tests.backends import Storage
 from tests.conftest import Run
 from tests.effort import LONG
 from tests.folders import on_disk
+from tests.servers import aside, wait_until
 from tests.support import Client, Server
 
 pytestmark = [pytest.mark.every_backend, pytest.mark.durable]
@@ -142,8 +143,8 @@ def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
                 for i in range(32)
             ]
             await reached.wait()
-            while len(answers) < 200:  # into the middle of the load, of which each server has 1,280
-                await asyncio.sleep(0.001)
+            # Into the middle of the load, of which each server has 1,280.
+            await aside(wait_until, lambda: len(answers) >= 200, "200 answers")
             assert other.process is not None
             os.kill(other.process.pid, signal.SIGKILL)
             await asyncio.gather(*clients)
