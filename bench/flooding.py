@@ -26,7 +26,7 @@ class Flooding:
         flood = FLOODS[name]
         made = User(server, user, flood, flood.code, flood.experiments)
         self._begun = _PROCESSES.Semaphore(0)
-        self._connections = max(flood.connections, flood.experiments)
+        self._connections = flood.at_once
         self._process = _PROCESSES.Process(
             target=_flood,
             args=(name, server.port, made.client.cookies, made.experiments, self._begun),
@@ -53,8 +53,8 @@ def _flood(
     """In the process of the flood: send, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     flooder = _Flooder(name, port, cookies, experiments, begun)
-    number = max(FLOODS[name].connections, FLOODS[name].experiments)
-    threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in range(number)]
+    places = range(FLOODS[name].at_once)
+    threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in places]
     for thread in threads:
         thread.start()
     parent = multiprocessing.parent_process()

@@ -89,6 +89,11 @@ class Flood(NamedTuple):
     deaf: bool = False
     before: Callable[[Client, dict[str, Any]], None] | None = None
 
+    @property
+    def at_once(self) -> int:
+        """Connections that it opens: at least one for each of its experiments."""
+        return max(self.connections, self.experiments)
+
 
 def _decision(made: dict[str, Any]) -> Request:
     return "GET", f"/getaction/{made['id']}?key={made['key']}", None

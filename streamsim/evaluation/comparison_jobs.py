@@ -70,10 +70,7 @@ class Comparisons:
         return {
             "experiments": decoded.experiments,
             "environment": decoded.environment,
-            "N": decoded.request.draws,
-            "replications": decoded.request.replications,
-            "seed": decoded.request.seed,
-            "theta": decoded.request.theta,
+            **decoded.request.asked(),
         }
 
     async def work(self, job: Job, desk: JobDesk) -> bytes:

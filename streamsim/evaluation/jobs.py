@@ -51,13 +51,7 @@ class Simulations:
 
     def asked(self, spec: bytes) -> dict[str, Any]:
         """As `Kind.asked`."""
-        request = _spec.decode(spec).request
-        return {
-            "N": request.draws,
-            "replications": request.replications,
-            "seed": request.seed,
-            "theta": request.theta,
-        }
+        return {**_spec.decode(spec).request.asked()}
 
     async def work(self, job: Job, desk: JobDesk) -> bytes:
         """As `Kind.work`: a part is the curve of one replication."""

@@ -31,6 +31,10 @@ class Replications(msgspec.Struct, frozen=True, kw_only=True):
     action_field: str | None = None
     reward_field: str | None = None
 
+    def asked(self) -> dict[str, int | str]:
+        """What a job tells of it."""
+        return {"N": self.draws, "replications": self.replications, "seed": self.seed, "theta": self.theta}
+
 
 def replications(body: dict[str, Any], most: int, option: str, *, policies: int = 1) -> Replications:
     """The fields of a job or a comparison.

@@ -90,12 +90,15 @@ class Application(tornado.web.Application):
         """Whether there is room for so many more bytes of a request's body, beside those of all others."""
         if request.connection is None:
             return True
-        address = forwarded_address(
-            request.remote_ip or "",
-            request.headers.get("X-Forwarded-For", ""),
-            self.services.settings.server.trusted_proxies,
-        )
-        return self.busy.take(request.connection, address, more)
+
+        def caller() -> str:
+            return forwarded_address(
+                request.remote_ip or "",
+                request.headers.get("X-Forwarded-For", ""),
+                self.services.settings.server.trusted_proxies,
+            )
+
+        return self.busy.take(request.connection, caller, more)
 
     def _addressed(self, request: tornado.httputil.HTTPServerRequest) -> Any:
         known = self._addresses.get(request.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tornado.httputil import HTTPConnection
@@ -48,10 +48,15 @@ class UnderWay:
         address, size = self._connections.pop(connection, ("", 0))
         self._count(address, min(FREE_BYTES - size, 0))
 
-    def take(self, connection: HTTPConnection, address: str, more: int) -> bool:
-        """Whether there is room for so many more bytes of its body. Refused, it gives up what it had."""
-        _, size = self._connections.get(connection, ("", 0))
+    def take(self, connection: HTTPConnection, caller: Callable[[], str], more: int) -> bool:
+        """Whether there is room for so many more bytes of its body. Refused, it gives up what it had.
+
+        :param caller: tells the caller's address; asked once the body is no small one.
+        """
+        address, size = self._connections.get(connection, ("", 0))
         over = max(size + more - FREE_BYTES, 0) - max(size - FREE_BYTES, 0)
+        if over:
+            address = address or caller()
         if over and (self._taken + over > self._most or self._of_address[address] + over > self._most // 2):
             self.discard(connection)
             self.add(connection)

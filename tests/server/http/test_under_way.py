@@ -21,23 +21,23 @@ def test_a_budget_is_given_back_when_a_request_ends() -> None:
     first, second = HTTPConnection(), HTTPConnection()
     budget.add(first)
     budget.add(second)
-    assert budget.take(first, "a", FREE_BYTES + 400 * KIB)
+    assert budget.take(first, lambda: "a", FREE_BYTES + 400 * KIB)
     assert budget.bytes == 400 * KIB
-    assert not budget.take(second, "a", FREE_BYTES + 200 * KIB)
-    assert budget.take(second, "b", FREE_BYTES + 500 * KIB)
-    assert not budget.take(second, "b", 1)
+    assert not budget.take(second, lambda: "a", FREE_BYTES + 200 * KIB)
+    assert budget.take(second, lambda: "b", FREE_BYTES + 500 * KIB)
+    assert not budget.take(second, lambda: "b", 1)
     assert budget.bytes == 400 * KIB
     budget.discard(first)
     budget.discard(second)
     assert budget.bytes == 0
     assert len(budget) == 0
-    assert budget.take(first, "a", FREE_BYTES + 500 * KIB)
+    assert budget.take(first, lambda: "a", FREE_BYTES + 500 * KIB)
 
 
 def test_small_bodies_are_never_refused() -> None:
     budget = UnderWay(0)
     for _ in range(1000):
-        assert budget.take(HTTPConnection(), "a", FREE_BYTES)
+        assert budget.take(HTTPConnection(), lambda: "a", FREE_BYTES)
 
 
 def begun(server: Server, user: Client, path: str, content: str, size: int) -> socket.socket:
