@@ -125,6 +125,7 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._deadline = math.inf
         self._looked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
 
     async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
         """Send a request; the body of its `done` frame.
@@ -209,22 +210,27 @@ class WorkerChannel(asyncio.BufferedProtocol):
 
     def _arm(self, deadline: float) -> None:
         self._deadline = deadline
-        if self._timer is not None and self._timer.when() > deadline:
+        if self._timer is not None and self._rings_at > deadline:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._check_deadline)
+            self._ring(deadline)
+
+    def _ring(self, at: float) -> None:
+        # Its time is kept here: what uvloop returns for a time that is over cannot tell it.
+        self._rings_at = at
+        self._timer = self._loop.call_at(at, self._check_deadline)
 
     def _check_deadline(self) -> None:
         self._timer = None
         if self.death is not None or not self.busy or self._deadline == math.inf:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+            self._ring(self._deadline)
         elif self._looked_at != self._deadline:
             # A host that was held up reads first what came in the meantime.
             self._looked_at = self._deadline
-            self._timer = self._loop.call_later(_SECOND_LOOK_S, self._check_deadline)
+            self._ring(self._loop.time() + _SECOND_LOOK_S)
         else:
             limit = self._limits.wall_ms + self._limits.grace_ms
             took = f"took longer than {limit} ms"

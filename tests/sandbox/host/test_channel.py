@@ -317,3 +317,19 @@ def test_a_deadline_that_comes_earlier_than_the_last_is_kept(run: Run) -> None:
             await task
 
     run(scenario())
+
+
+def test_a_deadline_may_be_one_that_is_over(run: Run) -> None:
+    """As after the last of several answers: the loop then rings at once, and the next deadline is earlier."""
+
+    async def scenario() -> None:
+        channel = link_on(Wire(), Limits(wall_ms=3_600_000))
+        task = asyncio.ensure_future(channel.exchange(None))
+        await asyncio.sleep(0)
+        now = asyncio.get_running_loop().time()
+        channel._arm(now)
+        channel._arm(now - 1.0)
+        with pytest.raises(WorkerTimeout):
+            await task
+
+    run(scenario())
