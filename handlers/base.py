@@ -8,12 +8,10 @@ administrator.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
 from functools import cache, lru_cache, partial
-from http.client import responses
 from random import getrandbits
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
@@ -24,6 +22,7 @@ import tornado.web
 from tornado.httputil import HTTPHeaders, format_timestamp
 
 from handlers.addresses import forwarded_address, trusted
+from handlers.failures import expected, log_failure
 from streamsim import dates, values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
@@ -33,16 +32,13 @@ from streamsim.errors import (
     StreamsimError,
     TooManyRequests,
     Unauthorized,
-    Unavailable,
     error_body,
     refuse_unknown,
 )
 from streamsim.services import Services
 from streamsim.storage.contract.accounts import User
-from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.tracing import RequestTrace
 from streamsim.waiting import on_behalf_of
-
-log = logging.getLogger("streamsim.http")
 
 T = TypeVar("T")
 Form = TypeVar("Form", bound=str)
@@ -61,14 +57,6 @@ HEADERS = {
 }
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_CODES = {
-    400: "bad_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
-}
 
 
 @lru_cache(1)
@@ -79,21 +67,6 @@ def _date(now_s: int) -> str:
 def date_now() -> str:
     """The header Date of an answer."""
     return _date(int(time.time()))
-
-
-def expected(error: BaseException | None, status: int) -> StreamsimError:
-    """Any failure as an expected one. :param status: that of a failure which does not carry one."""
-    if isinstance(error, StreamsimError):
-        return error
-    if isinstance(error, StoreUnavailable):
-        return Unavailable("the store cannot be reached now")
-    if status >= 500:
-        failure = StreamsimError("an error of the server, which logged it under this answer's X-Request-Id")
-    else:
-        message = getattr(error, "log_message", None) or responses.get(status, "error")
-        failure = StreamsimError(message, field=getattr(error, "arg_name", None))
-    failure.status, failure.code = status, _CODES.get(status, "internal" if status >= 500 else "error")
-    return failure
 
 
 class BaseHandler(tornado.web.RequestHandler):
@@ -107,6 +80,7 @@ class BaseHandler(tornado.web.RequestHandler):
     _work: asyncio.Future[Any] | None = None
     _left = False
     _held_back = False
+    trace: RequestTrace | None = None
 
     def initialize(self) -> None:
         self.services = self.application.settings["services"]
@@ -172,7 +146,15 @@ class BaseHandler(tornado.web.RequestHandler):
         self.set_header("Access-Control-Allow-Headers", headers)
         self.set_header("Access-Control-Max-Age", "600")
 
+    def begin_trace(self) -> None:
+        """What this handler's methods do is traced, if anything is."""
+        if self.services.tracing is not None:
+            parent = self.request.headers.get("traceparent", "")
+            self.trace = self.services.tracing.request(self.request.method or "", parent)
+            self.trace.calls()
+
     async def prepare(self) -> None:
+        self.begin_trace()
         if self.request.method == "OPTIONS":
             return
         if not self.has_method(self.request.method or ""):
@@ -375,17 +357,6 @@ class BaseHandler(tornado.web.RequestHandler):
         """Log what is a bug or an outage, without the query: it may hold keys."""
         if typ is not None and value is not None and not isinstance(value, tornado.web.HTTPError):
             log_failure(self.request.method or "", self.request.path, self.request_id, value)
-
-
-def log_failure(method: str, path: str, request_id: str, error: BaseException) -> None:
-    """Log what is a bug or an outage."""
-    if isinstance(error, StreamsimError):
-        return
-    where = f"{method} {path} (request {request_id})"
-    if isinstance(error, StoreUnavailable):
-        log.warning("%s: %s", where, error)
-    else:
-        log.error("bug in %s", where, exc_info=error)
 
 
 def given_or_new_id(given: str) -> str:

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
-from handlers.base import ALLOWED, EXPOSED, Access, BaseHandler, expected
+from handlers.base import ALLOWED, EXPOSED, Access, BaseHandler
+from handlers.failures import expected
 from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
@@ -30,6 +31,7 @@ class CoreHandler(BaseHandler):
 
     def prepare(self) -> Awaitable[None] | None:  # type: ignore[override]
         """The methods check the key, and Tornado answers 405 to others."""
+        self.begin_trace()
         return self._learn_if_public() if self.request.headers.get("Origin") else None
 
     async def _learn_if_public(self) -> None:

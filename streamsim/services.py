@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamsim.models.sweeps import Sweeps
     from streamsim.sandbox.host.pool import Sandbox
     from streamsim.storage.contract.store import Store
+    from streamsim.tracing import Tracing
 
 
 @dataclass
@@ -46,4 +47,5 @@ class Services:
     sweeps: Sweeps
     jobs: Jobs
     run_service: RunService
+    tracing: Tracing | None = None
     draining: bool = False

@@ -66,6 +66,12 @@ class ServerSettings:
         "Lines of the log: text, or json with an object in each.",
         choices=("text", "json"),
     )
+    traces: str = _option(
+        "",
+        "Where an OpenTelemetry collector takes OTLP over HTTP, e.g. http://collector:4318/v1/traces: each "
+        "request and the stages of its decision are told there. Empty: none. Needs streamsim[traces].",
+    )
+    traces_share: float = _option(1.0, "Share of the traces begun here that are told.", low=0, high=1)
     http: str = _option(
         "fast",
         "The HTTP server under the application: our own (fast), or Tornado's (tornado), which is slower.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from streamsim import values
 from streamsim.storage.contract.decisions import Advice
+from streamsim.tracing import CallTrace
 
 
 class Answer(Protocol):
@@ -28,10 +29,11 @@ class Pending:
 
     `answer` is set before it is queued. `deadline` and `attempts` are the lane's: until when it may be tried,
     in the event loop's time, and how often its commit was refused. `size`: bytes that it came in; `let_go` is
-    told them once when it has ended. `key`: that its caller gave; None for our own.
+    told them once when it has ended. `key`: that its caller gave; None for our own. `trace`: of its stages,
+    where it is traced.
     """
 
-    __slots__ = ("answer", "attempts", "deadline", "key", "let_go", "size")
+    __slots__ = ("answer", "attempts", "deadline", "key", "let_go", "size", "trace")
 
     answer: Answer
     deadline: float
@@ -39,6 +41,7 @@ class Pending:
     key: str | None
     size: int
     let_go: Callable[[int], None] | None
+    trace: CallTrace | None
 
     @property
     def given_up(self) -> bool:
@@ -51,11 +54,14 @@ class Pending:
             self.answer.set_result(answer)
 
     def fail(self, error: BaseException) -> None:
-        self._end()
+        self._end(error)
         if not self.answer.done():
             self.answer.set_exception(error)
 
-    def _end(self) -> None:
+    def _end(self, error: BaseException | None = None) -> None:
+        if self.trace is not None:
+            self.trace.end(error)
+            self.trace = None
         let_go, self.let_go = self.let_go, None
         if let_go is not None:
             let_go(self.size)
@@ -69,7 +75,7 @@ class Decision(Pending):
     def __init__(self, context: Any, *, size: int = 0) -> None:
         self.context = context
         self.size = size
-        self.key = self.let_go = None
+        self.key = self.let_go = self.trace = None
 
     @property
     def given_up(self) -> bool:
@@ -98,7 +104,7 @@ class Reward(Pending):
         size: int = 0,
     ) -> None:
         self.size = size
-        self.key = self.let_go = None
+        self.key = self.let_go = self.trace = None
         self.reward = reward
         self.context = {} if context is None else context
         self.action = {} if action is None else action
@@ -113,3 +119,10 @@ class Reward(Pending):
         if self.advice_id is None:
             body += [self.context, self.action]
         return hashlib.sha256(values.dump_sorted(body)).hexdigest()
+
+
+def enter(calls: Iterable[Pending], stage: str) -> None:
+    """Those of the calls that are traced begin a stage."""
+    for call in calls:
+        if call.trace is not None:
+            call.trace.enter(stage)

@@ -26,6 +26,7 @@ from streamsim.errors import (
 from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
 from streamsim.storage.contract.logs import LogStore
+from streamsim.tracing import Tracing
 from streamsim.waiting import Room
 
 MAX_ID = 128
@@ -39,6 +40,7 @@ class Decisions:
     """All lanes of this process.
 
     :param observe: called after each commit with the number of calls and whether the commit was refused.
+    :param tracing: where calls are traced.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Decisions:
         debug: bool = False,
         now_ms: Callable[[], int] = dates.now_ms,
         observe: Callable[[int, bool], None] = lambda calls, refused: None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._sandbox = sandbox
@@ -61,6 +64,7 @@ class Decisions:
         self._debug = debug
         self._now_ms = now_ms
         self._observe = observe
+        self._tracing = tracing
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
         self._closing = False
@@ -225,6 +229,9 @@ class Decisions:
                 observe=self._observe,
                 let_go=partial(self._let_go, tenant),
             )
+        if self._tracing is not None:
+            kind = "setreward" if isinstance(call, Reward) else "getaction"
+            call.trace = self._tracing.call(kind, experiment_id)
         lane.submit(call)
         if call.size:
             self._held[tenant] = held + call.size

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
-from streamsim.decisions.calls import Pending, Reward
+from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.worker import BatchFailed, PolicyWorker
 from streamsim.errors import (
@@ -247,6 +247,7 @@ class Lane:
                 task = asyncio.get_running_loop().create_task(self._commit_aside(prepared, left))
                 self._committing = _Committing(left, task)
                 return
+            enter(left, "commit")
             result = await self._store.commit(prepared.transaction)
             self._observe(len(left), isinstance(result, Stale))
             if isinstance(result, Stale):
@@ -300,6 +301,7 @@ class Lane:
 
     async def _commit_aside(self, prepared: batch.Prepared, calls: list[Pending]) -> Stale | None:
         """Commit a batch that leaves theta as it is, and answer it; or why it was refused."""
+        enter(calls, "commit")
         try:
             result = await self._store.commit(prepared.transaction)
             self._observe(len(calls), isinstance(result, Stale))
@@ -372,6 +374,7 @@ class Lane:
     async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
         """Run a batch in the sandbox. :raises BatchFailed:"""
         worker = self._worker
+        enter(calls, "run")
         done = await worker.run(experiment, [batch.frame(call) for call in calls])
         try:
             return batch.prepare(

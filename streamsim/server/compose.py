@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from streamsim.services import Services
 from streamsim.storage.contract.store import Store
 from streamsim.storage.sqlite.schema import Synchronous
 from streamsim.storage.sqlite.store import SQLiteStore
+from streamsim.tracing import Tracing
 
 if TYPE_CHECKING:
     from streamsim.jobs.cluster import Cluster
@@ -96,6 +98,9 @@ async def running(
             memory_bytes=box.memory_bytes,
             frame_bytes=box.frame_bytes,
         )
+        tracing = _tracing(settings)
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
         decisions = Decisions(
             store.decisions,
             sandbox,
@@ -105,6 +110,7 @@ async def running(
             debug=settings.server.debug,
             now_ms=now_ms,
             observe=metrics.commit,
+            tracing=tracing,
         )
         stack.push_async_callback(decisions.close)
         iso = dates.iso_without_zone if settings.compat.dates == "streamingbandit" else dates.iso
@@ -153,6 +159,7 @@ async def running(
             sweeps=models.sweeps,
             jobs=jobs,
             run_service=models.run_service,
+            tracing=tracing,
         )
         if upkeep:
             background = Upkeep(services, now_ms)
@@ -170,6 +177,16 @@ def _cluster(settings: Settings) -> Cluster | None:
     except ImportError:
         raise ConfigError("jobs.scheduler needs Dask: pip install 'streamsim[dask]'") from None
     return Cluster(settings.jobs.scheduler)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """What sends traces, if they are wanted."""
+    if not settings.server.traces:
+        return None
+    try:
+        return Tracing(settings.server.traces, settings.server.traces_share)
+    except ImportError:
+        raise ConfigError("server.traces needs OpenTelemetry: pip install 'streamsim[traces]'") from None
 
 
 def _watch(metrics: Metrics, decisions: Decisions, sandbox: Sandbox) -> None:

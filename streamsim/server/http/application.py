@@ -119,9 +119,10 @@ class Application(tornado.web.Application):
             user = getattr(handler, "user", None)
             return Caller(address, user and user.name, getattr(handler, "request_id", ""))
 
-        self.log_answer(
-            route, request.method or "", request.path, handler.get_status(), request.request_time(), who
-        )
+        method, status = request.method or "", handler.get_status()
+        if isinstance(handler, BaseHandler) and handler.trace is not None:
+            handler.trace.end(route, method, status, handler.request_id)
+        self.log_answer(route, method, request.path, status, request.request_time(), who)
 
     def log_answer(
         self,

@@ -6,16 +6,19 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
 from http.client import responses
 from typing import TYPE_CHECKING, Final
 
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, REFUSAL_S, date_now, expected, given_or_new_id, log_failure
+from handlers.base import HEADERS, REFUSAL_S, date_now, given_or_new_id
+from handlers.failures import expected, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
 from streamsim.errors import TooManyRequests, error_body
 from streamsim.server.http.application import Application, Caller
 from streamsim.server.http.head import Head
+from streamsim.tracing import RequestTrace
 
 if TYPE_CHECKING:
     from streamsim.server.http.connection import Connection
@@ -33,8 +36,10 @@ _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
     b"content-type": frozenset({b"application/json", b"application/json; charset=utf-8"}),
     b"content-length": None,
     b"x-request-id": None,
+    b"traceparent": None,
     b"host": None,
 }
+_UNTRACED: Final = nullcontext()
 _FIXED: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
 
@@ -48,6 +53,7 @@ class ShortExchange:
         self._head = head
         self._request_id = request_id
         self._began = time.time()
+        self.trace: RequestTrace | None = None
 
     # What a lane calls.
 
@@ -90,6 +96,8 @@ class ShortExchange:
         path, _, _ = self._head.target.partition(b"?")
         route = SHORT[path[1 : path.index(b"/", 1)]][0]
         seconds = time.time() - self._began
+        if self.trace is not None:
+            self.trace.end(route, self._head.method, status, self._request_id)
         self._application.log_answer(route, self._head.method, path.decode(), status, seconds, self._who)
         self._written = True
         connection.answered_short()
@@ -136,6 +144,16 @@ def begun(
     request_id = given_or_new_id(given.get(b"x-request-id", b"").decode("latin1"))
     exchange = ShortExchange(connection, application, head, request_id)
     name, exp_id = addressed[1], addressed[2].decode()
-    if not submit(application.services.decisions, name, exp_id, query, body, exchange):
-        return None
-    return exchange, received
+    with _traced(application, exchange, head.method, given.get(b"traceparent", b"")):
+        submitted = submit(application.services.decisions, name, exp_id, query, body, exchange)
+    return (exchange, received) if submitted else None
+
+
+def _traced(
+    application: Application, exchange: ShortExchange, method: str, traceparent: bytes
+) -> AbstractContextManager[None]:
+    tracing = application.services.tracing
+    if tracing is None:
+        return _UNTRACED
+    exchange.trace = tracing.request(method, traceparent.decode("latin1"))
+    return exchange.trace.calling()
