@@ -5,19 +5,23 @@ ARG BASE=python:3.11.14-slim-bookworm
 # First what changes rarely. Every version and hash is in the lock file; `make lock` writes it anew.
 FROM ${BASE} AS libraries
 WORKDIR /build
-RUN python -m venv /opt/streamsim
-ENV PATH=/opt/streamsim/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# Nothing is installed once the image is made: the base's pip does it, and none comes along.
+RUN python -m venv --without-pip /opt/streamsim
+ENV PIP_PYTHON=/opt/streamsim/bin/python PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
 COPY requirements.hashes ./
-# Without the libraries' own tests, which nobody runs there.
+# Without the libraries' own tests and sources in C, and what builds packages, which nobody runs there.
 RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes \
-    && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} +
+    && python -m pip uninstall --yes setuptools \
+    && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} + \
+    && find /opt/streamsim/lib -type f -regextype posix-extended -regex '.*\.(c|cpp|h|hpp|f90|a|pxd|pyx|pyi)' -delete
 
 FROM libraries AS application
 COPY setup.cfg pyproject.toml README.md ./
 COPY streamsim ./streamsim
 COPY handlers ./handlers
 COPY policies ./policies
-RUN python -m pip wheel --no-deps --wheel-dir /wheels .
+RUN env -u PIP_PYTHON python -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM ${BASE}
 # A number, so that an orchestrator can see that it is not root. Sandboxed code runs with the same uid, and is
@@ -28,8 +32,8 @@ RUN groupadd --gid 10001 streamsim \
 # Two layers: a new version of the service alone changes the small one.
 COPY --from=libraries /opt/streamsim /opt/streamsim
 COPY --from=application /wheels /wheels
-RUN /opt/streamsim/bin/python -m pip install --no-cache-dir --no-deps /wheels/*.whl \
-    && /opt/streamsim/bin/python -m pip check
+RUN python -m pip --python /opt/streamsim/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
+    && python -m pip --python /opt/streamsim/bin/python check
 ENV PATH=/opt/streamsim/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
