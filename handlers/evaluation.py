@@ -12,14 +12,14 @@ from streamsim import values
 from streamsim.errors import BadRequest, refuse_unknown
 from streamsim.evaluation import plans, requests
 from streamsim.evaluation.answer_stream import HELD_BYTES, simulation_answer
-from streamsim.evaluation.drawing import ComparisonForm
+from streamsim.evaluation.drawing import Form
 from streamsim.evaluation.evaluations import Evaluations
-from streamsim.evaluation.plots import check_plots
+from streamsim.evaluation.pictures import check_plots
 from streamsim.experiments import fields as experiment_fields
 
 MAX_LISTED = 200
 RATIO_FIELDS = ("counts", "shares", "action_field", "unit", "format")
-TYPES: dict[ComparisonForm, str] = {
+TYPES: dict[Form, str] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
     "svg": "image/svg+xml",
@@ -146,6 +146,20 @@ class ComparisonsHandler(EvaluationHandler):
         self.write_json(job)
 
 
+class ComparisonHandler(EvaluationHandler):
+    """`/eval/comparisons/{job}`"""
+
+    async def get(self, job: str) -> None:
+        """What a job has found: JSON, CSV or a plot, as `Accept` or the query's `format` asks."""
+        form = self.format_argument(TYPES)
+        if form in ("svg", "png"):
+            check_plots()
+        found = await self.while_connected(self.evaluations.comparison(self.user.name, job, form))
+        self.set_header("Content-Type", TYPES[form])
+        self.set_header("Vary", "Accept")
+        self.finish(found)
+
+
 class OffPolicyHandler(UploadHandler):
     """`/eval/{exp_id}/offpolicy`"""
 
@@ -203,6 +217,7 @@ class SampleRatioHandler(UploadHandler):
 routes = [
     ("/eval/compare", CompareHandler),
     ("/eval/comparisons", ComparisonsHandler),
+    ("/eval/comparisons/{job}", ComparisonHandler),
     ("/eval/sample-ratio", SampleRatioHandler),
     ("/eval/{exp_id}/simulate", SimulateHandler),
     ("/eval/{exp_id}/simulations", SimulationsHandler),

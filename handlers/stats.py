@@ -7,7 +7,9 @@ from typing import ClassVar, Final
 from handlers.base import Access, BaseHandler
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health, requests
+from streamsim.evaluation.drawing import Form
 from streamsim.evaluation.inference import asked
+from streamsim.evaluation.pictures import check_plots
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
@@ -16,6 +18,14 @@ MAX_ROWS = 10_000
 TYPES: Final[dict[LogFormat, str]] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
+}
+
+
+INFERENCE_TYPES: Final[dict[Form, str]] = {
+    "json": TYPES["json"],
+    "csv": TYPES["csv"],
+    "svg": "image/svg+xml",
+    "png": "image/png",
 }
 
 
@@ -141,11 +151,14 @@ class InferenceHandler(BaseHandler):
         """Query: reward_field?, control?, alpha?, by?, segments?, until?, low?, high?, rewards?, horizon?,
         format?. The mean of every arm and its difference to a control, right at every look.
         """
-        form = self.format_argument(TYPES)
+        form = self.format_argument(INFERENCE_TYPES)
+        if form in ("svg", "png"):
+            check_plots()
         given = {name: self.text_argument(name) for name in asked.PARAMETERS}
         wanted = asked.parse(given, self.date_argument("until"))
-        answer = await self.services.offline.inference(self.user.name, exp_id, wanted, form)
-        self.set_header("Content-Type", TYPES[form])
+        work = self.services.offline.inference(self.user.name, exp_id, wanted, form)
+        answer = await self.while_connected(work)
+        self.set_header("Content-Type", INFERENCE_TYPES[form])
         self.set_header("Vary", "Accept")
         self.finish(answer)
 

@@ -252,8 +252,11 @@ def keep_cookie(cookies: dict[str, str], line: str) -> None:
 
 
 def parsed(content: bytes) -> Any:
-    """JSON where it is JSON, else text."""
+    """JSON where it is JSON, else text, else bytes."""
     try:
         return json.loads(content)
     except ValueError:
-        return content.decode()
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            return content

@@ -154,10 +154,20 @@ class Evaluation(Group[S]):
     ) -> Work:
         """Begin a job that compares, for what takes longer than a request; see `client.jobs`.
 
-        Its `result` is what `compare` returns. :raises BadRequest: naming the field.
+        Its `result` is what `compare` returns; `compared_as` has it as a table or a plot.
+        :raises BadRequest: naming the field.
         """
         body = {"experiments": list(experiments), **given(environment=environment), **_with_n(request)}
         return await self._ask(Work, "POST", "/eval/comparisons", body=body)
+
+    @call
+    async def compared_as(self, form: Literal["csv", "svg", "png"], job: str) -> bytes:
+        """What a job that compares has found, as the bytes of a table or a plot.
+
+        :raises NotFound: it is no such job. :raises Conflict: it is not done.
+        """
+        asked = Request("GET", path("eval", "comparisons", job), {"format": form}, repeat="safe")
+        return (await self._sender.ask(asked)).content
 
     @call
     async def compare_as(

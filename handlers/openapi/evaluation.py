@@ -26,7 +26,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from handlers.openapi.parts import DATE, EXPERIMENT, ID, JOB, SUCCESS, WHEN
+from handlers.openapi.parts import COMPARED, DATE, EXPERIMENT, ID, JOB, PICTURES, PLAIN, SUCCESS, WHEN
 from streamsim.config import Settings
 from streamsim.decisions.wire import PIECES
 from streamsim.evaluation import plans, requests
@@ -224,11 +224,7 @@ def operations(settings: Settings) -> Described:
                     200: Answer(
                         "Curves of reward and regret, shares of arms, and paired differences.",
                         ref("Comparison"),
-                        others={
-                            "text/csv": TEXT,
-                            "image/svg+xml": TEXT,
-                            "image/png": text(contentMediaType="image/png"),
-                        },
+                        others=PICTURES,
                     )
                 },
                 query=(
@@ -256,6 +252,23 @@ def operations(settings: Settings) -> Described:
                 ),
                 sends={"experiments": [EXPERIMENT], **asked},
                 errors=(429,),
+            )
+        },
+        evaluation.ComparisonHandler: {
+            "get": Operation(
+                "What a job that compares has found.",
+                {
+                    200: Answer(
+                        "The same as `POST /eval/compare` answers.", ref("Comparison"), others=PICTURES
+                    )
+                },
+                path=(Parameter("job", "Id of a job that compares.", PLAIN, COMPARED),),
+                query=(
+                    Parameter(
+                        "format", "Else as the header `Accept` asks.", one_of(*evaluation.TYPES), "json"
+                    ),
+                ),
+                errors=(404, 409),
             )
         },
         evaluation.OffPolicyHandler: {

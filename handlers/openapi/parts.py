@@ -39,6 +39,7 @@ KEY: Final = "c1d2e3f4a5b6978812345678abcdef90"
 ADVICE: Final = "7b1e9d3c5f2a4860b1c2d3e4f5a6b7c8"
 JOB: Final = "3c6e9f2b5a8d4170c4f7a1b2d3e5f608"
 WORK: Final = "5e8b2d7f1a4c4963e6a9b0c1d2f3e4a5"
+COMPARED: Final = "4b7d1e8a2c5f4936b8d0c3e6f9a1b4d7"
 TOKEN_ID: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 TOKEN: Final = "Zl3d0Wq7sJx9vKf2mNpRt5uYbHcGeA1L8oQiXwDzE4k"
 INSTANCE: Final = "a4d8c2b6e0f14375b9c1d3e5f7a2b4c6"
@@ -46,6 +47,13 @@ RUN: Final = "d7a1e5c9b3f84260a8c4e2d6b0f1a3c5e7d9"
 ACCOUNT: Final = "ann"
 PASSWORD: Final = "correct-horse"
 DATE: Final = "2026-01-31T09:30:00.125Z"
+
+PICTURES: Final[dict[str, Schema]] = {
+    "text/csv": TEXT,
+    "image/svg+xml": TEXT,
+    "image/png": text(contentMediaType="image/png"),
+}
+"""The forms of figures beside JSON."""
 
 CODE_PIECES: Final = {
     "get_context": 'self.context["age"] = self.context.get("age", 41)',

@@ -23,7 +23,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
+from handlers.openapi.parts import DATE, EXPERIMENT, PICTURES, WHEN
 from streamsim.config import Settings
 from streamsim.evaluation import live_health
 from streamsim.evaluation.inference import asked
@@ -102,7 +102,7 @@ def _inference() -> tuple[Parameter, ...]:
             "The number of decisions where the sequences are tightest.",
             integer(1, asked.MAX_HORIZON, default=asked.HORIZON),
         ),
-        Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
+        Parameter("format", "In place of the header `Accept`.", one_of(*stats.INFERENCE_TYPES)),
     )
 
 
@@ -174,7 +174,7 @@ def operations(_settings: Settings) -> Described:
                     200: Answer(
                         "Estimates with confidence sequences, and a sentence that says what to do.",
                         ref("Inference"),
-                        others={"text/csv": TEXT},
+                        others=PICTURES,
                     )
                 },
                 query=_inference(),

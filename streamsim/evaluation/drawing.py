@@ -1,7 +1,8 @@
 """Plots are drawn in a process of their own, which ends with the request that it draws for.
 
-`python -m streamsim.evaluation.drawing svg|png` reads a comparison as JSON and writes its picture. It runs no
-user code, and matplotlib, which wants files to write and threads, could not run in the sandbox.
+`python -m streamsim.evaluation.drawing svg|png comparison|inference` reads one as JSON and writes its
+picture. It runs no user code, and matplotlib, which wants files to write and threads, could not run in the
+sandbox.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ import resource
 import signal
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
 from streamsim.errors import TooLarge
 from streamsim.evaluation.compare import Comparison
-from streamsim.evaluation.plots import Format, plot
+from streamsim.evaluation.inference.forest import forest
+from streamsim.evaluation.inference.report import Inference
+from streamsim.evaluation.pictures import Format
+from streamsim.evaluation.plots import plot
 from streamsim.waiting import Room
 
-ComparisonForm = Literal["json", "csv", "svg", "png"]
+Form = Literal["json", "csv", "svg", "png"]
+Subject = Literal["comparison", "inference"]
 AT_ONCE: Final = 2
 MEMORY_BYTES: Final = 2 << 30
 KEPT: Final = ("HOME", "LANG", "MPLCONFIGDIR", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
@@ -30,7 +36,10 @@ KEPT: Final = ("HOME", "LANG", "MPLCONFIGDIR", "PATH", "TMPDIR", "XDG_CACHE_HOME
 _PR_SET_PDEATHSIG: Final = 1
 _NO_MEMORY: Final = 12
 """The exit status of one that ran out of memory."""
-_JSON: Final = msgspec.json.Decoder(Comparison)
+_DRAWN: Final[dict[str, Callable[[bytes, Format], bytes]]] = {
+    "comparison": lambda text, kind: plot(msgspec.json.decode(text, type=Comparison), kind),
+    "inference": lambda text, kind: forest(msgspec.json.decode(text, type=Inference), kind),
+}
 
 
 class Drawing:
@@ -41,21 +50,22 @@ class Drawing:
         self._nice = nice
         self._room = Room(AT_ONCE, share=1)
 
-    async def picture(self, tenant: str, comparison: bytes, kind: Format) -> bytes:
-        """A comparison, as JSON text, as a picture. Whoever cancels this ends the process.
+    async def picture(self, tenant: str, text: bytes, kind: Format, subject: Subject = "comparison") -> bytes:
+        """What is given as JSON text, as a picture. Whoever cancels this ends the process.
 
         :raises TooLarge: it cannot be drawn within `MEMORY_BYTES`.
         """
         async with self._room.place(tenant):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", "streamsim.evaluation.drawing", kind, str(self._nice)),
+                *(sys.executable, "-I", "-m", "streamsim.evaluation.drawing"),
+                *(kind, subject, str(self._nice)),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
             try:
-                picture, said = await process.communicate(comparison)
+                picture, said = await process.communicate(text)
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -72,12 +82,12 @@ class Drawing:
 def main() -> None:
     """Draw one picture."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    kind, nice = sys.argv[1:]
+    kind, subject, nice = sys.argv[1:]
     os.nice(int(nice))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        picture = plot(_JSON.decode(sys.stdin.buffer.read()), "png" if kind == "png" else "svg")
+        picture = _DRAWN[subject](sys.stdin.buffer.read(), "png" if kind == "png" else "svg")
     except MemoryError:
         sys.exit(_NO_MEMORY)
     sys.stdout.buffer.write(picture)

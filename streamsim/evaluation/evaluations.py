@@ -12,12 +12,12 @@ import msgspec
 from streamsim import values
 from streamsim.config import EvaluationSettings
 from streamsim.decisions.worker import properties_of
-from streamsim.errors import Conflict
+from streamsim.errors import Conflict, NotFound
 from streamsim.evaluation import requests
 from streamsim.evaluation.comparison_jobs import COMPARISON, Comparisons, ComparisonSpec
 from streamsim.evaluation.deadline import COMPARE, SIMULATE, in_time
-from streamsim.evaluation.drawing import ComparisonForm, Drawing
-from streamsim.evaluation.figures import figures, of_curves
+from streamsim.evaluation.drawing import Drawing, Form
+from streamsim.evaluation.figures import figures, of_comparison, of_curves
 from streamsim.evaluation.jobs import SIMULATION, Simulations, Spec
 from streamsim.evaluation.pools import LocalPool, Nest, Pool, arm_field_of, theta_rows
 from streamsim.evaluation.replicated import of_one, replicated
@@ -64,7 +64,7 @@ class Evaluations:
         self.jobs = jobs
         self.pool = pool
         self.comparing = comparing or pool
-        self._drawing = Drawing(settings.nice // 2)
+        self.drawing = Drawing(settings.nice // 2)
         jobs.add(Simulations(store, pool, settings, workers))
         jobs.add(Comparisons(store, pool, settings, workers))
         self.now_ms = now_ms
@@ -129,7 +129,7 @@ class Evaluations:
         job = await self.jobs.create(tenant, SIMULATION, spec, total, experiment_id=found.id)
         return self.jobs.shown(job)
 
-    async def compare(self, tenant: str, body: dict[str, Any], form: ComparisonForm = "json") -> bytes:
+    async def compare(self, tenant: str, body: dict[str, Any], form: Form = "json") -> bytes:
         """Several experiments in one environment, on common random numbers: a `Comparison` in a form.
 
         :raises BadRequest: naming the field. :raises Unauthorized: an experiment is not the tenant's.
@@ -161,7 +161,7 @@ class Evaluations:
                 lane="compare",
             )
             if form in ("svg", "png"):
-                return await self._drawing.picture(tenant, text, form)
+                return await self.drawing.picture(tenant, text, form)
             return text
 
     async def create_comparison(self, tenant: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +172,29 @@ class Evaluations:
         """
         spec = await self._comparison(tenant, body, self.settings.job_draws, "evaluation.job_draws", job=True)
         return self.jobs.shown(await self.jobs.create(tenant, COMPARISON, spec, spec.total))
+
+    async def comparison(self, tenant: str, job_id: str, form: Form) -> bytes:
+        """What a job that compares has found, in a form.
+
+        :raises NotFound: it is no such job of the tenant. :raises Conflict: it is not done.
+        """
+        job = await self.jobs.get(tenant, job_id)
+        if job.kind != COMPARISON:
+            raise NotFound(f"job {job_id} is no comparison but a {job.kind}")
+        if job.result is None:
+            raise Conflict(f"the comparison is not done: it is {job.state}")
+        if form == "json":
+            return job.result
+        if form == "csv":
+            return await figures(
+                self.workers,
+                of_comparison(job.result),
+                "table",
+                identity=f"{tenant}/compare",
+                lane="compare",
+            )
+        async with in_time(self.settings.request_s, COMPARE):
+            return await self.drawing.picture(tenant, job.result, form)
 
     async def _comparison(
         self, tenant: str, body: dict[str, Any], most: int, option: str, *, job: bool

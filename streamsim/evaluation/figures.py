@@ -66,6 +66,11 @@ async def of_curves(curves: Mapping[str, Iterable[Curve]]) -> AsyncIterator[Give
             yield name, msgspec.msgpack.encode(curve)
 
 
+async def of_comparison(text: bytes) -> AsyncIterator[Given]:
+    """A finished comparison, as JSON, as the program takes it."""
+    yield "comparison", text
+
+
 async def of_rows(rows: AsyncIterator[tuple[str, Sequence[Logged]]]) -> AsyncIterator[Given]:
     """Pages of rows (JSON text, date in ms) by kind, as the program takes them."""
     async for kind, page in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ from streamsim.errors import BadRequest, StreamsimError
 from streamsim.evaluation import ratio, requests
 from streamsim.evaluation.candidate import Replay
 from streamsim.evaluation.deadline import HEALTH, INFERENCE, OWN_LOG, RATIO, UPLOAD, in_time
+from streamsim.evaluation.drawing import Drawing, Form
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import NO_REWARDS
 from streamsim.evaluation.figures import figures, of_rows
@@ -56,12 +57,14 @@ class Offline:
         decisions: Decisions,
         now_ms: Callable[[], int],
         jobs: Jobs,
+        drawing: Drawing,
     ) -> None:
         self.settings = settings
         self._store = store
         self._experiments = experiments
         self._workers = workers
         self._now_ms = now_ms
+        self._drawing = drawing
         self._plans = Plans(settings, store, experiments, decisions, now_ms)
         self.jobs = jobs
         jobs.add(Evaluating(self, settings))
@@ -194,12 +197,10 @@ class Offline:
                 lane="request",
             )
 
-    async def inference(
-        self, tenant: str, experiment_id: str, asked: Asked, form: Literal["json", "csv"]
-    ) -> bytes:
+    async def inference(self, tenant: str, experiment_id: str, asked: Asked, form: Form) -> bytes:
         """The mean of every arm and its difference to a control, right at every look: an `Inference`.
 
-        JSON or CSV. It rests on the newest `evaluation.log_rows` rows of each log.
+        JSON, CSV or a picture. It rests on the newest `evaluation.log_rows` rows of each log.
 
         :raises Unauthorized: :raises BadRequest: naming the parameter; or it takes too long.
         """
@@ -215,15 +216,18 @@ class Offline:
             now_ms=self._now_ms(),
         )
         async with in_time(self.settings.request_s, INFERENCE):
-            return await figures(
+            text = await figures(
                 self._workers,
                 of_rows(self._newest(experiment_id, KINDS, most)),
                 "inference",
                 msgspec.to_builtins(whole),
-                form,
+                "csv" if form == "csv" else "json",
                 identity=f"{tenant}/{experiment_id}",
                 lane="request",
             )
+            if form in ("svg", "png"):
+                return await self._drawing.picture(tenant, text, form, "inference")
+            return text
 
     async def _newest(
         self, experiment_id: str, kinds: Sequence[LogKind], limit: int

@@ -4,20 +4,15 @@ paired differences; the share of each arm over time. Needs matplotlib (the extra
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
-from streamsim.errors import BadRequest
 from streamsim.evaluation.compare import Bands, Comparison, Summary
 from streamsim.evaluation.intervals import thin
+from streamsim.evaluation.pictures import COLOURS, Format, check_plots, drawn, plain
 
-Format = Literal["svg", "png"]
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""Okabe and Ito's, which people who see colours differently can tell apart."""
 DASHES: Final = ("-", "--", "-.", ":")
 MAX_ARMS: Final = 8
 MAX_BARS: Final = 40
@@ -28,21 +23,9 @@ MANY: Final = 8
 _WIDTH_IN, _HEIGHT_IN = 7.0, 4.0
 
 
-def check_plots() -> None:
-    """:raises BadRequest: matplotlib is not installed, so that a comparison has no picture."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise BadRequest(
-            "format must be json or csv: this server draws no plots; its operator can install matplotlib "
-            "(pip install 'streamsim[plots]')",
-            field="format",
-        )
-
-
 def plot(comparison: Comparison, kind: Format) -> bytes:
     """The whole comparison as one picture. :raises BadRequest: there are no plots here."""
     check_plots()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     policies = comparison.policies
@@ -51,7 +34,6 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
     columns = 1 if panels == 1 else 2
     rows = -(-panels // columns)
     figure = Figure(figsize=(_WIDTH_IN * columns, _HEIGHT_IN * rows), layout="constrained")
-    canvas = (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
     axes = iter(figure.subplots(rows, columns, squeeze=False).ravel())
     runs = f"{comparison.replications} replications, 95 % intervals"
     if comparison.replications == 1:
@@ -59,7 +41,7 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
     _lines(
         next(axes),
         comparison.points,
-        {_plain(name): policy.reward for name, policy in policies.items()},
+        {plain(name): policy.reward for name, policy in policies.items()},
         f"Cumulative reward ({runs})",
         "cumulative reward (sum of rewards)",
     )
@@ -67,14 +49,13 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         _lines(
             next(axes),
             comparison.points,
-            {_plain(name): policy.regret for name, policy in policies.items() if policy.regret is not None},
+            {plain(name): policy.regret for name, policy in policies.items() if policy.regret is not None},
             f"Cumulative regret ({runs})",
             "cumulative regret (units of reward)",
         )
     if comparison.differences:
         bands = {
-            f"{_plain(one.first, 24)} − {_plain(one.second, 24)}": one.reward
-            for one in comparison.differences
+            f"{plain(one.first, 24)} − {plain(one.second, 24)}": one.reward for one in comparison.differences
         }
         panel = next(axes)
         _lines(
@@ -90,13 +71,7 @@ def plot(comparison: Comparison, kind: Format) -> bytes:
         _arms(next(axes), comparison.points, name, policy, shown)
     for empty in axes:
         empty.set_axis_off()
-    data = io.BytesIO()
-    if kind == "png":
-        figure.set_dpi(120)
-        canvas.print_png(data)  # type: ignore[union-attr]
-    else:
-        canvas.print_svg(data, metadata={"Date": None})  # type: ignore[union-attr]
-    return data.getvalue()
+    return drawn(figure, kind)
 
 
 def _lines(
@@ -129,7 +104,7 @@ def _shown(policies: Iterable[Summary]) -> list[str]:
 def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary, shown: Sequence[str]) -> None:
     """Shares stacked to 1, each over some draws, so many that single ones do not show; rare arms as one."""
     taken = [arm for arm in shown if arm in policy.arms]
-    labels, shares = [_plain(arm) for arm in taken], [np.array(policy.arms[arm]) for arm in taken]
+    labels, shares = [plain(arm) for arm in taken], [np.array(policy.arms[arm]) for arm in taken]
     colours = [COLOURS[shown.index(arm) % len(COLOURS)] for arm in taken]
     if rest := [figures for arm, figures in policy.arms.items() if arm not in taken]:
         labels.append(f"{len(rest)} other{'s' if len(rest) > 1 else ''}")
@@ -151,7 +126,7 @@ def _arms(axes: Any, points: Sequence[int], name: str, policy: Summary, shown: S
         linewidth=0,
     )
     axes.set_ylim(0, 1)
-    _finish(axes, points, f"Arms chosen by {_plain(name)}", "share of decisions", beside=True)
+    _finish(axes, points, f"Arms chosen by {plain(name)}", "share of decisions", beside=True)
 
 
 def _finish(axes: Any, points: Sequence[int], title: str, label: str, *, beside: bool = False) -> None:
@@ -168,9 +143,3 @@ def _finish(axes: Any, points: Sequence[int], title: str, label: str, *, beside:
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
     small = {} if entries <= 2 * MANY else {"ncols": -(-entries // (2 * MANY)), "columnspacing": 0.8}
     axes.legend(fontsize=9 if entries <= MANY else 6, framealpha=0.9, **where, **small)
-
-
-def _plain(text: str, most: int = 40) -> str:
-    """A user's text as it is: no mathematics between dollars, no label hidden by an underscore."""
-    text = (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text

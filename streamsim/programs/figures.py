@@ -4,6 +4,7 @@ load      None
 request   ["add", name, bytes, last]  a part of an item; `last` ends it
           ["make", "compare", points, replications, seed, form] -> length of the text: a `Comparison` as JSON
               or CSV; items: under each policy's name its `Curve`s
+          ["make", "table"] -> likewise: a `Comparison`, given as JSON under "comparison", as CSV
           ["make", "summary", points] -> likewise: a `Summary` as JSON; items: `Curve`s under any one name
           ["make", "health", properties, now_ms] -> likewise: the checks of a live experiment as JSON; items:
               pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
@@ -24,7 +25,7 @@ import msgspec
 from streamsim import values
 from streamsim.errors import BadRequest
 from streamsim.evaluation import live_health
-from streamsim.evaluation.compare import compare, summary, to_csv
+from streamsim.evaluation.compare import Comparison, compare, summary, to_csv
 from streamsim.evaluation.inference import live, report
 from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.own_log import Logged, oldest_first
@@ -37,6 +38,7 @@ from streamsim.sandbox.worker.failures import Described
 from streamsim.sandbox.worker.main import Channel
 
 _curve = msgspec.msgpack.Decoder(Curve)
+_comparison = msgspec.json.Decoder(Comparison)
 _page = msgspec.msgpack.Decoder(list[Logged])
 
 
@@ -81,6 +83,9 @@ class Program:
                 curves = {name: [*map(_curve.decode, items)] for name, items in self._items.items()}
                 found = compare(points, curves, replications=replications, seed=seed)
                 return to_csv(found).encode() if form == "csv" else values.dump(found)
+            case "table":
+                (text,) = self._items.pop("comparison")
+                return to_csv(_comparison.decode(text)).encode()
             case "summary":
                 (items,) = self._items.values()
                 (points,) = asked

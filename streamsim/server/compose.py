@@ -136,7 +136,16 @@ async def running(
         jobs.add(models.sweeps)
         batch_workers = BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox)
         evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
-        offline = Offline(settings.evaluation, store, experiments, batch_workers, decisions, now_ms, jobs)
+        offline = Offline(
+            settings.evaluation,
+            store,
+            experiments,
+            batch_workers,
+            decisions,
+            now_ms,
+            jobs,
+            evaluations.drawing,
+        )
         stack.push_async_callback(evaluations.close)
         stack.push_async_callback(jobs.close)
         if upkeep:

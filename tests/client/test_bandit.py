@@ -266,6 +266,8 @@ def test_a_comparison_job_ends_with_what_compare_returns(user: Shown, counting: 
     assert (last["event"], last["state"]) == ("end", "done")
     compared = user.evaluation.compare([counting["id"]], n=20, replications=2, seed=1)
     assert user.jobs.get(job["id"])["result"] == compared
+    table = user.evaluation.compare_as("csv", [counting["id"]], n=20, replications=2, seed=1)
+    assert user.evaluation.compared_as("csv", job["id"]) == table
 
 
 def test_a_simulation_job_is_watched_to_its_end(user: Shown, counting: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/inference": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
     "/eval/comparisons": ("user", "POST"),
+    "/eval/comparisons/{job}": ("user", "GET"),
     "/eval/sample-ratio": ("user", "POST"),
     "/eval/{exp_id}/offpolicy": ("user", "POST"),
     "/eval/{exp_id}/simulate": ("user", "GET"),
@@ -149,7 +150,7 @@ def check(answer: Any, who: str, template: str) -> None:
     elif not who:
         assert (answer.status, answer.body["error"]["code"]) == (401, "unauthorized")
     elif template not in OWN and (who, access) != ("root", "admin"):
-        assert answer.status == (404 if template.startswith("/user/token") else 401)
+        assert answer.status == (404 if template.startswith(("/user/token", "/eval/comparisons/")) else 401)
 
 
 @pytest.fixture(params=["nobody", "bob", "root"])

@@ -40,6 +40,32 @@ async def test_a_job_has_the_numbers_of_a_comparison_at_once(
         ended = await until(ann, f"/jobs/{job['id']}", "done", "failed")
     assert ended["progress"] == {"done": 1200, "total": 1200}
     assert ended["result"] == (await ann.post("/eval/compare", body)).body
+    found = f"/eval/comparisons/{job['id']}"
+    assert (await ann.get(found)).body == ended["result"]
+    for form, begins in (("csv", "policy,"), ("svg", "<?xml"), ("png", "\x89PNG")):
+        shown = await ann.get(found, format=form)
+        at_once = await ann.post(f"/eval/compare?format={form}", body)
+        assert shown.status == 200
+        assert shown.headers["content-type"] == at_once.headers["content-type"]
+        text = shown.body if isinstance(shown.body, str) else shown.body.decode("latin1")
+        assert text.startswith(begins)
+        if form == "csv":
+            assert shown.body == at_once.body
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_found_out_yet_or_is_no_comparison_is_refused(
+    ann: Caller, bob: Caller, services: Services, clock: Clock
+) -> None:
+    ids = await three(ann)
+    made = (await ann.post("/eval/comparisons", request(ids, N=5, replications=1))).body
+    assert (await ann.get(f"/eval/comparisons/{made['id']}")).status == 409
+    assert (await bob.get(f"/eval/comparisons/{made['id']}")).status == 404
+    assert (await ann.get(f"/eval/comparisons/{made['id']}", format="pdf")).status == 400
+    other = (await ann.post(f"/eval/{ids['uniform']}/simulations", {"N": 5})).body
+    refused = await ann.get(f"/eval/comparisons/{other['id']}")
+    assert refused.status == 404
+    assert "no comparison" in refused.body["error"]["message"]
 
 
 @pytest.mark.gen_test

@@ -160,6 +160,27 @@ WRONG = [
 
 
 @pytest.mark.gen_test
+async def test_a_picture_names_the_arms_and_what_is_compared(ann: Caller) -> None:
+    experiment = await play(ann, "pictured", arm_field="arm")
+    there = f"/stats/{experiment['id']}/inference"
+    drawn = await ann.get(there, format="svg", by="site", rewards="bernoulli")
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    # Texts are comments beside their outlines.
+    for text in (
+        "Mean reward of each arm",
+        "Difference to a",
+        "decisions, site y",
+        "with 0.95 at every look",
+    ):
+        assert text in drawn.body
+    picture = await ann.request("GET", there, headers={"Accept": "image/png"})
+    assert picture.headers["content-type"] == "image/png"
+    silent = await ann.experiment("silent", get_action=SILENT)
+    empty = await ann.get(f"/stats/{silent['id']}/inference", format="svg")
+    assert "There are no decisions with a reward yet." in empty.body
+
+
+@pytest.mark.gen_test
 async def test_a_parameter_that_is_no_good_is_named(ann: Caller) -> None:
     experiment = await play(ann, "wrong")
     for query, field in WRONG:

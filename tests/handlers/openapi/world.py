@@ -32,7 +32,18 @@ EXAMPLES = ROOT / "examples"
 MINE = re.compile(
     "|".join(
         re.escape(getattr(parts, name))
-        for name in ("EXPERIMENT", "KEY", "ADVICE", "JOB", "WORK", "TOKEN_ID", "INSTANCE", "RUN", "PASSWORD")
+        for name in (
+            "EXPERIMENT",
+            "KEY",
+            "ADVICE",
+            "JOB",
+            "WORK",
+            "COMPARED",
+            "TOKEN_ID",
+            "INSTANCE",
+            "RUN",
+            "PASSWORD",
+        )
     )
     + f"|^{parts.ACCOUNT}$"
 )
@@ -63,6 +74,7 @@ class Tenant:
                 parts.ADVICE: self._advice,
                 parts.JOB: self._job,
                 parts.WORK: self._work,
+                parts.COMPARED: self._compared,
                 parts.TOKEN_ID: self._token,
                 parts.INSTANCE: self._instance,
                 parts.RUN: self._run,
@@ -132,6 +144,12 @@ class Tenant:
         }
         made = given(self.client.post("/sweep", body), 202)
         self._made[parts.WORK] = made.body["id"]
+        self._wait(f"/jobs/{made.body['id']}")
+
+    def _compared(self) -> None:
+        body = {"experiments": [self.real(parts.EXPERIMENT)], "N": 4, "replications": 2, "seed": 1}
+        made = given(self.client.post("/eval/comparisons", body), 202)
+        self._made[parts.COMPARED] = made.body["id"]
         self._wait(f"/jobs/{made.body['id']}")
 
     def _token(self) -> None:
