@@ -12,8 +12,9 @@ from streamsim.config import LaneSettings
 from streamsim.dates import HOUR_MS
 from streamsim.decisions import records
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.mechanism import KEPT, Mechanism, Routed
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
-from streamsim.decisions.wire import ACTION, REWARD, Call, Done
+from streamsim.decisions.wire import ACTION, REWARD, Call, Done, Outcome
 from streamsim.errors import PolicyError, StreamsimError
 from streamsim.storage.contract.decisions import (
     Experiment,
@@ -25,17 +26,21 @@ from streamsim.storage.contract.logs import LogRow
 
 
 class Prepared(msgspec.Struct):
-    """A transaction, and how each call of the batch ends once it is committed: its answer or its error."""
+    """A transaction, and how each call of the batch ends once it is committed: its answer or its error.
+    `ran`: whether the worker ran any of it."""
 
     transaction: Transaction
     ends: list[tuple[Pending, bytes | StreamsimError]]
+    ran: bool = True
 
     @property
     def leaves_theta(self) -> bool:
         """Whether every call succeeded and the batch does no more than to log and to give advice ids: what
         runs after it finds the same theta and advices whether it is committed or not."""
         changed = self.transaction
-        changes = changed.writes or changed.deletes or changed.redemptions or changed.idempotency
+        changes = (
+            changed.writes or changed.deletes or changed.redemptions or changed.idempotency or changed.at_most
+        )
         return not changes and all(isinstance(end, bytes) for _, end in self.ends)
 
 
@@ -49,18 +54,23 @@ def frame(call: Pending) -> Call:
 
 def prepare(
     experiment: Experiment,
-    calls: Sequence[Pending],
+    routed: Routed,
     done: Done,
     opened: dict[str, int],
     settings: LaneSettings,
     now_ms: int,
+    mechanism: Mechanism | None = None,
     *,
     debug: bool = False,
 ) -> Prepared:
     """Check everything that the worker answered, and put together what the batch does to the store.
 
+    :param mechanism: what is around the policy.
     :raises Untrustworthy: it answered what no honest worker would.
     """
+    ran = bool(done.outcomes)
+    if mechanism is not None:
+        done = mechanism.together(routed, done)
     reads, deletes, writes = theta_effects(done, opened)
     if not set(done.used) <= opened.keys():
         raise Untrustworthy("it used an experiment it was not given")
@@ -76,15 +86,30 @@ def prepare(
     )
     expires_ms = advice_expiry(experiment, now_ms)
     ends: list[tuple[Pending, bytes | StreamsimError]] = []
-    for call, outcome in zip(calls, done.outcomes, strict=True):
+    if routed.before is not None:
+        transaction.at_most[experiment.id] = routed.before
+    kept: dict[str, Outcome] = {}
+    for call, outcome in zip(routed.calls, done.outcomes, strict=True):
         error = check_outcome(outcome, action=isinstance(call, Decision))
         if error is not None:
             ends.append((call, error))
             logs.append(_failure(experiment, call, error, now_ms))
             continue
         if isinstance(call, Decision):
+            by = None
+            if mechanism is not None:
+                served = routed.served.get(call)
+                by = served.by if served is not None else None
+                if served is None:
+                    outcome = mechanism.mixed(outcome)
+                if (key := mechanism.keeps(call, served)) is not None:
+                    if key in kept:  # the same unit, earlier in this batch
+                        outcome, by = kept[key], KEPT
+                    else:
+                        kept[key] = msgspec.structs.replace(outcome, context=None)
+                        transaction.idempotency.append(mechanism.record(key, outcome, now_ms))
             advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
-            answer, row, issued = records.decision(call.context, outcome, debug=debug, advice=advice)
+            answer, row, issued = records.decision(call.context, outcome, debug=debug, advice=advice, by=by)
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
             if issued is not None:
                 transaction.advices.append(issued)
@@ -114,7 +139,7 @@ def prepare(
             except values.InvalidValue as invalid:
                 raise Untrustworthy(str(invalid)) from None
             logs.append(LogRow(logged, "manual", records.row_id(), now_ms, values.dump(data)))
-    return Prepared(transaction, ends)
+    return Prepared(transaction, ends, ran)
 
 
 def advice_expiry(experiment: Experiment, now_ms: int) -> int:

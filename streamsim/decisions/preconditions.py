@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Sequence
 
 from streamsim import values
 from streamsim.decisions.calls import Pending, Reward
-from streamsim.errors import Conflict, NotFound, Unprocessable
+from streamsim.errors import Conflict, NotFound, Unauthorized, Unprocessable
 from streamsim.storage.contract.decisions import Advice, DecisionStore, IdempotencyRecord
+
+
+def with_key(calls: list[Pending], key: str) -> list[Pending]:
+    """The calls that were made with the experiment's key; others, from before it changed, are refused."""
+    if all(call.key is None or call.key == key for call in calls):
+        return calls
+    left = []
+    for call in calls:
+        if call.key is None or hmac.compare_digest(call.key.encode(), key.encode()):
+            left.append(call)
+        else:
+            call.fail(Unauthorized("key or experiment id is not valid"))
+    return left
 
 
 async def admit(

@@ -23,11 +23,17 @@ def row_id() -> str:
 
 
 def decision(
-    context: Any, outcome: Outcome, *, debug: bool, advice: tuple[str, str, int] | None
+    context: Any,
+    outcome: Outcome,
+    *,
+    debug: bool,
+    advice: tuple[str, str, int] | None,
+    by: str | None = None,
 ) -> tuple[bytes, bytes, NewAdvice | None]:
     """Answer, log row and advice of a getaction call.
 
     :param advice: (experiment, new advice id, expiry in ms), if the experiment gives advice ids.
+    :param by: what decided in place of the experiment's code.
     """
     context_json = values.dump(outcome.context if outcome.context is not None else context)
     action_json = values.dump(outcome.action)
@@ -39,6 +45,8 @@ def decision(
         row += (b',"propensity_runs":', values.dump(outcome.runs))
     if outcome.probabilities is not None:
         row += (b',"probabilities":', values.dump(outcome.probabilities))
+    if by is not None:
+        row += (b',"decided_by":', values.dump(by))
     if debug:
         answer += (b',"context":', context_json)
     issued = None

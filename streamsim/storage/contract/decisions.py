@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from streamsim.storage.contract.logs import LogRow
+from streamsim.values import JsonObject
 
 
 class ThetaAddress(NamedTuple):
@@ -86,6 +87,7 @@ class Transaction(msgspec.Struct, gc=False):
     `deletes` happen first, then `writes` (a row scope and its dict as JSON object text). A delete that finds
     no row changes nothing.
     `drops`: experiments whose advices are all forgotten, open or not; those in `advices` are issued after it.
+    `at_most`: by experiment, how many action rows it may have before this commit.
     `now_ms`: an idempotency record that expired by then is not live; 0 takes every stored one as live.
     """
 
@@ -100,6 +102,7 @@ class Transaction(msgspec.Struct, gc=False):
     idempotency: list[IdempotencyRecord] = []
     now_ms: int = 0
     drops: list[str] = []
+    at_most: dict[str, int] = {}
 
     def check(self) -> None:
         """What every backend refuses, since `revisions` is what keeps tenants apart.
@@ -111,6 +114,7 @@ class Transaction(msgspec.Struct, gc=False):
         named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
         named.update(row.experiment_id for row in self.logs)
         named.update(self.drops)
+        named.update(self.at_most)
         for part in (self.advices, self.redemptions, self.idempotency):
             named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
@@ -154,12 +158,14 @@ class Stale(msgspec.Struct, frozen=True, gc=False):
     `theta`: fresh rows for each scope in `reads` whose version differs.
     `advices`: id -> present state of each advice that is not open (None: unknown id).
     `idempotency`: key -> the live record found.
+    `full`: experiments that have more action rows than `at_most` says.
     """
 
     experiments: tuple[str, ...] = ()
     theta: dict[ThetaAddress, ThetaRows] = {}
     advices: dict[str, Advice | None] = {}
     idempotency: dict[str, IdempotencyRecord] = {}
+    full: tuple[str, ...] = ()
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +176,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     name: str
     code: dict[str, str]
-    properties: dict[str, bool | int | str | dict[str, object] | None]
+    properties: JsonObject
     revision: int = 1
     created_ms: int
     modified_ms: int

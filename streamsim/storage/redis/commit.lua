@@ -7,7 +7,8 @@
 --           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
 --           idempotency records, deletes, groups to write, drops, and advices follow]
 --       the log rows
---       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count)]
+--       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count),
+--           how many actions there may be before, -1 for any number]
 --       reads: [experiment (place in the list above), level, ...] with the level
 --           r (row):   [.., @group, expected version], value
 --           g (group): [.., @groups, expected version, @group], key
@@ -24,7 +25,8 @@
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
 --       0  places of stale experiments; reads {place, version, rows or nil for a set};
---          advices {place, record or nil}; idempotency {place, record}           nothing applied
+--          advices {place, record or nil}; idempotency {place, record};
+--          places of experiments with more actions than there may be             nothing applied
 --       2  rows waiting, bytes waiting                                           over the high-water mark
 --       3  (nothing)                                                             a set has other groups than listed
 
@@ -59,7 +61,7 @@ end
 -- Checks.
 local fine = true
 local stale, counters = {}, {}
-local old_experiments, old_reads, old_advices, old_records = {}, {}, {}, {}
+local old_experiments, old_reads, old_advices, old_records, full = {}, {}, {}, {}, {}
 
 for place = 1, head[7] do
   local n = numbers()
@@ -68,6 +70,8 @@ for place = 1, head[7] do
   if has[1] ~= n[2] or has[2] ~= '1' then
     fine, stale[place] = false, true
     old_experiments[#old_experiments + 1] = place
+  elseif tonumber(n[7]) >= 0 and tonumber(has[3] or 0) > tonumber(n[7]) then
+    full[#full + 1] = place
   elseif actions + rewards > 0 then
     local fields = {'HSET', x}
     if actions > 0 then
@@ -127,8 +131,8 @@ for place = 1, head[10] do
   end
 end
 
-if not fine or #old_reads > 0 or #old_advices > 0 or #old_records > 0 then
-  return {0, old_experiments, old_reads, old_advices, old_records}
+if not fine or #old_reads > 0 or #old_advices > 0 or #old_records > 0 or #full > 0 then
+  return {0, old_experiments, old_reads, old_advices, old_records, full}
 end
 if effects == '0' then return {1, '0 '} end
 

@@ -70,7 +70,9 @@ def encode(
     order: dict[str, int] = {}
     for experiment_id, revision in transaction.revisions.items():
         order[experiment_id] = len(order) + 1
-        args.append(_numbers(at(tenant.experiment(experiment_id)), revision, *_counts(logs, experiment_id)))
+        most = transaction.at_most.get(experiment_id, -1)
+        counts_of = _counts(logs, experiment_id)
+        args.append(_numbers(at(tenant.experiment(experiment_id)), revision, *counts_of, most))
 
     for scope, version in transaction.reads.items():
         place = order[scope.experiment_id]
@@ -160,7 +162,7 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
 
     :param sets: fresh rows of the stale sets, which the script leaves to the caller.
     """
-    _, experiments, reads, advices, records = answer
+    _, experiments, reads, advices, records, full = answer
     ids = list(transaction.revisions)
     theta = dict(sets)
     scopes = list(transaction.reads)
@@ -179,7 +181,8 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
     for place, record in records:
         wanted = transaction.idempotency[place - 1]
         used[wanted.key] = unpack_record(wanted.experiment_id, wanted.key, record)
-    return Stale(tuple(ids[place - 1] for place in experiments), theta, known, used)
+    names = (tuple(ids[place - 1] for place in places) for places in (experiments, full))
+    return Stale(next(names), theta, known, used, next(names))
 
 
 def stale_sets(transaction: Transaction, answer: list[Any]) -> list[ThetaAddress]:

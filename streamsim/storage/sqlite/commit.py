@@ -36,8 +36,13 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         numbers, ((r.experiment_id, r.key) for r in transaction.idempotency)
     ).items():
         records |= find_records(db, experiment_id, numbers[experiment_id], keys, transaction.now_ms)
-    if refused or theta or advices or records:
-        return Stale(refused, theta, advices, records)
+    full = tuple(
+        experiment_id
+        for experiment_id, most in transaction.at_most.items()
+        if experiment_id in numbers and _decided(db, numbers[experiment_id]) > most
+    )
+    if refused or theta or advices or records or full:
+        return Stale(refused, theta, advices, records, full)
     versions = write_theta(db, transaction, numbers) if transaction.writes or transaction.deletes else {}
     if transaction.logs:
         _append(db, transaction.logs, numbers)
@@ -95,6 +100,11 @@ def _experiments(db: sqlite3.Connection, transaction: Transaction) -> tuple[dict
         else:
             refused.append(experiment_id)
     return numbers, tuple(refused)
+
+
+def _decided(db: sqlite3.Connection, number: int) -> int:
+    found = db.execute("SELECT action_calls FROM summaries WHERE experiment = ?", (number,)).fetchall()
+    return found[0][0] if found else 0
 
 
 def _known(numbers: dict[str, int], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

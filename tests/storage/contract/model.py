@@ -66,8 +66,13 @@ class Model:
             live = self.records.get((record.experiment_id, record.key))
             if record.experiment_id not in gone and live and live.expires_ms > transaction.now_ms:
                 records[record.key] = live
-        if gone or theta or advices or records:
-            return Stale(tuple(sorted(gone)), theta, advices, records)
+        full = tuple(
+            id
+            for id, most in transaction.at_most.items()
+            if id not in gone and len(self.log(id, "action")) > most
+        )
+        if gone or theta or advices or records or full:
+            return Stale(tuple(sorted(gone)), theta, advices, records, full)
         return None
 
     def apply(self, transaction: Transaction, answer: Committed) -> None:

@@ -102,6 +102,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "redeemed advice": {"redemptions": [redeem("open"), redeem("taken")]},
     "unknown advice": {"redemptions": [redeem("open"), redeem("unknown")]},
     "idempotency": {"idempotency": [record("unused"), record("used")]},
+    "action rows": {"at_most": {"e1": 0}},
 }
 
 

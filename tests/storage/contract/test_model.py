@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     records: dict[tuple[int, str], int]
     now_ms: int
     drops: list[tuple[int]]
+    at_most: dict[int, int]
 
 
 def seldom(common: Any, *rare: Any) -> st.SearchStrategy[Any]:
@@ -75,6 +77,7 @@ plans = st.builds(
     ),
     now_ms=st.sampled_from([0, NOW, NOW + HOUR, NOW + 3 * HOUR]),
     drops=seldom([], *([(number,)] for number in OWN)),
+    at_most=st.one_of(st.just({}), st.dictionaries(own, st.integers(0, 8), max_size=2)),
 )
 edits = st.tuples(st.sampled_from(["edit"] * 9 + ["archive"]), own)
 steps = st.lists(st.one_of(*[plans] * 15, edits), min_size=5, max_size=20)
@@ -117,7 +120,9 @@ async def play(store: Store, model: Model, transaction: Transaction) -> None:
     else:
         assert isinstance(answer, Stale), expected
         gone = tuple(sorted(answer.experiments))
-        assert Stale(gone, answer.theta, answer.advices, answer.idempotency) == expected
+        full = tuple(sorted(answer.full))
+        expected = msgspec.structs.replace(expected, full=tuple(sorted(expected.full)))
+        assert Stale(gone, answer.theta, answer.advices, answer.idempotency, full) == expected
 
 
 async def edit(store: Store, model: Model, what: str, number: int, prefix: str) -> None:
@@ -170,6 +175,7 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         redeemed,
         plan.records,
         plan.drops,
+        [(number,) for number in plan.at_most],
     )
     used = {at[0] for part in parts for at in part} | plan.foreign
     revisions = {f"{prefix}{n}": model.revisions.get(f"{prefix}{n}", 1) + plan.wrong_revision for n in used}
@@ -189,6 +195,7 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         ],
         now_ms=plan.now_ms,
         drops=[f"{prefix}{n}" for (n,) in plan.drops],
+        at_most={f"{prefix}{n}": most for n, most in plan.at_most.items()},
     )
     refusal = model.refusal(made)
     if refusal and plan.careful:
