@@ -55,50 +55,6 @@ class Rotated(TypedDict):
     revision: int
 
 
-class Experiment(TypedDict):
-    """All fields of an experiment.
-
-    `delta_hours`: hours after which an advice gets its `default_reward`, None for never. `revision`: 1, and
-    one more with each change.
-    """
-
-    id: str
-    name: str
-    key: str
-    get_context: str
-    get_action: str
-    get_reward: str
-    set_reward: str
-    advice_id: bool
-    delta_hours: int | None
-    default_reward: Object | str | None
-    hourly_theta: bool
-    log_propensity: bool
-    arm_field: str | None
-    compat: str | None
-    public_origins: bool
-    revision: int
-    created: str
-    modified: str
-
-
-class ExperimentFields(TypedDict, total=False):
-    """What can be set on an experiment; see docs/api-bandit.md."""
-
-    get_context: str
-    get_action: str
-    get_reward: str
-    set_reward: str
-    advice_id: bool
-    delta_hours: int | None
-    default_reward: Object | str | None
-    hourly_theta: bool
-    log_propensity: bool
-    arm_field: str | None
-    compat: str | None
-    public_origins: bool
-
-
 class Updated(TypedDict):
     """`revision`: the one that the change made."""
 
@@ -161,12 +117,16 @@ class _Row(TypedDict):
 
 
 class ActionRow(_Row):
-    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known."""
+    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known; `probabilities`:
+    that of every arm. `decided_by`: what decided in place of the code: "fallback", "ramp", "holdout" or
+    "sticky"."""
 
     context: Json
     action: Json
     advice_id: NotRequired[str]
     propensity: NotRequired[float]
+    probabilities: NotRequired[Object]
+    decided_by: NotRequired[str]
 
 
 class RewardRow(_Row):

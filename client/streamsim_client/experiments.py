@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Unpack
 
-from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Rotated, Updated
+from streamsim_client.answers import Created, Done, Policy, Rotated, Updated
+from streamsim_client.experiment_answers import Experiment, ExperimentFields
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
 

@@ -53,7 +53,7 @@ def operations(_settings: Settings) -> Described:
                 "Decide.",
                 {200: Answer("The action; stored before it is answered.", DECISION, decided)},
                 query=(key, Parameter("context", "The context, often an object.", ANY, context, json=True)),
-                errors=_CODE,
+                errors=(409, *_CODE),
             ),
             "post": Operation(
                 "Decide, for one context or for many.",
@@ -66,7 +66,7 @@ def operations(_settings: Settings) -> Described:
                 },
                 body=record({"key": _KEY}, {"context": ANY, "contexts": array(ANY, 1, core.MAX_CALLS)}),
                 sends={"key": KEY, "contexts": [context, {}]},
-                errors=_CODE,
+                errors=(409, *_CODE),
             ),
         },
         core.RewardHandler: {

@@ -25,6 +25,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
+from streamsim.decisions.declared import Declared, Sticky, Traffic
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
@@ -176,7 +177,14 @@ _READ_ONLY: Final[dict[str, Schema]] = {
 
 def experiment_field(name: str) -> Schema:
     """The schema of a field of an experiment as clients send it, in any of its spellings."""
-    return _OWN.get(name) or _READ_ONLY.get(name) or CODE
+    return _OWN.get(name) or _READ_ONLY.get(name) or _declared().get(name) or CODE
+
+
+def _declared() -> dict[str, Schema]:
+    """The schemas of what an experiment may declare, as it is sent: "" is null, as for other fields."""
+    _, found = msgspec.json.schema_components([Declared], ref_template="#/components/schemas/{name}")
+    properties: dict[str, Schema] = found["Declared"]["properties"]
+    return properties
 
 
 def shown_experiment() -> Schema:
@@ -187,12 +195,12 @@ def shown_experiment() -> Schema:
         "default_reward": {"anyOf": [OBJECT, TEXT, {"type": "null"}]},
         "compat": one_of(STREAMINGBANDIT, None),
     }
-    return record({"name": TEXT, **own, **_READ_ONLY})
+    return record({"name": TEXT, **own, **_READ_ONLY}, _declared())
 
 
 def schemas() -> dict[str, Any]:
     """All schemas that have a name."""
-    kinds = [Comparison, Evaluation, Check, Inference, Description, ScenarioSettings]
+    kinds = [Comparison, Evaluation, Check, Inference, Description, ScenarioSettings, Traffic, Sticky]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     description = found.pop("Description")
     own = {"id": integer(0), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}

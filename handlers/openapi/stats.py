@@ -25,6 +25,7 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
 from streamsim.config import Settings
+from streamsim.decisions.mechanism import Reason
 from streamsim.evaluation import live_health
 from streamsim.evaluation.inference import asked
 
@@ -32,7 +33,13 @@ _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
 ACTION_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY},
-    {"advice_id": TEXT, "propensity": ANY, "propensity_runs": integer(1), "probabilities": OBJECT},
+    {
+        "advice_id": TEXT,
+        "propensity": ANY,
+        "propensity_runs": integer(1),
+        "probabilities": OBJECT,
+        "decided_by": one_of(*get_args(Reason)),
+    },
 )
 REWARD_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY, "reward": ANY},

@@ -94,7 +94,7 @@ HIDDEN: Final = frozenset(NAMES) - {"arms"}
 
 def checked(name: str, value: object) -> Any:
     """A declared field as it is stored; None if nothing is declared. :raises BadRequest: naming the part."""
-    if value is None or value == "" or (name == "sticky" and value is False):
+    if value is None or (name == "sticky" and value is False):
         return None
     try:
         found = getattr(msgspec.convert({name: value}, Declared), name)

@@ -216,6 +216,11 @@ class Lane:
                 return
             left = preconditions.with_key(left, experiment.key)
             routed = await self._routed(experiment, left)
+            if routed.refused:
+                if await self._edited(experiment):
+                    continue
+                for call, error in routed.refused:
+                    call.fail(error)
             left = routed.calls
             if not left:
                 return
@@ -362,6 +367,12 @@ class Lane:
         if around is None or not calls:
             return Routed(calls, {})
         return await around.route(self._store, calls, self._now_ms())
+
+    async def _edited(self, experiment: Experiment) -> bool:
+        """Whether what this process knows of the experiment is old, as no commit would say."""
+        self._forget(self.experiment_id)
+        fresh = await self._find(self.experiment_id)
+        return fresh is None or fresh.revision != experiment.revision
 
     async def _run(self, experiment: Experiment, routed: Routed) -> batch.Prepared:
         """Run a batch in the sandbox, but for the calls that need no code. :raises BatchFailed:"""

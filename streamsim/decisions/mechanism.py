@@ -43,11 +43,13 @@ class Served(NamedTuple):
 class Routed(NamedTuple):
     """The calls of a batch that are left: those in `served` have their action, the code decides on the rest.
 
-    `before`: the batch may be committed while the action log has at most so many rows; None for any number.
+    `refused`: the others, and why. `before`: the batch may be committed while the action log has at most so
+    many rows; None for any number.
     """
 
     calls: list[Pending]
     served: dict[Pending, Served]
+    refused: Sequence[tuple[Pending, StreamsimError]] = ()
     before: int | None = None
 
 
@@ -84,7 +86,7 @@ class Mechanism:
     # ---- before the policy
 
     async def route(self, store: DecisionStore, calls: Sequence[Pending], now_ms: int) -> Routed:
-        """What each call of a batch gets; those that are refused have their error."""
+        """What each call of a batch gets."""
         count = 0
         if self._burning or self._max is not None:
             count = (await store.summary(self._id)).action_calls
@@ -92,6 +94,7 @@ class Mechanism:
         kept = await self._kept(store, calls, now_ms) if self._keep_ms else {}
         left: list[Pending] = []
         served: dict[Pending, Served] = {}
+        refused: list[tuple[Pending, StreamsimError]] = []
         decided = 0
         for call in calls:
             try:
@@ -104,10 +107,11 @@ class Mechanism:
                 elif self._state == "archived" and isinstance(call, Reward) and call.by == "reward":
                     raise Conflict("the experiment is archived and takes no rewards", field="state")
             except StreamsimError as error:
-                call.fail(error)
+                refused.append((call, error))
                 continue
             left.append(call)
-        return Routed(left, served, self._max - decided if self._max is not None and decided else None)
+        before = self._max - decided if self._max is not None and decided else None
+        return Routed(left, served, refused, before)
 
     def _of(self, call: Decision, count: int, kept: Mapping[str, Served], now_ms: int) -> Served | None:
         """What a decision gets; None: its code decides. :raises Conflict: :raises BadRequest:"""
@@ -123,7 +127,7 @@ class Mechanism:
                 return self._control
             if (before := kept.get(self._key(unit))) is not None:
                 return before
-        if count < self._traffic.burn_in:
+        if self._burning and count < self._traffic.burn_in:
             arm = random.choice(self._arms)
             share = 1 / len(self._arms)
             return Served(self._actions[arm], share, dict.fromkeys(self._arms, share))

@@ -40,10 +40,12 @@ def examine(
     :param unit: the field of contexts that names the unit; by default one that is found to keep its arm.
     """
     since = decisions[0]["date_ms"] if decisions else 0
+    # What else decided drew no arm now.
+    drawn = [row for row in decisions if row.get("decided_by") is None]
     rewards = [row for row in rewards if row["date_ms"] >= since]
     errors = [row for row in errors if row["date_ms"] >= since]
     checks = [
-        *_of_arms(decisions, properties.get("arm_field"), unit),
+        *_of_arms(drawn, properties.get("arm_field"), unit),
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
         _of_state(decisions, rewards, errors),

@@ -15,7 +15,7 @@ from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import reward_of
 from streamsim.errors import BadRequest
-from streamsim.evaluation.logs import NO_REWARD, DecisionLog, Rows, is_propensity, own_propensity
+from streamsim.evaluation.logs import ASIDE, NO_REWARD, DecisionLog, Rows, is_propensity, own_propensity
 
 ENOUGH: Final = 100
 """So many decisions whose time is up are worth leaving out those whose time is not."""
@@ -91,8 +91,9 @@ def from_logs(
     without a usable action or reward are left out and counted.
 
     A decision whose time is up counts with the default reward, if there is one; else its reward is NaN.
-    Decisions whose time is not up are left out, also those that have a reward: what came early says little of
-    what will come. Where too few others would be left they are all kept, without reward if none came.
+    Decisions of `ASIDE` are left out. So are those whose time is not up, also those that have a reward: what
+    came early says little of what will come. Where too few others would be left they are all kept, without
+    reward if none came.
 
     :raises BadRequest: if there are reward rows and none can be used, with the reason of the first.
     """
@@ -104,6 +105,7 @@ def from_logs(
     without = [row for advice, row in logged.items() if advice not in rewarded]
     early = _early(logged, without, window)
     rows, reason, unusable, matched = Rows(action_field, reward_field), None, 0, 0
+    aside = sum(row.get("decided_by") in ASIDE for row in decisions)
     dates: list[int] = []
     numbers = {id(row): place for place, row in enumerate(decisions)}
     places: list[int] = []
@@ -119,6 +121,8 @@ def from_logs(
         else:
             decision = logged.get(advice, row)
             propensity = _propensity(decision) or _propensity(row)
+        if decision.get("decided_by") in ASIDE:
+            continue
         told = decision.get("probabilities"), decision.get("propensity_runs")
         try:
             rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, *told)
@@ -134,7 +138,7 @@ def from_logs(
         rest = []
     defaulted = unrewarded = 0
     for decision in (*without, *rest):
-        if decision.get("advice_id") in early:
+        if decision.get("advice_id") in early or decision.get("decided_by") in ASIDE:
             continue
         counts = window.default is not None and window.closed(decision)
         reward = window.default if counts else NO_REWARD
@@ -156,6 +160,7 @@ def from_logs(
         defaulted=defaulted,
         default=_figure(window, reward_field),
         places=places,
+        aside=aside,
     )
     # A reward counts when it came, as for a policy that learns; the others from their decision on.
     return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data

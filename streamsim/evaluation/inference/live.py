@@ -44,6 +44,9 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     known = [n for n, place in enumerate(log.places) if place >= 0 and here[place]["date_ms"] < until]
     # In order of decision, not of reward: only so a probability rests on what came before it alone.
     known.sort(key=lambda n: log.places[n])
+    kept = len(known)
+    known = [n for n in known if here[log.places[n]].get("decided_by") is None]
+    kept -= len(known)
     unrewarded = sum(math.isnan(log.rewards[n]) for n in known)
     log = log.take([n for n in known if not math.isnan(log.rewards[n])])
     arms = sorted(set(log.actions).union(*[told for told in log.told if told]))
@@ -86,7 +89,7 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         fixed_time=said,
         other_segments=max(0, len(parts) - asked.segments),
         segments=[],
-        warnings=_warnings(log, asked, unrewarded, complete=complete),
+        warnings=_warnings(log, asked, unrewarded, kept, complete=complete),
     )
     if why_none is not None:
         found.warnings.insert(0, why_none)
@@ -202,8 +205,17 @@ def _fixed(asked: Asked, waiting: int) -> tuple[str, bool]:
     return "given: right only if until was fixed before anyone looked", True
 
 
-def _warnings(log: DecisionLog, asked: Asked, unrewarded: int, *, complete: bool) -> list[str]:
+def _warnings(log: DecisionLog, asked: Asked, unrewarded: int, kept: int, *, complete: bool) -> list[str]:
     said = []
+    if log.aside:
+        said.append(
+            f"{log.aside:,} decisions that a fallback, the ramp or the holdout took are left out: no other "
+            "arm could have been drawn."
+        )
+    if kept:
+        said.append(
+            f"{kept:,} decisions in which a unit kept its action are left out: its first one alone was drawn."
+        )
     if not complete:
         said.append(
             f"These are the newest {asked.most:,} rows of a longer log (evaluation.log_rows): they begin "
