@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from streamsim.storage.contract.decisions import (
     Advice,
@@ -27,10 +27,10 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         if number is not None and scope_version(db, number, scope) != version:
             theta[scope] = read_scope(db, number, scope)
     advices: dict[str, Advice | None] = {}
-    for experiment_id, ids in _known(
-        numbers, ((r.experiment_id, r.id) for r in transaction.redemptions)
-    ).items():
+    closed_or_amended = (*transaction.redemptions, *transaction.amendments)
+    for experiment_id, ids in _known(numbers, ((r.experiment_id, r.id) for r in closed_or_amended)).items():
         advices |= _not_open(db, experiment_id, numbers[experiment_id], ids)
+    advices |= _otherwise(db, transaction, numbers, advices)
     records: dict[str, IdempotencyRecord] = {}
     for experiment_id, keys in _known(
         numbers, ((r.experiment_id, r.key) for r in transaction.idempotency)
@@ -50,6 +50,9 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         db.execute("DELETE FROM advices WHERE experiment = ?", (numbers[experiment_id],))
     if transaction.redemptions:
         _redeem(db, transaction.redemptions, numbers)
+    for one in transaction.amendments:
+        row = (one.gathered, numbers[one.experiment_id], one.id)
+        db.execute("UPDATE advices SET gathered = ? WHERE experiment = ? AND id = ?", row)
     insert(
         db,
         "advices (experiment, id, expires_ms, context, action)",
@@ -73,7 +76,10 @@ def find_advices(
     db: sqlite3.Connection, experiment_id: str, number: int, ids: Iterable[str]
 ) -> dict[str, Advice]:
     """The known ones among the advices of an experiment."""
-    sql = "SELECT id, expires_ms, context, action, redeemed_by FROM advices WHERE experiment = ? AND id IN"
+    sql = (
+        "SELECT id, expires_ms, context, action, redeemed_by, gathered FROM advices"
+        " WHERE experiment = ? AND id IN"
+    )
     return {row[0]: Advice(experiment_id, *row) for row in each_in(db, sql, [number], list(ids))}
 
 
@@ -122,6 +128,22 @@ def _not_open(
     sql = "SELECT id FROM advices WHERE experiment = ? AND redeemed_by IS NULL AND id IN"
     closed = set(ids) - {row[0] for row in each_in(db, sql, [number], ids)}
     return dict.fromkeys(closed) | find_advices(db, experiment_id, number, closed) if closed else {}
+
+
+def _otherwise(
+    db: sqlite3.Connection, transaction: Transaction, numbers: dict[str, int], closed: Container[str]
+) -> dict[str, Advice | None]:
+    """Open advices that have gathered something else than is expected."""
+    expected = {(one.experiment_id, one.id): one.before for one in transaction.amendments}
+    for one in transaction.redemptions:
+        if one.gathered is not None:
+            expected[one.experiment_id, one.id] = one.gathered
+    found: dict[str, Advice | None] = {}
+    for experiment_id, ids in _known(numbers, expected).items():
+        for id, advice in find_advices(db, experiment_id, numbers[experiment_id], ids).items():
+            if id not in closed and advice.gathered != expected[experiment_id, id]:
+                found[id] = advice
+    return found
 
 
 def _redeem(db: sqlite3.Connection, redemptions: list[Redemption], numbers: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsim.storage.contract.decisions import (
+    Amendment,
     Committed,
     IdempotencyRecord,
     NewAdvice,
@@ -44,6 +45,8 @@ class Plan(NamedTuple):
     now_ms: int
     drops: list[tuple[int]]
     at_most: dict[int, int]
+    amended: dict[tuple[int, str], tuple[str, bytes]]  # what is expected, what is gathered then
+    bound: str  # what redemptions expect
 
 
 def seldom(common: Any, *rare: Any) -> st.SearchStrategy[Any]:
@@ -77,6 +80,14 @@ plans = st.builds(
     ),
     now_ms=st.sampled_from([0, NOW, NOW + HOUR, NOW + 3 * HOUR]),
     drops=seldom([], *([(number,)] for number in OWN)),
+    amended=st.dictionaries(
+        st.tuples(own, ids),
+        st.tuples(
+            st.sampled_from(["now"] * 6 + ["none", "other"]), st.sampled_from([b"", b"1:2,3", b"\0:o"])
+        ),
+        max_size=2,
+    ),
+    bound=st.sampled_from(["any", "any", "now", "other"]),
     at_most=st.one_of(st.just({}), st.dictionaries(own, st.integers(0, 8), max_size=2)),
 )
 edits = st.tuples(st.sampled_from(["edit"] * 9 + ["archive"]), own)
@@ -113,6 +124,8 @@ def test_random_commits_do_what_the_model_does(run: Any, store: Store, steps: li
 
 async def play(store: Store, model: Model, transaction: Transaction) -> None:
     expected = model.refusal(transaction)
+    for id in transaction.at_most:
+        await store.logs.read_log(id, "action", limit=1)  # rows appended twice are counted once from then on
     answer = await store.decisions.commit(transaction)
     if expected is None:
         assert isinstance(answer, Committed), answer
@@ -165,7 +178,13 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         now = model.read(at).version
         return {"now": now, "zero": 0, "old": max(now - 1, 0)}[which]
 
+    def gathered(number: int, id: str, which: str) -> bytes | None:
+        found = model.advices.get((f"{prefix}{number}", id))
+        now = found.gathered if found else b""
+        return {"now": now, "none": b"", "other": b"else", "any": None}[which]
+
     redeemed = {at: by for at, by in plan.redemptions.items() if (at[0],) not in plan.drops}
+    amended = {at: to for at, to in plan.amended.items() if at not in redeemed and (at[0],) not in plan.drops}
     parts = (
         plan.reads,
         plan.deletes,
@@ -173,6 +192,7 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         plan.logs,
         plan.advices,
         redeemed,
+        amended,
         plan.records,
         plan.drops,
         [(number,) for number in plan.at_most],
@@ -188,7 +208,14 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
         writes={scope(at): data for at, data in plan.writes.items()},
         logs=[log_row(prefix, n, id) for n, id in plan.logs],
         advices=[NewAdvice(f"{prefix}{n}", id, NOW, b"{}", data) for n, id in plan.advices],
-        redemptions=[Redemption(f"{prefix}{n}", id, by) for (n, id), by in redeemed.items()],  # type: ignore[arg-type]
+        redemptions=[
+            Redemption(f"{prefix}{n}", id, by, gathered(n, id, plan.bound))  # type: ignore[arg-type]
+            for (n, id), by in redeemed.items()
+        ],
+        amendments=[
+            Amendment(f"{prefix}{n}", id, gathered(n, id, before) or b"", then)
+            for (n, id), (before, then) in amended.items()
+        ],
         idempotency=[
             IdempotencyRecord(f"{prefix}{n}", id, "f", data, NOW + after)
             for (n, id), after in plan.records.items()
@@ -200,6 +227,7 @@ def transaction(plan: Plan, prefix: str, model: Model) -> Transaction:
     refusal = model.refusal(made)
     if refusal and plan.careful:
         made.redemptions = [one for one in made.redemptions if one.id not in refusal.advices]
+        made.amendments = [one for one in made.amendments if one.id not in refusal.advices]
         made.idempotency = [one for one in made.idempotency if one.key not in refusal.idempotency]
     return made
 
