@@ -83,12 +83,14 @@ class Decision(TypedDict):
 
 
 class Rewarded(TypedDict):
-    """What was used is there if the server's `server.debug` is on."""
+    """What was used is there if the server's `server.debug` is on. `late`: it came after its window, and is
+    logged without being learnt from."""
 
     status: str
     context: NotRequired[Object]
     action: NotRequired[Object]
     reward: NotRequired[Json]
+    late: NotRequired[bool]
 
 
 class Reward(TypedDict):
@@ -130,13 +132,18 @@ class ActionRow(_Row):
 
 
 class RewardRow(_Row):
-    """`timeout`: the default reward of an advice that nobody redeemed in time."""
+    """`timeout`: the default reward of an advice that nobody redeemed in time. `part`: one of several, of
+    which the last or the sum counts, in a row of its own that says how many `parts` there were. `late`: it
+    came after its window, and does not count."""
 
     context: Json
     action: Json
     reward: Json
     advice_id: NotRequired[str]
     timeout: NotRequired[bool]
+    part: NotRequired[bool]
+    late: NotRequired[bool]
+    parts: NotRequired[int]
 
 
 class ThetaRow(_Row):

@@ -39,6 +39,8 @@ class Experiment(TypedDict):
     unit: NotRequired[str]
     traffic: NotRequired[Traffic]
     sticky: NotRequired[bool | Sticky]
+    reward_mode: NotRequired[str]
+    reward_window_hours: NotRequired[int]
     salt: NotRequired[str]
     revision: int
     created: str
@@ -85,4 +87,6 @@ class ExperimentFields(TypedDict, total=False):
     unit: str | None
     traffic: Traffic | None
     sticky: bool | Sticky | None
+    reward_mode: str | None
+    reward_window_hours: int | None
     salt: str | None

@@ -33,7 +33,9 @@ REWARD: Final[dict[str, Schema]] = {
     "idempotency_key": {"description": "The same reward sent again under it counts once.", **_SHORT},
 }
 DECISION: Final = record({"action": ANY}, {"advice_id": text(1), "context": ANY})
-REWARDED: Final = record({"status": one_of("success")}, {"context": ANY, "action": ANY, "reward": ANY})
+REWARDED: Final = record(
+    {"status": one_of("success")}, {"context": ANY, "action": ANY, "reward": ANY, "late": one_of(True)}
+)
 _CODE: Final = (422, 429, 504)
 
 

@@ -43,7 +43,13 @@ ACTION_ROW: Final = record(
 )
 REWARD_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY, "reward": ANY},
-    {"advice_id": TEXT, "timeout": one_of(True)},
+    {
+        "advice_id": TEXT,
+        "timeout": one_of(True),
+        "part": one_of(True),
+        "late": one_of(True),
+        "parts": integer(1),
+    },
 )
 # What the code logs under these names is shown as it logged it.
 MANUAL_ROW: Final = record({"date": ANY, "exp_id": ANY}, closed=False)

@@ -12,7 +12,9 @@ from streamsim.config import LaneSettings
 from streamsim.dates import HOUR_MS
 from streamsim.decisions import records
 from streamsim.decisions.calls import Decision, Pending, Reward
-from streamsim.decisions.mechanism import KEPT, Mechanism, Routed
+from streamsim.decisions.gathering import window_hours
+from streamsim.decisions.mechanism import KEPT
+from streamsim.decisions.routing import Around, Routed
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
 from streamsim.decisions.wire import ACTION, REWARD, Call, Done, Outcome
 from streamsim.errors import PolicyError, StreamsimError
@@ -38,9 +40,8 @@ class Prepared(msgspec.Struct):
         """Whether every call succeeded and the batch does no more than to log and to give advice ids: what
         runs after it finds the same theta and advices whether it is committed or not."""
         changed = self.transaction
-        changes = (
-            changed.writes or changed.deletes or changed.redemptions or changed.idempotency or changed.at_most
-        )
+        parts = changed.writes, changed.deletes, changed.redemptions, changed.amendments
+        changes = any(parts) or changed.idempotency or changed.at_most
         return not changes and all(isinstance(end, bytes) for _, end in self.ends)
 
 
@@ -53,24 +54,22 @@ def frame(call: Pending) -> Call:
 
 
 def prepare(
-    experiment: Experiment,
+    around: Around,
     routed: Routed,
     done: Done,
     opened: dict[str, int],
     settings: LaneSettings,
     now_ms: int,
-    mechanism: Mechanism | None = None,
     *,
     debug: bool = False,
 ) -> Prepared:
     """Check everything that the worker answered, and put together what the batch does to the store.
 
-    :param mechanism: what is around the policy.
     :raises Untrustworthy: it answered what no honest worker would.
     """
+    experiment, mechanism = around.experiment, around.mechanism
     ran = bool(done.outcomes)
-    if mechanism is not None:
-        done = mechanism.together(routed, done)
+    done = routed.together(done)
     reads, deletes, writes = theta_effects(done, opened)
     if not set(done.used) <= opened.keys():
         raise Untrustworthy("it used an experiment it was not given")
@@ -115,10 +114,14 @@ def prepare(
                 transaction.advices.append(issued)
         else:
             assert isinstance(call, Reward)
-            answer, row = records.reward(call, outcome, debug=debug)
-            logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
-            if call.advice_id is not None:
-                transaction.redemptions.append(Redemption(experiment.id, call.advice_id, call.by))
+            how, effect = routed.rewarded[call]
+            answer, row = records.reward(call, outcome, how, debug=debug)
+            if how != "close":
+                logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
+            if isinstance(effect, Redemption):
+                transaction.redemptions.append(effect)
+            elif effect is not None:
+                transaction.amendments.append(effect)
             if call.idempotency_key is not None:
                 transaction.idempotency.append(
                     IdempotencyRecord(
@@ -146,8 +149,7 @@ def advice_expiry(experiment: Experiment, now_ms: int) -> int:
     """When an advice id given now expires, in ms; 0 if the experiment gives none."""
     if not experiment.properties.get("advice_id"):
         return 0
-    hours = experiment.properties.get("delta_hours")
-    return now_ms + int(hours if isinstance(hours, int) else 0) * HOUR_MS
+    return now_ms + (window_hours(experiment.properties) or 0) * HOUR_MS
 
 
 def failures(

@@ -81,10 +81,10 @@ class Reward(Pending):
     """A setreward call: the reward of an advice id, or of a context and an action given with it.
 
     `by` is "timeout" for the default reward of an advice that nobody redeemed in time. `advice` is filled in
-    by the lane from the store.
+    by the lane from the store. `parts`: of how many rewards this is the last or the sum.
     """
 
-    __slots__ = ("action", "advice", "advice_id", "by", "context", "idempotency_key", "reward")
+    __slots__ = ("action", "advice", "advice_id", "by", "context", "idempotency_key", "parts", "reward")
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class Reward(Pending):
         self.idempotency_key = idempotency_key
         self.by = by
         self.advice: Advice | None = None
+        self.parts = 0
 
     def fingerprint(self) -> str:
         """Identifies what the caller sent, whatever the order of its fields."""

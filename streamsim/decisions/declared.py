@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from streamsim import dates, values
 from streamsim.decisions.arms import arm_of, label
+from streamsim.decisions.gathering import Mode
 from streamsim.errors import BadRequest
 
 MAX_ARMS: Final = 1_000
@@ -80,6 +81,13 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sticky: Annotated[
         bool | Sticky | UnsetType | None,
         Meta(description=f"Whether a unit keeps its action; true: for {STICKY_HOURS} hours."),
+    ] = UNSET
+    reward_mode: Annotated[
+        Mode | UnsetType | None, Meta(description="What the rewards of one advice id come to.")
+    ] = UNSET
+    reward_window_hours: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_HOURS)] | UnsetType | None,
+        Meta(description="Hours within which the rewards of an advice id count; delta_hours otherwise."),
     ] = UNSET
     salt: Annotated[
         _Text | UnsetType | None,
@@ -151,6 +159,9 @@ def _fit(declared: Mapping[str, Any], labels: list[str]) -> None:
         raise _wrong("fallback", "must be one of arms, or a whole action as an object")
     if traffic.get("ramp", 1) < 1 and fallback is None:
         raise _wrong("fallback", "say what units outside of traffic.ramp get")
+    for name in ("reward_mode", "reward_window_hours"):
+        if name in declared and not declared.get("advice_id"):
+            raise _wrong("advice_id", f"{name} is of the rewards of advice ids: set it to true")
     if "starts" in declared and "ends" in declared and not declared["starts"] < declared["ends"]:
         raise _wrong("ends", "must be later than starts")
 

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from streamsim.config import LaneSettings
-from streamsim.decisions import batch, mechanism, preconditions
+from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward
-from streamsim.decisions.mechanism import Mechanism, Routed
+from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
 from streamsim.decisions.worker import BatchFailed, PolicyWorker
@@ -75,7 +75,7 @@ class Lane:
         self.tenant = tenant
         self.let_go = let_go
         self._written = Written(settings.minute_bytes)
-        self._around: tuple[Experiment | None, Mechanism | None] = (None, None)
+        self._around: Around | None = None
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -270,7 +270,7 @@ class Lane:
             self._forget(changed)
         self._worker.stale(result)
         left, now = [], asyncio.get_running_loop().time()
-        for call in preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms()):
+        for call in preconditions.refuse(calls, result.advices, result.idempotency):
             call.attempts += 1
             if call.attempts < ATTEMPTS and now <= call.deadline and not call.given_up:
                 left.append(call)
@@ -361,12 +361,9 @@ class Lane:
 
     async def _routed(self, experiment: Experiment, calls: list[Pending]) -> Routed:
         """The calls that are left, and what some get without the code of the experiment."""
-        if self._around[0] is not experiment:
-            self._around = experiment, mechanism.of(experiment)
-        around = self._around[1]
-        if around is None or not calls:
-            return Routed(calls, {})
-        return await around.route(self._store, calls, self._now_ms())
+        if self._around is None or self._around.experiment is not experiment:
+            self._around = around(experiment)
+        return await self._around.route(self._store, calls, self._now_ms())
 
     async def _edited(self, experiment: Experiment) -> bool:
         """Whether what this process knows of the experiment is old, as no commit would say."""
@@ -376,20 +373,13 @@ class Lane:
 
     async def _run(self, experiment: Experiment, routed: Routed) -> batch.Prepared:
         """Run a batch in the sandbox, but for the calls that need no code. :raises BatchFailed:"""
-        worker, around = self._worker, self._around[1]
-        frames = [batch.frame(call) for call in routed.calls if call not in routed.served]
+        worker = self._worker
+        frames = [batch.frame(call) for call in routed.calls if routed.runs(call)]
         done = await worker.run(experiment, frames) if frames else Done([], [], [], [], [])
+        assert self._around is not None
+        given = self._around, routed, done, worker.opened, self._settings, self._now_ms()
         try:
-            return batch.prepare(
-                experiment,
-                routed,
-                done,
-                worker.opened,
-                self._settings,
-                self._now_ms(),
-                around,
-                debug=self._debug,
-            )
+            return batch.prepare(*given, debug=self._debug)
         except Untrustworthy as error:
             worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

@@ -18,16 +18,17 @@ import msgspec
 from streamsim import dates, values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import arm_of, label
-from streamsim.decisions.calls import Decision, Pending, Reward
-from streamsim.decisions.declared import HIDDEN, STICKY_HOURS, Traffic, action_of
-from streamsim.decisions.wire import Done, Outcome
-from streamsim.errors import BadRequest, Conflict, StreamsimError
+from streamsim.decisions.calls import Decision, Pending
+from streamsim.decisions.declared import STICKY_HOURS, Traffic, action_of
+from streamsim.decisions.wire import Outcome
+from streamsim.errors import BadRequest, Conflict
 from streamsim.storage.contract.decisions import DecisionStore, Experiment, IdempotencyRecord
 
 Reason = Literal["fallback", "ramp", "holdout", "sticky"]
 KEPT: Final = "sticky"
 """In place of the fingerprint of a record that keeps the action of a unit."""
 _TOLERANCE: Final = 1e-3
+_ACTS: Final = frozenset(("state", "starts", "ends", "max_decisions", "traffic", "sticky"))
 _parse = msgspec.json.Decoder(tuple[Any, float | None, dict[str, float] | None]).decode
 
 
@@ -38,19 +39,6 @@ class Served(NamedTuple):
     propensity: float | None
     probabilities: dict[str, float] | None
     by: Reason | None = None
-
-
-class Routed(NamedTuple):
-    """The calls of a batch that are left: those in `served` have their action, the code decides on the rest.
-
-    `refused`: the others, and why. `before`: the batch may be committed while the action log has at most so
-    many rows; None for any number.
-    """
-
-    calls: list[Pending]
-    served: dict[Pending, Served]
-    refused: Sequence[tuple[Pending, StreamsimError]] = ()
-    before: int | None = None
 
 
 class Mechanism:
@@ -64,7 +52,7 @@ class Mechanism:
             None if declared.get(name) is None else dates.parse_iso(declared[name])
             for name in ("starts", "ends")
         )
-        self._max: int | None = declared.get("max_decisions")
+        self.most: int | None = declared.get("max_decisions")
         self._field: str | None = declared.get("arm_field")
         self._traffic = msgspec.convert(declared.get("traffic") or {}, Traffic)
         self._actions = {
@@ -85,35 +73,21 @@ class Mechanism:
 
     # ---- before the policy
 
-    async def route(self, store: DecisionStore, calls: Sequence[Pending], now_ms: int) -> Routed:
-        """What each call of a batch gets."""
+    async def look(
+        self, store: DecisionStore, calls: Sequence[Pending], now_ms: int
+    ) -> tuple[int, Mapping[str, Served]]:
+        """How many decisions there were, as far as that matters, and the actions that units of calls keep."""
         count = 0
-        if self._burning or self._max is not None:
+        if self._burning or self.most is not None:
             count = (await store.summary(self._id)).action_calls
             self._burning = count < self._traffic.burn_in
-        kept = await self._kept(store, calls, now_ms) if self._keep_ms else {}
-        left: list[Pending] = []
-        served: dict[Pending, Served] = {}
-        refused: list[tuple[Pending, StreamsimError]] = []
-        decided = 0
-        for call in calls:
-            try:
-                if isinstance(call, Decision):
-                    found = self._of(call, count, kept, now_ms)
-                    if found is not None:
-                        served[call] = found
-                    decided += found is None or found.by != "fallback"
-                    count += 1
-                elif self._state == "archived" and isinstance(call, Reward) and call.by == "reward":
-                    raise Conflict("the experiment is archived and takes no rewards", field="state")
-            except StreamsimError as error:
-                refused.append((call, error))
-                continue
-            left.append(call)
-        before = self._max - decided if self._max is not None and decided else None
-        return Routed(left, served, refused, before)
+        return count, await self._kept(store, calls, now_ms) if self._keep_ms else {}
 
-    def _of(self, call: Decision, count: int, kept: Mapping[str, Served], now_ms: int) -> Served | None:
+    @property
+    def takes_rewards(self) -> bool:
+        return self._state != "archived"
+
+    def serve(self, call: Decision, count: int, kept: Mapping[str, Served], now_ms: int) -> Served | None:
         """What a decision gets; None: its code decides. :raises Conflict: :raises BadRequest:"""
         if (why := self._resting(count, now_ms)) is not None:
             if self._fallback is None or self._state == "archived":
@@ -143,8 +117,8 @@ class Mechanism:
             return f"the experiment starts at {dates.iso(self._starts)}"
         if self._ends is not None and now_ms >= self._ends:
             return f"the experiment ended at {dates.iso(self._ends)}"
-        if self._max is not None and count >= self._max:
-            return f"the experiment has made its {self._max:,} decisions (max_decisions)"
+        if self.most is not None and count >= self.most:
+            return f"the experiment has made its {self.most:,} decisions (max_decisions)"
         return None
 
     def _certain(self, arm: Any, by: Reason) -> Served | None:
@@ -197,21 +171,6 @@ class Mechanism:
         }
 
     # ---- after the policy
-
-    def together(self, routed: Routed, done: Done) -> Done:
-        """The outcomes of all calls, in order, from those of the calls that the code was run for."""
-        if not routed.served:
-            return done
-        outcomes, places, ran = [], [], iter(done.outcomes)
-        for place, call in enumerate(routed.calls):
-            one = routed.served.get(call)
-            if one is None:
-                places.append(place)
-                outcomes.append(next(ran))
-            else:
-                outcomes.append(Outcome(None, one.action, None, one.propensity, one.probabilities))
-        logs = [(places[call], experiment_id, row) for call, experiment_id, row in done.logs]
-        return msgspec.structs.replace(done, outcomes=outcomes, logs=logs)
 
     def mixed(self, outcome: Outcome) -> Outcome:
         """A decision of the policy with the least share of each arm: with probability K * floor one of the K
@@ -274,5 +233,4 @@ class Mechanism:
 
 def of(experiment: Experiment) -> Mechanism | None:
     """What is around the policy of an experiment; None if that is nothing."""
-    acts = HIDDEN - {"control", "fallback", "unit", "salt"}
-    return Mechanism(experiment) if acts & experiment.properties.keys() else None
+    return Mechanism(experiment) if _ACTS & experiment.properties.keys() else None

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from streamsim import values
 from streamsim.decisions.calls import Reward
+from streamsim.decisions.gathering import How
 from streamsim.decisions.wire import Outcome
 from streamsim.errors import PolicyError
 from streamsim.storage.contract.decisions import NewAdvice
@@ -66,7 +67,7 @@ def failure(call: str, error: PolicyError) -> bytes:
     return values.dump({"call": call, "code": error.code, "message": error.message, "detail": error.detail})
 
 
-def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes]:
+def reward(call: Reward, outcome: Outcome, how: How, *, debug: bool) -> tuple[bytes, bytes]:
     """Answer and log row of a setreward call."""
     context_json = values.dump(outcome.context if outcome.context is not None else call.context)
     parts = [
@@ -80,9 +81,15 @@ def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes
     answer = _SUCCESS
     if debug:
         answer = b'{"status":"success",' + b"".join(parts)[1:] + b"}"
+    if how == "late":
+        answer = answer[:-1] + b',"late":true}'
     if call.advice_id is not None:
         parts += (b',"advice_id":', values.dump(call.advice_id))
-    if call.by == "timeout":
+    if call.parts:
+        parts.append(b',"parts":%d' % call.parts)
+    elif call.by == "timeout":
         parts.append(b',"timeout":true')
+    if how in ("part", "late"):
+        parts.append(b',"%b":true' % how.encode())
     parts.append(b"}")
     return answer, b"".join(parts)

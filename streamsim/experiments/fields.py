@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from streamsim import values
 from streamsim.decisions import declared
 from streamsim.decisions.default_reward import reward_of_text
+from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.errors import BadRequest
 from streamsim.storage.contract.decisions import Experiment
@@ -98,7 +99,7 @@ def complete(properties: dict[str, Any]) -> dict[str, Any]:
     :raises BadRequest: for ones that do not fit together.
     """
     result = declared.complete(DEFAULTS | properties)
-    if result["advice_id"] and result["delta_hours"] is None:
+    if result["advice_id"] and window_hours(result) is None:
         raise BadRequest(
             f"an experiment with advice_id needs delta_hours, an integer from 0 to {MAX_DELTA_HOURS}",
             field="delta_hours",

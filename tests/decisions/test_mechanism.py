@@ -6,12 +6,15 @@ import random
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from scipy.stats import chi2
 
 from streamsim.decisions import mechanism
 from streamsim.decisions.calls import Decision
+from streamsim.decisions.gathering import FIRST
 from streamsim.decisions.mechanism import Mechanism
+from streamsim.decisions.routing import Around
 from streamsim.decisions.wire import Outcome
 from streamsim.storage.contract.decisions import Experiment
 from tests.decisions.conftest import Bench
@@ -22,28 +25,23 @@ FLOOR = 0.05
 FIXED = {"a": 0.9, "b": 0.1, "c": 0.0}
 
 
+EXPERIMENT = Experiment(
+    id="e", key="k", tenant="ann", name="e", code={}, properties={}, created_ms=0, modified_ms=0
+)
+
+
 def around(**declared: Any) -> Mechanism:
     properties = {"arm_field": "arm", "salt": "pepper", "unit": "user", **declared}
-    found = mechanism.of(
-        Experiment(
-            id="e",
-            key="k",
-            tenant="ann",
-            name="e",
-            code={},
-            properties=properties,
-            created_ms=0,
-            modified_ms=0,
-        )
-    )
+    found = mechanism.of(msgspec.structs.replace(EXPERIMENT, properties=properties))
     assert found is not None
     return found
 
 
 def outcomes(bench: Bench, one: Mechanism, users: list[int], policy: Any) -> list[tuple[Outcome, str | None]]:
     calls = [Decision({"user": user}) for user in users]
-    routed = bench.run(one.route(bench.store.decisions, calls, bench.now_ms))
-    found = []
+    routing = Around(EXPERIMENT, one, FIRST)
+    routed = bench.run(routing.route(bench.store.decisions, calls, bench.now_ms))
+    found: list[tuple[Outcome, str | None]] = []
     for call in routed.calls:
         served = routed.served.get(call)
         if served is None:
@@ -56,7 +54,7 @@ def outcomes(bench: Bench, one: Mechanism, users: list[int], policy: Any) -> lis
 
 def thrown() -> Outcome:
     """A policy that draws from FIXED and says so."""
-    arm = random.choices(ARMS, FIXED.values())[0]
+    arm = random.choices(ARMS, list(FIXED.values()))[0]
     return Outcome(None, {"arm": arm, "propensity": FIXED[arm]}, None, FIXED[arm], FIXED)
 
 

@@ -140,7 +140,7 @@ class Transaction(msgspec.Struct, gc=False):
             raise ValueError("a write needs a row scope")
         if any(scope.key is None and scope.value is not None for scope in (*self.reads, *self.deletes)):
             raise ValueError("a scope with a value needs a key")
-        closed_or_amended = (*self.redemptions, *self.amendments)
+        closed_or_amended: list[Redemption | Amendment] = [*self.redemptions, *self.amendments]
         if len({(item.experiment_id, item.id) for item in closed_or_amended}) < len(closed_or_amended):
             raise ValueError("an advice is redeemed or amended twice")
         if any(item.experiment_id in self.drops for item in closed_or_amended):

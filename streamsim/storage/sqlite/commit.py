@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 
 from streamsim.storage.contract.decisions import (
     Advice,
+    Amendment,
     Committed,
     IdempotencyRecord,
     Redemption,
@@ -27,7 +28,7 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         if number is not None and scope_version(db, number, scope) != version:
             theta[scope] = read_scope(db, number, scope)
     advices: dict[str, Advice | None] = {}
-    closed_or_amended = (*transaction.redemptions, *transaction.amendments)
+    closed_or_amended: list[Redemption | Amendment] = [*transaction.redemptions, *transaction.amendments]
     for experiment_id, ids in _known(numbers, ((r.experiment_id, r.id) for r in closed_or_amended)).items():
         advices |= _not_open(db, experiment_id, numbers[experiment_id], ids)
     advices |= _otherwise(db, transaction, numbers, advices)
