@@ -90,3 +90,26 @@ class ExperimentFields(TypedDict, total=False):
     reward_mode: str | None
     reward_window_hours: int | None
     salt: str | None
+
+
+class ThetaPart(TypedDict):
+    """A row of theta; `name` of a named set, "_theta" otherwise. An absent key or value is ""."""
+
+    name: NotRequired[str]
+    key: NotRequired[str]
+    value: NotRequired[str]
+    theta: Object
+
+
+class WholeTheta(TypedDict):
+    """All of theta."""
+
+    rows: list[ThetaPart]
+    version: str
+
+
+class ThetaVersion(TypedDict):
+    """`version`: the one that the change made."""
+
+    status: str
+    version: str

@@ -38,6 +38,7 @@ from streamsim.models.engines.base import ScenarioSettings as ScenarioSettings
 EXPERIMENT: Final = "0f8a1c6e5b7d4c3f9a2b6d8e1f4c7a90"
 KEY: Final = "c1d2e3f4a5b6978812345678abcdef90"
 ADVICE: Final = "7b1e9d3c5f2a4860b1c2d3e4f5a6b7c8"
+THETA_VERSION: Final = "2f4e8a1c7d3b4950a6c1e9f0b7d8c3a5"
 JOB: Final = "3c6e9f2b5a8d4170c4f7a1b2d3e5f608"
 WORK: Final = "5e8b2d7f1a4c4963e6a9b0c1d2f3e4a5"
 TOKEN_ID: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -217,8 +217,8 @@ def test_sums_of_rewards_are_exact_though_one_of_two_servers_is_killed_midway(
             return {advice: one.gathered for advice, one in found.items()}
 
         # How many, and their sum: what is learnt when the window closes is what was logged.
-        logged = Counter(row["advice_id"] for row in parts)
-        assert run(gathered()) == {advice: b"[%d,%d]" % (n, n) for advice, n in logged.items()}
+        numbers = Counter(row["advice_id"] for row in parts)
+        assert run(gathered()) == {advice: b"[%d,%d]" % (n, n) for advice, n in numbers.items()}
 
 
 def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(run: Run, pair: Pair) -> None:

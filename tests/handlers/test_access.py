@@ -46,6 +46,7 @@ CLASSIFIED = {
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
     "/exp/{exp_id}/key": ("user", "POST"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
+    "/exp/{exp_id}/theta": ("user", "GET PUT"),
     "/login": ("public", "POST"),
     "/logout": ("public", "GET POST"),
     "/user": ("admin", "POST"),

@@ -32,7 +32,18 @@ EXAMPLES = ROOT / "examples"
 MINE = re.compile(
     "|".join(
         re.escape(getattr(parts, name))
-        for name in ("EXPERIMENT", "KEY", "ADVICE", "JOB", "WORK", "TOKEN_ID", "INSTANCE", "RUN", "PASSWORD")
+        for name in (
+            "EXPERIMENT",
+            "KEY",
+            "ADVICE",
+            "JOB",
+            "WORK",
+            "TOKEN_ID",
+            "INSTANCE",
+            "RUN",
+            "PASSWORD",
+            "THETA_VERSION",
+        )
     )
     + f"|^{parts.ACCOUNT}$"
 )
@@ -56,6 +67,9 @@ class Tenant:
 
     def real(self, example: str) -> str:
         """The name of the thing that an example names."""
+        if example == parts.THETA_VERSION:  # another after every reward
+            whole = given(self.client.get(f"/exp/{self.real(parts.EXPERIMENT)}/theta")).body
+            return str(whole["version"])
         if example not in self._made:
             makers: dict[str, Callable[[], None]] = {
                 parts.EXPERIMENT: self._experiment,
