@@ -129,6 +129,27 @@ class ActionRow(_Row):
     propensity: NotRequired[float]
     probabilities: NotRequired[Object]
     decided_by: NotRequired[str]
+    revision: NotRequired[int]
+
+
+class Arrival(TypedDict):
+    """A reward of a decision, marked as in the reward log."""
+
+    date: str
+    reward: Json
+    timeout: NotRequired[bool]
+    part: NotRequired[bool]
+    late: NotRequired[bool]
+    parts: NotRequired[int]
+
+
+class DecisionRow(ActionRow):
+    """A decision with its rewards, oldest first. `reward`: what counts for it; `delay_ms`: how long that
+    took."""
+
+    rewards: list[Arrival]
+    reward: NotRequired[Json]
+    delay_ms: NotRequired[int]
 
 
 class RewardRow(_Row):

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from streamsim_client.answers import (
     ActionRow,
+    DecisionRow,
     ErrorRow,
     Health,
     RewardRow,
@@ -99,6 +100,11 @@ class Stats(Group[S]):
     def action_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ActionRow, None]:
         """Decisions."""
         return self._rows(ActionRow, experiment, "actionlog", limit)
+
+    @each
+    def decisions(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[DecisionRow, None]:
+        """Decisions, each with its rewards."""
+        return self._rows(DecisionRow, experiment, "decisions", limit)
 
     @each
     def reward_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[RewardRow, None]:

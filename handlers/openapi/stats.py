@@ -39,7 +39,13 @@ ACTION_ROW: Final = record(
         "propensity_runs": integer(1),
         "probabilities": OBJECT,
         "decided_by": one_of(*get_args(Reason)),
+        "revision": integer(1),
     },
+)
+_MARKS: Final = {"timeout": one_of(True), "part": one_of(True), "late": one_of(True), "parts": integer(1)}
+DECISION_ROW: Final = record(
+    {**ROW, "context": ANY, "action": ANY, "rewards": array(record({"date": WHEN, "reward": ANY}, _MARKS))},
+    {**ACTION_ROW["properties"], "reward": ANY, "delay_ms": integer()},
 )
 REWARD_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY, "reward": ANY},
@@ -78,15 +84,19 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
-            query=(
-                Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
-                Parameter("before", "A position that `Link` gave.", text()),
-                Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
-                Parameter("to", "Only earlier dates, ISO 8601.", text()),
-                Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
-            ),
+            query=_rows(tuple(stats.TYPES)),
         )
     }
+
+
+def _rows(forms: tuple[str, ...]) -> tuple[Parameter, ...]:
+    return (
+        Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
+        Parameter("before", "A position that `Link` gave.", text()),
+        Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
+        Parameter("to", "Only earlier dates, ISO 8601.", text()),
+        Parameter("format", "In place of the header `Accept`.", one_of(*forms)),
+    )
 
 
 def row(**logged: Any) -> dict[str, Any]:
@@ -161,6 +171,21 @@ def operations(_settings: Settings) -> Described:
         },
         stats.SimulationLogHandler: log("Draws that `log_stats` stored.", SIMULATION_ROW, []),
         stats.ErrorLogHandler: log("Calls that the code failed on.", ERROR_ROW, []),
+        stats.DecisionsHandler: {
+            "get": Operation(
+                "Decisions with their rewards.",
+                {
+                    200: Answer(
+                        "Newest first. A page ends early rather than grow beyond 16 MiB.",
+                        array(DECISION_ROW),
+                        [row(**called, rewards=[])],
+                        others={"text/csv": TEXT, "application/x-ndjson": TEXT},
+                        headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
+                    )
+                },
+                query=_rows(tuple(stats.ROW_TYPES)),
+            )
+        },
         stats.HealthHandler: {
             "get": Operation(
                 "Checks of the newest decisions, rewards and errors.",

@@ -108,7 +108,9 @@ def prepare(
                         kept[key] = msgspec.structs.replace(outcome, context=None)
                         transaction.idempotency.append(mechanism.record(key, outcome, now_ms))
             advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
-            answer, row, issued = records.decision(call.context, outcome, debug=debug, advice=advice, by=by)
+            answer, row, issued = records.decision(
+                call.context, outcome, debug=debug, advice=advice, by=by, revision=around.logged_revision
+            )
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
             if issued is not None:
                 transaction.advices.append(issued)

@@ -96,7 +96,8 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NAMES: Final = Declared.__struct_fields__
-HIDDEN: Final = frozenset(NAMES) - {"arms"}
+DECLARED: Final = frozenset(NAMES)
+HIDDEN: Final = DECLARED - {"arms"}
 """What the code of an experiment does not see."""
 
 

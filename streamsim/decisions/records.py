@@ -30,11 +30,12 @@ def decision(
     debug: bool,
     advice: tuple[str, str, int] | None,
     by: str | None = None,
+    revision: int | None = None,
 ) -> tuple[bytes, bytes, NewAdvice | None]:
     """Answer, log row and advice of a getaction call.
 
     :param advice: (experiment, new advice id, expiry in ms), if the experiment gives advice ids.
-    :param by: what decided in place of the experiment's code.
+    :param by: what decided in place of the experiment's code. :param revision: of the experiment.
     """
     context_json = values.dump(outcome.context if outcome.context is not None else context)
     action_json = values.dump(outcome.action)
@@ -48,6 +49,8 @@ def decision(
         row += (b',"probabilities":', values.dump(outcome.probabilities))
     if by is not None:
         row += (b',"decided_by":', values.dump(by))
+    if revision is not None:
+        row.append(b',"revision":%d' % revision)
     if debug:
         answer += (b',"context":', context_json)
     issued = None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamsim.decisions import gathering, mechanism
+from streamsim.decisions import declared, gathering, mechanism
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.gathering import How, Rule
 from streamsim.decisions.mechanism import Mechanism, Served
@@ -63,11 +63,13 @@ class Routed(NamedTuple):
 
 
 class Around(NamedTuple):
-    """What one revision of an experiment declares around its code. `mechanism` is None if that is nothing."""
+    """What one revision of an experiment declares around its code. `mechanism` is None if that is nothing.
+    `logged_revision`: the revision, for log rows of an experiment that declares anything."""
 
     experiment: Experiment
     mechanism: Mechanism | None
     rule: Rule
+    logged_revision: int | None = None
 
     async def route(self, store: DecisionStore, calls: Sequence[Pending], now_ms: int) -> Routed:
         """What becomes of each call of a batch."""
@@ -104,4 +106,6 @@ class Around(NamedTuple):
 
 def around(experiment: Experiment) -> Around:
     """What is around the code of an experiment."""
-    return Around(experiment, mechanism.of(experiment), gathering.rule(experiment.properties))
+    properties = experiment.properties
+    revision = experiment.revision if declared.DECLARED & properties.keys() else None
+    return Around(experiment, mechanism.of(experiment), gathering.rule(properties), revision)

@@ -58,6 +58,7 @@ def test_an_experiment_that_does_not_run_serves_its_fallback_or_says_so(bench: B
         "propensity": 1.0,
         "probabilities": {"b": 1.0},
         "decided_by": "fallback",
+        "revision": 2,
         "advice_id": "",
     }
     # Its reward is taken and learnt from.

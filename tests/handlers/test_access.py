@@ -24,6 +24,7 @@ CLASSIFIED = {
     "/setreward/{exp_id}": ("key", "GET POST"),
     "/stats/{exp_id}/currenttheta": ("user", "GET"),
     "/stats/{exp_id}/hourlytheta": ("user", "GET"),
+    "/stats/{exp_id}/decisions": ("user", "GET"),
     "/stats/{exp_id}/log": ("user", "GET"),
     "/stats/{exp_id}/actionlog": ("user", "GET"),
     "/stats/{exp_id}/rewardlog": ("user", "GET"),
