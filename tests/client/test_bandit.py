@@ -210,7 +210,7 @@ def test_an_advice_id_is_redeemed_once(user: Shown) -> None:
     with pytest.raises(NotFound):
         user.decisions.set_reward(made["id"], made["key"], {"value": 1}, advice_id="0" * 32)
     assert next(user.stats.reward_log(made["id"]))["advice_id"] == advice
-    decided = next(user.stats.decisions(made["id"], limit=1))
+    [decided] = user.stats.decisions(made["id"], limit=1)
     assert (decided["advice_id"], len(decided["rewards"])) == (advice, 1)
 
 
