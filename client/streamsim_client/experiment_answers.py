@@ -39,6 +39,7 @@ class Experiment(TypedDict):
     unit: NotRequired[str]
     traffic: NotRequired[Traffic]
     sticky: NotRequired[bool | Sticky]
+    rewards: NotRequired[Rewards]
     reward_mode: NotRequired[str]
     reward_window_hours: NotRequired[int]
     salt: NotRequired[str]
@@ -60,6 +61,15 @@ class Sticky(TypedDict, total=False):
     """How many hours a unit keeps its action."""
 
     hours: int
+
+
+class Rewards(TypedDict, total=False):
+    """What is known of rewards before they come. `family`: "bernoulli" or "gaussian"."""
+
+    field: str
+    low: float
+    high: float
+    family: str
 
 
 class ExperimentFields(TypedDict, total=False):
@@ -87,6 +97,7 @@ class ExperimentFields(TypedDict, total=False):
     unit: str | None
     traffic: Traffic | None
     sticky: bool | Sticky | None
+    rewards: Rewards | None
     reward_mode: str | None
     reward_window_hours: int | None
     salt: str | None

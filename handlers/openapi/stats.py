@@ -25,6 +25,7 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, WHEN
 from streamsim.config import Settings
+from streamsim.decisions.declared import Family
 from streamsim.decisions.mechanism import Reason
 from streamsim.evaluation import live_health
 from streamsim.evaluation.inference import asked
@@ -119,7 +120,7 @@ def _inference() -> tuple[Parameter, ...]:
         Parameter("until", "Decisions before this date alone; ISO 8601.", text()),
         Parameter("low", "All rewards are at least this, declared before; with high.", number),
         Parameter("high", "All rewards are at most this.", number),
-        Parameter("rewards", "The declared distribution, for posteriors.", one_of(*get_args(asked.Family))),
+        Parameter("rewards", "The declared distribution, for posteriors.", one_of(*get_args(Family))),
         Parameter(
             "horizon",
             "The number of decisions where the sequences are tightest.",

@@ -22,6 +22,7 @@ MAX_ARMS: Final = 1_000
 MAX_TEXT: Final = 200
 MAX_HOURS: Final = 99_999
 STICKY_HOURS: Final = 720
+Family = Literal["bernoulli", "gaussian"]
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Arm = str | int | float | dict[str, Any]
@@ -45,6 +46,15 @@ class Sticky(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a unit keeps its action."""
 
     hours: Annotated[int, Meta(ge=1, le=MAX_HOURS, description="From its first decision on.")] = STICKY_HOURS
+
+
+class Rewards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is known of rewards before they come."""
+
+    field: Annotated[_Text | None, Meta(description="The field of the reward that is the number.")] = None
+    low: Annotated[float | None, Meta(description="All of them are at least this; with high.")] = None
+    high: Annotated[float | None, Meta(description="All of them are at most this.")] = None
+    family: Annotated[Family | None, Meta(description="Their distribution; bernoulli: 0 or 1.")] = None
 
 
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +92,9 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool | Sticky | UnsetType | None,
         Meta(description=f"Whether a unit keeps its action; true: for {STICKY_HOURS} hours."),
     ] = UNSET
+    rewards: Annotated[
+        Rewards | UnsetType | None, Meta(description="What inference takes of rewards, unless it is told.")
+    ] = UNSET
     reward_mode: Annotated[
         Mode | UnsetType | None, Meta(description="What the rewards of one advice id come to.")
     ] = UNSET
@@ -117,6 +130,8 @@ def checked(name: str, value: object) -> Any:
         values.check(value, name)
     except values.InvalidValue as error:
         raise BadRequest(str(error), field=error.where) from None
+    if name == "rewards":
+        _fit_rewards(found)
     if name in ("starts", "ends"):
         return _date(found, name)
     return msgspec.to_builtins(found)
@@ -165,6 +180,27 @@ def _fit(declared: Mapping[str, Any], labels: list[str]) -> None:
             raise _wrong("advice_id", f"{name} is of the rewards of advice ids: set it to true")
     if "starts" in declared and "ends" in declared and not declared["starts"] < declared["ends"]:
         raise _wrong("ends", "must be later than starts")
+
+
+def _fit_rewards(rewards: Rewards) -> None:
+    if rewards.family == "bernoulli" and (rewards.low not in (None, 0) or rewards.high not in (None, 1)):
+        raise _wrong("rewards.low", "bernoulli rewards are 0 or 1: leave out low and high")
+    if (rewards.low is None) != (rewards.high is None):
+        raise _wrong("rewards.low", "low and high bound rewards together: give both")
+    if rewards.low is not None and rewards.high is not None and not rewards.low < rewards.high:
+        raise _wrong("rewards.low", "must be a smaller number than high")
+
+
+def bounds_of(rewards: Rewards) -> tuple[float, float] | None:
+    """Between which all rewards are, if that is declared."""
+    if rewards.family == "bernoulli":
+        return 0.0, 1.0
+    return None if rewards.low is None or rewards.high is None else (rewards.low, rewards.high)
+
+
+def labels_of(properties: Mapping[str, Any]) -> list[str]:
+    """The labels of the arms that an experiment declares."""
+    return _labels(properties.get("arms") or [], properties.get("arm_field"))
 
 
 def _labels(arms: list[Any], field: str | None) -> list[str]:

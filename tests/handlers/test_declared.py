@@ -89,6 +89,13 @@ ARMS: dict[str, Any] = {"arm_field": "arm", "arms": ["a", "b"]}
         ("traffic", ARMS | {"traffic": 3}),
         ("sticky.hours", ARMS | {"unit": "user", "sticky": {"hours": 0}}),
         ("salt", {"salt": ""}),
+        ("reward_mode", {"advice_id": True, "reward_mode": "median"}),
+        ("advice_id", {"reward_mode": "sum"}),
+        ("reward_window_hours", {"advice_id": True, "reward_window_hours": -1}),
+        ("rewards.low", {"rewards": {"low": 0}}),
+        ("rewards.low", {"rewards": {"low": 1, "high": 1}}),
+        ("rewards.low", {"rewards": {"low": 0.5, "high": 1, "family": "bernoulli"}}),
+        ("rewards.family", {"rewards": {"family": "poisson"}}),
     ],
 )
 async def test_what_does_not_fit_is_refused_by_name(ann: Caller, field: str, given: dict[str, Any]) -> None:
@@ -115,9 +122,8 @@ async def test_a_paused_experiment_answers_409_by_get_and_by_post_and_goes_on_wh
 
 async def played(ann: Caller, name: str, repeats: int = 1, **declared: Any) -> dict[str, Any]:
     """An experiment with 600 users, of whom arm b earns 1 and arm a nothing."""
-    made = await ann.experiment(
-        name, get_action=DRAW, advice_id=True, delta_hours=48, **ARMS, unit="user", salt="s", **declared
-    )
+    given = ARMS | {"unit": "user", "salt": "s"} | declared
+    made = await ann.experiment(name, get_action=DRAW, advice_id=True, delta_hours=48, **given)
     contexts = [{"user": user} for _ in range(repeats) for user in range(600)]
     answer = await ann.post(f"/getaction/{made['id']}", {"key": made["key"], "contexts": contexts[:900]})
     rewards = [
@@ -160,3 +166,21 @@ async def test_inference_counts_the_draw_of_a_unit_once(ann: Caller) -> None:
     found = (await ann.get(f"/stats/{made['id']}/inference?low=0&high=1")).body
     assert found["rows"]["decisions"] == 600
     assert found["warnings"][0].startswith("300 decisions in which a unit kept its action")
+
+
+@pytest.mark.gen_test
+async def test_inference_takes_what_is_declared_where_the_query_says_nothing(ann: Caller) -> None:
+    made = await played(ann, "declared", control="b", rewards={"family": "bernoulli"})
+    where = f"/stats/{made['id']}/inference"
+    found = (await ann.get(where)).body
+    assert (found["method"], found["bounds"], found["control"]) == ("betting", [0, 1], "b")
+    assert found["segments"][0]["bayes"]["champion"] == "b"
+    assert found == (await ann.get(f"{where}?control=b&rewards=bernoulli")).body
+    other = (await ann.get(f"{where}?control=a&low=0&high=2")).body
+    assert (other["bounds"], other["control"], other["segments"][0]["bayes"]) == ([0, 2], "a", None)
+    # An arm that is declared and was never drawn is named, without a number.
+    await ann.put(f"/exp/{made['id']}", {"arms": ["a", "b", "c"], "control": None})
+    found = (await ann.get(where)).body
+    assert found["control"] == "a"
+    assert [one["arm"] for one in found["segments"][0]["arms"]] == ["a", "b", "c"]
+    assert found["segments"][0]["arms"][2]["estimate"] is None

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import label
+from streamsim.decisions.declared import Family
 from streamsim.errors import BadRequest
 from streamsim.evaluation import units
-from streamsim.evaluation.inference.asked import Asked, Family
+from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.inference.effects import Decisions, of_arms
 from streamsim.evaluation.inference.posterior import ENOUGH, LEAST, Beta, Posterior, Student, judge
 from streamsim.evaluation.inference.report import ArmPosterior, Bayes, Inference, Levels, Segment, sentence
@@ -49,14 +50,14 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     kept -= len(known)
     unrewarded = sum(math.isnan(log.rewards[n]) for n in known)
     log = log.take([n for n in known if not math.isnan(log.rewards[n])])
-    arms = sorted(set(log.actions).union(*[told for told in log.told if told]))
+    arms = sorted(set(log.actions).union(asked.arms, *[told for told in log.told if told]))
     if len(arms) > MAX_ARMS:
         raise BadRequest(
             f"there are {len(arms)} different actions, at most {MAX_ARMS} are compared: name the field of "
             "the action that is the arm in the experiment's arm_field",
             field="arm_field",
         )
-    control = _control(asked.control, arms)
+    control = _control(asked.control, asked.usual_control, arms)
     _check(log.rewards, asked)
     chance = _chances(log, arms)
     lacking: NDArray[np.bool_] = np.isnan(chance.sum(axis=1))
@@ -119,11 +120,13 @@ def _segment(
     return Segment(value, len(data), means, differences, bayes, said)
 
 
-def _control(asked: str | None, arms: Sequence[str]) -> str | None:
-    """The arm that others are compared with: by default the first by name."""
+def _control(asked: str | None, usual: str | None, arms: Sequence[str]) -> str | None:
+    """The arm that others are compared with: by default the declared one, or the first by name."""
     if asked is not None and asked not in arms:
         shown = ", ".join(arms[:10])
         raise BadRequest(f"control must be an arm of the log ({shown or 'it has none yet'})", field="control")
+    if asked is None and usual in arms:
+        return usual
     return asked if asked is not None else arms[0] if arms else None
 
 
