@@ -101,6 +101,7 @@ class Reward(TypedDict):
     action: NotRequired[Object]
     advice_id: NotRequired[str]
     idempotency_key: NotRequired[str]
+    metrics: NotRequired[dict[str, float]]
 
 
 class Summary(TypedDict):
@@ -141,6 +142,7 @@ class Arrival(TypedDict):
     part: NotRequired[bool]
     late: NotRequired[bool]
     parts: NotRequired[int]
+    metrics: NotRequired[dict[str, float]]
 
 
 class DecisionRow(ActionRow):
@@ -165,6 +167,7 @@ class RewardRow(_Row):
     part: NotRequired[bool]
     late: NotRequired[bool]
     parts: NotRequired[int]
+    metrics: NotRequired[dict[str, float]]
 
 
 class ThetaRow(_Row):

@@ -44,6 +44,7 @@ ACTION_ROW: Final = record(
     },
 )
 _MARKS: Final = {"timeout": one_of(True), "part": one_of(True), "late": one_of(True), "parts": integer(1)}
+_MARKS["metrics"] = OBJECT
 DECISION_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY, "rewards": array(record({"date": WHEN, "reward": ANY}, _MARKS))},
     {**ACTION_ROW["properties"], "reward": ANY, "delay_ms": integer()},
@@ -56,6 +57,7 @@ REWARD_ROW: Final = record(
         "part": one_of(True),
         "late": one_of(True),
         "parts": integer(1),
+        "metrics": OBJECT,
     },
 )
 # What the code logs under these names is shown as it logged it.
@@ -109,6 +111,7 @@ def _inference() -> tuple[Parameter, ...]:
     number = text(1, 60)
     return (
         Parameter("reward_field", "The field of the reward that is the number.", text(1, 200)),
+        Parameter("metric", "One of the rewards' metrics in place of the reward.", text(1, 200)),
         Parameter("control", "The arm to compare with; by default the first by name.", text(1, 200)),
         Parameter("alpha", "The chance of error of all differences together; 0.05 by default.", number),
         Parameter("by", "A field of contexts: the same for each of its values.", text(1, 200)),

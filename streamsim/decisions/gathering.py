@@ -19,10 +19,11 @@ came after that and is logged alone; or it says that the window closes on what w
 
 
 class Gathered(msgspec.Struct, array_like=True):
-    """What an advice has so far: how many rewards, and their last or sum."""
+    """What an advice has so far: how many rewards, their last or sum, and so of their metrics."""
 
     count: int = 0
     reward: Any = None
+    metrics: dict[str, float] | None = None
 
 
 _parse = msgspec.json.Decoder(Gathered).decode
@@ -66,7 +67,7 @@ class Rule(NamedTuple):
             return "learn"
         if self.mode not in ("last", "sum"):
             return "close"
-        call.reward, call.parts = gathered.reward, gathered.count
+        call.reward, call.parts, call.metrics = gathered.reward, gathered.count, gathered.metrics
         return "learn"
 
     def effect(self, call: Reward, how: How) -> Redemption | Amendment | None:
@@ -80,12 +81,17 @@ class Rule(NamedTuple):
         if self.mode == "first":
             return Redemption(advice.experiment_id, advice.id, call.by)
         so_far = of(advice)
-        more: Any = None
-        if self.mode == "last":
-            more = call.reward
+        more: list[Any] = [None]
+        if self.mode == "last" or (self.mode == "sum" and not so_far.count):
+            more = [call.reward, call.metrics]
         elif self.mode == "sum":
-            more = call.reward if so_far.count == 0 else added(so_far.reward, call.reward)
-        fresh = values.dump([so_far.count + 1, more])
+            more = [
+                added(so_far.reward, call.reward),
+                added(so_far.metrics or {}, call.metrics or {}) or None,
+            ]
+        if more[-1] is None:
+            more = more[:1]
+        fresh = values.dump([so_far.count + 1, *more])
         return Amendment(advice.experiment_id, advice.id, advice.gathered, fresh)
 
 

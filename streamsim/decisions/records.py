@@ -86,6 +86,8 @@ def reward(call: Reward, outcome: Outcome, how: How, *, debug: bool) -> tuple[by
         answer = b'{"status":"success",' + b"".join(parts)[1:] + b"}"
     if how == "late":
         answer = answer[:-1] + b',"late":true}'
+    if call.metrics is not None:
+        parts += (b',"metrics":', values.dump(call.metrics))
     if call.advice_id is not None:
         parts += (b',"advice_id":', values.dump(call.advice_id))
     if call.parts:

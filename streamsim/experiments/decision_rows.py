@@ -35,6 +35,7 @@ class _Logged(msgspec.Struct):
     late: bool = False
     part: bool = False
     parts: int = 0
+    metrics: dict[str, float] | None = None
 
 
 _parse = msgspec.json.Decoder(_Logged).decode
@@ -153,7 +154,9 @@ def _shown(
 
 def _arrived(one: _Arrival, iso: Iso) -> dict[str, Any]:
     marks = {name: True for name in ("timeout", "late", "part") if getattr(one.logged, name)}
-    parts = {"parts": one.logged.parts} if one.logged.parts else {}
+    parts: dict[str, Any] = {"parts": one.logged.parts} if one.logged.parts else {}
+    if one.logged.metrics:
+        parts["metrics"] = one.logged.metrics
     return {"date": iso(one.date_ms), "reward": one.logged.reward, **marks, **parts}
 
 

@@ -17,6 +17,7 @@ from streamsim.evaluation import requests
 
 PARAMETERS: Final = (
     "reward_field",
+    "metric",
     "control",
     "alpha",
     "by",
@@ -40,8 +41,9 @@ _NUMBER: Final = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Which inference, on rewards as the experiment's properties define them.
 
-    `alpha`: the chance of error that is allowed, for both sides of an interval. `by`: a field of contexts,
-    for whose values the same is told, of at most `segments`. `until_ms`: decisions before that date alone.
+    `metric`: one of the rewards' metrics in place of the reward. `alpha`: the chance of error that is
+    allowed, for both sides of an interval. `by`: a field of contexts, for whose values the same is told, of at most
+    `segments`. `until_ms`: decisions before that date alone.
     `bounds`: between which all rewards are, if that was declared; `rewards`: their declared distribution.
     `horizon`: the number of decisions where sequences are tightest.
     `arm_field`, `window_hours`, `default_reward`, `arms`: the experiment's. `usual_control`: the control
@@ -49,6 +51,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     reward_field: str | None = None
+    metric: str | None = None
     control: str | None = None
     alpha: float = ALPHA
     by: str | None = None
@@ -79,6 +82,7 @@ def parse(given: Mapping[str, str | None], until_ms: int | None) -> Asked:
         )
     return Asked(
         reward_field=requests.text(given.get("reward_field"), "reward_field"),
+        metric=requests.text(given.get("metric"), "metric"),
         control=requests.text(given.get("control"), "control"),
         alpha=ALPHA if alpha is None else alpha,
         by=requests.text(given.get("by"), "by"),
@@ -92,7 +96,8 @@ def parse(given: Mapping[str, str | None], until_ms: int | None) -> Asked:
 
 def with_declared(asked: Asked, properties: Mapping[str, Any]) -> Asked:
     """What is asked, and where it says nothing what the experiment declares."""
-    known = msgspec.convert(properties.get("rewards") or {}, declared.Rewards)
+    stored = properties.get("rewards") if asked.metric is None else None
+    known = msgspec.convert(stored or {}, declared.Rewards)
     more: dict[str, Any] = {"arms": tuple(declared.labels_of(properties))}
     if asked.reward_field is None:
         more["reward_field"] = known.field

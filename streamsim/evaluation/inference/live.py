@@ -35,9 +35,12 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     :param decisions: rows of the action log, oldest first, each with its `date_ms`; so for rewards.
     :raises BadRequest: naming the parameter: there is no such arm, reward or field, or too many arms.
     """
+    if asked.metric is not None:
+        rewards = _of_metric(rewards, asked.metric)
     here = with_rewards([dict(row) for row in decisions], rewards, asked.most)
     complete = len(decisions) < asked.most and len(rewards) < asked.most
-    window = Window(asked.window_hours, asked.default_reward, asked.now_ms)
+    default = asked.default_reward if asked.metric is None else None
+    window = Window(asked.window_hours, default, asked.now_ms)
     log = from_logs(
         here, rewards, action_field=asked.arm_field, reward_field=asked.reward_field, window=window
     )
@@ -99,6 +102,16 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         for value, rows in list(parts.items())[: asked.segments if asked.by else 1]:
             part = _segment(value, data.take(rows), control, levels, asked, fixed=fixed, complete=complete)
             found.segments.append(part)
+    return found
+
+
+def _of_metric(rewards: Sequence[Row], metric: str) -> list[Row]:
+    """The rewards that came with a metric, which stands in for the reward. :raises BadRequest: none did."""
+    found: list[Row] = [
+        {**row, "reward": row["metrics"][metric]} for row in rewards if metric in (row.get("metrics") or {})
+    ]
+    if rewards and not found:
+        raise BadRequest(f"no reward came with the metric {metric!r}", field="metric")
     return found
 
 
