@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
 from streamsim import values
-from streamsim.errors import BadRequest
-from streamsim.experiments import fields
+from streamsim.errors import BadRequest, refuse_unknown
+from streamsim.experiments import fields, whole_theta
 
 MAX_LISTED = 1000
 
@@ -119,6 +119,23 @@ class ResetHandler(BaseHandler):
         self.write_json({"status": "success"})
 
 
+class ThetaHandler(BaseHandler):
+    """`/exp/{exp_id}/theta`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """All rows of theta, in every named set, and their version."""
+        await self.stream(self.services.experiments.whole_theta(self.user.name, exp_id))
+
+    async def put(self, exp_id: str) -> None:
+        """Body: version, and rows, or theta and named? as an hourly snapshot has them. Replaces theta."""
+        body = self.json_object(whole_theta.MAX_VALUES)
+        refuse_unknown(body, whole_theta.FIELDS)
+        version = await self.services.experiments.put_theta(self.user.name, exp_id, body)
+        self.write_json({"status": "success", "version": version})
+
+
 class DefaultsHandler(BaseHandler):
     """`/exp/defaults`"""
 
@@ -146,4 +163,5 @@ routes = [
     ("/exp/{exp_id}", ExperimentHandler),
     ("/exp/{exp_id}/key", KeyHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
+    ("/exp/{exp_id}/theta", ThetaHandler),
 ]

@@ -19,7 +19,8 @@ from streamsim.storage.contract.errors import StoreUnavailable
 
 MAX_CALLS = 1_000
 MAX_TEXT = 256
-FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key"})
+MAX_METRICS = 50
+FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key", "metrics"})
 
 
 class CoreHandler(BaseHandler):
@@ -120,12 +121,13 @@ class RewardHandler(CoreHandler):
     """`/setreward/{id}`"""
 
     async def get(self, exp_id: str) -> None:
-        """Query: key, reward? (JSON), and advice_id or context?, action?; idempotency_key?."""
+        """Query: key, reward? (JSON), and advice_id or context?, action?; idempotency_key?, metrics?."""
         key = self.key()
         text = self.get_query_argument("reward", "", strip=False)
         fields: dict[str, Any] = {
             "context": self.query_json("context"),
             "action": self.query_json("action"),
+            "metrics": self.query_json("metrics"),
             "advice_id": self.get_query_argument("advice_id", "") or None,
             "idempotency_key": self.get_query_argument("idempotency_key", "") or None,
         }
@@ -168,6 +170,7 @@ def reward_call(fields: dict[str, Any], size: int) -> Reward:
         action=given(own.get("action")),
         advice_id=advice_id,
         idempotency_key=_text(fields, "idempotency_key"),
+        metrics=_metrics(fields.get("metrics")),
         size=size,
     )
 
@@ -177,6 +180,21 @@ def _text(fields: dict[str, Any], name: str) -> str | None:
     if text is None or (isinstance(text, str) and 0 < len(text) <= MAX_TEXT):
         return text
     raise BadRequest(f"{name} must be text of 1 to {MAX_TEXT} characters", field=name)
+
+
+def _metrics(value: object) -> dict[str, float] | None:
+    """Numbers by name. :raises BadRequest:"""
+    if value is None or value == {}:
+        return None
+    if type(value) is not dict or len(value) > MAX_METRICS:
+        raise BadRequest(f"metrics must be an object of at most {MAX_METRICS} numbers", field="metrics")
+    for name, figure in value.items():
+        if type(figure) not in (int, float) or not 0 < len(name) <= MAX_TEXT:
+            raise BadRequest(
+                f"metrics must be an object of name -> number, names of 1 to {MAX_TEXT} characters",
+                field=f"metrics.{name[:64]}",
+            )
+    return value
 
 
 def _many(body: dict[str, Any], name: str) -> list[Any]:

@@ -21,7 +21,7 @@ from streamsim.errors import StreamsimError
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
 _ACTION_FIELDS: Final = frozenset({"key", "context"})
 _REWARD_FIELDS: Final = FIELDS | {"key"}
-_JSON: Final = frozenset({"context", "action", "reward"})
+_JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 
 
 class _NotPlain(Exception):

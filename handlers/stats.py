@@ -10,11 +10,17 @@ from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.drawing import Form
 from streamsim.evaluation.inference import asked
 from streamsim.evaluation.pictures import check_plots
+from streamsim.experiments.decision_rows import RowsForm
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
 
 MAX_ROWS = 10_000
+ROW_TYPES: Final[dict[RowsForm, str]] = {
+    "json": "application/json; charset=utf-8",
+    "jsonl": "application/x-ndjson; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+}
 TYPES: Final[dict[LogFormat, str]] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -60,7 +66,25 @@ class SummaryHandler(BaseHandler):
         )
 
 
-class LogHandler(BaseHandler):
+class RowsHandler(BaseHandler):
+    """Rows of a log, newest first."""
+
+    def log_query(self, kind: LogKind, form: LogFormat = "json") -> LogQuery:
+        """Which rows before?, from? and to? ask for. :raises BadRequest:"""
+        from_ms, to_ms = self.date_argument("from"), self.date_argument("to")
+        if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+            raise BadRequest("from must be an earlier date than to", field="from")
+        return LogQuery(kind, self.text_argument("before") or "", from_ms, to_ms, form)
+
+    def link_older(self, limit: int, more: str | None) -> None:
+        """The header that leads to older rows, if there may be some."""
+        if more is not None:
+            given = {name: self.text_argument(name) for name in ("from", "to", "format")}
+            kept = {name: text for name, text in given.items() if text is not None}
+            self.link_next(limit=limit, before=more, **kept)
+
+
+class LogHandler(RowsHandler):
     """A log of one kind, newest first; subclasses say which."""
 
     access: ClassVar[Access] = "user"
@@ -72,17 +96,11 @@ class LogHandler(BaseHandler):
         """
         form = self.format_argument(TYPES)
         limit = self.integer_argument("limit", 0, 0, MAX_ROWS)
-        from_ms, to_ms = self.date_argument("from"), self.date_argument("to")
-        if from_ms is not None and to_ms is not None and from_ms >= to_ms:
-            raise BadRequest("from must be an earlier date than to", field="from")
-        query = LogQuery(self.kind, self.text_argument("before") or "", from_ms, to_ms, form)
+        query = self.log_query(self.kind, form)
         experiments = self.services.experiments
         if limit:
             rows, more = await experiments.log_page(self.user.name, exp_id, query, limit)
-            if more is not None:
-                given = {name: self.text_argument(name) for name in ("from", "to", "format")}
-                kept = {name: text for name, text in given.items() if text is not None}
-                self.link_next(limit=limit, before=more, **kept)
+            self.link_older(limit, more)
             self._head(form)
             self.finish(rows)
             return
@@ -92,6 +110,29 @@ class LogHandler(BaseHandler):
     def _head(self, form: LogFormat) -> None:
         self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
+
+
+class DecisionsHandler(RowsHandler):
+    """`/stats/{exp_id}/decisions`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: limit?, before?, from?, to?, format?. Decisions, newest first, each with its rewards; with a
+        limit a page, as of a log.
+        """
+        form = self.format_argument(ROW_TYPES)
+        limit = self.integer_argument("limit", 0, 0, MAX_ROWS)
+        query = self.log_query("action")
+        experiments = self.services.experiments
+        self.set_header("Content-Type", ROW_TYPES[form])
+        self.set_header("Vary", "Accept")
+        if limit:
+            rows, more = await experiments.decision_page(self.user.name, exp_id, query, form, limit)
+            self.link_older(limit, more)
+            self.finish(rows)
+            return
+        await self.stream(experiments.decision_rows(self.user.name, exp_id, query, form))
 
 
 class HourlyThetaHandler(LogHandler):
@@ -172,6 +213,7 @@ routes = [
     ("/stats/{exp_id}/summary", SummaryHandler),
     ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
     ("/stats/{exp_id}/errorlog", ErrorLogHandler),
+    ("/stats/{exp_id}/decisions", DecisionsHandler),
     ("/stats/{exp_id}/health", HealthHandler),
     ("/stats/{exp_id}/inference", InferenceHandler),
 ]

@@ -55,50 +55,6 @@ class Rotated(TypedDict):
     revision: int
 
 
-class Experiment(TypedDict):
-    """All fields of an experiment.
-
-    `delta_hours`: hours after which an advice gets its `default_reward`, None for never. `revision`: 1, and
-    one more with each change.
-    """
-
-    id: str
-    name: str
-    key: str
-    get_context: str
-    get_action: str
-    get_reward: str
-    set_reward: str
-    advice_id: bool
-    delta_hours: int | None
-    default_reward: Object | str | None
-    hourly_theta: bool
-    log_propensity: bool
-    arm_field: str | None
-    compat: str | None
-    public_origins: bool
-    revision: int
-    created: str
-    modified: str
-
-
-class ExperimentFields(TypedDict, total=False):
-    """What can be set on an experiment; see docs/api-bandit.md."""
-
-    get_context: str
-    get_action: str
-    get_reward: str
-    set_reward: str
-    advice_id: bool
-    delta_hours: int | None
-    default_reward: Object | str | None
-    hourly_theta: bool
-    log_propensity: bool
-    arm_field: str | None
-    compat: str | None
-    public_origins: bool
-
-
 class Updated(TypedDict):
     """`revision`: the one that the change made."""
 
@@ -127,12 +83,14 @@ class Decision(TypedDict):
 
 
 class Rewarded(TypedDict):
-    """What was used is there if the server's `server.debug` is on."""
+    """What was used is there if the server's `server.debug` is on. `late`: it came after its window, and is
+    logged without being learnt from."""
 
     status: str
     context: NotRequired[Object]
     action: NotRequired[Object]
     reward: NotRequired[Json]
+    late: NotRequired[bool]
 
 
 class Reward(TypedDict):
@@ -143,6 +101,7 @@ class Reward(TypedDict):
     action: NotRequired[Object]
     advice_id: NotRequired[str]
     idempotency_key: NotRequired[str]
+    metrics: NotRequired[dict[str, float]]
 
 
 class Summary(TypedDict):
@@ -161,22 +120,54 @@ class _Row(TypedDict):
 
 
 class ActionRow(_Row):
-    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known."""
+    """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known; `probabilities`:
+    that of every arm. `decided_by`: what decided in place of the code: "fallback", "ramp", "holdout" or
+    "sticky"."""
 
     context: Json
     action: Json
     advice_id: NotRequired[str]
     propensity: NotRequired[float]
+    probabilities: NotRequired[Object]
+    decided_by: NotRequired[str]
+    revision: NotRequired[int]
+
+
+class Arrival(TypedDict):
+    """A reward of a decision, marked as in the reward log."""
+
+    date: str
+    reward: Json
+    timeout: NotRequired[bool]
+    part: NotRequired[bool]
+    late: NotRequired[bool]
+    parts: NotRequired[int]
+    metrics: NotRequired[dict[str, float]]
+
+
+class DecisionRow(ActionRow):
+    """A decision with its rewards, oldest first. `reward`: what counts for it; `delay_ms`: how long that
+    took."""
+
+    rewards: list[Arrival]
+    reward: NotRequired[Json]
+    delay_ms: NotRequired[int]
 
 
 class RewardRow(_Row):
-    """`timeout`: the default reward of an advice that nobody redeemed in time."""
+    """`timeout`: the default reward of an advice that nobody redeemed in time. `part`: one of several, of
+    which the last or the sum counts, in a row of its own that says how many `parts` there were. `late`: it
+    came after its window, and does not count."""
 
     context: Json
     action: Json
     reward: Json
     advice_id: NotRequired[str]
     timeout: NotRequired[bool]
+    part: NotRequired[bool]
+    late: NotRequired[bool]
+    parts: NotRequired[int]
+    metrics: NotRequired[dict[str, float]]
 
 
 class ThetaRow(_Row):

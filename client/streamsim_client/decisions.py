@@ -69,12 +69,14 @@ class Decisions(Group[S]):
         action: Mapping[str, object] | None = None,
         advice_id: str | None = None,
         idempotency_key: str | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Rewarded:
         """Learn from a reward, an object or a number, for an action in a context or for an advice id.
 
         It goes with an idempotency key, by which the server applies it once however often it is sent; so it
         is retried like a read.
 
+        :param metrics: other numbers about the same decision, by name, for inference and guardrails.
         :param idempotency_key: by default one is drawn for this call. With one of your own a call that failed
             for good can be repeated later, e.g. by another process.
         :raises NotFound: an unknown advice id. :raises Conflict: it was redeemed.
@@ -85,6 +87,7 @@ class Decisions(Group[S]):
             action=action,
             advice_id=advice_id,
             idempotency_key=idempotency_key or uuid4().hex,
+            metrics=metrics,
         )
         body |= {"key": key, "reward": reward}
         return await self._ask(Rewarded, "POST", path("setreward", experiment), body=body, repeat="safe")

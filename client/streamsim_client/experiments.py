@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Unpack
 
-from streamsim_client.answers import Created, Done, Experiment, ExperimentFields, Policy, Rotated, Updated
+from streamsim_client.answers import Created, Done, Policy, Rotated, Updated
+from streamsim_client.experiment_answers import (
+    Experiment,
+    ExperimentFields,
+    ThetaPart,
+    ThetaVersion,
+    WholeTheta,
+)
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
+from streamsim_client.values import Object
 
 
 class Experiments(Group[S]):
@@ -90,6 +98,32 @@ class Experiments(Group[S]):
         where = path("exp", experiment, "resetexperiment")
         # Although a GET: repeated, it would also delete what was learned in between.
         return await self._ask(Done, "GET", where, query=query, repeat="never")
+
+    @call
+    async def theta(self, experiment: str) -> WholeTheta:
+        """All rows of theta, in every named set, with their version."""
+        return await self._ask(WholeTheta, "GET", path("exp", experiment, "theta"))
+
+    @call
+    async def put_theta(
+        self,
+        experiment: str,
+        version: str,
+        rows: Iterable[ThetaPart] | None = None,
+        *,
+        theta: Object | None = None,
+        named: Object | None = None,
+    ) -> ThetaVersion:
+        """Set theta in place of all there is, if it still has the `version` that `theta` gave.
+
+        :param rows: as `theta` gives them; :param theta: or, with :param named: as an hourly snapshot does.
+        :raises BadRequest: naming the field. :raises Conflict: it was changed meanwhile.
+        """
+        body = given(version=version, rows=None if rows is None else list(rows), theta=theta, named=named)
+        # Not sent again: a second time it would find the version that it made itself.
+        return await self._ask(
+            ThetaVersion, "PUT", path("exp", experiment, "theta"), body=body, repeat="never"
+        )
 
     @call
     async def defaults(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from streamsim_client.answers import (
     ActionRow,
+    DecisionRow,
     ErrorRow,
     Health,
     RewardRow,
@@ -58,6 +59,7 @@ class Stats(Group[S]):
         experiment: str,
         *,
         reward_field: str | None = None,
+        metric: str | None = None,
         control: str | None = None,
         alpha: float | None = None,
         by: str | None = None,
@@ -70,6 +72,7 @@ class Stats(Group[S]):
     ) -> Inference:
         """The mean of every arm and its difference to `control`, with intervals that hold at every look.
 
+        :param metric: one of the rewards' metrics in place of the reward.
         :param alpha: the chance of error, 0.05 by default. :param by: a field of contexts, for each of whose
             first `segments` values the same is told. :param until: an ISO 8601 date that was fixed before.
         :param low: with `high`, declared bounds of rewards. :param rewards: "bernoulli" or "gaussian".
@@ -77,6 +80,7 @@ class Stats(Group[S]):
         """
         query = {
             "reward_field": reward_field,
+            "metric": metric,
             "control": control,
             "alpha": alpha,
             "by": by,
@@ -99,6 +103,11 @@ class Stats(Group[S]):
     def action_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[ActionRow, None]:
         """Decisions."""
         return self._rows(ActionRow, experiment, "actionlog", limit)
+
+    @each
+    def decisions(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[DecisionRow, None]:
+        """Decisions, each with its rewards."""
+        return self._rows(DecisionRow, experiment, "decisions", limit)
 
     @each
     def reward_log(self, experiment: str, *, limit: int | None = None) -> AsyncGenerator[RewardRow, None]:

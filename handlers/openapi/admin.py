@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from handlers import admin
 from handlers.openapi.operation import (
+    OBJECT,
     TEXT,
     Answer,
     Described,
@@ -19,12 +20,23 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from handlers.openapi.parts import CODE_PIECES, DATE, EXPERIMENT, ID, KEY, SUCCESS, experiment_field
+from handlers.openapi.parts import (
+    CODE_PIECES,
+    DATE,
+    EXPERIMENT,
+    ID,
+    KEY,
+    SUCCESS,
+    THETA_VERSION,
+    experiment_field,
+)
 from streamsim.config import Settings
+from streamsim.decisions.wire import MAX_ADDRESS
 from streamsim.experiments import fields
 
 _NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
 _CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}
+_ADDRESS: Final[dict[str, Any]] = dict.fromkeys(("name", "key", "value"), text(0, MAX_ADDRESS))
 _SHOWN: Final[dict[str, Any]] = {
     "id": EXPERIMENT,
     "name": "colours",
@@ -135,6 +147,37 @@ def operations(_settings: Settings) -> Described:
                 ),
                 errors=(409,),
             )
+        },
+        admin.ThetaHandler: {
+            "get": Operation(
+                "All of theta, with its version.",
+                {
+                    200: Answer(
+                        "The rows of every named set.",
+                        record({"rows": array(record({**_ADDRESS, "theta": OBJECT})), "version": text(1)}),
+                    )
+                },
+            ),
+            "put": Operation(
+                "Set all of theta.",
+                {
+                    200: Answer(
+                        "It has this version now.",
+                        record({**SUCCESS["properties"], "version": text(1)}),
+                    )
+                },
+                more="Give rows, or theta and named as an hourly snapshot has them.",
+                body=record(
+                    {"version": {"description": "The version that GET gave.", **TEXT}},
+                    {
+                        "rows": array(record({"theta": OBJECT}, _ADDRESS)),
+                        "theta": OBJECT,
+                        "named": mapping(OBJECT),
+                    },
+                ),
+                sends={"version": THETA_VERSION, "theta": {"n": 1}},
+                errors=(409,),
+            ),
         },
         admin.DefaultsHandler: {
             "get": Operation("The catalogue of policies.", {200: Answer("Number -> name.", mapping(TEXT))})

@@ -7,12 +7,14 @@ from typing import Final
 from handlers import core
 from handlers.openapi.operation import (
     ANY,
+    NUMBER,
     Answer,
     Described,
     Operation,
     Parameter,
     Schema,
     array,
+    mapping,
     one_of,
     or_null,
     record,
@@ -25,15 +27,19 @@ from streamsim.config import Settings
 _KEY: Final = text(1, description="The experiment's key.")
 _SHORT: Final = or_null(text(1, core.MAX_TEXT))
 _IN_PLACE: Final = "In place of context and action, which do not count beside it."
+_METRICS: Final[Schema] = {**mapping(NUMBER), "maxProperties": core.MAX_METRICS}
 REWARD: Final[dict[str, Schema]] = {
     "reward": {"description": "A JSON value, often an object or a number."},
     "context": ANY,
     "action": ANY,
     "advice_id": {"description": _IN_PLACE, **_SHORT},
+    "metrics": {"description": "Other numbers about the same decision, by name.", **or_null(_METRICS)},
     "idempotency_key": {"description": "The same reward sent again under it counts once.", **_SHORT},
 }
 DECISION: Final = record({"action": ANY}, {"advice_id": text(1), "context": ANY})
-REWARDED: Final = record({"status": one_of("success")}, {"context": ANY, "action": ANY, "reward": ANY})
+REWARDED: Final = record(
+    {"status": one_of("success")}, {"context": ANY, "action": ANY, "reward": ANY, "late": one_of(True)}
+)
 _CODE: Final = (422, 429, 504)
 
 
@@ -53,7 +59,7 @@ def operations(_settings: Settings) -> Described:
                 "Decide.",
                 {200: Answer("The action; stored before it is answered.", DECISION, decided)},
                 query=(key, Parameter("context", "The context, often an object.", ANY, context, json=True)),
-                errors=_CODE,
+                errors=(409, *_CODE),
             ),
             "post": Operation(
                 "Decide, for one context or for many.",
@@ -66,7 +72,7 @@ def operations(_settings: Settings) -> Described:
                 },
                 body=record({"key": _KEY}, {"context": ANY, "contexts": array(ANY, 1, core.MAX_CALLS)}),
                 sends={"key": KEY, "contexts": [context, {}]},
-                errors=_CODE,
+                errors=(409, *_CODE),
             ),
         },
         core.RewardHandler: {
@@ -78,6 +84,7 @@ def operations(_settings: Settings) -> Described:
                     Parameter("reward", "The reward; {} if left out.", ANY, 1, json=True),
                     Parameter("context", "The context, often an object.", ANY, context, json=True),
                     Parameter("action", "The action.", ANY, {"arm": "A"}, json=True),
+                    Parameter("metrics", "Other numbers, by name.", _METRICS, json=True),
                     Parameter(
                         "advice_id",
                         "In place of context and action, which do not count beside it.",

@@ -25,6 +25,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
+from streamsim.decisions.declared import Declared, Rewards, Sticky, Traffic
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
@@ -37,6 +38,7 @@ from streamsim.models.engines.base import ScenarioSettings as ScenarioSettings
 EXPERIMENT: Final = "0f8a1c6e5b7d4c3f9a2b6d8e1f4c7a90"
 KEY: Final = "c1d2e3f4a5b6978812345678abcdef90"
 ADVICE: Final = "7b1e9d3c5f2a4860b1c2d3e4f5a6b7c8"
+THETA_VERSION: Final = "2f4e8a1c7d3b4950a6c1e9f0b7d8c3a5"
 JOB: Final = "3c6e9f2b5a8d4170c4f7a1b2d3e5f608"
 WORK: Final = "5e8b2d7f1a4c4963e6a9b0c1d2f3e4a5"
 COMPARED: Final = "4b7d1e8a2c5f4936b8d0c3e6f9a1b4d7"
@@ -184,7 +186,14 @@ _READ_ONLY: Final[dict[str, Schema]] = {
 
 def experiment_field(name: str) -> Schema:
     """The schema of a field of an experiment as clients send it, in any of its spellings."""
-    return _OWN.get(name) or _READ_ONLY.get(name) or CODE
+    return _OWN.get(name) or _READ_ONLY.get(name) or _declared().get(name) or CODE
+
+
+def _declared() -> dict[str, Schema]:
+    """The schemas of what an experiment may declare, as it is sent: "" is null, as for other fields."""
+    _, found = msgspec.json.schema_components([Declared], ref_template="#/components/schemas/{name}")
+    properties: dict[str, Schema] = found["Declared"]["properties"]
+    return properties
 
 
 def shown_experiment() -> Schema:
@@ -195,12 +204,13 @@ def shown_experiment() -> Schema:
         "default_reward": {"anyOf": [OBJECT, TEXT, {"type": "null"}]},
         "compat": one_of(STREAMINGBANDIT, None),
     }
-    return record({"name": TEXT, **own, **_READ_ONLY})
+    return record({"name": TEXT, **own, **_READ_ONLY}, _declared())
 
 
 def schemas() -> dict[str, Any]:
     """All schemas that have a name."""
     kinds = [Comparison, Evaluation, Check, Inference, Description, ScenarioSettings]
+    kinds += [Traffic, Sticky, Rewards]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     description = found.pop("Description")
     own = {"id": integer(0), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}

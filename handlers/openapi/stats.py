@@ -25,6 +25,8 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, PICTURES, WHEN
 from streamsim.config import Settings
+from streamsim.decisions.declared import Family
+from streamsim.decisions.mechanism import Reason
 from streamsim.evaluation import live_health
 from streamsim.evaluation.inference import asked
 
@@ -32,11 +34,31 @@ _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
 ACTION_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY},
-    {"advice_id": TEXT, "propensity": ANY, "propensity_runs": integer(1), "probabilities": OBJECT},
+    {
+        "advice_id": TEXT,
+        "propensity": ANY,
+        "propensity_runs": integer(1),
+        "probabilities": OBJECT,
+        "decided_by": one_of(*get_args(Reason)),
+        "revision": integer(1),
+    },
+)
+_MARKS: Final = {"timeout": one_of(True), "part": one_of(True), "late": one_of(True), "parts": integer(1)}
+_MARKS["metrics"] = OBJECT
+DECISION_ROW: Final = record(
+    {**ROW, "context": ANY, "action": ANY, "rewards": array(record({"date": WHEN, "reward": ANY}, _MARKS))},
+    {**ACTION_ROW["properties"], "reward": ANY, "delay_ms": integer()},
 )
 REWARD_ROW: Final = record(
     {**ROW, "context": ANY, "action": ANY, "reward": ANY},
-    {"advice_id": TEXT, "timeout": one_of(True)},
+    {
+        "advice_id": TEXT,
+        "timeout": one_of(True),
+        "part": one_of(True),
+        "late": one_of(True),
+        "parts": integer(1),
+        "metrics": OBJECT,
+    },
 )
 # What the code logs under these names is shown as it logged it.
 MANUAL_ROW: Final = record({"date": ANY, "exp_id": ANY}, closed=False)
@@ -65,15 +87,19 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
-            query=(
-                Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
-                Parameter("before", "A position that `Link` gave.", text()),
-                Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
-                Parameter("to", "Only earlier dates, ISO 8601.", text()),
-                Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
-            ),
+            query=_rows(tuple(stats.TYPES)),
         )
     }
+
+
+def _rows(forms: tuple[str, ...]) -> tuple[Parameter, ...]:
+    return (
+        Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
+        Parameter("before", "A position that `Link` gave.", text()),
+        Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
+        Parameter("to", "Only earlier dates, ISO 8601.", text()),
+        Parameter("format", "In place of the header `Accept`.", one_of(*forms)),
+    )
 
 
 def row(**logged: Any) -> dict[str, Any]:
@@ -85,6 +111,7 @@ def _inference() -> tuple[Parameter, ...]:
     number = text(1, 60)
     return (
         Parameter("reward_field", "The field of the reward that is the number.", text(1, 200)),
+        Parameter("metric", "One of the rewards' metrics in place of the reward.", text(1, 200)),
         Parameter("control", "The arm to compare with; by default the first by name.", text(1, 200)),
         Parameter("alpha", "The chance of error of all differences together; 0.05 by default.", number),
         Parameter("by", "A field of contexts: the same for each of its values.", text(1, 200)),
@@ -96,7 +123,7 @@ def _inference() -> tuple[Parameter, ...]:
         Parameter("until", "Decisions before this date alone; ISO 8601.", text()),
         Parameter("low", "All rewards are at least this, declared before; with high.", number),
         Parameter("high", "All rewards are at most this.", number),
-        Parameter("rewards", "The declared distribution, for posteriors.", one_of(*get_args(asked.Family))),
+        Parameter("rewards", "The declared distribution, for posteriors.", one_of(*get_args(Family))),
         Parameter(
             "horizon",
             "The number of decisions where the sequences are tightest.",
@@ -148,6 +175,21 @@ def operations(_settings: Settings) -> Described:
         },
         stats.SimulationLogHandler: log("Draws that `log_stats` stored.", SIMULATION_ROW, []),
         stats.ErrorLogHandler: log("Calls that the code failed on.", ERROR_ROW, []),
+        stats.DecisionsHandler: {
+            "get": Operation(
+                "Decisions with their rewards.",
+                {
+                    200: Answer(
+                        "Newest first. A page ends early rather than grow beyond 16 MiB.",
+                        array(DECISION_ROW),
+                        [row(**called, rewards=[])],
+                        others={"text/csv": TEXT, "application/x-ndjson": TEXT},
+                        headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
+                    )
+                },
+                query=_rows(tuple(stats.ROW_TYPES)),
+            )
+        },
         stats.HealthHandler: {
             "get": Operation(
                 "Checks of the newest decisions, rewards and errors.",

@@ -12,8 +12,11 @@ from streamsim.config import LaneSettings
 from streamsim.dates import HOUR_MS
 from streamsim.decisions import records
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.gathering import window_hours
+from streamsim.decisions.mechanism import KEPT
+from streamsim.decisions.routing import Around, Routed
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
-from streamsim.decisions.wire import ACTION, REWARD, Call, Done
+from streamsim.decisions.wire import ACTION, REWARD, Call, Done, Outcome
 from streamsim.errors import PolicyError, StreamsimError
 from streamsim.storage.contract.decisions import (
     Experiment,
@@ -25,17 +28,20 @@ from streamsim.storage.contract.logs import LogRow
 
 
 class Prepared(msgspec.Struct):
-    """A transaction, and how each call of the batch ends once it is committed: its answer or its error."""
+    """A transaction, and how each call of the batch ends once it is committed: its answer or its error.
+    `ran`: whether the worker ran any of it."""
 
     transaction: Transaction
     ends: list[tuple[Pending, bytes | StreamsimError]]
+    ran: bool = True
 
     @property
     def leaves_theta(self) -> bool:
         """Whether every call succeeded and the batch does no more than to log and to give advice ids: what
         runs after it finds the same theta and advices whether it is committed or not."""
         changed = self.transaction
-        changes = changed.writes or changed.deletes or changed.redemptions or changed.idempotency
+        parts = changed.writes, changed.deletes, changed.redemptions, changed.amendments
+        changes = any(parts) or changed.idempotency or changed.at_most
         return not changes and all(isinstance(end, bytes) for _, end in self.ends)
 
 
@@ -48,8 +54,8 @@ def frame(call: Pending) -> Call:
 
 
 def prepare(
-    experiment: Experiment,
-    calls: Sequence[Pending],
+    around: Around,
+    routed: Routed,
     done: Done,
     opened: dict[str, int],
     settings: LaneSettings,
@@ -61,6 +67,9 @@ def prepare(
 
     :raises Untrustworthy: it answered what no honest worker would.
     """
+    experiment, mechanism = around.experiment, around.mechanism
+    ran = bool(done.outcomes)
+    done = routed.together(done)
     reads, deletes, writes = theta_effects(done, opened)
     if not set(done.used) <= opened.keys():
         raise Untrustworthy("it used an experiment it was not given")
@@ -76,24 +85,45 @@ def prepare(
     )
     expires_ms = advice_expiry(experiment, now_ms)
     ends: list[tuple[Pending, bytes | StreamsimError]] = []
-    for call, outcome in zip(calls, done.outcomes, strict=True):
+    if routed.before is not None:
+        transaction.at_most[experiment.id] = routed.before
+    kept: dict[str, Outcome] = {}
+    for call, outcome in zip(routed.calls, done.outcomes, strict=True):
         error = check_outcome(outcome, action=isinstance(call, Decision))
         if error is not None:
             ends.append((call, error))
             logs.append(_failure(experiment, call, error, now_ms))
             continue
         if isinstance(call, Decision):
+            by = None
+            if mechanism is not None:
+                served = routed.served.get(call)
+                by = served.by if served is not None else None
+                if served is None:
+                    outcome = mechanism.mixed(outcome)
+                if (key := mechanism.keeps(call, served)) is not None:
+                    if key in kept:  # the same unit, earlier in this batch
+                        outcome, by = kept[key], KEPT
+                    else:
+                        kept[key] = msgspec.structs.replace(outcome, context=None)
+                        transaction.idempotency.append(mechanism.record(key, outcome, now_ms))
             advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
-            answer, row, issued = records.decision(call.context, outcome, debug=debug, advice=advice)
+            answer, row, issued = records.decision(
+                call.context, outcome, debug=debug, advice=advice, by=by, revision=around.logged_revision
+            )
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
             if issued is not None:
                 transaction.advices.append(issued)
         else:
             assert isinstance(call, Reward)
-            answer, row = records.reward(call, outcome, debug=debug)
-            logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
-            if call.advice_id is not None:
-                transaction.redemptions.append(Redemption(experiment.id, call.advice_id, call.by))
+            how, effect = routed.rewarded[call]
+            answer, row = records.reward(call, outcome, how, debug=debug)
+            if how != "close":
+                logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
+            if isinstance(effect, Redemption):
+                transaction.redemptions.append(effect)
+            elif effect is not None:
+                transaction.amendments.append(effect)
             if call.idempotency_key is not None:
                 transaction.idempotency.append(
                     IdempotencyRecord(
@@ -114,15 +144,14 @@ def prepare(
             except values.InvalidValue as invalid:
                 raise Untrustworthy(str(invalid)) from None
             logs.append(LogRow(logged, "manual", records.row_id(), now_ms, values.dump(data)))
-    return Prepared(transaction, ends)
+    return Prepared(transaction, ends, ran)
 
 
 def advice_expiry(experiment: Experiment, now_ms: int) -> int:
     """When an advice id given now expires, in ms; 0 if the experiment gives none."""
     if not experiment.properties.get("advice_id"):
         return 0
-    hours = experiment.properties.get("delta_hours")
-    return now_ms + int(hours if isinstance(hours, int) else 0) * HOUR_MS
+    return now_ms + (window_hours(experiment.properties) or 0) * HOUR_MS
 
 
 def failures(

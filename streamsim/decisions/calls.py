@@ -87,10 +87,21 @@ class Reward(Pending):
     """A setreward call: the reward of an advice id, or of a context and an action given with it.
 
     `by` is "timeout" for the default reward of an advice that nobody redeemed in time. `advice` is filled in
-    by the lane from the store.
+    by the lane from the store. `parts`: of how many rewards this is the last or the sum. `metrics`: other
+    numbers that came with it.
     """
 
-    __slots__ = ("action", "advice", "advice_id", "by", "context", "idempotency_key", "reward")
+    __slots__ = (
+        "action",
+        "advice",
+        "advice_id",
+        "by",
+        "context",
+        "idempotency_key",
+        "metrics",
+        "parts",
+        "reward",
+    )
 
     def __init__(
         self,
@@ -101,6 +112,7 @@ class Reward(Pending):
         advice_id: str | None = None,
         idempotency_key: str | None = None,
         by: Literal["reward", "timeout"] = "reward",
+        metrics: dict[str, float] | None = None,
         size: int = 0,
     ) -> None:
         self.size = size
@@ -111,13 +123,17 @@ class Reward(Pending):
         self.advice_id = advice_id
         self.idempotency_key = idempotency_key
         self.by = by
+        self.metrics = metrics
         self.advice: Advice | None = None
+        self.parts = 0
 
     def fingerprint(self) -> str:
         """Identifies what the caller sent, whatever the order of its fields."""
         body = [self.advice_id, self.reward]
         if self.advice_id is None:
             body += [self.context, self.action]
+        if self.metrics is not None:
+            body.append({"metrics": self.metrics})
         return hashlib.sha256(values.dump_sorted(body)).hexdigest()
 
 

@@ -9,7 +9,6 @@ A refused commit runs the batch again on fresh values; the sandbox makes sure th
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,8 +17,11 @@ from typing import Final, NamedTuple
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
+from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
+from streamsim.decisions.wire import Done
 from streamsim.decisions.worker import BatchFailed, PolicyWorker
+from streamsim.decisions.written import Written
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -28,7 +30,7 @@ from streamsim.errors import (
     Unauthorized,
     Unavailable,
 )
-from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale, Transaction
+from streamsim.storage.contract.decisions import DecisionStore, Experiment, Stale
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.waiting import on_behalf_of
 
@@ -72,7 +74,8 @@ class Lane:
         self.experiment_id = experiment_id
         self.tenant = tenant
         self.let_go = let_go
-        self._written = (0.0, 0)
+        self._written = Written(settings.minute_bytes)
+        self._around: Around | None = None
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -97,7 +100,7 @@ class Lane:
 
     def submit(self, call: Pending) -> None:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
-        self._check_written()
+        self._written.check()
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
         call.deadline, call.attempts = asyncio.get_running_loop().time() + self._settings.call_s, 0
@@ -106,27 +109,6 @@ class Lane:
             self._task = asyncio.get_running_loop().create_task(self._drain())
         else:
             self._wake()
-
-    def _check_written(self) -> None:
-        """:raises TooManyRequests: calls of this experiment have written what they may in this minute."""
-        until, written = self._written
-        now = asyncio.get_running_loop().time()
-        if written >= self._settings.minute_bytes and now < until:
-            raise TooManyRequests(
-                f"calls of this experiment have written {self._settings.minute_bytes} bytes of logs and "
-                "theta in this minute (lane.minute_bytes)",
-                retry_after_s=int(until - now) + 1,
-            )
-
-    def _wrote(self, transaction: Transaction) -> None:
-        """Count what a batch has written."""
-        until, written = self._written
-        now = asyncio.get_running_loop().time()
-        if now >= until:
-            until, written = now + 60, 0
-        written += sum(len(row.data) for row in transaction.logs)
-        written += sum(map(len, transaction.writes.values()))
-        self._written = until, written
 
     async def idle(self) -> None:
         """Wait until nothing waits or runs."""
@@ -201,7 +183,7 @@ class Lane:
         """The next batch: calls in order, each advice id and idempotency key at most once."""
         queue, calls = self._queue, list[Pending]()
         try:
-            self._check_written()
+            self._written.check()
         except TooManyRequests as error:
             self._fail(queue, error)
             queue.clear()
@@ -232,11 +214,18 @@ class Lane:
             if experiment is None:
                 self._fail(left, Unauthorized("key or experiment id is not valid"))
                 return
-            left = _with_key(left, experiment.key)
+            left = preconditions.with_key(left, experiment.key)
+            routed = await self._routed(experiment, left)
+            if routed.refused:
+                if await self._edited(experiment):
+                    continue
+                for call, error in routed.refused:
+                    call.fail(error)
+            left = routed.calls
             if not left:
                 return
             try:
-                prepared = await self._run(experiment, left)
+                prepared = await self._run(experiment, routed)
             except BatchFailed as failure:
                 await self._settled()
                 await self._run_one_by_one(experiment, left, failure)
@@ -257,8 +246,9 @@ class Lane:
                     await self._run_one_by_one(experiment, left, failure)
                     return
                 continue
-            self._wrote(prepared.transaction)
-            self._worker.committed(result)
+            self._written.add(prepared.transaction)
+            if prepared.ran:
+                self._worker.committed(result)
             errors = False
             for call, outcome in prepared.ends:
                 if isinstance(outcome, bytes):
@@ -281,7 +271,7 @@ class Lane:
             self._forget(changed)
         self._worker.stale(result)
         left, now = [], asyncio.get_running_loop().time()
-        for call in preconditions.refuse(calls, result.advices, result.idempotency, self._now_ms()):
+        for call in preconditions.refuse(calls, result.advices, result.idempotency):
             call.attempts += 1
             if call.attempts < ATTEMPTS and now <= call.deadline and not call.given_up:
                 left.append(call)
@@ -313,7 +303,7 @@ class Lane:
             raise
         if isinstance(result, Stale):
             return result
-        self._wrote(prepared.transaction)
+        self._written.add(prepared.transaction)
         self._worker.was_current()
         for call, outcome in prepared.ends:
             assert isinstance(outcome, bytes)
@@ -371,28 +361,28 @@ class Lane:
             await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
         call.fail(error)
 
-    async def _run(self, experiment: Experiment, calls: Sequence[Pending]) -> batch.Prepared:
-        """Run a batch in the sandbox. :raises BatchFailed:"""
+    async def _routed(self, experiment: Experiment, calls: list[Pending]) -> Routed:
+        """The calls that are left, and what some get without the code of the experiment."""
+        if self._around is None or self._around.experiment is not experiment:
+            self._around = around(experiment)
+        return await self._around.route(self._store, calls, self._now_ms())
+
+    async def _edited(self, experiment: Experiment) -> bool:
+        """Whether what this process knows of the experiment is old, as no commit would say."""
+        self._forget(self.experiment_id)
+        fresh = await self._find(self.experiment_id)
+        return fresh is None or fresh.revision != experiment.revision
+
+    async def _run(self, experiment: Experiment, routed: Routed) -> batch.Prepared:
+        """Run a batch in the sandbox, but for the calls that need no code. :raises BatchFailed:"""
         worker = self._worker
-        enter(calls, "run")
-        done = await worker.run(experiment, [batch.frame(call) for call in calls])
+        enter(routed.calls, "run")
+        frames = [batch.frame(call) for call in routed.calls if routed.runs(call)]
+        done = await worker.run(experiment, frames) if frames else Done([], [], [], [], [])
+        assert self._around is not None
+        given = self._around, routed, done, worker.opened, self._settings, self._now_ms()
         try:
-            return batch.prepare(
-                experiment, calls, done, worker.opened, self._settings, self._now_ms(), debug=self._debug
-            )
+            return batch.prepare(*given, debug=self._debug)
         except Untrustworthy as error:
             worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None
-
-
-def _with_key(calls: list[Pending], key: str) -> list[Pending]:
-    """The calls that were made with the experiment's key; others, from before it changed, are refused."""
-    if all(call.key is None or call.key == key for call in calls):
-        return calls
-    left = []
-    for call in calls:
-        if call.key is None or hmac.compare_digest(call.key.encode(), key.encode()):
-            left.append(call)
-        else:
-            call.fail(Unauthorized("key or experiment id is not valid"))
-    return left

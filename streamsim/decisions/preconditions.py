@@ -1,13 +1,27 @@
-"""What must hold in the store for a reward to count: its advice is open, its idempotency key unused."""
+"""What must hold in the store for a reward to count: its advice is known, its idempotency key unused."""
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Sequence
 
 from streamsim import values
 from streamsim.decisions.calls import Pending, Reward
-from streamsim.errors import Conflict, NotFound, Unprocessable
+from streamsim.errors import NotFound, Unauthorized, Unprocessable
 from streamsim.storage.contract.decisions import Advice, DecisionStore, IdempotencyRecord
+
+
+def with_key(calls: list[Pending], key: str) -> list[Pending]:
+    """The calls that were made with the experiment's key; others, from before it changed, are refused."""
+    if all(call.key is None or call.key == key for call in calls):
+        return calls
+    left = []
+    for call in calls:
+        if call.key is None or hmac.compare_digest(call.key.encode(), key.encode()):
+            left.append(call)
+        else:
+            call.fail(Unauthorized("key or experiment id is not valid"))
+    return left
 
 
 async def admit(
@@ -23,14 +37,13 @@ async def admit(
     if not advices and not keys:
         return list(calls)
     known_advices, known_keys = await store.peek(experiment_id, advices, keys, now_ms)
-    return [call for call in calls if _admitted(call, known_advices, known_keys, now_ms)]
+    return [call for call in calls if _admitted(call, known_advices, known_keys)]
 
 
 def refuse(
     calls: Iterable[Pending],
     advices: dict[str, Advice | None],
     keys: dict[str, IdempotencyRecord],
-    now_ms: int,
 ) -> list[Pending]:
     """After a refused commit: the calls that may run again; the others have their end."""
     left = []
@@ -39,15 +52,13 @@ def refuse(
             known = {advice_id: advice for advice_id, advice in advices.items() if advice is not None}
             if call.advice_id not in advices and call.advice is not None:
                 known[call.advice.id] = call.advice
-            if not _admitted(call, known, keys, now_ms):
+            if not _admitted(call, known, keys):
                 continue
         left.append(call)
     return left
 
 
-def _admitted(
-    call: Pending, advices: dict[str, Advice], keys: dict[str, IdempotencyRecord], now_ms: int
-) -> bool:
+def _admitted(call: Pending, advices: dict[str, Advice], keys: dict[str, IdempotencyRecord]) -> bool:
     if not isinstance(call, Reward):
         return True
     # First the key: a repeated request is answered as before, though its advice is redeemed by now.
@@ -68,14 +79,6 @@ def _admitted(
     advice = advices.get(call.advice_id)
     if advice is None:
         call.fail(NotFound("the experiment gave no such advice id, or forgot it", field="advice_id"))
-    elif advice.redeemed_by == "reward":
-        call.fail(Conflict("this advice id was redeemed before; each counts once", field="advice_id"))
-    elif advice.redeemed_by == "timeout" or (call.by == "reward" and advice.expires_ms <= now_ms):
-        call.fail(
-            Conflict(
-                "this advice id is past its delta_hours; its default_reward counts instead", field="advice_id"
-            )
-        )
     else:
         if call.advice is None:
             call.context = values.parse(advice.context, "context")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from streamsim import values
 from streamsim.decisions.calls import Reward
+from streamsim.decisions.gathering import How
 from streamsim.decisions.wire import Outcome
 from streamsim.errors import PolicyError
 from streamsim.storage.contract.decisions import NewAdvice
@@ -23,11 +24,18 @@ def row_id() -> str:
 
 
 def decision(
-    context: Any, outcome: Outcome, *, debug: bool, advice: tuple[str, str, int] | None
+    context: Any,
+    outcome: Outcome,
+    *,
+    debug: bool,
+    advice: tuple[str, str, int] | None,
+    by: str | None = None,
+    revision: int | None = None,
 ) -> tuple[bytes, bytes, NewAdvice | None]:
     """Answer, log row and advice of a getaction call.
 
     :param advice: (experiment, new advice id, expiry in ms), if the experiment gives advice ids.
+    :param by: what decided in place of the experiment's code. :param revision: of the experiment.
     """
     context_json = values.dump(outcome.context if outcome.context is not None else context)
     action_json = values.dump(outcome.action)
@@ -39,6 +47,10 @@ def decision(
         row += (b',"propensity_runs":', values.dump(outcome.runs))
     if outcome.probabilities is not None:
         row += (b',"probabilities":', values.dump(outcome.probabilities))
+    if by is not None:
+        row += (b',"decided_by":', values.dump(by))
+    if revision is not None:
+        row.append(b',"revision":%d' % revision)
     if debug:
         answer += (b',"context":', context_json)
     issued = None
@@ -58,7 +70,7 @@ def failure(call: str, error: PolicyError) -> bytes:
     return values.dump({"call": call, "code": error.code, "message": error.message, "detail": error.detail})
 
 
-def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes]:
+def reward(call: Reward, outcome: Outcome, how: How, *, debug: bool) -> tuple[bytes, bytes]:
     """Answer and log row of a setreward call."""
     context_json = values.dump(outcome.context if outcome.context is not None else call.context)
     parts = [
@@ -72,9 +84,17 @@ def reward(call: Reward, outcome: Outcome, *, debug: bool) -> tuple[bytes, bytes
     answer = _SUCCESS
     if debug:
         answer = b'{"status":"success",' + b"".join(parts)[1:] + b"}"
+    if how == "late":
+        answer = answer[:-1] + b',"late":true}'
+    if call.metrics is not None:
+        parts += (b',"metrics":', values.dump(call.metrics))
     if call.advice_id is not None:
         parts += (b',"advice_id":', values.dump(call.advice_id))
-    if call.by == "timeout":
+    if call.parts:
+        parts.append(b',"parts":%d' % call.parts)
+    elif call.by == "timeout":
         parts.append(b',"timeout":true')
+    if how in ("part", "late"):
+        parts.append(b',"%b":true' % how.encode())
     parts.append(b"}")
     return answer, b"".join(parts)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from streamsim.decisions import history
+from streamsim.decisions.declared import HIDDEN
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
@@ -246,8 +247,9 @@ class PolicyWorker:
 
 
 def properties_of(experiment: Experiment) -> dict[str, Any]:
-    """The properties that policy code sees."""
-    return experiment.properties | {"name": experiment.name, "key": experiment.key}
+    """The properties that policy code sees: not those of what is around it."""
+    shown = {name: value for name, value in experiment.properties.items() if name not in HIDDEN}
+    return shown | {"name": experiment.name, "key": experiment.key}
 
 
 def _answer(rows: ThetaRows) -> WireRows:

@@ -195,6 +195,11 @@ class Estimation:
     def _of_rows(self, data: DecisionLog) -> list[str]:
         """What is to be said of every estimate on these rows."""
         said = []
+        if self.data.aside:
+            said.append(
+                f"{self.data.aside:,} decisions that a fallback, the ramp or the holdout took are left out: "
+                "no other arm could have been drawn."
+            )
         if self.data.copies:
             said.append(
                 f"{self.data.copies:,} of {len(self.data):,} rows are exact copies of others: if they are "

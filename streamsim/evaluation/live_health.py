@@ -12,6 +12,7 @@ import numpy as np
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import arm_of
+from streamsim.decisions.gathering import window_hours
 from streamsim.evaluation import health, units
 from streamsim.evaluation.health import Check
 from streamsim.evaluation.intervals import Floats, Ints, wilson
@@ -40,10 +41,12 @@ def examine(
     :param unit: the field of contexts that names the unit; by default one that is found to keep its arm.
     """
     since = decisions[0]["date_ms"] if decisions else 0
+    # What else decided drew no arm now.
+    drawn = [row for row in decisions if row.get("decided_by") is None]
     rewards = [row for row in rewards if row["date_ms"] >= since]
     errors = [row for row in errors if row["date_ms"] >= since]
     checks = [
-        *_of_arms(decisions, properties.get("arm_field"), unit),
+        *_of_arms(drawn, properties.get("arm_field"), unit),
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
         _of_state(decisions, rewards, errors),
@@ -210,10 +213,11 @@ def _of_rewards(
             sentence += " If only some kinds of rewards are posted, estimates on this log mislead."
         return Check("rewards", share, None, ok, sentence)
     # A default reward is what stands in for one that did not come.
-    came = {
-        row["advice_id"]: row["date_ms"] for row in rewards if "advice_id" in row and not row.get("timeout")
-    }
-    hours = properties.get("delta_hours")
+    came: dict[object, int] = {}
+    for row in rewards:
+        if "advice_id" in row and not row.get("timeout"):
+            came.setdefault(row["advice_id"], row["date_ms"])
+    hours = window_hours(properties)
     return health.rewards(
         np.array(list(decided.values()), dtype=np.float64),
         np.array([came.get(advice, math.nan) for advice in decided], dtype=np.float64),

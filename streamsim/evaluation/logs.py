@@ -22,6 +22,9 @@ from streamsim.evaluation.intervals import Floats, Ints
 MAX_ROWS = 1_000_000
 MAX_ARMS = 1_000
 _TWICE: Final = 40
+ASIDE: Final = frozenset(("fallback", "ramp", "holdout"))
+"""Decisions that one of these took (`decided_by`) could not have been others: nothing can be estimated from
+them of what another arm would have earned."""
 NO_REWARD: Final = object()
 """In the place of a reward that is missing."""
 
@@ -41,7 +44,8 @@ class DecisionLog:
     many runs each propensity was estimated, 0 where it was told; or nothing. `predictions`: for each decision
     arm -> predicted reward, None where there is none, or nothing. `copies`: how many rows of an upload are
     exact copies of others though rows have something of their own that tells them apart. `places`: of each
-    row's decision among those of the own log, -1 where it is not known; or nothing.
+    row's decision among those of the own log, -1 where it is not known; or nothing. `aside`: how many were
+    left out for what `ASIDE` says.
     """
 
     contexts: list[dict[str, Any]]
@@ -61,6 +65,7 @@ class DecisionLog:
     predictions: Sequence[Mapping[str, float] | None] = ()
     copies: int = 0
     places: Sequence[int] = ()
+    aside: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)

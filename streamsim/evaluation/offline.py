@@ -17,7 +17,7 @@ from streamsim.evaluation.drawing import Drawing, Form
 from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import NO_REWARDS
 from streamsim.evaluation.figures import figures, of_rows
-from streamsim.evaluation.inference.asked import Asked
+from streamsim.evaluation.inference.asked import Asked, with_declared
 from streamsim.evaluation.own_log import Logged
 from streamsim.evaluation.plans import Chosen, Plan, Plans, window_of
 from streamsim.evaluation.pools import Nest, arm_field_of
@@ -192,7 +192,7 @@ class Offline:
                 "health",
                 found.properties,
                 self._now_ms(),
-                unit,
+                found.properties.get("unit") if unit is None else unit,
                 identity=f"{tenant}/{experiment_id}",
                 lane="request",
             )
@@ -208,7 +208,7 @@ class Offline:
         hours, default = window_of(found)
         most = self.settings.log_rows
         whole = msgspec.structs.replace(
-            asked,
+            with_declared(asked, found.properties),
             arm_field=arm_field_of(found),
             window_hours=hours,
             default_reward=default,

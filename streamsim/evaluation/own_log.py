@@ -14,8 +14,9 @@ import numpy as np
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import reward_of
+from streamsim.decisions.gathering import added
 from streamsim.errors import BadRequest
-from streamsim.evaluation.logs import NO_REWARD, DecisionLog, Rows, is_propensity, own_propensity
+from streamsim.evaluation.logs import ASIDE, NO_REWARD, DecisionLog, Rows, is_propensity, own_propensity
 
 ENOUGH: Final = 100
 """So many decisions whose time is up are worth leaving out those whose time is not."""
@@ -91,19 +92,22 @@ def from_logs(
     without a usable action or reward are left out and counted.
 
     A decision whose time is up counts with the default reward, if there is one; else its reward is NaN.
-    Decisions whose time is not up are left out, also those that have a reward: what came early says little of
-    what will come. Where too few others would be left they are all kept, without reward if none came.
+    Decisions of `ASIDE` are left out. So are those whose time is not up, also those that have a reward: what
+    came early says little of what will come. Where too few others would be left they are all kept, without
+    reward if none came.
 
     :raises BadRequest: if there are reward rows and none can be used, with the reason of the first.
     """
     window = window or Window()
-    decisions, rewards = list(decisions), list(rewards)
+    decisions = list(decisions)
+    rewards, several, apart = _counted(rewards)
     logged = {row["advice_id"]: row for row in decisions if row.get("advice_id") is not None}
     alike = _Alike(row for row in decisions if row.get("advice_id") is None)
     rewarded = {row.get("advice_id") for row in rewards}
     without = [row for advice, row in logged.items() if advice not in rewarded]
-    early = _early(logged, without, window)
-    rows, reason, unusable, matched = Rows(action_field, reward_field), None, 0, 0
+    early = _early(logged, without, window, several=several)
+    rows, reason, unusable, matched = Rows(action_field, reward_field), None, apart, 0
+    aside = sum(row.get("decided_by") in ASIDE for row in decisions)
     dates: list[int] = []
     numbers = {id(row): place for place, row in enumerate(decisions)}
     places: list[int] = []
@@ -119,6 +123,8 @@ def from_logs(
         else:
             decision = logged.get(advice, row)
             propensity = _propensity(decision) or _propensity(row)
+        if decision.get("decided_by") in ASIDE:
+            continue
         told = decision.get("probabilities"), decision.get("propensity_runs")
         try:
             rows.add(row.get("context"), row.get("action"), row.get("reward"), propensity, *told)
@@ -134,7 +140,7 @@ def from_logs(
         rest = []
     defaulted = unrewarded = 0
     for decision in (*without, *rest):
-        if decision.get("advice_id") in early:
+        if decision.get("advice_id") in early or decision.get("decided_by") in ASIDE:
             continue
         counts = window.default is not None and window.closed(decision)
         reward = window.default if counts else NO_REWARD
@@ -156,6 +162,7 @@ def from_logs(
         defaulted=defaulted,
         default=_figure(window, reward_field),
         places=places,
+        aside=aside,
     )
     # A reward counts when it came, as for a policy that learns; the others from their decision on.
     return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data
@@ -168,10 +175,38 @@ def with_rewards(decisions: list[dict[str, Any]], rewards: Sequence[Row], most: 
     return [row for row in decisions if row["date_ms"] >= rewards[0]["date_ms"]]
 
 
-def _early(logged: Mapping[object, Row], without: Sequence[Row], window: Window) -> set[object]:
-    """Advice ids of the decisions that are left out as their reward may still come."""
+def _counted(rewards: Iterable[Row]) -> tuple[list[Row], bool, int]:
+    """The rewards that count, one of each advice id: of several, that were learnt from one by one, their sum.
+
+    And whether there are several of one, and how many advice ids have some that cannot be added.
+    """
+    found: dict[object, Row | None] = {}
+    several = False
+    for number, row in enumerate(rewards):
+        if row.get("part") or row.get("late"):
+            continue
+        advice = row.get("advice_id")
+        key = ("", number) if advice is None else advice
+        before = found.get(key, row)
+        if key in found and before is not None:
+            several = True
+            try:
+                found[key] = {**row, "reward": added(before.get("reward"), row.get("reward"))}
+            except BadRequest:
+                found[key] = None
+        elif key not in found:
+            found[key] = row
+    counted = [row for row in found.values() if row is not None]
+    return counted, several, len(found) - len(counted)
+
+
+def _early(
+    logged: Mapping[object, Row], without: Sequence[Row], window: Window, *, several: bool
+) -> set[object]:
+    """Advice ids of the decisions that are left out as their reward may still come, or another one of
+    several."""
     early = {advice for advice, row in logged.items() if window.hours > 0 and not window.closed(row)}
-    if not any(row["advice_id"] in early for row in without):
+    if not several and not any(row["advice_id"] in early for row in without):
         return set()
     closed = len(logged) - len(early)
     return early if closed >= min(ENOUGH, len(early)) else set()

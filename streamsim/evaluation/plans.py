@@ -9,6 +9,7 @@ import msgspec
 
 from streamsim.config.settings import EvaluationSettings
 from streamsim.decisions.decisions import Decisions
+from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.wire import PIECES
 from streamsim.decisions.worker import properties_of
 from streamsim.errors import BadRequest
@@ -217,8 +218,9 @@ def _theta(value: object) -> Theta | None:
 
 def window_of(experiment: Experiment) -> tuple[int, dict[str, Any] | None]:
     """How many hours a decision waits for its reward, 0 for ever, and what it counts as afterwards."""
-    hours, default = (experiment.properties.get(name) for name in ("delta_hours", "default_reward"))
-    return hours if isinstance(hours, int) else 0, default if isinstance(default, dict) else None
+    default = experiment.properties.get("default_reward")
+    hours = window_hours(experiment.properties)
+    return hours or 0, default if isinstance(default, dict) else None
 
 
 def _code(value: object) -> dict[str, str]:

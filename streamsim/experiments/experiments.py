@@ -12,7 +12,8 @@ import msgspec
 from streamsim import dates, values
 from streamsim.decisions.wire import PIECES, theta_labels
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
-from streamsim.experiments import fields, logs
+from streamsim.experiments import decision_rows, fields, logs, whole_theta
+from streamsim.experiments.decision_rows import RowsForm
 from streamsim.experiments.logs import LogQuery
 from streamsim.storage.contract.decisions import (
     Committed,
@@ -26,7 +27,7 @@ from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.store import Store
 from streamsim.waiting import Room
 
-THETA = "_theta"
+THETA = whole_theta.THETA
 MAX_ID = 128
 _ATTEMPTS = 16
 _AT_ONCE = 100
@@ -278,10 +279,43 @@ class Experiments:
         async for part in logs.whole(self._store.logs, experiment_id, query, self.iso):
             yield part
 
+    async def decision_page(
+        self, tenant: str, experiment_id: str, query: LogQuery, form: RowsForm, limit: int
+    ) -> tuple[bytes, str | None]:
+        """At most `limit` decisions with their rewards: `decision_rows.page`. :raises Unauthorized:"""
+        await self.get(tenant, experiment_id)
+        async with self._whole.place(tenant):
+            return await decision_rows.page(self._store.logs, experiment_id, query, form, limit, self.iso)
+
+    async def decision_rows(
+        self, tenant: str, experiment_id: str, query: LogQuery, form: RowsForm
+    ) -> AsyncGenerator[bytes, None]:
+        """All decisions with their rewards, in parts: `decision_rows.whole`. :raises Unauthorized:"""
+        await self.get(tenant, experiment_id)
+        async with self._whole.place(tenant):
+            async for part in decision_rows.whole(self._store.logs, experiment_id, query, form, self.iso):
+                yield part
+
     async def summary(self, tenant: str, experiment_id: str) -> Summary:
         """Numbers of calls and dates of the last ones. :raises Unauthorized:"""
         await self.get(tenant, experiment_id)
         return await self._store.decisions.summary(experiment_id)
+
+    async def whole_theta(self, tenant: str, experiment_id: str) -> AsyncGenerator[bytes, None]:
+        """All sets of theta, with their version: `whole_theta.parts`.
+
+        :raises Unauthorized: before the first part.
+        """
+        await self.get(tenant, experiment_id)
+        async with self._whole.place(tenant):
+            async for part in whole_theta.parts(self._store.decisions, experiment_id):
+                yield part
+
+    async def put_theta(self, tenant: str, experiment_id: str, body: dict[str, Any]) -> str:
+        """Set theta in place of all there is; its version: `whole_theta.put`. :raises Unauthorized:"""
+        found = await self.get(tenant, experiment_id)
+        async with self._whole.place(tenant):
+            return await whole_theta.put(self._store.decisions, found, body)
 
     # ---- inside
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from streamsim import values
+from streamsim.decisions import declared
 from streamsim.decisions.default_reward import reward_of_text
+from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.errors import BadRequest
 from streamsim.storage.contract.decisions import Experiment
@@ -33,7 +35,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "compat": None,
     "public_origins": False,
 }
-FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *READ_ONLY)
+FIELDS: Final = ("name", *PIECES, *_SPELLINGS, *DEFAULTS, *declared.NAMES, *READ_ONLY)
 ORDERS: Final = ("id", "key", "name", "created", "modified")
 """What a list of records may be in order of."""
 
@@ -72,6 +74,8 @@ def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
             code[piece] = _code(value, field)
         elif field in DEFAULTS:
             properties[field] = _PROPERTIES[field](value, field)
+        elif field in declared.NAMES:
+            properties[field] = declared.checked(field, value)
         elif field == "name":
             name = _name(value)
         elif field == "if_revision" and shown is not None:
@@ -90,9 +94,12 @@ def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
 
 
 def complete(properties: dict[str, Any]) -> dict[str, Any]:
-    """All properties, defaults filled in. :raises BadRequest: for ones that do not fit together."""
-    result = DEFAULTS | properties
-    if result["advice_id"] and result["delta_hours"] is None:
+    """All properties, defaults filled in, and of those that may be declared the ones that are.
+
+    :raises BadRequest: for ones that do not fit together.
+    """
+    result = declared.complete(DEFAULTS | properties)
+    if result["advice_id"] and window_hours(result) is None:
         raise BadRequest(
             f"an experiment with advice_id needs delta_hours, an integer from 0 to {MAX_DELTA_HOURS}",
             field="delta_hours",

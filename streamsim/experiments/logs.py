@@ -23,7 +23,7 @@ _PAGE_BYTES: Final = 16 << 20
 _PART_BYTES: Final = 1 << 20
 _ROWS_AT_ONCE: Final = 500
 # Rows are in the order of their commits. A date is that of the decision, on the clock of its process.
-_DISORDER_MS: Final = HOUR_MS
+DISORDER_MS: Final = HOUR_MS
 
 _DECISION: Final = ("date", "exp_id", "id", "context", "action")
 COLUMNS: Final[dict[LogKind, tuple[str, ...]]] = {
@@ -51,7 +51,7 @@ class LogQuery(NamedTuple):
     form: LogFormat = "json"
 
 
-class _Reader:
+class Reader:
     """Reads a log in parts that are small in rows and in bytes. `before` is where it goes on."""
 
     def __init__(self, store: LogStore, experiment_id: str, query: LogQuery) -> None:
@@ -79,7 +79,7 @@ class _Reader:
             self.before = page[-1].position
             self._row_bytes = max(64.0, sum(len(row.data) for row in page) / len(page))
         from_ms, to_ms = self._query.from_ms, self._query.to_ms
-        if from_ms is not None and page and page[-1].date_ms < from_ms - _DISORDER_MS:
+        if from_ms is not None and page and page[-1].date_ms < from_ms - DISORDER_MS:
             self.more = False
         return [
             row
@@ -95,7 +95,7 @@ async def page(
 
     :raises BadRequest: for a `before` that is no position.
     """
-    reader = _Reader(store, experiment_id, query)
+    reader = Reader(store, experiment_id, query)
     write = _WRITERS[query.form](experiment_id, query.kind, iso)
     rows: list[LogRow] = []
     size = 0
@@ -113,7 +113,7 @@ async def whole(
 
     :raises BadRequest: before the first part, for a `before` that is no position.
     """
-    reader = _Reader(store, experiment_id, query)
+    reader = Reader(store, experiment_id, query)
     write = _WRITERS[query.form](experiment_id, query.kind, iso)
     held = write.begin()
     while reader.more:
@@ -156,10 +156,10 @@ class _Csv:
         self._manual = kind == "manual"
 
     def begin(self) -> bytes:
-        return _lines([[*self._columns, _REST]])
+        return lines([[*self._columns, _REST]])
 
     def rows(self, rows: Iterable[LogRow]) -> bytes:
-        return _lines(map(self._cells, rows))
+        return lines(map(self._cells, rows))
 
     def end(self) -> bytes:
         return b""
@@ -170,7 +170,7 @@ class _Csv:
         if self._manual:
             return [own["date"], own["exp_id"], values.dump(logged).decode() if logged else ""]
         rest = {name: value for name, value in logged.items() if name not in self._columns}
-        cells = [_cell((logged | own).get(name)) for name in self._columns]
+        cells = [cell((logged | own).get(name)) for name in self._columns]
         return [*cells, values.dump(rest).decode() if rest else ""]
 
 
@@ -187,13 +187,14 @@ def log_row(experiment_id: str, kind: LogKind, row: LogRow, iso: Iso) -> bytes:
     return values.dump(own)[:-1] + b"," + row.data[1:]
 
 
-def _lines(rows: Iterable[list[str]]) -> bytes:
+def lines(rows: Iterable[list[str]]) -> bytes:
+    """Rows as comma-separated values."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """A value as the text of a cell that reads back as the same value; empty for null."""
     if value is None:
         return ""

@@ -40,6 +40,7 @@ class Program:
         self._theta = ThetaCache(self._fetch, load["max_rows"])
         self._log_propensity = bool(load["properties"].get("log_propensity"))
         self._arm_field: str | None = load["properties"].get("arm_field")
+        self._arms = bool(load["properties"].get("arms"))
         self._names = {f"<{piece}>": piece for piece in PIECES}
         try:
             root = Pieces(load["experiment"], load["code"], load["properties"])
@@ -142,7 +143,10 @@ class Program:
         outcome, arm = run()
         # Runs of which no two agree on a number drew it from a density: it has no probability.
         if len(counts) < runs - 1 or runs <= _DOSES or not _fraction(arm):
-            outcome.propensity, outcome.runs = (counts.get(arm, 0) + 1) / runs, runs
+            counts[arm] = counts.get(arm, 0) + 1
+            outcome.propensity, outcome.runs = counts[arm] / runs, runs
+            if self._arms and None not in counts:
+                outcome.probabilities = {str(one): count / runs for one, count in counts.items()}
         return outcome
 
     def _outcome(self, experiment: Experiment, call: Call, context: Any, before: Any) -> Outcome:

@@ -169,6 +169,13 @@ def test_decide_and_learn(user: Shown, nobody: Shown, counting: dict[str, Any]) 
     assert (summary["get_action_calls"], summary["set_reward_calls"]) == (2, 2)
     with pytest.raises(Unauthorized):
         user.experiments.reset(experiment, key, theta_key="nothing")
+    whole = user.experiments.theta(experiment)
+    assert whole["rows"] == [{"name": "_theta", "key": "count", "value": "", "theta": {"n": 4}}]
+    with pytest.raises(Conflict):
+        user.experiments.put_theta(experiment, "old", [])
+    fresh = user.experiments.put_theta(experiment, whole["version"], theta={"count": {"n": 7}})
+    assert fresh["version"] == user.experiments.theta(experiment)["version"] != whole["version"]
+    assert user.stats.current_theta(experiment) == {"count": {"n": 7}}
     assert user.experiments.reset(experiment, key) == {"status": "success"}
     assert user.stats.current_theta(experiment) == {}
     changed = user.experiments.rotate_key(experiment)
@@ -203,6 +210,8 @@ def test_an_advice_id_is_redeemed_once(user: Shown) -> None:
     with pytest.raises(NotFound):
         user.decisions.set_reward(made["id"], made["key"], {"value": 1}, advice_id="0" * 32)
     assert next(user.stats.reward_log(made["id"]))["advice_id"] == advice
+    [decided] = user.stats.decisions(made["id"], limit=1)
+    assert (decided["advice_id"], len(decided["rewards"])) == (advice, 1)
 
 
 def test_logs_are_followed_over_pages(user: Shown, counting: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from uuid import uuid4
 import pytest
 
 from bench.load import request
+from streamsim import config
+from streamsim.server.compose import make_store
 from tests.backends import Storage
 from tests.conftest import Run
 from tests.effort import LONG
@@ -157,6 +160,65 @@ def test_a_server_killed_midway_takes_no_acknowledged_reward_with_it(
         assert acknowledged <= count(admin, experiment) <= acknowledged + unanswered
         log = rows(admin, experiment)
         assert len(log) == len({row["id"] for row in log}) == count(admin, experiment)
+
+
+TOTAL = """
+seen = self.get_theta(key="n", value="all")
+self.set_theta({"n": seen.get("n", 0) + self.reward}, key="n", value="all")
+"""
+
+
+def test_sums_of_rewards_are_exact_though_one_of_two_servers_is_killed_midway(
+    run: Run, tmp_path: Path, storage: Storage
+) -> None:
+    with Server(tmp_path, settings=storage) as one, Server(tmp_path, settings=storage) as other:
+        admin = one.admin()
+        declared = {"reward_mode": "sum", "reward_window_hours": 1, "default_reward": {"v": 0}}
+        experiment, key = create(admin, set_reward=TOTAL, advice_id=True, **declared)
+        advices = [admin.get(f"/getaction/{experiment}", key=key).body["advice_id"] for _ in range(8)]
+        answers: dict[str, list[tuple[int, Any] | None]] = {advice: [] for advice in advices}
+
+        async def load() -> None:
+            reached = asyncio.Barrier(33)
+            clients = [
+                asyncio.create_task(
+                    client(
+                        [one, other][i % 2].port,
+                        [reward(experiment, key, advice_id=advices[i // 4])] * 40,
+                        answers[advices[i // 4]],
+                        reached,
+                    )
+                )
+                for i in range(32)
+            ]
+            await reached.wait()
+            await aside(wait_until, lambda: sum(map(len, answers.values())) >= 200, "200 answers")
+            assert other.process is not None
+            os.kill(other.process.pid, signal.SIGKILL)
+            await asyncio.gather(*clients)
+
+        run(load())
+        parts = rows(admin, experiment)
+        for advice, some in answers.items():
+            assert {answer[0] for answer in some if answer is not None} == {200}
+            acknowledged, open_ends = sum(one is not None for one in some), some.count(None)
+            logged = [row for row in parts if row["advice_id"] == advice]
+            assert all(row["part"] is True for row in logged)
+            assert acknowledged <= len(logged) <= acknowledged + open_ends
+        assert count(admin, experiment) == 0
+
+        async def gathered() -> dict[str, bytes]:
+            store = make_store(config.load(overrides={"storage.data": str(tmp_path / "data")} | storage))
+            await store.open()
+            try:
+                found, _ = await store.decisions.peek(experiment, advices, [], 0)
+            finally:
+                await store.close()
+            return {advice: one.gathered for advice, one in found.items()}
+
+        # How many, and their sum: what is learnt when the window closes is what was logged.
+        numbers = Counter(row["advice_id"] for row in parts)
+        assert run(gathered()) == {advice: b"[%d,%d]" % (n, n) for advice, n in numbers.items()}
 
 
 def test_an_advice_id_sent_by_50_clients_at_once_is_redeemed_once(run: Run, pair: Pair) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 
+from streamsim.decisions import declared
+from streamsim.decisions.arms import label
+from streamsim.decisions.declared import Family
 from streamsim.errors import BadRequest
 from streamsim.evaluation import requests
 
-Family = Literal["bernoulli", "gaussian"]
 PARAMETERS: Final = (
     "reward_field",
+    "metric",
     "control",
     "alpha",
     "by",
@@ -38,14 +41,17 @@ _NUMBER: Final = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Which inference, on rewards as the experiment's properties define them.
 
-    `alpha`: the chance of error that is allowed, for both sides of an interval. `by`: a field of contexts,
-    for whose values the same is told, of at most `segments`. `until_ms`: decisions before that date alone.
+    `metric`: one of the rewards' metrics in place of the reward. `alpha`: the chance of error that is
+    allowed, for both sides of an interval. `by`: a field of contexts, for whose values the same is told, of at
+    most `segments`. `until_ms`: decisions before that date alone.
     `bounds`: between which all rewards are, if that was declared; `rewards`: their declared distribution.
     `horizon`: the number of decisions where sequences are tightest.
-    `arm_field`, `window_hours`, `default_reward`: the experiment's. `most`: rows read of each log. `now_ms`.
+    `arm_field`, `window_hours`, `default_reward`, `arms`: the experiment's. `usual_control`: the control
+    where none is asked for, if it is an arm of the log. `most`: rows read of each log. `now_ms`.
     """
 
     reward_field: str | None = None
+    metric: str | None = None
     control: str | None = None
     alpha: float = ALPHA
     by: str | None = None
@@ -57,6 +63,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     arm_field: str | None = None
     window_hours: int = 0
     default_reward: dict[str, Any] | None = None
+    arms: tuple[str, ...] = ()
+    usual_control: str | None = None
     most: int = 0
     now_ms: int = 0
 
@@ -74,6 +82,7 @@ def parse(given: Mapping[str, str | None], until_ms: int | None) -> Asked:
         )
     return Asked(
         reward_field=requests.text(given.get("reward_field"), "reward_field"),
+        metric=requests.text(given.get("metric"), "metric"),
         control=requests.text(given.get("control"), "control"),
         alpha=ALPHA if alpha is None else alpha,
         by=requests.text(given.get("by"), "by"),
@@ -83,6 +92,20 @@ def parse(given: Mapping[str, str | None], until_ms: int | None) -> Asked:
         rewards="bernoulli" if rewards == "bernoulli" else "gaussian" if rewards else None,
         horizon=requests.integer(given.get("horizon"), "horizon", HORIZON, 1, MAX_HORIZON),
     )
+
+
+def with_declared(asked: Asked, properties: Mapping[str, Any]) -> Asked:
+    """What is asked, and where it says nothing what the experiment declares."""
+    stored = properties.get("rewards") if asked.metric is None else None
+    known = msgspec.convert(stored or {}, declared.Rewards)
+    more: dict[str, Any] = {"arms": tuple(declared.labels_of(properties))}
+    if asked.reward_field is None:
+        more["reward_field"] = known.field
+    if asked.bounds is None and asked.rewards is None and asked.reward_field in (None, known.field):
+        more |= {"rewards": known.family, "bounds": declared.bounds_of(known)}
+    if properties.get("control") is not None:
+        more["usual_control"] = label(properties["control"])
+    return msgspec.structs.replace(asked, **more)
 
 
 def _bounds(given: Mapping[str, str | None], rewards: str | None) -> tuple[float, float] | None:

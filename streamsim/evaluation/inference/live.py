@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import label
+from streamsim.decisions.declared import Family
 from streamsim.errors import BadRequest
 from streamsim.evaluation import units
-from streamsim.evaluation.inference.asked import Asked, Family
+from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.inference.effects import Decisions, of_arms
 from streamsim.evaluation.inference.posterior import ENOUGH, LEAST, Beta, Posterior, Student, judge
 from streamsim.evaluation.inference.report import ArmPosterior, Bayes, Inference, Levels, Segment, sentence
@@ -34,9 +35,12 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     :param decisions: rows of the action log, oldest first, each with its `date_ms`; so for rewards.
     :raises BadRequest: naming the parameter: there is no such arm, reward or field, or too many arms.
     """
+    if asked.metric is not None:
+        rewards = _of_metric(rewards, asked.metric)
     here = with_rewards([dict(row) for row in decisions], rewards, asked.most)
     complete = len(decisions) < asked.most and len(rewards) < asked.most
-    window = Window(asked.window_hours, asked.default_reward, asked.now_ms)
+    default = asked.default_reward if asked.metric is None else None
+    window = Window(asked.window_hours, default, asked.now_ms)
     log = from_logs(
         here, rewards, action_field=asked.arm_field, reward_field=asked.reward_field, window=window
     )
@@ -44,16 +48,19 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     known = [n for n, place in enumerate(log.places) if place >= 0 and here[place]["date_ms"] < until]
     # In order of decision, not of reward: only so a probability rests on what came before it alone.
     known.sort(key=lambda n: log.places[n])
+    kept = len(known)
+    known = [n for n in known if here[log.places[n]].get("decided_by") is None]
+    kept -= len(known)
     unrewarded = sum(math.isnan(log.rewards[n]) for n in known)
     log = log.take([n for n in known if not math.isnan(log.rewards[n])])
-    arms = sorted(set(log.actions).union(*[told for told in log.told if told]))
+    arms = sorted(set(log.actions).union(asked.arms, *[told for told in log.told if told]))
     if len(arms) > MAX_ARMS:
         raise BadRequest(
             f"there are {len(arms)} different actions, at most {MAX_ARMS} are compared: name the field of "
             "the action that is the arm in the experiment's arm_field",
             field="arm_field",
         )
-    control = _control(asked.control, arms)
+    control = _control(asked.control, asked.usual_control, arms)
     _check(log.rewards, asked)
     chance = _chances(log, arms)
     lacking: NDArray[np.bool_] = np.isnan(chance.sum(axis=1))
@@ -86,7 +93,7 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         fixed_time=said,
         other_segments=max(0, len(parts) - asked.segments),
         segments=[],
-        warnings=_warnings(log, asked, unrewarded, complete=complete),
+        warnings=_warnings(log, asked, unrewarded, kept, complete=complete),
     )
     if why_none is not None:
         found.warnings.insert(0, why_none)
@@ -95,6 +102,16 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         for value, rows in list(parts.items())[: asked.segments if asked.by else 1]:
             part = _segment(value, data.take(rows), control, levels, asked, fixed=fixed, complete=complete)
             found.segments.append(part)
+    return found
+
+
+def _of_metric(rewards: Sequence[Row], metric: str) -> list[Row]:
+    """The rewards that came with a metric, which stands in for the reward. :raises BadRequest: none did."""
+    found: list[Row] = [
+        {**row, "reward": row["metrics"][metric]} for row in rewards if metric in (row.get("metrics") or {})
+    ]
+    if rewards and not found:
+        raise BadRequest(f"no reward came with the metric {metric!r}", field="metric")
     return found
 
 
@@ -116,11 +133,13 @@ def _segment(
     return Segment(value, len(data), means, differences, bayes, said)
 
 
-def _control(asked: str | None, arms: Sequence[str]) -> str | None:
-    """The arm that others are compared with: by default the first by name."""
+def _control(asked: str | None, usual: str | None, arms: Sequence[str]) -> str | None:
+    """The arm that others are compared with: by default the declared one, or the first by name."""
     if asked is not None and asked not in arms:
         shown = ", ".join(arms[:10])
         raise BadRequest(f"control must be an arm of the log ({shown or 'it has none yet'})", field="control")
+    if asked is None and usual in arms:
+        return usual
     return asked if asked is not None else arms[0] if arms else None
 
 
@@ -202,8 +221,17 @@ def _fixed(asked: Asked, waiting: int) -> tuple[str, bool]:
     return "given: right only if until was fixed before anyone looked", True
 
 
-def _warnings(log: DecisionLog, asked: Asked, unrewarded: int, *, complete: bool) -> list[str]:
+def _warnings(log: DecisionLog, asked: Asked, unrewarded: int, kept: int, *, complete: bool) -> list[str]:
     said = []
+    if log.aside:
+        said.append(
+            f"{log.aside:,} decisions that a fallback, the ramp or the holdout took are left out: no other "
+            "arm could have been drawn."
+        )
+    if kept:
+        said.append(
+            f"{kept:,} decisions in which a unit kept its action are left out: its first one alone was drawn."
+        )
     if not complete:
         said.append(
             f"These are the newest {asked.most:,} rows of a longer log (evaluation.log_rows): they begin "

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from streamsim.storage.contract.logs import LogRow
+from streamsim.values import JsonObject
 
 
 class ThetaAddress(NamedTuple):
@@ -46,7 +47,7 @@ class NewAdvice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Advice(msgspec.Struct, frozen=True, gc=False):
-    """State of an issued advice. `redeemed_by` is None while it is open."""
+    """State of an issued advice. `redeemed_by`: None while it is open; `gathered`: what it was amended to."""
 
     experiment_id: str
     id: str
@@ -54,14 +55,29 @@ class Advice(msgspec.Struct, frozen=True, gc=False):
     context: bytes
     action: bytes
     redeemed_by: Literal["reward", "timeout"] | None = None
+    gathered: bytes = b""
 
 
 class Redemption(msgspec.Struct, frozen=True, gc=False):
-    """A precondition and an effect: the advice must be open, and is closed by this commit."""
+    """A precondition and an effect: the advice must be open, and is closed by this commit.
+
+    `gathered`: what it must have gathered; None for anything.
+    """
 
     experiment_id: str
     id: str
     by: Literal["reward", "timeout"]
+    gathered: bytes | None = None
+
+
+class Amendment(msgspec.Struct, frozen=True, gc=False):
+    """A precondition and an effect: the advice must be open and have gathered `before`, and has `gathered`
+    then. It stays open."""
+
+    experiment_id: str
+    id: str
+    before: bytes
+    gathered: bytes
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -86,6 +102,8 @@ class Transaction(msgspec.Struct, gc=False):
     `deletes` happen first, then `writes` (a row scope and its dict as JSON object text). A delete that finds
     no row changes nothing.
     `drops`: experiments whose advices are all forgotten, open or not; those in `advices` are issued after it.
+    `at_most`: by experiment, how many action rows it may have before this commit; one whose id came before
+    may count until logs are read.
     `now_ms`: an idempotency record that expired by then is not live; 0 takes every stored one as live.
     """
 
@@ -100,18 +118,21 @@ class Transaction(msgspec.Struct, gc=False):
     idempotency: list[IdempotencyRecord] = []
     now_ms: int = 0
     drops: list[str] = []
+    at_most: dict[str, int] = {}
+    amendments: list[Amendment] = []
 
     def check(self) -> None:
         """What every backend refuses, since `revisions` is what keeps tenants apart.
 
         :raises ValueError: a part names an experiment that `revisions` lacks; a scope is malformed or a write
-            is not to a row; an idempotency key is recorded twice; an advice is redeemed twice, or of an
-            experiment whose advices are dropped.
+            is not to a row; an idempotency key is recorded twice; an advice is redeemed or amended
+            twice, or of an experiment whose advices are dropped.
         """
         named = {scope.experiment_id for part in (self.reads, self.deletes, self.writes) for scope in part}
         named.update(row.experiment_id for row in self.logs)
         named.update(self.drops)
-        for part in (self.advices, self.redemptions, self.idempotency):
+        named.update(self.at_most)
+        for part in (self.advices, self.redemptions, self.idempotency, self.amendments):
             named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
             raise ValueError(f"no expected revision for {sorted(named - self.revisions.keys())}")
@@ -119,9 +140,10 @@ class Transaction(msgspec.Struct, gc=False):
             raise ValueError("a write needs a row scope")
         if any(scope.key is None and scope.value is not None for scope in (*self.reads, *self.deletes)):
             raise ValueError("a scope with a value needs a key")
-        if len({(item.experiment_id, item.id) for item in self.redemptions}) < len(self.redemptions):
-            raise ValueError("an advice is redeemed twice")
-        if any(item.experiment_id in self.drops for item in self.redemptions):
+        closed_or_amended: list[Redemption | Amendment] = [*self.redemptions, *self.amendments]
+        if len({(item.experiment_id, item.id) for item in closed_or_amended}) < len(closed_or_amended):
+            raise ValueError("an advice is redeemed or amended twice")
+        if any(item.experiment_id in self.drops for item in closed_or_amended):
             raise ValueError("an advice is redeemed and dropped")
         if len({(item.experiment_id, item.key) for item in self.idempotency}) < len(self.idempotency):
             raise ValueError("an idempotency key is recorded twice")
@@ -152,14 +174,17 @@ class Stale(msgspec.Struct, frozen=True, gc=False):
     `experiments`: ids whose revision differs, is archived or gone, or belongs to another tenant. About parts
     of these nothing more is said.
     `theta`: fresh rows for each scope in `reads` whose version differs.
-    `advices`: id -> present state of each advice that is not open (None: unknown id).
+    `advices`: id -> present state of each advice that is not open (None: unknown id), or has gathered
+    something else.
     `idempotency`: key -> the live record found.
+    `full`: experiments that have more action rows than `at_most` says.
     """
 
     experiments: tuple[str, ...] = ()
     theta: dict[ThetaAddress, ThetaRows] = {}
     advices: dict[str, Advice | None] = {}
     idempotency: dict[str, IdempotencyRecord] = {}
+    full: tuple[str, ...] = ()
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +195,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     name: str
     code: dict[str, str]
-    properties: dict[str, bool | int | str | dict[str, object] | None]
+    properties: JsonObject
     revision: int = 1
     created_ms: int
     modified_ms: int

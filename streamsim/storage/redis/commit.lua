@@ -5,14 +5,17 @@
 -- ARGV  numbers that belong together are one argument, in decimal with spaces between, shown here in []
 --       [now_ms, effects (1: something to apply, 0: only checks), most rows, most bytes that may wait in the
 --           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
---           idempotency records, deletes, groups to write, drops, and advices follow]
+--           amendments, idempotency records, deletes, groups to write, drops, and advices follow]
 --       the log rows
---       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count)]
+--       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count),
+--           how many actions there may be before, -1 for any number]
 --       reads: [experiment (place in the list above), level, ...] with the level
 --           r (row):   [.., @group, expected version], value
 --           g (group): [.., @groups, expected version, @group], key
 --           s (set):   [.., @sets, expected version], name
---       redemptions: [experiment, @advices, new state (r or t)], id, member of the due zset
+--       redemptions: [experiment, @advices, new state (r or t), 1 or 0], id, member of the due zset,
+--           and with 1: what the advice must have gathered
+--       amendments: [experiment, @advices], id, what the advice must have gathered, what it has then
 --       idempotency: [experiment, @records, expires ms], key, record, member of the idle zset
 --       deletes: [level, @sets, @groups, @group...], name of the set, then
 --           level r: key, value
@@ -24,7 +27,8 @@
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
 --       0  places of stale experiments; reads {place, version, rows or nil for a set};
---          advices {place, record or nil}; idempotency {place, record}           nothing applied
+--          advices {place, record or nil}; idempotency {place, record};
+--          places of experiments with more actions than there may be             nothing applied
 --       2  rows waiting, bytes waiting                                           over the high-water mark
 --       3  (nothing)                                                             a set has other groups than listed
 
@@ -59,7 +63,7 @@ end
 -- Checks.
 local fine = true
 local stale, counters = {}, {}
-local old_experiments, old_reads, old_advices, old_records = {}, {}, {}, {}
+local old_experiments, old_reads, old_advices, old_records, full = {}, {}, {}, {}, {}
 
 for place = 1, head[7] do
   local n = numbers()
@@ -68,6 +72,8 @@ for place = 1, head[7] do
   if has[1] ~= n[2] or has[2] ~= '1' then
     fine, stale[place] = false, true
     old_experiments[#old_experiments + 1] = place
+  elseif tonumber(n[7]) >= 0 and tonumber(has[3] or 0) > tonumber(n[7]) then
+    full[#full + 1] = place
   elseif actions + rewards > 0 then
     local fields = {'HSET', x}
     if actions > 0 then
@@ -99,13 +105,25 @@ for place = 1, head[8] do
   end
 end
 
+local function opened(record)
+  local _, _, expires, context, more, from = string.find(record, '^.:(%-?%d+):(%d+),?(%d*):()')
+  local last = #record - (tonumber(more) or 0)
+  return 'o:' .. expires .. ':' .. context, string.sub(record, from, last), string.sub(record, last + 1)
+end
+
 local redemptions = {}
 for place = 1, head[9] do
   local n, id, member = numbers(), take(), take()
+  local expected = n[4] == '1' and take() or nil
   if not stale[tonumber(n[1])] then
     local hash = key(n[2])
     local record = call('HGET', hash, id)
-    if record and string.sub(record, 1, 1) == 'o' then
+    local open = record and string.sub(record, 1, 1) == 'o'
+    if open and expected then
+      local _, _, gathered = opened(record)
+      open = gathered == expected
+    end
+    if open then
       redemptions[place] = {hash, id, n[3] .. string.sub(record, 2), string.match(record, '^.:(%-?%d+)'), member}
     else
       old_advices[#old_advices + 1] = {place, record}
@@ -113,8 +131,29 @@ for place = 1, head[9] do
   end
 end
 
-local records = {}
+local amendments = {}
 for place = 1, head[10] do
+  local n, id, expected, wanted = numbers(), take(), take(), take()
+  if not stale[tonumber(n[1])] then
+    local hash = key(n[2])
+    local record = call('HGET', hash, id)
+    local fresh
+    if record and string.sub(record, 1, 1) == 'o' then
+      local start, body, gathered = opened(record)
+      if gathered == expected then
+        fresh = start .. (wanted == '' and '' or ',' .. #wanted) .. ':' .. body .. wanted
+      end
+    end
+    if fresh then
+      amendments[#amendments + 1] = {hash, id, fresh}
+    else
+      old_advices[#old_advices + 1] = {head[9] + place, record}
+    end
+  end
+end
+
+local records = {}
+for place = 1, head[11] do
   local n, id, record, member = numbers(), take(), take(), take()
   if not stale[tonumber(n[1])] then
     local hash = key(n[2])
@@ -127,14 +166,14 @@ for place = 1, head[10] do
   end
 end
 
-if not fine or #old_reads > 0 or #old_advices > 0 or #old_records > 0 then
-  return {0, old_experiments, old_reads, old_advices, old_records}
+if not fine or #old_reads > 0 or #old_advices > 0 or #old_records > 0 or #full > 0 then
+  return {0, old_experiments, old_reads, old_advices, old_records, full}
 end
 if effects == '0' then return {1, '0 '} end
 
 -- A set's groups may have changed since the caller listed them, so this comes before any effect.
 local deletes = {}
-for place = 1, head[11] do
+for place = 1, head[12] do
   local n = numbers()
   local one = {level = n[1], sets = key(n[2]), groups = key(n[3]), name = take(), pairs = {}}
   for i = 4, #n do one.pairs[i - 3] = {take(), key(n[i])} end
@@ -182,7 +221,7 @@ for place, one in ipairs(deletes) do
   found[place] = hit
 end
 
-for _ = 1, head[12] do
+for _ = 1, head[13] do
   local n, name, group_key = numbers(), take(), take()
   local group = key(n[3])
   local fields, last = {}, 0
@@ -200,8 +239,8 @@ for _ = 1, head[12] do
 end
 
 -- What these leave in the due zset is taken off it when its time is up.
-for _ = 1, head[13] do call('UNLINK', key(take())) end
-for _ = 1, head[14] do
+for _ = 1, head[14] do call('UNLINK', key(take())) end
+for _ = 1, head[15] do
   local n, id, record, member = numbers(), take(), take(), take()
   if call('HSETNX', key(n[1]), id, record) == 1 then call('ZADD', due, n[2], member) end
 end
@@ -210,6 +249,7 @@ for _, one in ipairs(redemptions) do
   call('ZREM', due, one[5])
   call('ZADD', closed, one[4], one[5])
 end
+for _, one in ipairs(amendments) do call('HSET', one[1], one[2], one[3]) end
 for _, one in ipairs(records) do
   call('HSET', one[1], one[2], one[3])
   call('ZADD', idle, one[4], one[5])

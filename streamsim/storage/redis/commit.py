@@ -59,7 +59,8 @@ def encode(
     blob = pack_log(logs) if logs else b""
     if len(blob) > MAX_ROW_BYTES and any(len(row.data) > MAX_ROW_BYTES for row in logs):
         raise ValueError(f"a log row has at most {MAX_ROW_BYTES} bytes")
-    parts: tuple[Sized, ...] = (transaction.redemptions, transaction.idempotency, transaction.deletes)
+    closed, amended = transaction.redemptions, transaction.amendments
+    parts: tuple[Sized, ...] = (closed, amended, transaction.idempotency, transaction.deletes)
     groups_written = _by_group(transaction)
     effects = logs or groups_written or transaction.advices or any(parts) or transaction.drops
     counts = (len(transaction.revisions), len(transaction.reads), *map(len, parts))
@@ -70,7 +71,9 @@ def encode(
     order: dict[str, int] = {}
     for experiment_id, revision in transaction.revisions.items():
         order[experiment_id] = len(order) + 1
-        args.append(_numbers(at(tenant.experiment(experiment_id)), revision, *_counts(logs, experiment_id)))
+        most = transaction.at_most.get(experiment_id, -1)
+        counts_of = _counts(logs, experiment_id)
+        args.append(_numbers(at(tenant.experiment(experiment_id)), revision, *counts_of, most))
 
     for scope, version in transaction.reads.items():
         place = order[scope.experiment_id]
@@ -84,8 +87,16 @@ def encode(
 
     for redemption in transaction.redemptions:
         place, state = order[redemption.experiment_id], STATE[redemption.by].decode()
-        args.append(_numbers(place, at(tenant.advices(redemption.experiment_id)), state))
+        bound = redemption.gathered is not None
+        args.append(_numbers(place, at(tenant.advices(redemption.experiment_id)), state, int(bound)))
         args += (redemption.id, member(redemption.experiment_id, redemption.id))
+        if redemption.gathered is not None:
+            args.append(redemption.gathered)
+
+    for amendment in transaction.amendments:
+        hash_place = at(tenant.advices(amendment.experiment_id))
+        args.append(_numbers(order[amendment.experiment_id], hash_place))
+        args += (amendment.id, amendment.before, amendment.gathered)
 
     for record in transaction.idempotency:
         hash_place = at(tenant.idempotency(record.experiment_id))
@@ -160,7 +171,7 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
 
     :param sets: fresh rows of the stale sets, which the script leaves to the caller.
     """
-    _, experiments, reads, advices, records = answer
+    _, experiments, reads, advices, records, full = answer
     ids = list(transaction.revisions)
     theta = dict(sets)
     scopes = list(transaction.reads)
@@ -170,16 +181,15 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
             theta[scope] = theta_rows(version, {scope.key: rest[0]})
     known = {}
     for place, *rest in advices:
-        redemption = transaction.redemptions[place - 1]
+        one = (*transaction.redemptions, *transaction.amendments)[place - 1]
         record = rest[0] if rest else None
-        known[redemption.id] = (
-            unpack_advice(redemption.experiment_id, redemption.id, record) if record else None
-        )
+        known[one.id] = unpack_advice(one.experiment_id, one.id, record) if record else None
     used = {}
     for place, record in records:
         wanted = transaction.idempotency[place - 1]
         used[wanted.key] = unpack_record(wanted.experiment_id, wanted.key, record)
-    return Stale(tuple(ids[place - 1] for place in experiments), theta, known, used)
+    names = (tuple(ids[place - 1] for place in places) for places in (experiments, full))
+    return Stale(next(names), theta, known, used, next(names))
 
 
 def stale_sets(transaction: Transaction, answer: list[Any]) -> list[ThetaAddress]:

@@ -21,21 +21,30 @@ _decode_rows = msgspec.msgpack.Decoder(list[OutboxRow]).decode
 
 
 def pack_advice(advice: NewAdvice | Advice) -> bytes:
-    """`<state>:<expires>:<length of context>:<context><action>`; state is o(pen), r(eward) or t(imeout)."""
-    state = STATE[advice.redeemed_by if isinstance(advice, Advice) else None]
-    return b"%b:%d:%d:%b%b" % (
+    """`<state>:<expires>:<length of context>:<context><action>`; state is o(pen), r(eward) or t(imeout).
+
+    With what it has gathered: `...:<length of context>,<length of that>:<context><action><that>`.
+    """
+    state, gathered = b"o", b""
+    if isinstance(advice, Advice):
+        state, gathered = STATE[advice.redeemed_by], advice.gathered
+    lengths = b"%d,%d" % (len(advice.context), len(gathered)) if gathered else b"%d" % len(advice.context)
+    return b"%b:%d:%b:%b%b%b" % (
         state,
         advice.expires_ms,
-        len(advice.context),
+        lengths,
         advice.context,
         advice.action,
+        gathered,
     )
 
 
 def unpack_advice(experiment_id: str, id: str, record: bytes) -> Advice:
-    state, expires, size, rest = record.split(b":", 3)
-    cut = int(size)
-    return Advice(experiment_id, id, int(expires), rest[:cut], rest[cut:], _REDEEMED_BY[state])
+    state, expires, sizes, rest = record.split(b":", 3)
+    size, _, more = sizes.partition(b",")
+    cut, end = int(size), len(rest) - int(more or 0)
+    by = _REDEEMED_BY[state]
+    return Advice(experiment_id, id, int(expires), rest[:cut], rest[cut:end], by, rest[end:])
 
 
 def pack_record(record: IdempotencyRecord) -> bytes:

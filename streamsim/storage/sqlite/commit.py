@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from streamsim.storage.contract.decisions import (
     Advice,
+    Amendment,
     Committed,
     IdempotencyRecord,
     Redemption,
@@ -27,17 +28,22 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         if number is not None and scope_version(db, number, scope) != version:
             theta[scope] = read_scope(db, number, scope)
     advices: dict[str, Advice | None] = {}
-    for experiment_id, ids in _known(
-        numbers, ((r.experiment_id, r.id) for r in transaction.redemptions)
-    ).items():
+    closed_or_amended: list[Redemption | Amendment] = [*transaction.redemptions, *transaction.amendments]
+    for experiment_id, ids in _known(numbers, ((r.experiment_id, r.id) for r in closed_or_amended)).items():
         advices |= _not_open(db, experiment_id, numbers[experiment_id], ids)
+    advices |= _otherwise(db, transaction, numbers, advices)
     records: dict[str, IdempotencyRecord] = {}
     for experiment_id, keys in _known(
         numbers, ((r.experiment_id, r.key) for r in transaction.idempotency)
     ).items():
         records |= find_records(db, experiment_id, numbers[experiment_id], keys, transaction.now_ms)
-    if refused or theta or advices or records:
-        return Stale(refused, theta, advices, records)
+    full = tuple(
+        experiment_id
+        for experiment_id, most in transaction.at_most.items()
+        if experiment_id in numbers and _decided(db, numbers[experiment_id]) > most
+    )
+    if refused or theta or advices or records or full:
+        return Stale(refused, theta, advices, records, full)
     versions = write_theta(db, transaction, numbers) if transaction.writes or transaction.deletes else {}
     if transaction.logs:
         _append(db, transaction.logs, numbers)
@@ -45,6 +51,9 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
         db.execute("DELETE FROM advices WHERE experiment = ?", (numbers[experiment_id],))
     if transaction.redemptions:
         _redeem(db, transaction.redemptions, numbers)
+    for one in transaction.amendments:
+        row = (one.gathered, numbers[one.experiment_id], one.id)
+        db.execute("UPDATE advices SET gathered = ? WHERE experiment = ? AND id = ?", row)
     insert(
         db,
         "advices (experiment, id, expires_ms, context, action)",
@@ -68,7 +77,10 @@ def find_advices(
     db: sqlite3.Connection, experiment_id: str, number: int, ids: Iterable[str]
 ) -> dict[str, Advice]:
     """The known ones among the advices of an experiment."""
-    sql = "SELECT id, expires_ms, context, action, redeemed_by FROM advices WHERE experiment = ? AND id IN"
+    sql = (
+        "SELECT id, expires_ms, context, action, redeemed_by, gathered FROM advices"
+        " WHERE experiment = ? AND id IN"
+    )
     return {row[0]: Advice(experiment_id, *row) for row in each_in(db, sql, [number], list(ids))}
 
 
@@ -97,6 +109,11 @@ def _experiments(db: sqlite3.Connection, transaction: Transaction) -> tuple[dict
     return numbers, tuple(refused)
 
 
+def _decided(db: sqlite3.Connection, number: int) -> int:
+    found = db.execute("SELECT action_calls FROM summaries WHERE experiment = ?", (number,)).fetchall()
+    return found[0][0] if found else 0
+
+
 def _known(numbers: dict[str, int], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """(experiment, item) pairs as items by experiment, without those of refused experiments."""
     grouped: dict[str, list[str]] = {}
@@ -112,6 +129,22 @@ def _not_open(
     sql = "SELECT id FROM advices WHERE experiment = ? AND redeemed_by IS NULL AND id IN"
     closed = set(ids) - {row[0] for row in each_in(db, sql, [number], ids)}
     return dict.fromkeys(closed) | find_advices(db, experiment_id, number, closed) if closed else {}
+
+
+def _otherwise(
+    db: sqlite3.Connection, transaction: Transaction, numbers: dict[str, int], closed: Container[str]
+) -> dict[str, Advice | None]:
+    """Open advices that have gathered something else than is expected."""
+    expected = {(one.experiment_id, one.id): one.before for one in transaction.amendments}
+    for one in transaction.redemptions:
+        if one.gathered is not None:
+            expected[one.experiment_id, one.id] = one.gathered
+    found: dict[str, Advice | None] = {}
+    for experiment_id, ids in _known(numbers, expected).items():
+        for id, advice in find_advices(db, experiment_id, numbers[experiment_id], ids).items():
+            if id not in closed and advice.gathered != expected[experiment_id, id]:
+                found[id] = advice
+    return found
 
 
 def _redeem(db: sqlite3.Connection, redemptions: list[Redemption], numbers: dict[str, int]) -> None:

@@ -26,7 +26,8 @@ from streamsim.storage.sqlite.database import Database
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
 _DUE_ADVICES = (
-    "SELECT e.id, a.id, a.expires_ms, a.context, a.action FROM advices a INDEXED BY advices_open"
+    "SELECT e.id, a.id, a.expires_ms, a.context, a.action, a.redeemed_by, a.gathered"
+    " FROM advices a INDEXED BY advices_open"
     " CROSS JOIN experiments e ON e.num = a.experiment AND e.archived = 0"
     " WHERE a.redeemed_by IS NULL AND a.expires_ms <= ? ORDER BY a.expires_ms LIMIT max(?, 0)"
 )

@@ -109,7 +109,8 @@ class SQLiteMigration:
         yield ExperimentRecord(_to_experiment(row), Summary(*summaries[0]) if summaries else Summary())
         async for _, *row in self._pages("theta", "name, key, value, data", number):
             yield ThetaRecord(experiment_id, *row)
-        async for _, *row in self._pages("advices", "id, expires_ms, context, action, redeemed_by", number):
+        columns = "id, expires_ms, context, action, redeemed_by, gathered"
+        async for _, *row in self._pages("advices", columns, number):
             yield Advice(experiment_id, *row)
         async for _, *row in self._pages("idempotency", "key, fingerprint, answer, expires_ms", number):
             yield IdempotencyRecord(experiment_id, *row)

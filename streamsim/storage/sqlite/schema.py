@@ -234,6 +234,9 @@ MIGRATIONS = (
         tenant TEXT NOT NULL UNIQUE
     );
 """,
+    """
+    ALTER TABLE advices ADD COLUMN gathered BLOB NOT NULL DEFAULT x'';
+""",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
@@ -57,17 +59,25 @@ class Model:
             if scope.experiment_id not in gone and self.read(scope).version != version
         }
         advices = {}
-        for one in transaction.redemptions:
-            found = self.advices.get((one.experiment_id, one.id))
-            if one.experiment_id not in gone and (found is None or found.redeemed_by):
-                advices[one.id] = found
+        expected = {(one.experiment_id, one.id): one.gathered for one in transaction.redemptions}
+        expected |= {(one.experiment_id, one.id): one.before for one in transaction.amendments}
+        for at, gathered in expected.items():
+            found = self.advices.get(at)
+            other = found is None or found.redeemed_by or gathered not in (None, found.gathered)
+            if at[0] not in gone and other:
+                advices[at[1]] = found
         records = {}
         for record in transaction.idempotency:
             live = self.records.get((record.experiment_id, record.key))
             if record.experiment_id not in gone and live and live.expires_ms > transaction.now_ms:
                 records[record.key] = live
-        if gone or theta or advices or records:
-            return Stale(tuple(sorted(gone)), theta, advices, records)
+        full = tuple(
+            id
+            for id, most in transaction.at_most.items()
+            if id not in gone and len(self.log(id, "action")) > most
+        )
+        if gone or theta or advices or records or full:
+            return Stale(tuple(sorted(gone)), theta, advices, records, full)
         return None
 
     def apply(self, transaction: Transaction, answer: Committed) -> None:
@@ -90,10 +100,11 @@ class Model:
         for key in [key for key in self.advices if key[0] in transaction.drops]:
             del self.advices[key]
         for redemption in transaction.redemptions:
-            one = self.advices[redemption.experiment_id, redemption.id]
-            self.advices[one.experiment_id, one.id] = Advice(
-                one.experiment_id, one.id, one.expires_ms, one.context, one.action, redemption.by
-            )
+            at = redemption.experiment_id, redemption.id
+            self.advices[at] = msgspec.structs.replace(self.advices[at], redeemed_by=redemption.by)
+        for amendment in transaction.amendments:
+            at = amendment.experiment_id, amendment.id
+            self.advices[at] = msgspec.structs.replace(self.advices[at], gathered=amendment.gathered)
         for new in transaction.advices:
             fresh = Advice(new.experiment_id, new.id, new.expires_ms, new.context, new.action)
             self.advices.setdefault((new.experiment_id, new.id), fresh)

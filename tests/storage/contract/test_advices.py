@@ -8,9 +8,11 @@ from typing import Any
 
 from streamsim.storage.contract.decisions import (
     Advice,
+    Amendment,
     Committed,
     IdempotencyRecord,
     NewAdvice,
+    Redemption,
     Stale,
 )
 from streamsim.storage.contract.store import Store
@@ -21,6 +23,7 @@ from tests.storage.contract.helpers import (
     ODD_NAMES,
     advice,
     committed,
+    experiment,
     log,
     record,
     redeem,
@@ -54,8 +57,6 @@ def test_an_advice_is_redeemed_once_under_50_concurrent_commits(
     stores = [make_store(), make_store()]
 
     async def body() -> None:
-        from .helpers import experiment
-
         await stores[0].decisions.create_experiment(experiment())
         await committed(stores[0], advices=[advice("a"), advice("b")])
         attempts = [
@@ -76,6 +77,44 @@ def test_an_advice_is_redeemed_once_under_50_concurrent_commits(
         assert [r.id for r in await stores[0].logs.read_log("e1", "reward", limit=99)] == [f"r{winner}"]
         assert (await stores[0].decisions.read_theta(row())).rows[("", "")][0] == b'{"by":%d}' % winner
         assert await open_ids(stores[0], "a", "b") == {"b"}
+
+    run(body())
+
+
+def test_what_an_advice_gathers_loses_nothing_under_concurrent_commits_and_closes_whole(
+    run: Any, make_store: Callable[[], Store]
+) -> None:
+    store, other = make_store(), make_store()
+
+    async def add(n: int) -> bool:
+        """Add 1 to what it has gathered; False once it is closed."""
+        using = (store, other)[n % 2].decisions
+        while True:
+            found = (await using.peek("e1", ["a"], [], NOW))[0]["a"]
+            if found.redeemed_by is not None:
+                return False
+            more = b"%d" % (int(found.gathered or b"0") + 1)
+            one = transaction(amendments=[Amendment("e1", "a", found.gathered, more)])
+            if isinstance(await using.commit(one), Committed):
+                return True
+
+    async def close() -> int:
+        while True:
+            found = (await other.decisions.peek("e1", ["a"], [], NOW))[0]["a"]
+            one = transaction(redemptions=[Redemption("e1", "a", "timeout", found.gathered)])
+            if isinstance(await other.decisions.commit(one), Committed):
+                return int(found.gathered or b"0")
+
+    async def body() -> None:
+        await store.decisions.create_experiment(experiment())
+        await committed(store, advices=[advice("a")])
+        added = [asyncio.ensure_future(add(n)) for n in range(40)]
+        await asyncio.wait(added, return_when=asyncio.FIRST_COMPLETED)
+        closed = await close()
+        assert sum(await asyncio.gather(*added)) == closed > 0
+        (found,) = (await store.decisions.peek("e1", ["a"], [], NOW))[0].values()
+        assert (found.gathered, found.redeemed_by) == (b"%d" % closed, "timeout")
+        assert (found.context, found.action) == (advice("a").context, advice("a").action)
 
     run(body())
 

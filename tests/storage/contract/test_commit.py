@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.decisions import (
+    Amendment,
     Committed,
+    Redemption,
     Stale,
     Summary,
     ThetaRows,
@@ -102,6 +104,13 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "redeemed advice": {"redemptions": [redeem("open"), redeem("taken")]},
     "unknown advice": {"redemptions": [redeem("open"), redeem("unknown")]},
     "idempotency": {"idempotency": [record("unused"), record("used")]},
+    "action rows": {"at_most": {"e1": 0}},
+    "redeemed and amended": {"amendments": [Amendment("e1", "taken", b"", b"1")]},
+    "gathered something else": {
+        "redemptions": [],
+        "amendments": [Amendment("e1", "open", b"0", b"1")],
+    },
+    "redeemed with something else": {"redemptions": [Redemption("e1", "open", "reward", b"1")]},
 }
 
 
@@ -238,6 +247,8 @@ def test_a_commit_with_reads_alone_validates_them(run: Any, store: Store) -> Non
         {"writes": {group(): b"{}"}},
         {"deletes": [whole()._replace(value="v")]},
         {"redemptions": [redeem("open"), redeem("open", "timeout")]},
+        {"redemptions": [redeem("open")], "amendments": [Amendment("e1", "open", b"", b"1")]},
+        {"amendments": [Amendment("e2", "open", b"", b"1")]},
         {"idempotency": [record("a"), record("a", "g")]},
     ],
 )

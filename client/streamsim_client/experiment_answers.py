@@ -1,0 +1,126 @@
+"""The fields of an experiment, as they are sent and answered."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from streamsim_client.values import Object
+
+
+class Experiment(TypedDict):
+    """All fields of an experiment.
+
+    `delta_hours`: hours after which an advice gets its `default_reward`, None for never. `revision`: 1, and
+    one more with each change.
+    """
+
+    id: str
+    name: str
+    key: str
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str
+    advice_id: bool
+    delta_hours: int | None
+    default_reward: Object | str | None
+    hourly_theta: bool
+    log_propensity: bool
+    arm_field: str | None
+    compat: str | None
+    public_origins: bool
+    state: NotRequired[str]
+    starts: NotRequired[str]
+    ends: NotRequired[str]
+    max_decisions: NotRequired[int]
+    arms: NotRequired[list[str | int | float | Object]]
+    control: NotRequired[str | int | float]
+    fallback: NotRequired[str | int | float | Object]
+    unit: NotRequired[str]
+    traffic: NotRequired[Traffic]
+    sticky: NotRequired[bool | Sticky]
+    rewards: NotRequired[Rewards]
+    reward_mode: NotRequired[str]
+    reward_window_hours: NotRequired[int]
+    salt: NotRequired[str]
+    revision: int
+    created: str
+    modified: str
+
+
+class Traffic(TypedDict, total=False):
+    """How decisions are shared out around a policy: see docs/experiments.md."""
+
+    floor: float
+    burn_in: int
+    holdout: float
+    ramp: float
+
+
+class Sticky(TypedDict, total=False):
+    """How many hours a unit keeps its action."""
+
+    hours: int
+
+
+class Rewards(TypedDict, total=False):
+    """What is known of rewards before they come. `family`: "bernoulli" or "gaussian"."""
+
+    field: str
+    low: float
+    high: float
+    family: str
+
+
+class ExperimentFields(TypedDict, total=False):
+    """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back."""
+
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str
+    advice_id: bool
+    delta_hours: int | None
+    default_reward: Object | str | None
+    hourly_theta: bool
+    log_propensity: bool
+    arm_field: str | None
+    compat: str | None
+    public_origins: bool
+    state: str | None
+    starts: str | None
+    ends: str | None
+    max_decisions: int | None
+    arms: list[str | int | float | Object] | None
+    control: str | int | float | None
+    fallback: str | int | float | Object | None
+    unit: str | None
+    traffic: Traffic | None
+    sticky: bool | Sticky | None
+    rewards: Rewards | None
+    reward_mode: str | None
+    reward_window_hours: int | None
+    salt: str | None
+
+
+class ThetaPart(TypedDict):
+    """A row of theta; `name` of a named set, "_theta" otherwise. An absent key or value is ""."""
+
+    name: NotRequired[str]
+    key: NotRequired[str]
+    value: NotRequired[str]
+    theta: Object
+
+
+class WholeTheta(TypedDict):
+    """All of theta."""
+
+    rows: list[ThetaPart]
+    version: str
+
+
+class ThetaVersion(TypedDict):
+    """`version`: the one that the change made."""
+
+    status: str
+    version: str
