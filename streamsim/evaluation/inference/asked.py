@@ -42,8 +42,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Which inference, on rewards as the experiment's properties define them.
 
     `metric`: one of the rewards' metrics in place of the reward. `alpha`: the chance of error that is
-    allowed, for both sides of an interval. `by`: a field of contexts, for whose values the same is told, of at most
-    `segments`. `until_ms`: decisions before that date alone.
+    allowed, for both sides of an interval. `by`: a field of contexts, for whose values the same is told, of
+    at most `segments`. `until_ms`: decisions before that date alone.
     `bounds`: between which all rewards are, if that was declared; `rewards`: their declared distribution.
     `horizon`: the number of decisions where sequences are tightest.
     `arm_field`, `window_hours`, `default_reward`, `arms`: the experiment's. `usual_control`: the control
