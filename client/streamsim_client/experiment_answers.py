@@ -40,6 +40,8 @@ class Experiment(TypedDict):
     traffic: NotRequired[Traffic]
     sticky: NotRequired[bool | Sticky]
     rewards: NotRequired[Rewards]
+    guardrails: NotRequired[list[Guardrail]]
+    off: NotRequired[list[str]]
     reward_mode: NotRequired[str]
     reward_window_hours: NotRequired[int]
     salt: NotRequired[str]
@@ -72,6 +74,15 @@ class Rewards(TypedDict, total=False):
     family: str
 
 
+class Guardrail(TypedDict):
+    """What an arm must not do in a metric: `harm` is "increase" or "decrease", `then` "arm" or "fallback"."""
+
+    metric: str
+    harm: str
+    bound: NotRequired[float]
+    then: NotRequired[str]
+
+
 class ExperimentFields(TypedDict, total=False):
     """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back."""
 
@@ -98,6 +109,8 @@ class ExperimentFields(TypedDict, total=False):
     traffic: Traffic | None
     sticky: bool | Sticky | None
     rewards: Rewards | None
+    guardrails: list[Guardrail] | None
+    off: list[str] | None
     reward_mode: str | None
     reward_window_hours: int | None
     salt: str | None

@@ -68,6 +68,8 @@ class Decisions:
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
         self._closing = False
+        # Experiments with guardrails that have had calls since somebody looked.
+        self.guarded: set[str] = set()
         # Bytes of calls that wait or run, by tenant.
         self._held: dict[str, int] = {}
         self._checks = Room(_CHECKS, share=1)
@@ -228,6 +230,7 @@ class Decisions:
                 now_ms=self._now_ms,
                 observe=self._observe,
                 let_go=partial(self._let_go, tenant),
+                guarded=self.guarded,
             )
         if self._tracing is not None:
             kind = "setreward" if isinstance(call, Reward) else "getaction"

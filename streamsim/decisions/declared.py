@@ -20,6 +20,7 @@ from streamsim.errors import BadRequest
 
 MAX_ARMS: Final = 1_000
 MAX_TEXT: Final = 200
+MAX_GUARDRAILS: Final = 20
 MAX_HOURS: Final = 99_999
 STICKY_HOURS: Final = 720
 Family = Literal["bernoulli", "gaussian"]
@@ -55,6 +56,20 @@ class Rewards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     low: Annotated[float | None, Meta(description="All of them are at least this; with high.")] = None
     high: Annotated[float | None, Meta(description="All of them are at most this.")] = None
     family: Annotated[Family | None, Meta(description="Their distribution; bernoulli: 0 or 1.")] = None
+
+
+class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an arm must not do, and what happens when it surely does."""
+
+    metric: Annotated[_Text, Meta(description="One of the rewards' metrics.")]
+    harm: Annotated[
+        Literal["increase", "decrease"], Meta(description="What does harm, in comparison with the control.")
+    ]
+    bound: Annotated[float, Meta(ge=0, description="How large a difference to the control is no harm.")] = 0.0
+    then: Annotated[
+        Literal["arm", "fallback"],
+        Meta(description="The arm is switched off; or the experiment is paused and serves its fallback."),
+    ] = "arm"
 
 
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +116,14 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reward_window_hours: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_HOURS)] | UnsetType | None,
         Meta(description="Hours within which the rewards of an advice id count; delta_hours otherwise."),
+    ] = UNSET
+    guardrails: Annotated[
+        Annotated[list[Guardrail], Meta(min_length=1, max_length=MAX_GUARDRAILS)] | UnsetType | None,
+        Meta(description="What arms must not do."),
+    ] = UNSET
+    off: Annotated[
+        Annotated[list[str], Meta(min_length=1, max_length=MAX_ARMS)] | UnsetType | None,
+        Meta(description="Labels of arms that are switched off: the control is served in their place."),
     ] = UNSET
     salt: Annotated[
         _Text | UnsetType | None,
@@ -171,6 +194,16 @@ def _fit(declared: Mapping[str, Any], labels: list[str]) -> None:
         raise _wrong("control", "must be one of arms")
     if traffic.get("holdout") and control is None:
         raise _wrong("control", "name the arm that units of traffic.holdout get")
+    for name in ("off", "guardrails"):
+        if declared.get(name) and control is None:
+            raise _wrong("control", f"name the arm that {name} need")
+    for arm in declared.get("off") or ():
+        if arm not in labels or arm == label(control):
+            raise _wrong("off", "must name arms, other than the control, by their labels as text")
+    if declared.get("guardrails") and not declared.get("advice_id"):
+        raise _wrong("advice_id", "guardrails are of the rewards of advice ids: set it to true")
+    if fallback is None and any(one["then"] == "fallback" for one in declared.get("guardrails") or ()):
+        raise _wrong("fallback", "say what is served once a guardrail with this end trips")
     if fallback is not None and not isinstance(fallback, dict) and label(fallback) not in labels:
         raise _wrong("fallback", "must be one of arms, or a whole action as an object")
     if traffic.get("ramp", 1) < 1 and fallback is None:

@@ -54,6 +54,7 @@ class Lane:
 
     :param find: the live experiment by id, or None; `forget` drops what `find` has cached of it.
     :param let_go: told the size of each of its calls that has ended.
+    :param guarded: takes the experiment's id when calls were committed for guardrails to look at.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Lane:
         now_ms: Callable[[], int],
         observe: Callable[[int, bool], None],
         let_go: Callable[[int], None],
+        guarded: set[str],
     ) -> None:
         self.experiment_id = experiment_id
         self.tenant = tenant
@@ -85,6 +87,7 @@ class Lane:
         self._forget = forget
         self._now_ms = now_ms
         self._observe = observe
+        self._guarded = guarded
         self._queue: deque[Pending] = deque()
         self._task: asyncio.Task[None] | None = None
         self._committing: _Committing | None = None
@@ -109,6 +112,11 @@ class Lane:
             self._task = asyncio.get_running_loop().create_task(self._drain())
         else:
             self._wake()
+
+    def _committed(self, prepared: batch.Prepared) -> None:
+        self._written.add(prepared.transaction)
+        if self._around is not None and self._around.guarded:
+            self._guarded.add(self.experiment_id)
 
     async def idle(self) -> None:
         """Wait until nothing waits or runs."""
@@ -246,7 +254,7 @@ class Lane:
                     await self._run_one_by_one(experiment, left, failure)
                     return
                 continue
-            self._written.add(prepared.transaction)
+            self._committed(prepared)
             if prepared.ran:
                 self._worker.committed(result)
             errors = False
@@ -303,7 +311,7 @@ class Lane:
             raise
         if isinstance(result, Stale):
             return result
-        self._written.add(prepared.transaction)
+        self._committed(prepared)
         self._worker.was_current()
         for call, outcome in prepared.ends:
             assert isinstance(outcome, bytes)

@@ -28,7 +28,7 @@ Reason = Literal["fallback", "ramp", "holdout", "sticky"]
 KEPT: Final = "sticky"
 """In place of the fingerprint of a record that keeps the action of a unit."""
 _TOLERANCE: Final = 1e-3
-_ACTS: Final = frozenset(("state", "starts", "ends", "max_decisions", "traffic", "sticky"))
+_ACTS: Final = frozenset(("state", "starts", "ends", "max_decisions", "traffic", "sticky", "off"))
 _parse = msgspec.json.Decoder(tuple[Any, float | None, dict[str, float] | None]).decode
 
 
@@ -39,6 +39,13 @@ class Served(NamedTuple):
     propensity: float | None
     probabilities: dict[str, float] | None
     by: Reason | None = None
+
+    def arm(self, field: str | None) -> str | None:
+        """The label of its arm, if it names one."""
+        try:
+            return arm_of(self.action, field)
+        except values.InvalidValue:
+            return None
 
 
 class Mechanism:
@@ -59,10 +66,16 @@ class Mechanism:
             arm_of(action, self._field): action
             for action in (action_of(arm, self._field or "") for arm in declared.get("arms") or ())
         }
-        self._arms = list(self._actions)
+        off = frozenset(declared.get("off") or ())
+        self._arms = [arm for arm in self._actions if arm not in off]
+        self._off = off
+        self._declared = len(self._actions)
         self._control = self._certain(declared.get("control"), "holdout")
         self._outside = self._certain(declared.get("fallback"), "ramp")
         self._fallback = self._certain(declared.get("fallback"), "fallback")
+        if off and self._fallback is not None and self._fallback.arm(self._field) in off:
+            self._outside = self._certain(declared.get("control"), "ramp")
+            self._fallback = self._certain(declared.get("control"), "fallback")
         self._unit: str | None = declared.get("unit")
         self._salt = str(declared.get("salt", "")).encode()
         sticky = declared.get("sticky")
@@ -100,12 +113,19 @@ class Mechanism:
             if self._place("holdout", unit) < self._traffic.holdout:
                 return self._control
             if (before := kept.get(self._key(unit))) is not None:
-                return before
+                return before if before.arm(self._field) not in self._off else self._in_place_of(before)
         if self._burning and count < self._traffic.burn_in:
             arm = random.choice(self._arms)
             share = 1 / len(self._arms)
             return Served(self._actions[arm], share, dict.fromkeys(self._arms, share))
         return None
+
+    def _in_place_of(self, before: Served) -> Served:
+        """The control, for a unit whose action is that of an arm that was switched off since."""
+        assert self._control is not None
+        told = self._without_off(before.probabilities)
+        chance = None if told is None else told[self._control.arm(self._field) or ""]
+        return Served(self._control.action, chance, None if told is None else dict(told), KEPT)
 
     def _resting(self, count: int, now_ms: int) -> str | None:
         """Why no decisions are made now, if they are not."""
@@ -180,16 +200,23 @@ class Mechanism:
         would be known for some arms and not for others.
         """
         floor, arms = self._traffic.floor, self._arms
-        if not floor:
+        if not floor and not self._off:
             return outcome
         try:
             taken = arm_of(outcome.action, self._field)
         except values.InvalidValue:
             taken = None
         told = self._probabilities(outcome, taken)
+        action = outcome.action
+        if self._off:
+            told = self._without_off(told)
+            if taken in self._off:
+                assert self._control is not None
+                action = self._control.action
+                taken = arm_of(action, self._field)
         rest = max(0.0, 1 - len(arms) * floor)
-        action, arm = outcome.action, taken
-        if random.random() >= rest:
+        arm = taken
+        if floor and random.random() >= rest:
             arm = random.choice(arms)
             action = action if arm == taken else self._actions[arm]
         whole, chance = None, None
@@ -213,11 +240,21 @@ class Mechanism:
         if told:
             right = abs(math.fsum(told.values()) - 1) <= _TOLERANCE and min(told.values()) >= 0
             return told if right and told.get(taken, 0) > 0 else None
-        if own is None or not 0 < own <= 1 or taken not in self._actions or len(self._arms) > 2:
+        if own is None or not 0 < own <= 1 or taken not in self._actions or self._declared > 2:
             return None
-        if len(self._arms) == 1:
+        if self._declared == 1:
             return {taken: 1.0} if own == 1 else None
-        return {arm: own if arm == taken else 1 - own for arm in self._arms}
+        return {arm: own if arm == taken else 1 - own for arm in self._actions}
+
+    def _without_off(self, told: Mapping[str, float] | None) -> Mapping[str, float] | None:
+        """The probabilities when the control is served in place of arms that are off."""
+        if told is None:
+            return None
+        assert self._control is not None
+        control = arm_of(self._control.action, self._field)
+        moved = {arm: p for arm, p in told.items() if arm not in self._off}
+        moved[control] = moved.get(control, 0.0) + sum(told.get(arm, 0.0) for arm in self._off)
+        return moved
 
     def keeps(self, call: Decision, served: Served | None) -> str | None:
         """The key under which the action of a decision is kept from now on; None if it is not."""

@@ -64,12 +64,14 @@ class Routed(NamedTuple):
 
 class Around(NamedTuple):
     """What one revision of an experiment declares around its code. `mechanism` is None if that is nothing.
-    `logged_revision`: the revision, for log rows of an experiment that declares anything."""
+    `logged_revision`: the revision, for log rows of an experiment that declares anything. `guarded`: whether
+    it has guardrails."""
 
     experiment: Experiment
     mechanism: Mechanism | None
     rule: Rule
     logged_revision: int | None = None
+    guarded: bool = False
 
     async def route(self, store: DecisionStore, calls: Sequence[Pending], now_ms: int) -> Routed:
         """What becomes of each call of a batch."""
@@ -108,4 +110,5 @@ def around(experiment: Experiment) -> Around:
     """What is around the code of an experiment."""
     properties = experiment.properties
     revision = experiment.revision if declared.DECLARED & properties.keys() else None
-    return Around(experiment, mechanism.of(experiment), gathering.rule(properties), revision)
+    guarded = bool(properties.get("guardrails"))
+    return Around(experiment, mechanism.of(experiment), gathering.rule(properties), revision, guarded)

@@ -15,6 +15,7 @@ from typing import Any
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.errors import StreamsimError, TooLarge
+from streamsim.evaluation.guardrails import Guardrails
 from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
@@ -35,6 +36,8 @@ _FORGET_AT_ONCE = 1000
 _SNAPSHOT_CLAIM_MS = 60_000
 MAX_SNAPSHOT_BYTES = 12 << 20
 """A row of a log is one document of MongoDB, of at most 16 MiB."""
+GUARD_S = 0.25
+"""Pause between looks at guardrails."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 3600.0
 _CLOSE_S = 1.0
 
@@ -53,6 +56,8 @@ class Upkeep:
         self._snapped: tuple[int, set[str]] = (0, set())
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        most = services.settings.evaluation.log_rows
+        self._guardrails = Guardrails(services.store, services.decisions, most, now_ms)
         # Items that failed: how often, and when each is tried again.
         self._failed: dict[tuple[str, str], tuple[int, float]] = {}
 
@@ -61,6 +66,7 @@ class Upkeep:
         settings = self._services.settings.upkeep
         plan: list[tuple[Callable[[], Awaitable[Any]], float]] = [
             (self.advices, settings.interval_ms / 1000),
+            (self.guard, GUARD_S),
             (self.snapshots, settings.snapshot_interval_s),
             (self.clean_up, settings.cleanup_interval_s),
             (self.sample, 1.0),
@@ -82,6 +88,10 @@ class Upkeep:
         while await self._services.decisions.time_out_advices():
             if self._stopping.is_set():
                 return
+
+    async def guard(self) -> None:
+        """Look at the guardrails of experiments that have had calls here."""
+        await self._guardrails.look()
 
     async def snapshots(self) -> int:
         """Log this hour's theta of each experiment that wants it and has none yet; how many were logged."""

@@ -143,3 +143,21 @@ def test_of_two_arms_one_propensity_tells_the_other() -> None:
         # The policy's own action stays whole; the other arm's is the declared one.
         assert mixed.action == ({"arm": "a", "price": 3} if mixed.action["arm"] == "a" else {"arm": "b"})
     assert seen["b"] / 20_000 == pytest.approx(0.1, abs=0.01)
+
+
+def test_the_control_is_served_in_place_of_an_arm_that_is_off() -> None:
+    random.seed(4)
+    one = around(arms=ARMS, control="c", off=["a"], traffic={"floor": 0.1})
+    seen = Counter[str]()
+    for _ in range(20_000):
+        mixed = one.mixed(thrown())
+        # Of a 0.9, b 0.1, c 0: c 0.9, b 0.1; then 0.1 + 0.8 p for the two that are left.
+        assert mixed.probabilities is not None
+        assert mixed.probabilities == pytest.approx({"b": 0.18, "c": 0.82})
+        assert mixed.propensity == mixed.probabilities[mixed.action["arm"]]
+        seen[mixed.action["arm"]] += 1
+    assert seen["c"] / 20_000 == pytest.approx(0.82, abs=0.01)
+    assert set(seen) == {"b", "c"}
+    alone = around(arms=["a", "b"], control="b", off=["a"])
+    mixed = alone.mixed(Outcome(None, {"arm": "a", "propensity": 0.75, "price": 3}, None, 0.75))
+    assert (mixed.action, mixed.propensity) == ({"arm": "b"}, 1.0)
