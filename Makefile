@@ -47,14 +47,19 @@ $(VENV)/.installed: $(SOURCES)
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib streamsim handlers client/streamsim_client
 	@touch $@
 
+# The web console, by the Node.js of this machine or that of pip; where neither is to be had the service does without.
+CONSOLE := streamsim/server/console/index.html
+$(CONSOLE): $(wildcard console/*.* console/src/*.* console/src/*/*.*) | $(VENV)/.installed
+	@$(BIN)/python .ci/console
+
 $(VENV)/.installed-%: $(VENV)/.installed
 	@echo "installing streamsim[$*]"
 	@$(PIP) --editable '.[$*]'
 	@touch $@
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed $(CONSOLE)
 
-serve: $(VENV)/.installed
+serve: $(VENV)/.installed $(CONSOLE)
 	@$(BIN)/streamsim serve --data ./data
 
 # Three at a time, which keep two processors busy though many wait, and after them what needs the machine for itself.
@@ -65,7 +70,7 @@ ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.
 TIMED = @began=$$(date +%s); $(1); status=$$?; echo "$@: $$(($$(date +%s) - began)) s"; exit $$status
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test $(CONSOLE)
 	$(call TIMED,$(PAIRED) -m "not serial" && $(BIN)/python -m pytest -m serial $(ALONE))
 
 # The same with as many draws and kills as there is time for, and everything on every storage backend.
@@ -80,7 +85,7 @@ SLOW := attacks cli/test_migrate.py client deploy end_to_end faults handlers/ope
     models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py sandbox/zygote
 
 # What a change needs before a commit: the rest, on SQLite.
-test-fast: $(VENV)/.installed-test
+test-fast: $(VENV)/.installed-test $(CONSOLE)
 	$(call TIMED,$(PAIRED) -m "not serial" --backend sqlite -k "not production and not cluster" \
 	    $(SLOW:%=--ignore=tests/%))
 
@@ -105,7 +110,7 @@ containers: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python .ci/docs
 
-dist: $(VENV)/.installed
+dist: $(VENV)/.installed $(CONSOLE)
 	@$(BIN)/python .ci/dist
 	@$(BIN)/python .ci/smoke
 
@@ -115,4 +120,4 @@ lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/sbom
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info
+	rm -rf $(VENV) console/node_modules streamsim/server/console build dist *.egg-info client/build client/*.egg-info

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from tornado.routing import URLSpec
 
-from handlers import admin, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
+from handlers import admin, console, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
 from handlers.base import BaseHandler
 
 _PARTS = {None: r"\w+", "part": "[^/]+", "rest": ".+"}
@@ -29,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *admin.routes,
     *login.routes,
     *ops.routes,
+    *console.routes,
     *jobs.routes,
     *models.routes,
     *runs.routes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handlers import ops
+from handlers import console, ops
 from handlers.openapi.operation import TEXT, Answer, Described, Operation, one_of, record
 from streamsim.config import Settings
 
@@ -11,7 +11,17 @@ def operations(_settings: Settings) -> Described:
     alive = record({"status": one_of("ok"), "version": TEXT})
     return {
         ops.PageHandler: {
-            "get": Operation("A page with links.", {200: Answer("A page.", others={"text/html": TEXT})})
+            "get": Operation(
+                "The web console, or where it was not built a page with links.",
+                {200: Answer("A page.", others={"text/html": TEXT})},
+            )
+        },
+        console.ConsoleFileHandler: {
+            "get": Operation(
+                "A file of the web console.",
+                {200: Answer("The file.", others={"text/javascript": TEXT, "text/css": TEXT})},
+                errors=(404,),
+            )
         },
         ops.HealthyHandler: {
             "get": Operation(

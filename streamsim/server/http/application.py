@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tornado.httputil
@@ -14,6 +15,7 @@ import tornado.web
 
 from handlers.addresses import forwarded_address
 from handlers.base import BaseHandler
+from handlers.console import bundle
 from handlers.openapi.document import document
 from handlers.refusals import NotFoundHandler, crowded, refusing
 from handlers.routes import ROUTES, compiled
@@ -24,6 +26,8 @@ from streamsim.services import Services
 
 log = logging.getLogger("streamsim.http")
 
+CONSOLE = Path(__file__).parents[1] / "console"
+"""Where `make` puts the web console."""
 # Paths whose handlers are remembered, and the longest of them.
 MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
 
@@ -51,6 +55,7 @@ class Application(tornado.web.Application):
             cookie_secret=cookie_secret.hex(),
             cross_origin_protection=True,
             services=services,
+            console=bundle(CONSOLE),
             openapi=cache(lambda: values.dump(document(ROUTES, services.settings))),
         )
         self.services = services
