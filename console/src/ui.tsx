@@ -161,7 +161,7 @@ export function Table<R>({ title, columns, rows, keyOf, file }: {
   const download = () =>
     save(`${file}.csv`, "text/csv", csv(columns.map((c) => c.name), rows.map((row) => columns.map((c) => c.data?.(row) ?? ""))));
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={title}>
+    <div class={rows.length > 20 ? "scroll tall" : "scroll"} tabIndex={0} role="region" aria-label={title}>
       <table>
         <caption>{title}{file && rows.length > 0 && <button type="button" class="small" onClick={download} aria-label={`data of ${title}`}>data</button>}</caption>
         <thead><tr>{columns.map((c) => <th key={c.name} scope="col" class={c.number ? "number" : undefined}>{c.name}</th>)}</tr></thead>

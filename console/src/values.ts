@@ -48,7 +48,7 @@ export function interval(n: number, sum: number, squares: number, binary: boolea
   if (binary) {
     const centre = (mean + (z * z) / (2 * n)) / (1 + (z * z) / n);
     const half = (z / (1 + (z * z) / n)) * Math.sqrt((mean * (1 - mean)) / n + (z * z) / (4 * n * n));
-    return { mean, low: Math.max(0, centre - half), high: Math.min(1, centre + half) };
+    return { mean, low: mean === 0 ? 0 : Math.max(0, centre - half), high: mean === 1 ? 1 : Math.min(1, centre + half) };
   }
   if (n < 2) return { mean, low: NaN, high: NaN };
   const half = z * Math.sqrt(Math.max(0, squares / n - mean * mean) / (n - 1));

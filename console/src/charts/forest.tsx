@@ -19,8 +19,8 @@ export function Forest({ title, note, rows, x, mark }: { title: string; note?: s
   if (!known.length) [least, most] = [0, 1];
   const pad = (most - least || 1) * 0.05;
   [least, most] = [least - pad, most + pad];
-  const wide = 640, left = 150, step = 26, high = rows.length * step + 50;
-  const px = (v: number) => left + ((v - least) / (most - least)) * (wide - left - 100);
+  const wide = 440, left = 12, right = 12, step = 38, high = rows.length * step + 50;
+  const px = (v: number) => left + ((v - least) / (most - least)) * (wide - left - right);
   return (
     <Frame
       title={title} note={note}
@@ -37,17 +37,17 @@ export function Forest({ title, note, rows, x, mark }: { title: string; note?: s
         ))}
         {mark && <line x1={px(mark.at)} x2={px(mark.at)} y1="4" y2={high - 42} stroke="currentColor" stroke-dasharray="4 3"><title>{mark.name}</title></line>}
         {rows.map((r, i) => {
-          const y = 18 + i * step;
+          const y = 28 + i * step;
           return (
             <g key={r.name}>
-              <text x={left - 10} y={y + 4} text-anchor="end">{r.name.length > 18 ? `${r.name.slice(0, 17)}…` : r.name}<title>{r.name}</title></text>
+              <text x={2} y={y - 9}>{r.name.length > 44 ? `${r.name.slice(0, 43)}…` : r.name}<title>{r.name}</title></text>
               {r.low !== null && r.high !== null && <line x1={px(r.low)} x2={px(r.high)} y1={y} y2={y} stroke="#0072b2" stroke-width="2" />}
-              {r.value !== null ? <circle cx={px(r.value)} cy={y} r="4.5" fill="#0072b2" /> : <text x={left + 4} y={y + 4}>cannot be told</text>}
-              <text x={wide - 4} y={y + 4} text-anchor="end">{number(r.value)}</text>
+              {r.value !== null ? <circle cx={px(r.value)} cy={y} r="4.5" fill="#0072b2" /> : <text x={left + 4} y={y + 5} fill-opacity="0.7">cannot be told</text>}
+              <text x={wide - 2} y={y - 9} text-anchor="end">{number(r.value)}</text>
             </g>
           );
         })}
-        <text x={(left + wide - 100) / 2} y={high - 6} text-anchor="middle">{x}</text>
+        <text x={wide / 2} y={high - 6} text-anchor="middle">{x}</text>
       </svg>
     </Frame>
   );

@@ -17,19 +17,35 @@ function styled(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// More bands than this hide each other; the table has their numbers.
+const BANDED = 6;
+// Seconds between marks of time: nothing is told in parts of one.
+const INCREMENTS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
+
+function clock(_: uPlot, at: number[], _axis: number, _space: number, step: number): string[] {
+  return at.map((v) => {
+    const when = new Date(v * 1000), day = when.toLocaleDateString("en", { month: "short", day: "numeric" });
+    if (step >= 86400) return day;
+    const text = when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}) });
+    return text === "00:00" ? day : text;
+  });
+}
+
 /** The drawing alone. `fill`: areas that stand on each other, whose values are sums already. */
 function options(xs: number[], series: Series[], x: string, y: string, time: boolean, width: number, height: number, fill: boolean, range?: [number, number]): [uPlot.Options, uPlot.AlignedData] {
   const data: (number | null)[][] = [xs];
   const drawn: uPlot.Series[] = [{ label: x }];
   const bands: uPlot.Band[] = [];
+  const banded = series.filter((one) => one.low).length <= BANDED;
   for (const one of series) {
     data.push(one.values);
     const main = drawn.push({
       label: one.name, stroke: one.colour, width: fill ? 1 : 2, dash: one.dash, spanGaps: false,
       points: { show: xs.length < 3 }, ...(fill ? { fill: `${one.colour}b0` } : {}),
     }) - 1;
-    if (fill && main > 1) bands.push({ series: [main - 1, main] });
-    if (one.low && one.high) {
+    // Its area ends where the one below begins.
+    if (fill && main > 1) bands.push({ series: [main, main - 1] });
+    if (banded && one.low && one.high) {
       data.push(one.high, one.low);
       const bound = { stroke: "transparent", points: { show: false } };
       const high = drawn.push({ ...bound }, { ...bound }) - 2;
@@ -43,7 +59,7 @@ function options(xs: number[], series: Series[], x: string, y: string, time: boo
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { x: { time }, ...(range ? { y: { range: () => range } } : {}) },
       axes: [
-        { ...axis, label: x, labelSize: 18, size: 34, values: time ? undefined : (_, at) => at.map((v) => number(v)) },
+        { ...axis, label: x, labelSize: 18, size: 34, space: 70, ...(time ? { incrs: INCREMENTS, values: clock } : { values: (_: uPlot, at: number[]) => at.map((v) => number(v)) }) },
         { ...axis, label: y, labelSize: 18, size: 58, values: (_, at) => at.map((v) => number(v)) },
       ],
     },
@@ -70,7 +86,7 @@ export function LineChart({ title, note, xs, series, x, y, time = false, fill = 
     };
   }, []);
   useEffect(() => {
-    if (!width || !xs.length) return;
+    if (!width || xs.length < 2) return;
     const [wanted, data] = options(xs, series, x, y, time, width, height, fill, range);
     wanted.hooks = { setCursor: [(plot) => setAt(plot.cursor.idx ?? null)] };
     const plot = new uPlot(wanted, data, place.current!);
@@ -89,7 +105,7 @@ export function LineChart({ title, note, xs, series, x, y, time = false, fill = 
       picture={() => lines(title, xs, series, x, y, time)}
     >
       <div ref={place} class="plot" role="img" aria-label={`${title}: ${y} by ${x}, ${series.length} series; the numbers are in the legend and in data`}>
-        {!xs.length && <p class="quiet">Nothing to draw yet.</p>}
+        {xs.length < 2 && <p class="quiet">{xs.length ? "One point so far: a line needs two." : "Nothing to draw yet."}</p>}
       </div>
       {xs.length > 0 && (
         <ul class="legend" aria-label={`${title}, at ${x} ${where(xs[shown]!)}`}>

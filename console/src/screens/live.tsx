@@ -53,7 +53,7 @@ export function Live({ experiment }: { experiment: Experiment }) {
   return (
     <>
       <div class="row">
-        <Choice label="Of the newest rows, those of" value={range} options={RANGES} empty="any time" onChange={(value) => filter({ range: value })} />
+        <Choice label="Time range" value={range} options={RANGES} empty="all, of the newest rows" onChange={(value) => filter({ range: value })} />
       </div>
       <Failure error={error} />
       {!view ? !error && <Waiting what="Reading the newest decisions and rewards" /> : <Numbers view={view} id={id} />}
@@ -133,14 +133,14 @@ function spoken(seconds: number): string {
 }
 
 function Health({ id, stamp }: { id: string; stamp: string }) {
-  const found = useLoad((signal) => call("GET /stats/{exp_id}/health", { path: { exp_id: id }, query: { rows: 1000 }, signal }), [id, stamp]);
+  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/health", { path: { exp_id: id }, query: { rows: 1000 }, signal }) : undefined), [id, stamp]);
   return (
     <>
       <h2>Health</h2>
       <Show of={found} what="Checking the newest decisions">
-        {({ checks }) => (
+        {(health) => health && (
           <ul class="checks">
-            {checks.map((check) => (
+            {health.checks.map((check) => (
               <li key={check.name}><span class={check.ok ? "good" : "wrong"}>{check.ok ? "✓ fine" : "✗ look"}</span><span>{check.sentence}</span></li>
             ))}
           </ul>
@@ -151,13 +151,13 @@ function Health({ id, stamp }: { id: string; stamp: string }) {
 }
 
 function Errors({ id, stamp }: { id: string; stamp: string }) {
-  const found = useLoad((signal) => call("GET /stats/{exp_id}/errorlog", { path: { exp_id: id }, query: { limit: 5 }, signal }), [id, stamp]);
+  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/errorlog", { path: { exp_id: id }, query: { limit: 5 }, signal }) : undefined), [id, stamp]);
   return (
     <>
       <h2>Last errors</h2>
       <Show of={found} what="Reading the last errors">
         {(rows) =>
-          rows.length === 0 ? <p class="quiet">The code has not failed.</p> : (
+          rows && (rows.length === 0 ? <p class="quiet">The code has not failed.</p> : (
             <ul class="bare stack">
               {(rows as unknown as { id: string; date: string; call: string; message: string; detail?: { piece?: string; line?: number } }[]).map((row) => (
                 <li key={row.id}>
@@ -166,7 +166,7 @@ function Errors({ id, stamp }: { id: string; stamp: string }) {
                 </li>
               ))}
             </ul>
-          )
+          ))
         }
       </Show>
     </>
