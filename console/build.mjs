@@ -1,6 +1,7 @@
 // Bundles src/ into ../streamsim/server/console: files whose names carry a hash of what is in them, each also as .gz,
 // and index.html, which names them. index.html comes last: who finds it finds a whole bundle.
 import { build } from "esbuild";
+import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +25,6 @@ const { metafile } = await build({
   jsxImportSource: "preact",
   entryNames: "[name]-[hash]",
   chunkNames: "[name]-[hash]",
-  loader: { ".svg": "text" },
   legalComments: "none",
   metafile: true,
   logLevel: "error",
@@ -32,8 +32,12 @@ const { metafile } = await build({
 const outputs = Object.entries(metafile.outputs);
 const entry = outputs.find(([, one]) => one.entryPoint === "src/main.tsx");
 const name = (path) => path.split("/").at(-1);
+const drawing = await readFile(join(here, "src", "icon.svg"));
+const icon = `icon-${createHash("sha256").update(drawing).digest("hex").slice(0, 8)}.svg`;
+await writeFile(join(into, icon), drawing);
 const page = (await readFile(join(here, "src", "index.html"), "utf8"))
   .replace("MAIN.js", name(entry[0]))
+  .replace("ICON.svg", icon)
   .replace("MAIN.css", name(entry[1].cssBundle));
 for (const file of await readdir(into)) {
   await writeFile(join(into, `${file}.gz`), gzipSync(await readFile(join(into, file)), { level: 9 }));

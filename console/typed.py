@@ -76,10 +76,11 @@ def _content(holder: dict[str, Any] | None) -> str:
 
 def _operation(path: str, shared: list[Any], operation: dict[str, Any]) -> str:
     parameters = [one for one in (*shared, *operation.get("parameters", ())) if "$ref" not in one]
+    asked = [one for one in parameters if one["in"] == "query"]
     query = {
         "type": "object",
-        "properties": {one["name"]: one.get("schema", {"type": "string"}) for one in parameters if one["in"] == "query"},
-        "required": [one["name"] for one in parameters if one["in"] == "query" and one.get("required")],
+        "properties": {one["name"]: one.get("schema", {"type": "string"}) for one in asked},
+        "required": [one["name"] for one in asked if one.get("required")],
         "additionalProperties": False,
     }
     names = re.findall(r"\{(\w+)\}", path)

@@ -27,6 +27,7 @@ FOREVER: Final = "public, max-age=31536000, immutable"
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
     ".css": "text/css; charset=utf-8",
 }
 PAGE: Final = "index.html"
@@ -70,8 +71,9 @@ class ConsoleFiles(BaseHandler):
         self.set_header("Cache-Control", cache)
         self.add_header("Vary", "Accept-Encoding")
         accepted = self.request.headers.get("Accept-Encoding", "").lower()
-        codings = [part.replace(" ", "") for part in accepted.split(",")]
-        if any(coding == "gzip" or (coding.startswith("gzip;q=") and coding[7:].strip("0.")) for coding in codings):
+        codings = [part.replace(" ", "").partition(";q=") for part in accepted.split(",")]
+        # A weight of 0 refuses it.
+        if any(name == "gzip" and (not weight or weight.strip("0.")) for name, _, weight in codings):
             self.set_header("Content-Encoding", "gzip")
             self.finish(file.packed)
         else:
@@ -79,14 +81,14 @@ class ConsoleFiles(BaseHandler):
 
 
 class ConsoleFileHandler(ConsoleFiles):
-    """`/console/{name}`"""
+    """`/console/{file}`"""
 
-    def get(self, name: str) -> None:
+    def get(self, file: str) -> None:
         """A file of the console's bundle; the page that loads them is `/`."""
-        file = self.files.get(name)
-        if file is None or name == PAGE:
+        found = self.files.get(file)
+        if found is None or file == PAGE:
             raise tornado.web.HTTPError(404, "the console has no such file")
-        self.send(file, FOREVER)
+        self.send(found, FOREVER)
 
 
-routes = [("/console/{name:part}", ConsoleFileHandler)]
+routes = [("/console/{file:part}", ConsoleFileHandler)]

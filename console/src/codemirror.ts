@@ -37,6 +37,8 @@ const theme = EditorView.theme({
 export function attach(place: HTMLElement, label: string, text: string, changed: (text: string) => void): Handle {
   const root = place.shadowRoot ?? place.attachShadow({ mode: "open" });
   let silent = false;
+  // What was typed and not yet given back: a value that is one of these is old news, and not to be set.
+  const told: string[] = [];
   const view = new EditorView({
     root,
     parent: root as unknown as Element,
@@ -45,18 +47,23 @@ export function attach(place: HTMLElement, label: string, text: string, changed:
       extensions: [
         lineNumbers(), history(), drawSelection(), indentOnInput(), indentUnit.of("    "), bracketMatching(),
         highlightActiveLine(), highlightSelectionMatches(), lintGutter(), python(), syntaxHighlighting(colours), theme,
-        EditorView.contentAttributes.of({ "aria-label": `${label}. Escape, then Tab, leaves the editor.` }),
+        EditorView.contentAttributes.of({ tabindex: "0", "aria-label": `${label}. Escape, then Tab, leaves the editor.` }),
         // Tab indents; Escape and then Tab leaves, as CodeMirror has it.
         keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, indentWithTab]),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged && !silent) changed(update.state.doc.toString());
+          if (!update.docChanged || silent) return;
+          const text = update.state.doc.toString();
+          told.push(text);
+          changed(text);
         }),
       ],
     }),
   });
   return {
     set(next) {
-      if (next === view.state.doc.toString()) return;
+      const old = told.indexOf(next);
+      told.splice(0, old < 0 ? told.length : old);
+      if (old >= 0 || next === view.state.doc.toString()) return;
       silent = true;
       view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: next } });
       silent = false;

@@ -1,6 +1,6 @@
 // The shell: who is here, which screen, which keys.
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { logOut, requests, resume, session } from "./api";
 import { go, route, unsaved } from "./router";
 import { Copy, Dialog, Waiting } from "./ui";
@@ -75,6 +75,7 @@ function Keys({ onClose }: { onClose: () => void }) {
           {AREAS.map(([, name, key]) => <tr key={key}><td><kbd>g</kbd> <kbd>{key}</kbd></td><td>{name}</td></tr>)}
           <tr><td><kbd>c</kbd></td><td>The requests behind this screen, as curl</td></tr>
           <tr><td><kbd>?</kbd></td><td>These keys</td></tr>
+          <tr><td><kbd>Ctrl</kbd> <kbd>s</kbd></td><td>Save a policy</td></tr>
           <tr><td><kbd>Esc</kbd> <kbd>Tab</kbd></td><td>Leave a code editor</td></tr>
         </tbody>
       </table>
@@ -104,7 +105,8 @@ function Shell() {
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
   }, []);
-  useEffect(() => {
+  // Before anything is painted: who types at once types where it shows.
+  useLayoutEffect(() => {
     main.current?.focus();
     scrollTo(0, 0);
     const name = AREAS.find(([area]) => area === (route.value.path[0] ?? "experiments"))?.[1] ?? "";

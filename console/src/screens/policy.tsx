@@ -63,7 +63,11 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
   const behind = revision !== experiment.revision && changed.length > 0;
   return (
     <div class="side">
-      <form class="stack" onSubmit={(event) => { event.preventDefault(); save(); }}>
+      <form class="stack" onSubmit={(event) => { event.preventDefault(); save(); }} onKeyDown={(event) => {
+        if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
+        event.preventDefault();
+        if (changed.length && !doing.busy) save();
+      }}>
         {behind && (
           <p class="note">Somebody saved revision {experiment.revision} after this draft of revision {revision} was begun.{" "}
             <button type="button" class="small" onClick={() => setDraft({ code, revision: experiment.revision })}>Keep mine, over it</button>{" "}
