@@ -29,11 +29,13 @@ ROUTES: tuple[Route, ...] = (
     *admin.routes,
     *login.routes,
     *ops.routes,
-    *console.routes,
     *jobs.routes,
     *models.routes,
     *runs.routes,
 )
+
+# What browsers load: no part of the API, and not in its description.
+PAGES: tuple[Route, ...] = (*console.routes,)
 
 
 def compiled(routes: Iterable[Route]) -> list[URLSpec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handlers import console, ops
+from handlers import ops
 from handlers.openapi.operation import TEXT, Answer, Described, Operation, one_of, record
 from streamsim.config import Settings
 
@@ -14,13 +14,6 @@ def operations(_settings: Settings) -> Described:
             "get": Operation(
                 "The web console, or where it was not built a page with links.",
                 {200: Answer("A page.", others={"text/html": TEXT})},
-            )
-        },
-        console.ConsoleFileHandler: {
-            "get": Operation(
-                "A file of the web console.",
-                {200: Answer("The file.", others={"text/javascript": TEXT, "text/css": TEXT})},
-                errors=(404,),
             )
         },
         ops.HealthyHandler: {

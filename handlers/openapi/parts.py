@@ -101,7 +101,6 @@ PATH: Final = {
         Parameter("account", "Your user name.", PART, ACCOUNT),
         Parameter("project", "A name of your own for a group of runs.", PART, "fair"),
         Parameter("run", "Id of a run.", PART, RUN),
-        Parameter("file", "Name of a file of the web console, as `/` names it.", PART, "main.js"),
     )
 }
 

@@ -18,7 +18,7 @@ from handlers.base import BaseHandler
 from handlers.console import bundle
 from handlers.openapi.document import document
 from handlers.refusals import NotFoundHandler, crowded, refusing
-from handlers.routes import ROUTES, compiled
+from handlers.routes import PAGES, ROUTES, compiled
 from streamsim import values
 from streamsim.server.http.under_way import UnderWay
 from streamsim.server.logs import log_access
@@ -50,7 +50,7 @@ class Application(tornado.web.Application):
 
     def __init__(self, services: Services, cookie_secret: bytes) -> None:
         super().__init__(
-            compiled(ROUTES),
+            compiled((*ROUTES, *PAGES)),
             default_handler_class=NotFoundHandler,
             cookie_secret=cookie_secret.hex(),
             cross_origin_protection=True,
@@ -60,7 +60,7 @@ class Application(tornado.web.Application):
         )
         self.services = services
         self._route_names: dict[type[tornado.web.RequestHandler], str] = {
-            handler: template for template, handler in ROUTES
+            handler: template for template, handler in (*ROUTES, *PAGES)
         }
         self._access_log = services.settings.server.access_log
         self.max_body_bytes = services.settings.server.max_body_bytes
