@@ -12,11 +12,19 @@ COPY requirements.hashes ./
 RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes \
     && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} +
 
+# The web console: Node.js is here alone, and no part of the image.
+FROM ${BASE} AS console
+WORKDIR /build
+COPY .ci/console ./.ci/console
+COPY console ./console
+RUN mkdir -p streamsim/server && python .ci/console --strict
+
 FROM libraries AS application
 COPY setup.cfg pyproject.toml README.md ./
 COPY streamsim ./streamsim
 COPY handlers ./handlers
 COPY policies ./policies
+COPY --from=console /build/streamsim/server/console ./streamsim/server/console
 RUN python -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM ${BASE}

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Says nothing but errors: its warnings, and those of the tools that it runs, help nobody who starts a server.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install --no-build-isolation --constraint requirements.lock
 
-.PHONY: help install serve test test-all test-fast lint demo bench faults containers docs dist lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults containers docs dist lock pictures clean
 
 # The first target, so what `make` alone does.
 help:
@@ -23,6 +23,7 @@ help:
 ## make dist       wheel, sdist and the client's wheel in dist, tried in environments of their own
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
+## make pictures screenshots of the console for docs/console.md, with Debian's chromium
 ## make clean      remove .venv and what was built
 
 # What is installed is remembered by one file per set of extras. Every version is that of requirements.lock, so
@@ -93,6 +94,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -d console/node_modules/typescript ]; then cd console && npx --no-install tsc -p .; else echo "console/: npm ci brings TypeScript, which checks its types"; fi
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m bench.demo
@@ -118,6 +120,9 @@ lock: $(VENV)/.installed-test
 	$(BIN)/python .ci/lock
 	@$(PIP) --requirement requirements.lock
 	$(BIN)/python .ci/sbom
+
+pictures: $(VENV)/.installed-test $(CONSOLE)
+	$(BIN)/python -m tests.console.pictures
 
 clean:
 	rm -rf $(VENV) console/node_modules streamsim/server/console build dist *.egg-info client/build client/*.egg-info
