@@ -16,11 +16,19 @@ RUN python -m pip install --require-hashes --no-deps --requirement requirements.
     && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} + \
     && find /opt/streamsim/lib -type f -regextype posix-extended -regex '.*\.(c|cpp|h|hpp|f90|a|pxd|pyx|pyi)' -delete
 
+# The web console: Node.js is here alone, and no part of the image.
+FROM ${BASE} AS console
+WORKDIR /build
+COPY .ci/console ./.ci/console
+COPY console ./console
+RUN mkdir -p streamsim/server && python .ci/console --strict
+
 FROM libraries AS application
 COPY setup.cfg pyproject.toml README.md ./
 COPY streamsim ./streamsim
 COPY handlers ./handlers
 COPY policies ./policies
+COPY --from=console /build/streamsim/server/console ./streamsim/server/console
 RUN env -u PIP_PYTHON python -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM ${BASE}

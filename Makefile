@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Says nothing but errors: its warnings, and those of the tools that it runs, help nobody who starts a server.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install --no-build-isolation --constraint requirements.lock
 
-.PHONY: help install serve test test-all test-fast lint demo bench faults containers docs dist lock clean
+.PHONY: help install serve test test-all test-fast lint demo bench faults containers docs dist lock pictures clean
 
 # The first target, so what `make` alone does.
 help:
@@ -23,6 +23,7 @@ help:
 ## make dist       wheel, sdist and the client's wheel in dist, tried in environments of their own
 ## make lock       write requirements.lock and requirements.hashes, what all of these and the image install, anew
 ## make install    the set-up alone: the service and its client in .venv
+## make pictures screenshots of the console for docs/console.md, with Debian's chromium
 ## make clean      remove .venv and what was built
 
 # What is installed is remembered by one file per set of extras. Every version is that of requirements.lock, so
@@ -47,14 +48,19 @@ $(VENV)/.installed: $(SOURCES)
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib streamsim handlers client/streamsim_client
 	@touch $@
 
+# The web console, by the Node.js of this machine or that of pip; where neither is to be had the service does without.
+CONSOLE := streamsim/server/console/index.html
+$(CONSOLE): $(wildcard console/*.* console/src/*.* console/src/*/*.*) | $(VENV)/.installed
+	@$(BIN)/python .ci/console
+
 $(VENV)/.installed-%: $(VENV)/.installed
 	@echo "installing streamsim[$*]"
 	@$(PIP) --editable '.[$*]'
 	@touch $@
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed $(CONSOLE)
 
-serve: $(VENV)/.installed
+serve: $(VENV)/.installed $(CONSOLE)
 	@$(BIN)/streamsim serve --data ./data
 
 # Three at a time, which keep two processors busy though many wait, and after them what needs the machine for itself.
@@ -65,7 +71,7 @@ ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.
 TIMED = @began=$$(date +%s); $(1); status=$$?; echo "$@: $$(($$(date +%s) - began)) s"; exit $$status
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test $(CONSOLE)
 	$(call TIMED,$(PAIRED) -m "not serial" && $(BIN)/python -m pytest -m serial $(ALONE))
 
 # The same with as many draws and kills as there is time for, and everything on every storage backend.
@@ -80,7 +86,7 @@ SLOW := attacks cli/test_migrate.py client deploy end_to_end faults handlers/ope
     models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py sandbox/zygote
 
 # What a change needs before a commit: the rest, on SQLite.
-test-fast: $(VENV)/.installed-test
+test-fast: $(VENV)/.installed-test $(CONSOLE)
 	$(call TIMED,$(PAIRED) -m "not serial" --backend sqlite -k "not production and not cluster" \
 	    $(SLOW:%=--ignore=tests/%))
 
@@ -88,6 +94,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -d console/node_modules/typescript ]; then cd console && npx --no-install tsc -p .; else echo "console/: npm ci brings TypeScript, which checks its types"; fi
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m bench.demo
@@ -105,7 +112,7 @@ containers: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python .ci/docs
 
-dist: $(VENV)/.installed
+dist: $(VENV)/.installed $(CONSOLE)
 	@$(BIN)/python .ci/dist
 	@$(BIN)/python .ci/smoke
 
@@ -114,5 +121,8 @@ lock: $(VENV)/.installed-test
 	@$(PIP) --requirement requirements.lock
 	$(BIN)/python .ci/sbom
 
+pictures: $(VENV)/.installed-test $(CONSOLE)
+	$(BIN)/python -m tests.console.pictures
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info
+	rm -rf $(VENV) console/node_modules streamsim/server/console build dist *.egg-info client/build client/*.egg-info

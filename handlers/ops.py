@@ -6,6 +6,8 @@ from importlib.metadata import version
 from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
+from handlers.console import PAGE as CONSOLE
+from handlers.console import ConsoleFiles
 from streamsim.errors import Unavailable
 from streamsim.metrics import CONTENT_TYPE
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -33,13 +35,15 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem aut
 """
 
 
-class PageHandler(BaseHandler):
+class PageHandler(ConsoleFiles):
     """`/`"""
 
-    access: ClassVar[Access] = "public"
-
     def get(self) -> None:
-        """A page for people."""
+        """The web console, or where it was not built a page with links."""
+        console = self.files.get(CONSOLE)
+        if console is not None:
+            self.send(console, "no-cache")
+            return
         self.set_header("Content-Type", "text/html; charset=utf-8")
         policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
         self.set_header("Content-Security-Policy", policy)

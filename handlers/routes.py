@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from tornado.routing import URLSpec
 
-from handlers import admin, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
+from handlers import admin, console, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
 from handlers.base import BaseHandler
 
 _PARTS = {None: r"\w+", "part": "[^/]+", "rest": ".+"}
@@ -33,6 +33,9 @@ ROUTES: tuple[Route, ...] = (
     *models.routes,
     *runs.routes,
 )
+
+# What browsers load: no part of the API, and not in its description.
+PAGES: tuple[Route, ...] = (*console.routes,)
 
 
 def compiled(routes: Iterable[Route]) -> list[URLSpec]:

@@ -11,7 +11,10 @@ def operations(_settings: Settings) -> Described:
     alive = record({"status": one_of("ok"), "version": TEXT})
     return {
         ops.PageHandler: {
-            "get": Operation("A page with links.", {200: Answer("A page.", others={"text/html": TEXT})})
+            "get": Operation(
+                "The web console, or where it was not built a page with links.",
+                {200: Answer("A page.", others={"text/html": TEXT})},
+            )
         },
         ops.HealthyHandler: {
             "get": Operation(

@@ -50,7 +50,9 @@ def test_the_image_does_not_run_as_root_and_ends_by_the_signal_that_drains() -> 
 
 
 def test_libraries_and_the_service_are_layers_of_their_own() -> None:
-    copied = [arguments for name, arguments in instructions() if name == "COPY" and "--from" in arguments]
+    names = [name for name, _ in instructions()]
+    final = instructions()[len(names) - 1 - names[::-1].index("FROM") :]
+    copied = [arguments for name, arguments in final if name == "COPY"]
     assert copied == ["--from=libraries /opt/streamsim /opt/streamsim", "--from=application /wheels /wheels"]
 
 
@@ -86,10 +88,17 @@ def test_every_locked_version_has_the_hashes_of_its_files() -> None:
 
 def test_every_locked_version_is_listed_with_its_licence_for_people_and_machines() -> None:
     listed = json.loads((ROOT / "deploy" / "sbom.cdx.json").read_text())
-    assert {one["name"]: one["version"] for one in listed["components"]} == pinned()
+    packages = [one for one in listed["components"] if one["purl"].startswith("pkg:pypi/")]
+    assert {one["name"]: one["version"] for one in packages} == pinned()
+    lock = json.loads((ROOT / "console" / "package-lock.json").read_text())["packages"]
+    asked = lock[""]["dependencies"].keys() - {"esbuild"}
+    bundled = {one["name"]: one["version"] for one in listed["components"] if one not in packages}
+    assert asked <= bundled.keys()
+    assert all(lock[f"node_modules/{name}"]["version"] == version for name, version in bundled.items())
     table = (ROOT / "docs" / "licences.md").read_text()
+    assert all(f"| npm: {name} | {version} |" in table for name, version in bundled.items())
     rows = re.findall(r"^\| ([a-z0-9-]+) \| (\S+) \| (.+) \|$", table, re.MULTILINE)
-    assert {name: version for name, version, _ in rows[1:]} == pinned()
+    assert {name: version for name, version, _ in rows if name != "package"} == pinned()
     assert "not declared" not in table
 
 

@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tornado.httputil
@@ -14,9 +15,10 @@ import tornado.web
 
 from handlers.addresses import forwarded_address
 from handlers.base import BaseHandler
+from handlers.console import bundle
 from handlers.openapi.document import document
 from handlers.refusals import NotFoundHandler, crowded, refusing
-from handlers.routes import ROUTES, compiled
+from handlers.routes import PAGES, ROUTES, compiled
 from streamsim import values
 from streamsim.server.http.under_way import UnderWay
 from streamsim.server.logs import log_access
@@ -24,6 +26,8 @@ from streamsim.services import Services
 
 log = logging.getLogger("streamsim.http")
 
+CONSOLE = Path(__file__).parents[1] / "console"
+"""Where `make` puts the web console."""
 # Paths whose handlers are remembered, and the longest of them.
 MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
 
@@ -46,16 +50,17 @@ class Application(tornado.web.Application):
 
     def __init__(self, services: Services, cookie_secret: bytes) -> None:
         super().__init__(
-            compiled(ROUTES),
+            compiled((*ROUTES, *PAGES)),
             default_handler_class=NotFoundHandler,
             cookie_secret=cookie_secret.hex(),
             cross_origin_protection=True,
             services=services,
+            console=bundle(CONSOLE),
             openapi=cache(lambda: values.dump(document(ROUTES, services.settings))),
         )
         self.services = services
         self._route_names: dict[type[tornado.web.RequestHandler], str] = {
-            handler: template for template, handler in ROUTES
+            handler: template for template, handler in (*ROUTES, *PAGES)
         }
         self._access_log = services.settings.server.access_log
         self.max_body_bytes = services.settings.server.max_body_bytes

@@ -1,0 +1,132 @@
+// All experiments of the user, and a new one from the catalogue.
+import { useEffect, useState } from "preact/hooks";
+import { call, type Answer } from "../api";
+import { filter, go, href, route } from "../router";
+import { Choice, Copy, Dialog, Empty, Failure, Field, Show, Table, Time, useAct, useDraft, useLoad, type Column } from "../ui";
+import { number } from "../values";
+
+type Summary = Answer<"GET /stats/{exp_id}/summary">;
+interface Item {
+  id: string;
+  name: string;
+}
+const SHOWN = 100, AT_ONCE = 4;
+
+/** Numbers of calls of the listed experiments, which come one after the other while the list is there already. */
+function useSummaries(items: Item[]): Record<string, Summary> {
+  const [found, set] = useState<Record<string, Summary>>({});
+  const ids = items.map((one) => one.id).join();
+  useEffect(() => {
+    const control = new AbortController();
+    const wanted = [...items];
+    const work = async () => {
+      for (let next = wanted.shift(); next && !control.signal.aborted; next = wanted.shift()) {
+        const { id } = next;
+        const summary = await call("GET /stats/{exp_id}/summary", { path: { exp_id: id }, signal: control.signal }).catch(() => null);
+        if (summary && !control.signal.aborted) set((old) => ({ ...old, [id]: summary }));
+      }
+    };
+    for (let i = 0; i < AT_ONCE; i++) void work();
+    return () => control.abort();
+  }, [ids]);
+  return found;
+}
+
+export function Experiments() {
+  const listed = useLoad(async (signal) => {
+    const names = (await call("GET /exp", { query: { limit: 1000 }, signal })) as Record<string, string>;
+    return Object.entries(names).map(([id, name]) => ({ id, name })).sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  }, []);
+  const [making, make] = useState(route.value.query.has("new"));
+  const search = route.value.query.get("search") ?? "";
+  const matching = (listed.data ?? []).filter((one) => one.name.toLowerCase().includes(search.toLowerCase()));
+  const shown = matching.slice(0, SHOWN);
+  const summaries = useSummaries(shown);
+  const columns: Column<Item>[] = [
+    { name: "Name", cell: (one) => <a href={href(["experiments", one.id])}>{one.name}</a>, data: (one) => one.name },
+    { name: "Decisions", number: true, cell: ({ id }) => (summaries[id] ? number(summaries[id].get_action_calls) : "…"), data: ({ id }) => summaries[id]?.get_action_calls },
+    { name: "Rewards", number: true, cell: ({ id }) => (summaries[id] ? number(summaries[id].set_reward_calls) : "…"), data: ({ id }) => summaries[id]?.set_reward_calls },
+    { name: "Last decision", cell: ({ id }) => (summaries[id] ? <Time at={summaries[id].last_added_get_action} /> : "…"), data: ({ id }) => summaries[id]?.last_added_get_action },
+    { name: "Id", cell: ({ id }) => <><code>{id.slice(0, 8)}…</code> <Copy text={id} /></>, data: ({ id }) => id },
+  ];
+  return (
+    <>
+      <div class="head">
+        <h1>Experiments</h1>
+        <input type="search" aria-label="Search experiments by name" placeholder="Search (/)" value={search} onInput={(e) => filter({ search: e.currentTarget.value })} />
+        <button type="button" class="main" onClick={() => make(true)}>New experiment</button>
+      </div>
+      <Show of={listed} what="Reading your experiments">
+        {(items) =>
+          items.length === 0 ? (
+            <Empty>
+              <h2>No experiment yet</h2>
+              <p>An experiment is a policy that decides, with what it has learned. Take one from the catalogue: it decides at once, and its code is yours to change.</p>
+              <button type="button" class="main" onClick={() => make(true)}>New experiment</button>
+            </Empty>
+          ) : shown.length === 0 ? (
+            <Empty>No experiment has “{search}” in its name.</Empty>
+          ) : (
+            <>
+              <Table title={search ? `${matching.length} of ${items.length} experiments` : `${items.length} experiment${items.length === 1 ? "" : "s"}`} columns={columns} rows={shown} keyOf={(one) => one.id} file="experiments" />
+              {matching.length > SHOWN && <p class="quiet">The first {SHOWN} are shown; search finds the others.</p>}
+            </>
+          )
+        }
+      </Show>
+      {making && <New onClose={() => make(false)} />}
+    </>
+  );
+}
+
+function New({ onClose }: { onClose: () => void }) {
+  const names = useLoad((signal) => call("GET /exp/defaults", { signal }), []);
+  const [draft, setDraft, dropDraft] = useDraft("new-experiment", { name: "", template: "11" });
+  const chosen = useLoad(
+    async (signal) => (draft.template ? call("GET /exp/defaults/{default_id}", { path: { default_id: draft.template }, signal }) : undefined),
+    [draft.template],
+  );
+  const [propensity, setPropensity] = useState(true);
+  const doing = useAct();
+  const submit = (event: Event) => {
+    event.preventDefault();
+    void doing.act("Making it", async () => {
+      const { get_context, get_action, get_reward, set_reward } = chosen.data ?? {};
+      const code = draft.template ? { get_context, get_action, get_reward, set_reward, arm_field: chosen.data?.action.field } : {};
+      const made = await call("POST /exp", { body: { name: draft.name, log_propensity: propensity, ...code } });
+      dropDraft();
+      onClose();
+      go(["experiments", made.id]);
+    });
+  };
+  return (
+    <Dialog title="New experiment" onClose={onClose}>
+      <form class="stack" onSubmit={submit}>
+        <Field label="Name" name="name" required value={draft.name} error={doing.error} onInput={(e) => setDraft({ ...draft, name: e.currentTarget.value })} />
+        <Show of={names} what="Reading the catalogue">
+          {(list) => <Choice label="Policy" value={draft.template} options={Object.entries(list)} empty="empty: I write all four pieces" onChange={(template) => setDraft({ ...draft, template })} />}
+        </Show>
+        {draft.template && <Show of={chosen} what="Reading the policy">{(policy) => policy && <Idea policy={policy} />}</Show>}
+        <label class="check"><input type="checkbox" checked={propensity} onChange={(e) => setPropensity(e.currentTarget.checked)} />Log the probability of each decision, which off-policy evaluation and inference need</label>
+        <Failure error={doing.error} />
+        <div><button class="main" disabled={doing.busy !== "" || (draft.template !== "" && !chosen.data)}>{doing.busy || "Make it"}</button></div>
+      </form>
+    </Dialog>
+  );
+}
+
+export function Idea({ policy }: { policy: Answer<"GET /exp/defaults/{default_id}"> }) {
+  return (
+    <div>
+      <p>{policy.idea}</p>
+      {policy.parameters.length > 0 && (
+        <Table title="Parameters, at the top of its code" rows={policy.parameters} keyOf={(one) => one.name} columns={[
+          { name: "Name", cell: (one) => <code>{one.name}</code> },
+          { name: "At first", cell: (one) => <code>{JSON.stringify(one.default)}</code> },
+          { name: "Meaning", cell: (one) => one.meaning },
+        ]} />
+      )}
+      <p class="quiet">{policy.reference}</p>
+    </div>
+  );
+}

@@ -1,0 +1,63 @@
+// What the server is and how it is: its version, and its own metrics in words.
+import { call } from "../api";
+import { filter, route } from "../router";
+import { Show, Table, useLoad } from "../ui";
+import { number } from "../values";
+
+interface Metric {
+  name: string;
+  labels: string;
+  value: number;
+}
+
+/** The lines of a Prometheus text that are samples; of histograms only sums and counts. */
+function parsed(text: string): { metrics: Metric[]; meaning: Record<string, string> } {
+  const metrics: Metric[] = [], meaning: Record<string, string> = {};
+  for (const line of text.split("\n")) {
+    const help = /^# HELP (\S+) (.*)$/.exec(line);
+    if (help) meaning[help[1]!] = help[2]!;
+    const sample = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (sample && !/_(bucket|created)$/.test(sample[1]!)) metrics.push({ name: sample[1]!, labels: sample[2] ?? "", value: Number(sample[3]) });
+  }
+  return { metrics, meaning };
+}
+
+export function Server() {
+  const search = route.value.query.get("search") ?? "";
+  const found = useLoad(async (signal) => {
+    const [healthy, ready, text] = await Promise.all([
+      call("GET /healthy", { signal }),
+      call("GET /ready", { signal }).then((answer) => answer.status, (error: Error) => error.message),
+      call("GET /metrics", { signal, headers: { Accept: "text/plain" } }),
+    ]);
+    return { version: healthy.version, ready, ...parsed(String(text)) };
+  }, []);
+  return (
+    <>
+      <div class="head"><h1>Server</h1><button type="button" onClick={found.reload}>Read again</button></div>
+      <Show of={found} what="Asking the server">
+        {({ version, ready, metrics, meaning }) => {
+          const about = (one: Metric) => meaning[one.name] ?? meaning[one.name.replace(/_(total|sum|count)$/, "")] ?? "";
+          const value = (name: string) => metrics.filter((one) => one.name === name).reduce((sum, one) => sum + one.value, 0);
+          const shown = metrics.filter((one) => `${one.name} ${one.labels} ${about(one)}`.toLowerCase().includes(search.toLowerCase()));
+          return (
+            <>
+              <dl class="facts">
+                <div><dt>Version</dt><dd>{version}</dd></div>
+                <div><dt>Can it decide?</dt><dd class={ready === "ready" ? "good" : "wrong"}>{ready}</dd></div>
+                <div><dt>Memory of the process</dt><dd>{number(value("process_resident_memory_bytes") / 1e6)} MB</dd></div>
+              </dl>
+              <p><input type="search" aria-label="Search metrics" placeholder="Search (/)" value={search} onInput={(e) => filter({ search: e.currentTarget.value })} /></p>
+              <Table title={`Metrics of the process that answered: ${shown.length}`} file="metrics" rows={shown.slice(0, 300)} keyOf={(one) => one.name + one.labels} columns={[
+                { name: "Metric", cell: (one) => <code>{one.name}</code>, data: (one) => one.name },
+                { name: "Of", cell: (one) => <code>{one.labels}</code>, data: (one) => one.labels },
+                { name: "Value", number: true, cell: (one) => <span title={String(one.value)}>{number(one.value, 4)}</span>, data: (one) => one.value },
+                { name: "Meaning", cell: about, data: about },
+              ]} />
+            </>
+          );
+        }}
+      </Show>
+    </>
+  );
+}
