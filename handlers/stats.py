@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import aclosing
 from typing import ClassVar, Final
+
+import tornado.iostream
 
 from handlers.base import Access, BaseHandler
 from streamsim.errors import BadRequest
@@ -21,6 +25,7 @@ ROW_TYPES: Final[dict[RowsForm, str]] = {
     "jsonl": "application/x-ndjson; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
 }
+MAX_LIVE_S = 600
 TYPES: Final[dict[LogFormat, str]] = {
     "json": "application/json; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -183,6 +188,30 @@ class HealthHandler(BaseHandler):
         self.write_json(await self.services.offline.health(self.user.name, exp_id, rows, unit))
 
 
+class LiveHandler(BaseHandler):
+    """`/stats/{exp_id}/live`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: seconds?. Server-sent events `live`: what there is, then for so long what comes."""
+        seconds = self.integer_argument("seconds", 0, 0, MAX_LIVE_S)
+        experiment = await self.services.experiments.get(self.user.name, exp_id)
+        ends = time.monotonic() + seconds
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")
+        try:
+            async with aclosing(self.services.watching.events(experiment)) as events:
+                async for event in events:
+                    if event is not None:
+                        self.write(b"event: live\ndata: %s\n\n" % event)
+                        await self.flush()
+                    if self._left or self.services.draining or time.monotonic() >= ends:
+                        return
+        except tornado.iostream.StreamClosedError:
+            return
+
+
 class InferenceHandler(BaseHandler):
     """`/stats/{exp_id}/inference`"""
 
@@ -215,5 +244,6 @@ routes = [
     ("/stats/{exp_id}/errorlog", ErrorLogHandler),
     ("/stats/{exp_id}/decisions", DecisionsHandler),
     ("/stats/{exp_id}/health", HealthHandler),
+    ("/stats/{exp_id}/live", LiveHandler),
     ("/stats/{exp_id}/inference", InferenceHandler),
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamsim.evaluation.offline import Offline
     from streamsim.experiments.catalogue import Catalogue
     from streamsim.experiments.experiments import Experiments
+    from streamsim.experiments.watching import Watching
     from streamsim.jobs.jobs import Jobs
     from streamsim.metrics import Metrics
     from streamsim.models.instances import Instances
@@ -36,6 +37,7 @@ class Services:
     decisions: Decisions
     accounts: Accounts
     experiments: Experiments
+    watching: Watching
     catalogue: Catalogue
     metrics: Metrics
     models: Models

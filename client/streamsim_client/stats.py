@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from streamsim_client.answers import (
     ActionRow,
@@ -16,6 +17,8 @@ from streamsim_client.answers import (
 )
 from streamsim_client.groups import Group, S, T, call, each, path
 from streamsim_client.inference_answers import Inference
+from streamsim_client.reading import events
+from streamsim_client.sending import Request
 from streamsim_client.values import Object
 
 PAGE_ROWS = 1_000
@@ -43,6 +46,15 @@ class Stats(Group[S]):
     async def summary(self, experiment: str) -> Summary:
         """Numbers of calls, and the dates of the last ones."""
         return await self._ask(Summary, "GET", path("stats", experiment, "summary"))
+
+    @each
+    async def live(self, experiment: str, *, seconds: int = 0) -> AsyncGenerator[Object, None]:
+        """Numbers of calls, newest decisions and rewards: those there are, then for so long what comes."""
+        where = path("stats", experiment, "live")
+        texts = self._sender.stream(Request("GET", where, {"seconds": seconds}, repeat="safe", endless=True))
+        async with aclosing(events(texts)) as found:
+            async for _, data in found:
+                yield data
 
     @call
     async def health(self, experiment: str, *, rows: int | None = None, unit: str | None = None) -> Health:

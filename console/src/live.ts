@@ -2,27 +2,52 @@
 import { call, type Answer } from "./api";
 import { interval } from "./values";
 
-export type Row = Record<string, unknown> & { id: string; date: string };
-/** So many of the newest rows of each log are looked at, however long the logs are. */
+/** The server tells so many of the newest decisions, and of the newest rewards, however long the logs are. */
 export const NEWEST = 1000;
+/** A stream ends after so long, and the browser begins the next one: who may no longer watch is told then. */
+const STREAM_S = 300;
 
-/** The name of the arm that an action takes: a field of it, or all of it where nothing names one. */
-export function armOf(action: unknown, field: string | null | undefined): string {
-  const text = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
-  if (action === null || typeof action !== "object" || Array.isArray(action)) return text(action) ?? "";
-  const fields = action as Record<string, unknown>;
-  if (field && field in fields) return text(fields[field]);
-  const names = Object.keys(fields).filter((name) => name !== "propensity");
-  return names.length === 1 ? text(fields[names[0]!]) : text(Object.fromEntries(names.map((name) => [name, fields[name]])));
+type Summary = Answer<"GET /stats/{exp_id}/summary">;
+export interface Told {
+  summary: Summary;
+  /** Date and arm of each, oldest first. */
+  decisions: [string, string][];
+  /** Date, arm, and number, if the reward has one. */
+  rewards: [string, string, number | null][];
 }
 
-/** The number of a reward: itself, or the only number in it. */
-export function rewardOf(reward: unknown): number | null {
-  if (typeof reward === "number") return reward;
-  if (typeof reward === "boolean") return Number(reward);
-  if (reward === null || typeof reward !== "object") return null;
-  const numbers = Object.values(reward).filter((v) => typeof v === "number" || typeof v === "boolean").map(Number);
-  return numbers.length === 1 ? numbers[0]! : null;
+/** Tell what there is, and then what comes, as long as the page is seen. Returns what ends it. */
+export function follow(id: string, tell: (all: Told) => void, fail: (error: unknown) => void): () => void {
+  let events: EventSource | null = null, known: Told | null = null;
+  const open = () => {
+    events = new EventSource(`/stats/${encodeURIComponent(id)}/live?seconds=${STREAM_S}`);
+    events.addEventListener("live", (event) => {
+      const { all, ...told } = JSON.parse(event.data) as Told & { all: boolean };
+      known = all || !known ? told : {
+        summary: told.summary,
+        decisions: [...known.decisions, ...told.decisions].slice(-NEWEST),
+        rewards: [...known.rewards, ...told.rewards].slice(-NEWEST),
+      };
+      tell(known);
+    });
+    // A refusal: what the API says of it is told.
+    events.addEventListener("error", () => {
+      if (events?.readyState === EventSource.CLOSED) call("GET /stats/{exp_id}/summary", { path: { exp_id: id } }).catch(fail);
+    });
+  };
+  // A browser has six connections to a server for all its tabs: those that nobody sees hold none.
+  const seen = () => {
+    if (document.hidden) {
+      events?.close();
+      events = null;
+    } else if (!events) open();
+  };
+  document.addEventListener("visibilitychange", seen);
+  seen();
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    events?.close();
+  };
 }
 
 export interface Arm {
@@ -35,7 +60,7 @@ export interface Arm {
 }
 
 export interface View {
-  summary: Answer<"GET /stats/{exp_id}/summary">;
+  summary: Summary;
   /** Ends of buckets in seconds since 1970; numbers of calls and the shares and running means of arms in each. */
   times: number[];
   bucket: number;
@@ -51,35 +76,28 @@ export interface View {
 
 const STEPS = [1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 86400, 604800];
 
-export async function newest(id: string, from: string, signal?: AbortSignal): Promise<{ summary: View["summary"]; actions: Row[]; rewards: Row[] }> {
-  const options = { path: { exp_id: id }, query: { limit: NEWEST, ...(from ? { from } : {}) }, signal };
-  const [summary, actions, rewards] = await Promise.all([
-    call("GET /stats/{exp_id}/summary", { path: { exp_id: id }, signal }),
-    call("GET /stats/{exp_id}/actionlog", options),
-    call("GET /stats/{exp_id}/rewardlog", options),
-  ]);
-  return { summary, actions: actions as unknown as Row[], rewards: rewards as unknown as Row[] };
-}
-
-export function viewed({ summary, actions, rewards }: Awaited<ReturnType<typeof newest>>, field: string | null | undefined): View {
-  const at = (row: Row) => Date.parse(row.date) / 1000;
+/** What was told, by time and by arm. `since`: what came before that is left out, in seconds since 1970. */
+export function viewed(told: Told, since: number): View {
+  const at = (row: readonly [string, ...unknown[]]) => Date.parse(row[0]) / 1000;
+  const actions = told.decisions.filter((row) => at(row) >= since), rewards = told.rewards.filter((row) => at(row) >= since);
+  const { summary } = told;
   const all = [...actions, ...rewards].map(at);
   const first = Math.min(...all), last = Math.max(...all);
   const bucket = STEPS.find((step) => (last - first) / step <= 60) ?? 2592000;
   const begin = Math.floor(first / bucket), count = all.length ? Math.floor(last / bucket) - begin + 1 : 0;
   const times = Array.from({ length: count }, (_, i) => (begin + i + 1) * bucket);
-  const place = (row: Row) => Math.floor(at(row) / bucket) - begin;
+  const place = (row: readonly [string, ...unknown[]]) => Math.floor(at(row) / bucket) - begin;
   const zeros = () => times.map(() => 0);
   const made: View = { summary, times, bucket, decisions: zeros(), rewards: zeros(), arms: [], shares: {}, means: {}, seen: { decisions: actions.length, rewards: rewards.length }, unread: 0 };
   const picked = new Map<string, number[]>(), earned = new Map<string, [number, number][]>();
   for (const row of actions) {
-    const name = armOf(row.action, field), i = place(row);
+    const name = row[1], i = place(row);
     if (!picked.has(name)) picked.set(name, zeros());
     picked.get(name)![i]! += 1;
     made.decisions[i]! += 1;
   }
-  for (const row of [...rewards].reverse()) {
-    const name = armOf(row.action, field), value = rewardOf(row.reward);
+  for (const row of rewards) {
+    const [, name, value] = row;
     made.rewards[place(row)]! += 1;
     if (!earned.has(name)) earned.set(name, []);
     if (value === null) made.unread += 1;

@@ -209,6 +209,25 @@ def operations(_settings: Settings) -> Described:
                 ),
             )
         },
+        stats.LiveHandler: {
+            "get": Operation(
+                "Numbers of calls and the newest decisions and rewards, as they come.",
+                {
+                    200: Answer(
+                        "Server-sent events `live`: first with all that is told, then with what came since.",
+                        others={"text/event-stream": ANY},
+                    )
+                },
+                query=(
+                    Parameter(
+                        "seconds",
+                        "How long events come; 0: the first alone.",
+                        integer(0, stats.MAX_LIVE_S, default=0),
+                        0,
+                    ),
+                ),
+            )
+        },
         stats.InferenceHandler: {
             "get": Operation(
                 "The mean of every arm and its difference to a control, right at every look.",

@@ -18,6 +18,7 @@ from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.catalogue import Catalogue, entries
 from streamsim.experiments.departure import Departure
 from streamsim.experiments.experiments import Experiments
+from streamsim.experiments.watching import Watching
 from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.wiring import serving
@@ -115,6 +116,8 @@ async def running(
         stack.push_async_callback(decisions.close)
         iso = dates.iso_without_zone if settings.compat.dates == "streamingbandit" else dates.iso
         experiments = Experiments(store, decisions, now_ms, iso)
+        watching = Watching(store, iso)
+        stack.push_async_callback(watching.close)
         accounts = Accounts(store, settings.login, end=Departure(store, experiments).of, now_ms=now_ms)
         stack.callback(accounts.close)
         _watch(metrics, decisions, sandbox)
@@ -157,6 +160,7 @@ async def running(
             decisions=decisions,
             accounts=accounts,
             experiments=experiments,
+            watching=watching,
             catalogue=Catalogue(entries()),
             metrics=metrics,
             models=models.models,

@@ -1,55 +1,41 @@
 // One experiment as it learns.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { call } from "../api";
 import { Calls } from "../calls";
 import { LineChart, Swatch, type Series } from "../charts/line";
 import { Shares } from "../charts/shares";
-import { NEWEST, newest, viewed, type View } from "../live";
+import { follow, NEWEST, viewed, type Told, type View } from "../live";
 import { filter, href, route } from "../router";
 import { Choice, Empty, Failure, Show, Table, Time, useLoad, Waiting } from "../ui";
 import { look, lookOf, number, percent } from "../values";
 import type { Experiment } from "./experiment";
 
-const AGAIN_MS = 3000;
+const AGAIN_MS = 5000;
 const RANGES: [string, string][] = [["15m", "the last 15 minutes"], ["3h", "the last 3 hours"], ["24h", "the last 24 hours"], ["7d", "the last 7 days"]];
 const HOURS: Record<string, number> = { "15m": 0.25, "3h": 3, "24h": 24, "7d": 168 };
 // So many arms are drawn by themselves.
 const DRAWN = 12;
 
-function useView({ id, arm_field }: Experiment, range: string): { view?: View; error: unknown; stamp: string } {
-  const [state, set] = useState<{ view?: View; error?: unknown; stamp: string }>({ stamp: "" });
+function useView(id: string, range: string): { view?: View; error: unknown; stamp: string } {
+  const [told, tell] = useState<Told>();
+  const [error, fail] = useState<unknown>();
+  useEffect(() => follow(id, tell, fail), [id]);
+  const view = useMemo(() => told && viewed(told, HOURS[range] ? Date.now() / 1000 - HOURS[range] * 3600 : 0), [told, range]);
+  // What costs the server more is asked anew at most once in a while.
+  const [stamp, setStamp] = useState("");
+  const counters = told && JSON.stringify(told.summary);
   useEffect(() => {
-    const control = new AbortController();
-    let timer = 0, before = "";
-    const again = async () => {
-      try {
-        if (!document.hidden) {
-          const summary = before && (await call("GET /stats/{exp_id}/summary", { path: { exp_id: id }, signal: control.signal }));
-          if (JSON.stringify(summary) !== before) {
-            const from = HOURS[range] ? new Date(Date.now() - HOURS[range] * 3.6e6).toISOString() : "";
-            const rows = await newest(id, from, control.signal);
-            before = JSON.stringify(rows.summary);
-            set({ view: viewed(rows, arm_field), stamp: before });
-          }
-        }
-      } catch (error) {
-        if (!control.signal.aborted) set((old) => ({ ...old, error }));
-      }
-      if (!control.signal.aborted) timer = setTimeout(again, AGAIN_MS);
-    };
-    void again();
-    return () => {
-      control.abort();
-      clearTimeout(timer);
-    };
-  }, [id, arm_field, range]);
-  return { view: state.view, error: state.error, stamp: state.stamp };
+    if (!counters || counters === stamp) return;
+    const timer = setTimeout(() => setStamp(counters), stamp ? AGAIN_MS : 0);
+    return () => clearTimeout(timer);
+  }, [stamp, counters !== undefined && counters !== stamp]);
+  return { view, error, stamp };
 }
 
 export function Live({ experiment }: { experiment: Experiment }) {
   const { id } = experiment;
   const range = route.value.query.get("range") ?? "";
-  const { view, error, stamp } = useView(experiment, range);
+  const { view, error, stamp } = useView(id, range);
   return (
     <>
       <div class="row">

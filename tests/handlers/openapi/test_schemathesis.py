@@ -85,6 +85,9 @@ def test_whatever_is_sent_the_answer_is_as_documented(
 
 def sensible(case: schemathesis.Case[Any], chosen: list[bool], ann: Tenant) -> None:
     """Put what the example says in the place of some of what was generated."""
+    if case.path == "/stats/{exp_id}/live" and case.query and isinstance(case.query.get("seconds"), int):
+        # It would only take that long.
+        case.query["seconds"] = min(case.query["seconds"], 1)
     left = iter(chosen)
     for place in parameters(case.path, case.method.lower()):
         content = place.get("content", {}).get(JSON, place)
