@@ -68,14 +68,6 @@ class EachAlpha(TypedDict):
     difference: float
 
 
-class OneLook(TypedDict):
-    """An estimate with its interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
 class ShadowInference(TypedDict):
     """Code in the shadow of a present system: how often both took the same arm, what that system earned, and
     what the code would have earned, or the `reason` why that is not told."""
