@@ -92,29 +92,34 @@ class ActionHandler(CoreHandler):
     """`/getaction/{id}`"""
 
     async def get(self, exp_id: str) -> None:
-        """Query: key, context? (JSON)."""
+        """Query: key, context? (JSON), action? (JSON)."""
         key = self.key()
-        context = given(self.query_json("context"))
-        work = self.decisions.get_action(exp_id, key, context, size=len(self.request.query))
+        context, present = given(self.query_json("context")), self.query_json("action")
+        work = self.decisions.get_action(exp_id, key, context, present=present, size=len(self.request.query))
         self.write_json(await self.while_connected(work))
 
     async def post(self, exp_id: str) -> None:
-        """Body: key and context?, or key and contexts."""
-        body = self.json_body(("key", "context", "contexts"))
+        """Body: key, context? and action?; or key, contexts and actions?."""
+        body = self.json_body(("key", "context", "contexts", "action", "actions"))
         key = self.key(body)
         if "contexts" not in body:
             context = given(body.get("context"))
-            work = self.decisions.get_action(exp_id, key, context, size=len(self.request.body))
+            work = self.decisions.get_action(
+                exp_id, key, context, present=body.get("action"), size=len(self.request.body)
+            )
             self.write_json(await self.while_connected(work))
             return
         contexts = _many(body, "contexts")
+        actions = body.get("actions", [None] * len(contexts))
+        if type(actions) is not list or len(actions) != len(contexts):
+            raise BadRequest("actions must be a list with one action for each of contexts", field="actions")
         await self.decisions.authorize(exp_id, key)
         size = len(self.request.body) // len(contexts)
-        calls = [self._decide(exp_id, key, context, size) for context in contexts]
+        calls = [self._decide(exp_id, key, *call, size) for call in zip(contexts, actions, strict=True)]
         await self.answer_each(self.while_connected(asyncio.gather(*calls, return_exceptions=True)))
 
-    async def _decide(self, exp_id: str, key: str, context: Any, size: int) -> bytes:
-        return await self.decisions.get_action(exp_id, key, given(context), size=size)
+    async def _decide(self, exp_id: str, key: str, context: Any, action: Any, size: int) -> bytes:
+        return await self.decisions.get_action(exp_id, key, given(context), present=action, size=size)
 
 
 class RewardHandler(CoreHandler):

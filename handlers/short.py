@@ -19,7 +19,7 @@ from streamsim.errors import StreamsimError
 
 # What Tornado replaces in arguments.
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
-_ACTION_FIELDS: Final = frozenset({"key", "context"})
+_ACTION_FIELDS: Final = frozenset({"key", "context", "action"})
 _REWARD_FIELDS: Final = FIELDS | {"key"}
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 
@@ -31,7 +31,7 @@ class _NotPlain(Exception):
 def _action(fields: dict[str, Any], size: int) -> Pending:
     if not fields.keys() <= _ACTION_FIELDS:
         raise _NotPlain
-    return Decision(given(fields.get("context")), size=size)
+    return Decision(given(fields.get("context")), present=fields.get("action"), size=size)
 
 
 SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any], int], Pending]]]] = {

@@ -122,7 +122,7 @@ class _Row(TypedDict):
 class ActionRow(_Row):
     """A decision. `propensity`: the probability of the action, from 0 to 1, if it is known; `probabilities`:
     that of every arm. `decided_by`: what decided in place of the code: "fallback", "ramp", "holdout" or
-    "sticky"."""
+    "sticky". `shadow`: the action, and its probabilities, of code that was in the shadow."""
 
     context: Json
     action: Json
@@ -131,6 +131,7 @@ class ActionRow(_Row):
     probabilities: NotRequired[Object]
     decided_by: NotRequired[str]
     revision: NotRequired[int]
+    shadow: NotRequired[Object]
 
 
 class Arrival(TypedDict):

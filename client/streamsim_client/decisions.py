@@ -32,7 +32,12 @@ class Decisions(Group[S]):
 
     @call
     async def get_action(
-        self, experiment: str, key: str, context: Mapping[str, object] | None = None
+        self,
+        experiment: str,
+        key: str,
+        context: Mapping[str, object] | None = None,
+        *,
+        action: object = None,
     ) -> Decision:
         """Decide: `action`, and `advice_id` if the experiment gives them. The decision is logged.
 
@@ -40,20 +45,28 @@ class Decisions(Group[S]):
         second one would be another decision, with another advice id. Only what the server cannot have begun
         is retried: no connection was made, or it was turned away with 429.
 
+        :param action: of your present system, for an experiment in the shadow, which answers it.
         :raises Unprocessable: the policy's code failed; `detail` has piece and line. :raises CodeTimeout:
         """
-        body = {"key": key, **given(context=context)}
+        body = {"key": key, **given(context=context, action=action)}
         return await self._ask(Decision, "POST", path("getaction", experiment), body=body, repeat="unsent")
 
     @call
     async def get_actions(
-        self, experiment: str, key: str, contexts: Iterable[Mapping[str, object]]
+        self,
+        experiment: str,
+        key: str,
+        contexts: Iterable[Mapping[str, object]],
+        *,
+        actions: Iterable[object] | None = None,
     ) -> list[Decision | ServerError]:
         """Decide for up to 1,000 contexts in one request: for each, in order, its decision or its error.
 
-        Sent again as `get_action` is. :raises BadRequest: no context, or one that is no object.
+        Sent again as `get_action` is. :param actions: as there, one for each context.
+        :raises BadRequest: no context, or one that is no object.
         """
-        body = {"key": key, "contexts": list(contexts)}
+        some = None if actions is None else list(actions)
+        body = {"key": key, "contexts": list(contexts), **given(actions=some)}
         where = path("getaction", experiment)
         answer = await self._ask(_Results, "POST", where, body=body, repeat="unsent")
         return _each(answer["results"], Decision)

@@ -39,6 +39,7 @@ class Experiment(TypedDict):
     unit: NotRequired[str]
     traffic: NotRequired[Traffic]
     sticky: NotRequired[bool | Sticky]
+    shadow: NotRequired[bool | Shadow]
     rewards: NotRequired[Rewards]
     guardrails: NotRequired[list[Guardrail]]
     off: NotRequired[list[str]]
@@ -72,6 +73,12 @@ class Rewards(TypedDict, total=False):
     low: float
     high: float
     family: str
+
+
+class Shadow(TypedDict, total=False):
+    """The caller's present system decides, and the code in its shadow."""
+
+    auto_promote: bool
 
 
 class Guardrail(TypedDict):
@@ -108,6 +115,7 @@ class ExperimentFields(TypedDict, total=False):
     unit: str | None
     traffic: Traffic | None
     sticky: bool | Sticky | None
+    shadow: bool | Shadow | None
     rewards: Rewards | None
     guardrails: list[Guardrail] | None
     off: list[str] | None

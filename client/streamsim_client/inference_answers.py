@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from streamsim_client.values import Object
 
@@ -68,6 +68,18 @@ class EachAlpha(TypedDict):
     difference: float
 
 
+class ShadowInference(TypedDict):
+    """Code in the shadow of a present system: how often both took the same arm, what that system earned, and
+    what the code would have earned, or the `reason` why that is not told."""
+
+    decisions: int
+    agreement: float
+    baseline: float | None
+    value: OneLook | None
+    difference: OneLook | None
+    reason: str | None
+
+
 class Inference(TypedDict):
     """Arms and their differences to the control. `rows`: what that rests on; `fixed_time`: of one look."""
 
@@ -83,3 +95,4 @@ class Inference(TypedDict):
     other_segments: int
     segments: list[InferenceSegment]
     warnings: list[str]
+    shadow: NotRequired[ShadowInference]

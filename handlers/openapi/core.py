@@ -26,6 +26,7 @@ from streamsim.config import Settings
 
 _KEY: Final = text(1, description="The experiment's key.")
 _SHORT: Final = or_null(text(1, core.MAX_TEXT))
+_PRESENT: Final = "For an experiment in the shadow: the action that your present system takes."
 _IN_PLACE: Final = "In place of context and action, which do not count beside it."
 _METRICS: Final[Schema] = {**mapping(NUMBER), "maxProperties": core.MAX_METRICS}
 REWARD: Final[dict[str, Schema]] = {
@@ -58,7 +59,11 @@ def operations(_settings: Settings) -> Described:
             "get": Operation(
                 "Decide.",
                 {200: Answer("The action; stored before it is answered.", DECISION, decided)},
-                query=(key, Parameter("context", "The context, often an object.", ANY, context, json=True)),
+                query=(
+                    key,
+                    Parameter("context", "The context, often an object.", ANY, context, json=True),
+                    Parameter("action", _PRESENT, ANY, json=True),
+                ),
                 errors=(409, *_CODE),
             ),
             "post": Operation(
@@ -70,7 +75,15 @@ def operations(_settings: Settings) -> Described:
                         {"results": [decided, decided]},
                     )
                 },
-                body=record({"key": _KEY}, {"context": ANY, "contexts": array(ANY, 1, core.MAX_CALLS)}),
+                body=record(
+                    {"key": _KEY},
+                    {
+                        "context": ANY,
+                        "action": {"description": _PRESENT},
+                        "contexts": array(ANY, 1, core.MAX_CALLS),
+                        "actions": array(ANY, 1, core.MAX_CALLS, description="One for each of contexts."),
+                    },
+                ),
                 sends={"key": KEY, "contexts": [context, {}]},
                 errors=(409, *_CODE),
             ),

@@ -41,6 +41,7 @@ ACTION_ROW: Final = record(
         "probabilities": OBJECT,
         "decided_by": one_of(*get_args(Reason)),
         "revision": integer(1),
+        "shadow": record({"action": ANY}, {"propensity": ANY, "probabilities": OBJECT}),
     },
 )
 _MARKS: Final = {"timeout": one_of(True), "part": one_of(True), "late": one_of(True), "parts": integer(1)}

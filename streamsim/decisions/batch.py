@@ -90,13 +90,24 @@ def prepare(
     kept: dict[str, Outcome] = {}
     for call, outcome in zip(routed.calls, done.outcomes, strict=True):
         error = check_outcome(outcome, action=isinstance(call, Decision))
+        shadow = None
+        if around.shadows(call):
+            if error is not None:  # which is no reason not to answer
+                logs.append(_failure(experiment, call, error, now_ms))
+            elif routed.runs(call):
+                shadow = outcome
+            own = call.present.get("propensity") if isinstance(call.present, dict) else None
+            chance = own if isinstance(own, float | int) and not isinstance(own, bool) else None
+            chance = chance if chance is not None and 0 < chance <= 1 else None
+            changed = outcome.context if shadow is not None else None
+            outcome, error = Outcome(None, call.present, changed, chance), None
         if error is not None:
             ends.append((call, error))
             logs.append(_failure(experiment, call, error, now_ms))
             continue
         if isinstance(call, Decision):
             by = None
-            if mechanism is not None:
+            if mechanism is not None and not around.shadow:
                 served = routed.served.get(call)
                 by = served.by if served is not None else None
                 if served is None:
@@ -109,7 +120,13 @@ def prepare(
                         transaction.idempotency.append(mechanism.record(key, outcome, now_ms))
             advice = (experiment.id, secrets.token_hex(16), expires_ms) if expires_ms else None
             answer, row, issued = records.decision(
-                call.context, outcome, debug=debug, advice=advice, by=by, revision=around.logged_revision
+                call.context,
+                outcome,
+                debug=debug,
+                advice=advice,
+                by=by,
+                revision=around.logged_revision,
+                shadow=shadow,
             )
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
             if issued is not None:

@@ -68,12 +68,15 @@ class Pending:
 
 
 class Decision(Pending):
-    """A getaction call."""
+    """A getaction call. `present`: the action that the caller's present system takes, None if it was not
+    sent; `without_code`: in a shadow experiment, whether its code failed before and is left out."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "present", "without_code")
 
-    def __init__(self, context: Any, *, size: int = 0) -> None:
+    def __init__(self, context: Any, *, present: Any = None, size: int = 0) -> None:
         self.context = context
+        self.present = present
+        self.without_code = False
         self.size = size
         self.key = self.let_go = self.trace = None
 

@@ -76,15 +76,18 @@ class Decisions:
 
     # ---- the core API
 
-    async def get_action(self, experiment_id: str, key: str, context: Any, *, size: int = 0) -> bytes:
+    async def get_action(
+        self, experiment_id: str, key: str, context: Any, *, present: Any = None, size: int = 0
+    ) -> bytes:
         """Decide on a context. JSON text `{"action": {...}, "advice_id"?, "context"?}`, logged durably.
 
+        :param present: the action that the caller's present system takes, for an experiment in the shadow.
         :param size: bytes that the call came in.
         :raises Unauthorized: unknown experiment or wrong key. :raises PolicyError: the code failed.
         :raises TooManyRequests: too many calls wait. :raises Unavailable: the store is away.
         """
         await self.authorize(experiment_id, key)
-        call = Decision(context, size=size)
+        call = Decision(context, present=present, size=size)
         call.key = key
         return await self._answered(experiment_id, call)
 

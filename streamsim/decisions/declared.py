@@ -49,6 +49,14 @@ class Sticky(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hours: Annotated[int, Meta(ge=1, le=MAX_HOURS, description="From its first decision on.")] = STICKY_HOURS
 
 
+class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The caller's present system decides, and the code in its shadow."""
+
+    auto_promote: Annotated[
+        bool, Meta(description="Whether the code decides once it is surely better than the present system.")
+    ] = False
+
+
 class Rewards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is known of rewards before they come."""
 
@@ -107,6 +115,12 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool | Sticky | UnsetType | None,
         Meta(description=f"Whether a unit keeps its action; true: for {STICKY_HOURS} hours."),
     ] = UNSET
+    shadow: Annotated[
+        bool | Shadow | UnsetType | None,
+        Meta(
+            description="Whether the action that the caller sends is served, and the code learns beside it."
+        ),
+    ] = UNSET
     rewards: Annotated[
         Rewards | UnsetType | None, Meta(description="What inference takes of rewards, unless it is told.")
     ] = UNSET
@@ -139,7 +153,7 @@ HIDDEN: Final = DECLARED - {"arms"}
 
 def checked(name: str, value: object) -> Any:
     """A declared field as it is stored; None if nothing is declared. :raises BadRequest: naming the part."""
-    if value is None or (name == "sticky" and value is False):
+    if value is None or (name in ("sticky", "shadow") and value is False):
         return None
     try:
         found = getattr(msgspec.convert({name: value}, Declared), name)
@@ -200,6 +214,9 @@ def _fit(declared: Mapping[str, Any], labels: list[str]) -> None:
     for arm in declared.get("off") or ():
         if arm not in labels or arm == label(control):
             raise _wrong("off", "must name arms, other than the control, by their labels as text")
+    shadow = declared.get("shadow")
+    if isinstance(shadow, dict) and shadow["auto_promote"] and not declared.get("advice_id"):
+        raise _wrong("advice_id", "shadow.auto_promote rests on rewards of advice ids: set it to true")
     if declared.get("guardrails") and not declared.get("advice_id"):
         raise _wrong("advice_id", "guardrails are of the rewards of advice ids: set it to true")
     if fallback is None and any(one["then"] == "fallback" for one in declared.get("guardrails") or ()):

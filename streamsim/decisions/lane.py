@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
+from streamsim.decisions.queueing import take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -188,31 +189,15 @@ class Lane:
         self._fail(calls, Unavailable("the server is stopping"))
 
     def _take(self) -> list[Pending]:
-        """The next batch: calls in order, each advice id and idempotency key at most once."""
-        queue, calls = self._queue, list[Pending]()
+        """The next batch."""
+        queue = self._queue
         try:
             self._written.check()
         except TooManyRequests as error:
             self._fail(queue, error)
             queue.clear()
-        seen = set[tuple[str, str | None]]()
         now = asyncio.get_running_loop().time()
-        while queue and len(calls) < self._settings.batch:
-            call = queue[0]
-            if call.deadline < now or call.given_up:
-                call.fail(
-                    Unavailable(f"the call waited longer than {self._settings.call_s:g} s (lane.call_s)")
-                )
-                queue.popleft()
-                continue
-            if isinstance(call, Reward):
-                names = {("advice", call.advice_id), ("key", call.idempotency_key)}
-                names -= {("advice", None), ("key", None)}
-                if names & seen:
-                    break
-                seen |= names
-            calls.append(queue.popleft())
-        return calls
+        return take(queue, self._settings.batch, now, self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""
@@ -359,8 +344,14 @@ class Lane:
             return
         if isinstance(failure.error, PolicyError):
             await self._store.commit(batch.failures(experiment, calls, failure.error, self._now_ms()))
+        shadowed = [call for call in calls if self._around is not None and self._around.shadows(call)]
+        for call in shadowed:
+            call.without_code = True
         for call in calls:
-            await self._fail_call(experiment, call, failure.error)
+            if call not in shadowed:
+                await self._fail_call(experiment, call, failure.error)
+        if shadowed:
+            await self._serve(shadowed)
 
     async def _fail_call(self, experiment: Experiment, call: Pending, error: StreamsimError) -> None:
         """Answer a call with its error. A default reward that the code cannot take would come due for ever:

@@ -102,7 +102,7 @@ class Mechanism:
 
     def serve(self, call: Decision, count: int, kept: Mapping[str, Served], now_ms: int) -> Served | None:
         """What a decision gets; None: its code decides. :raises Conflict: :raises BadRequest:"""
-        if (why := self._resting(count, now_ms)) is not None:
+        if (why := self.resting(count, now_ms)) is not None:
             if self._fallback is None or self._state == "archived":
                 raise Conflict(f"{why}, and has no fallback" if self._fallback is None else why)
             return self._fallback
@@ -127,7 +127,7 @@ class Mechanism:
         chance = None if told is None else told[self._control.arm(self._field) or ""]
         return Served(self._control.action, chance, None if told is None else dict(told), KEPT)
 
-    def _resting(self, count: int, now_ms: int) -> str | None:
+    def resting(self, count: int, now_ms: int) -> str | None:
         """Why no decisions are made now, if they are not."""
         if self._state == "draft":
             return "the experiment is a draft"

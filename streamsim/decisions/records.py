@@ -31,11 +31,13 @@ def decision(
     advice: tuple[str, str, int] | None,
     by: str | None = None,
     revision: int | None = None,
+    shadow: Outcome | None = None,
 ) -> tuple[bytes, bytes, NewAdvice | None]:
     """Answer, log row and advice of a getaction call.
 
     :param advice: (experiment, new advice id, expiry in ms), if the experiment gives advice ids.
     :param by: what decided in place of the experiment's code. :param revision: of the experiment.
+    :param shadow: what its code decided, where the caller's own action is served.
     """
     context_json = values.dump(outcome.context if outcome.context is not None else context)
     action_json = values.dump(outcome.action)
@@ -49,6 +51,13 @@ def decision(
         row += (b',"probabilities":', values.dump(outcome.probabilities))
     if by is not None:
         row += (b',"decided_by":', values.dump(by))
+    if shadow is not None:
+        told = {
+            "action": shadow.action,
+            "propensity": shadow.propensity,
+            "probabilities": shadow.probabilities,
+        }
+        row += (b',"shadow":', values.dump({name: one for name, one in told.items() if one is not None}))
     if revision is not None:
         row.append(b',"revision":%d' % revision)
     if debug:

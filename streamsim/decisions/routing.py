@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 
@@ -12,7 +12,7 @@ from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.gathering import How, Rule
 from streamsim.decisions.mechanism import Mechanism, Served
 from streamsim.decisions.wire import Done, Outcome
-from streamsim.errors import Conflict, StreamsimError
+from streamsim.errors import BadRequest, Conflict, StreamsimError
 from streamsim.storage.contract.decisions import Amendment, DecisionStore, Experiment, Redemption
 
 _NO_SERVED: Mapping[str, Served] = {}
@@ -65,13 +65,19 @@ class Routed(NamedTuple):
 class Around(NamedTuple):
     """What one revision of an experiment declares around its code. `mechanism` is None if that is nothing.
     `logged_revision`: the revision, for log rows of an experiment that declares anything. `guarded`: whether
-    it has guardrails."""
+    it has guardrails, or is promoted by itself. `shadow`: whether callers decide, and the code beside them.
+    """
 
     experiment: Experiment
     mechanism: Mechanism | None
     rule: Rule
     logged_revision: int | None = None
     guarded: bool = False
+    shadow: bool = False
+
+    def shadows(self, call: Pending) -> TypeGuard[Decision]:
+        """Whether it is a decision that its caller has made."""
+        return self.shadow and isinstance(call, Decision) and call.present is not None
 
     async def route(self, store: DecisionStore, calls: Sequence[Pending], now_ms: int) -> Routed:
         """What becomes of each call of a batch."""
@@ -91,6 +97,17 @@ class Around(NamedTuple):
                         raise Conflict("the experiment is archived and takes no rewards", field="state")
                     how = rule.sort(call, now_ms)
                     rewarded[call] = Rewarded(how, rule.effect(call, how))
+                elif self.shadow:
+                    assert isinstance(call, Decision)
+                    if call.present is None:
+                        raise BadRequest(
+                            "action is missing: this experiment is a shadow, and serves what your present "
+                            "system does",
+                            field="action",
+                        )
+                    if call.without_code or (around is not None and around.resting(count, now_ms)):
+                        served[call] = Served(call.present, None, None)
+                    count += 1
                 elif around is not None:
                     assert isinstance(call, Decision)
                     found = around.serve(call, count, kept, now_ms)
@@ -110,5 +127,7 @@ def around(experiment: Experiment) -> Around:
     """What is around the code of an experiment."""
     properties = experiment.properties
     revision = experiment.revision if declared.DECLARED & properties.keys() else None
-    guarded = bool(properties.get("guardrails"))
-    return Around(experiment, mechanism.of(experiment), gathering.rule(properties), revision, guarded)
+    shadow = properties.get("shadow")
+    guarded = bool(properties.get("guardrails")) or (type(shadow) is dict and bool(shadow["auto_promote"]))
+    rule, around = gathering.rule(properties), mechanism.of(experiment)
+    return Around(experiment, around, rule, revision, guarded, bool(shadow))

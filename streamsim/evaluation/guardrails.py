@@ -17,17 +17,17 @@ from streamsim import values
 from streamsim.decisions.arms import arm_of, label
 from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.declared import Guardrail, labels_of
+from streamsim.evaluation.following import Follower
 from streamsim.evaluation.inference.guarding import Difference, Differences
+from streamsim.evaluation.promotion import Apprentice
 from streamsim.storage.contract.decisions import Experiment, Transaction
-from streamsim.storage.contract.logs import LogKind, LogRow, LogStore
+from streamsim.storage.contract.logs import LogRow, LogStore
 from streamsim.storage.contract.store import Store
 
 log = logging.getLogger(__name__)
 
 ALPHA: Final = 0.05
 """The chance that any guardrail of an experiment without harm ever trips."""
-_AT_ONCE: Final = 500
-_PAGE_BYTES: Final = 1 << 20
 _MOST_OPEN: Final = 1_000_000
 """So many decisions may wait for their metrics; the oldest are forgotten."""
 _MOST_WATCHED: Final = 200
@@ -50,35 +50,6 @@ class _Row(msgspec.Struct):
 _parse = msgspec.json.Decoder(_Row).decode
 
 
-class _Follower:
-    """Reads what came to a log since the last time."""
-
-    def __init__(self, logs: LogStore, experiment_id: str, kind: LogKind, most: int) -> None:
-        self._logs, self._experiment_id, self._kind, self._most = logs, experiment_id, kind, most
-        self._last = ""
-
-    async def fresh(self) -> list[LogRow]:
-        """Oldest first; of a log that was not read before, the newest rows."""
-        found: list[LogRow] = []
-        before = ""
-        while len(found) < self._most:
-            page = await self._logs.read_log(
-                self._experiment_id, self._kind, limit=_AT_ONCE, before=before, max_bytes=_PAGE_BYTES
-            )
-            for row in page:
-                if row.position == self._last:
-                    break
-                found.append(row)
-            else:
-                if page:
-                    before = page[-1].position
-                    continue
-            break
-        if found:
-            self._last = found[0].position
-        return found[::-1]
-
-
 class _Open(NamedTuple):
     """A decision without metrics so far: the place of its arm, and the probabilities of all."""
 
@@ -99,8 +70,8 @@ class _Watch:
         self._found = {
             metric: Differences(len(self.arms), self.control) for metric in {one.metric for one in self.rails}
         }
-        self._decisions = _Follower(logs, experiment.id, "action", most)
-        self._rewards = _Follower(logs, experiment.id, "reward", most)
+        self._decisions = Follower(logs, experiment.id, "action", most)
+        self._rewards = Follower(logs, experiment.id, "reward", most)
         self._open: dict[str, _Open] = {}
         self.alpha = ALPHA / (len(self.rails) * max(len(self.arms) - 1, 1))
 
@@ -166,6 +137,7 @@ class Guardrails:
         self._most = most
         self._now_ms = now_ms
         self._watched: dict[str, tuple[bytes, _Watch]] = {}
+        self._apprentices: dict[str, tuple[bytes, Apprentice]] = {}
 
     async def look(self) -> int:
         """Look at every experiment that has had calls since the last time; how many guardrails tripped.
@@ -184,7 +156,15 @@ class Guardrails:
 
     async def _look(self, experiment_id: str) -> int:
         experiment = await self._store.decisions.get_experiment(experiment_id)
-        if experiment is None or experiment.archived or not experiment.properties.get("guardrails"):
+        if experiment is None or experiment.archived:
+            self._watched.pop(experiment_id, None)
+            self._apprentices.pop(experiment_id, None)
+            return 0
+        shadow = experiment.properties.get("shadow")
+        if isinstance(shadow, dict) and shadow["auto_promote"]:
+            return await self._promote(experiment)
+        self._apprentices.pop(experiment_id, None)
+        if not experiment.properties.get("guardrails") or shadow:
             self._watched.pop(experiment_id, None)
             return 0
         watch = self._watch(experiment)
@@ -199,8 +179,9 @@ class Guardrails:
                 if found is None or (rail.then == "fallback" and properties.get("state") == "paused"):
                     continue
                 changed = _changed(properties, rail, arm)
-                if not await self._act(experiment, changed, rail, arm, found):
-                    self._decisions.guarded.add(experiment_id)  # it was edited meanwhile: look again
+                said = msgspec.to_builtins(rail) | {"arm": arm, **found._asdict()}
+                id = f"guardrail-{experiment.id}-{experiment.revision}-{rail.metric}-{arm}"[:200]
+                if not await self._act(experiment, changed, id, {"guardrail": said}):
                     return tripped
                 tripped += 1
                 experiment = msgspec.structs.replace(
@@ -221,20 +202,37 @@ class Guardrails:
                 del self._watched[next(iter(self._watched))]
         return known[1]
 
+    async def _promote(self, experiment: Experiment) -> int:
+        """Let the code of an experiment decide, if it surely earns more than the present system; whether."""
+        names = ("arm_field", "rewards", "shadow")
+        key = values.dump([experiment.properties.get(name) for name in names])
+        known = self._apprentices.get(experiment.id)
+        if known is None or known[0] != key:
+            known = key, Apprentice(self._store.logs, experiment, self._most)
+            self._apprentices[experiment.id] = known
+        beside = await known[1].read()
+        found = beside.difference(ALPHA)
+        if found is None or found.low <= 0 or beside.uncovered(ALPHA):
+            return 0
+        said = {"promoted": {"difference": found._asdict(), "baseline": beside.baseline}}
+        changed = {name: one for name, one in experiment.properties.items() if name != "shadow"}
+        id = f"promoted-{experiment.id}-{experiment.revision}"
+        return int(await self._act(experiment, changed, id, said))
+
     async def _act(
-        self, experiment: Experiment, changed: dict[str, Any], rail: Guardrail, arm: str, found: Difference
+        self, experiment: Experiment, changed: dict[str, Any], id: str, said: dict[str, Any]
     ) -> bool:
-        """Log it and edit the experiment; whether nobody edited it meanwhile."""
-        said = msgspec.to_builtins(rail) | {"arm": arm, **found._asdict()}
-        id = f"guardrail-{experiment.id}-{experiment.revision}-{rail.metric}-{arm}"[:200]
-        row = LogRow(experiment.id, "manual", id, self._now_ms(), values.dump({"guardrail": said}))
+        """Log it and edit the experiment; whether nobody edited it meanwhile, else it is looked at again."""
+        row = LogRow(experiment.id, "manual", id, self._now_ms(), values.dump(said))
         revisions = {experiment.id: experiment.revision}
         await self._store.decisions.commit(Transaction(experiment.tenant, revisions, logs=[row]))
         edited = msgspec.structs.replace(experiment, properties=changed, modified_ms=self._now_ms())
         stored = await self._store.decisions.update_experiment(edited)
         self._decisions.forget(experiment.id)
-        if stored is not None:
-            log.warning("a guardrail of experiment %s tripped: %s", experiment.id, said)
+        if stored is None:
+            self._decisions.guarded.add(experiment.id)
+        else:
+            log.warning("experiment %s was changed by itself: %s", experiment.id, said)
         return stored is not None
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from streamsim import values
 from streamsim.dates import HOUR_MS
-from streamsim.decisions.arms import arm_of
+from streamsim.decisions.arms import arm_of, reward_of
 from streamsim.decisions.gathering import window_hours
-from streamsim.evaluation import health, units
+from streamsim.evaluation import drift, health, units
 from streamsim.evaluation.health import Check
 from streamsim.evaluation.intervals import Floats, Ints, wilson
 from streamsim.evaluation.logs import MAX_ARMS, DecisionLog
@@ -50,6 +50,7 @@ def examine(
         _of_rewards(decisions, rewards, properties, now_ms),
         health.error_rate(len(errors), len(decisions) + len(rewards) + len(errors)),
         _of_state(decisions, rewards, errors),
+        *_of_drift(drawn, rewards, properties, unit),
     ]
     return {
         "ok": all(check.ok for check in checks),
@@ -73,6 +74,59 @@ def _of_state(decisions: Sequence[Row], rewards: Sequence[Row], errors: Sequence
         )
         sentence += "and reset the part at fault."
     return Check("stuck", float(len(failed)), None, False, sentence, detail)
+
+
+def _of_drift(
+    decisions: Sequence[Row], rewards: Sequence[Row], properties: Mapping[str, Any], unit: str | None
+) -> list[Check]:
+    """Whether contexts, and rewards within arms, have changed, and whether all arms are still tried."""
+    field = properties.get("arm_field")
+    labels: dict[int, str] = {}
+    for place, row in enumerate(decisions):
+        try:
+            labels[place] = arm_of(row["action"], field, row.get("probabilities"))
+        except values.InvalidValue:
+            continue
+    places = list(labels) if unit is None else _firsts(decisions, list(labels), unit)
+    rows = [decisions[place] for place in places]
+    when = [row["date_ms"] for row in rows]
+    came: dict[object, float] = {}
+    for row in rewards:
+        if "advice_id" in row and not (row.get("part") or row.get("late")):
+            try:
+                came.setdefault(row["advice_id"], reward_of(row.get("reward"), _reward_field(properties)))
+            except values.InvalidValue:
+                continue
+    by_arm: dict[str, tuple[list[float], list[int]]] = {}
+    for place, row in zip(places, rows, strict=True):
+        if (reward := came.get(row.get("advice_id"))) is not None:
+            figures, days = by_arm.setdefault(f"arm {labels[place][:50]}", ([], []))
+            figures.append(reward)
+            days.append(row["date_ms"])
+    series = {arm: (np.array(figures), days) for arm, (figures, days) in by_arm.items()}
+    told = [decisions[place].get("probabilities") or {} for place in labels]
+    return [
+        drift.of_series("reward_drift", "rewards of an arm", dict(list(series.items())[:MAX_ARMS])),
+        drift.of_series(
+            "context_drift", "contexts", drift.context_series([row.get("context") for row in rows], when)
+        ),
+        drift.collapse(list(labels.values()), told),
+    ]
+
+
+def _reward_field(properties: Mapping[str, Any]) -> str | None:
+    field: str | None = (properties.get("rewards") or {}).get("field")
+    return field
+
+
+def _firsts(decisions: Sequence[Row], places: Sequence[int], unit: str) -> list[int]:
+    """The first decision of each unit: those of one unit are not independent."""
+    first: dict[bytes, int] = {}
+    for place in places:
+        context = decisions[place].get("context")
+        if isinstance(context, dict) and unit in context:
+            first.setdefault(values.dump_sorted(context[unit]), place)
+    return list(first.values())
 
 
 def _of_arms(decisions: Sequence[Row], arm_field: str | None, unit: str | None) -> list[Check]:

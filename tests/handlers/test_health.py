@@ -41,7 +41,8 @@ async def test_an_honest_experiment_is_healthy(ann: Caller) -> None:
     experiment = await ann.experiment("honest", get_action=HONEST)
     await decide(ann, experiment, 400)
     found = await checks(ann, experiment)
-    assert set(found) == {"propensities", "sample_ratio", "arms", "rewards", "errors", "stuck"}
+    drift = {"reward_drift", "context_drift", "shares"}
+    assert set(found) == {"propensities", "sample_ratio", "arms", "rewards", "errors", "stuck"} | drift
     # A right policy fails this in one of a thousand runs.
     assert found["sample_ratio"]["p_value"] > 0.001
     assert found["arms"]["ok"]

@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     n: int
 
 
-class _Weights:
+class Weights:
     """What stands behind an arm: its draws, weighted by the inverse of their probability."""
 
     def __init__(self) -> None:
@@ -49,20 +49,27 @@ class _Weights:
         return self.sum**2 / self.squares >= LEAST_SIZE
 
 
-class _Contrast:
-    """Scores of an arm less those of the control: how many, their mean, and their squared deviations."""
+class Sums:
+    """Figures one by one: how many, their mean, and their squared deviations. `variance`: as was expected."""
 
     def __init__(self) -> None:
         self.n = 0
         self.mean = self.deviations = 0.0
         self.variance = math.nan
-        self.weights = _Weights(), _Weights()
 
     def add(self, score: float) -> None:
         self.n += 1
         off = score - self.mean
         self.mean += off / self.n
         self.deviations += off * (score - self.mean)
+
+
+class _Contrast(Sums):
+    """Scores of an arm less those of the control, and the draws of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = Weights(), Weights()
 
 
 class Differences:
@@ -76,7 +83,7 @@ class Differences:
         self._count, self._total = [0] * arms, [0.0] * arms
         self._contrasts = {place: _Contrast() for place in range(arms) if place != control}
         # The first decisions train predictions: how many, their mean and squared deviations.
-        self._trained = _Contrast()
+        self._trained = Sums()
 
     def add(self, taken: int, chances: Sequence[float], figure: float) -> None:
         """Count a decision. :param chances: K probabilities before the draw. :param figure: of the metric."""

@@ -7,17 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import label
 from streamsim.decisions.declared import Family
 from streamsim.errors import BadRequest
 from streamsim.evaluation import units
 from streamsim.evaluation.inference.asked import Asked
+from streamsim.evaluation.inference.beside import Beside, choice_of
 from streamsim.evaluation.inference.effects import Decisions, of_arms
 from streamsim.evaluation.inference.posterior import ENOUGH, LEAST, Beta, Posterior, Student, judge
-from streamsim.evaluation.inference.report import ArmPosterior, Bayes, Inference, Levels, Segment, sentence
+from streamsim.evaluation.inference.report import (
+    ArmPosterior,
+    Bayes,
+    Fixed,
+    Inference,
+    Levels,
+    Segment,
+    Shadowed,
+    sentence,
+)
 from streamsim.evaluation.intervals import Floats
 from streamsim.evaluation.logs import DecisionLog
 from streamsim.evaluation.own_log import Window, from_logs, with_rewards
@@ -53,6 +65,7 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
     kept -= len(known)
     unrewarded = sum(math.isnan(log.rewards[n]) for n in known)
     log = log.take([n for n in known if not math.isnan(log.rewards[n])])
+    shadow = _shadow(log, here, asked)
     arms = sorted(set(log.actions).union(asked.arms, *[told for told in log.told if told]))
     if len(arms) > MAX_ARMS:
         raise BadRequest(
@@ -94,6 +107,7 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         other_segments=max(0, len(parts) - asked.segments),
         segments=[],
         warnings=_warnings(log, asked, unrewarded, kept, complete=complete),
+        shadow=shadow,
     )
     if why_none is not None:
         found.warnings.insert(0, why_none)
@@ -103,6 +117,28 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
             part = _segment(value, data.take(rows), control, levels, asked, fixed=fixed, complete=complete)
             found.segments.append(part)
     return found
+
+
+def _shadow(log: DecisionLog, here: Sequence[Row], asked: Asked) -> Shadowed | UnsetType:
+    """What is told of decisions with one of the code in their shadow, if there are."""
+    found = Beside()
+    for n, place in enumerate(log.places):
+        if (shadow := here[place].get("shadow")) is not None:
+            try:
+                choice = choice_of(log.given[n][0], float(log.propensities[n]), shadow, asked.arm_field)
+            except values.InvalidValue:
+                continue
+            found.add(*choice, float(log.rewards[n]))
+    if not found.n:
+        return UNSET
+    why, share = found.why_not(asked.alpha), found.same / found.n
+    told = Shadowed(found.n, share, found.baseline, reason=why)
+    if why is None:
+        value, gain = found.value(asked.alpha), found.difference(asked.alpha)
+        assert value is not None
+        assert gain is not None
+        told.value, told.difference = (Fixed(one.estimate, one.low, one.high) for one in (value, gain))
+    return told
 
 
 def _of_metric(rewards: Sequence[Row], metric: str) -> list[Row]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streamsim.evaluation.compare import cell
 from streamsim.evaluation.inference.posterior import ENOUGH
@@ -78,9 +79,24 @@ class Levels(msgspec.Struct, frozen=True):
     difference: float
 
 
+class Shadowed(msgspec.Struct):
+    """Decisions with one of the code in their shadow. `agreement`: the share in which both took the same arm;
+    `baseline`: the mean reward of what was served; `value`: what the code would have earned for a decision,
+    and `difference` that less the baseline, by sequences that hold at every look; or the `reason` for none.
+    """
+
+    decisions: int
+    agreement: float
+    baseline: float | None
+    value: Fixed | None = None
+    difference: Fixed | None = None
+    reason: str | None = None
+
+
 class Inference(msgspec.Struct):
     """The whole answer. `rows`: what it rests on. `method`: which sequences are in force; `fixed_time`:
-    whether there are intervals for one look, or why not. `other_segments`: values that are not shown."""
+    whether there are intervals for one look, or why not. `other_segments`: values that are not shown.
+    `shadow`: if there are decisions with one."""
 
     control: str | None
     alpha: float
@@ -94,6 +110,7 @@ class Inference(msgspec.Struct):
     other_segments: int
     segments: list[Segment]
     warnings: list[str]
+    shadow: Shadowed | UnsetType = UNSET
 
 
 def sentence(differences: Sequence[Value], control: str, sure: str, bayes: Bayes | None) -> str:

@@ -1,0 +1,31 @@
+"""How a lane takes the next batch off its queue."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from streamsim.decisions.calls import Pending, Reward
+from streamsim.errors import Unavailable
+
+
+def take(queue: deque[Pending], most: int, now: float, call_s: float) -> list[Pending]:
+    """The next batch: at most so many calls in order, each advice id and idempotency key at most once.
+
+    Those that waited too long have their error, and those that nobody waits for are left out.
+    """
+    calls: list[Pending] = []
+    seen = set[tuple[str, str | None]]()
+    while queue and len(calls) < most:
+        call = queue[0]
+        if call.deadline < now or call.given_up:
+            call.fail(Unavailable(f"the call waited longer than {call_s:g} s (lane.call_s)"))
+            queue.popleft()
+            continue
+        if isinstance(call, Reward):
+            names = {("advice", call.advice_id), ("key", call.idempotency_key)}
+            names -= {("advice", None), ("key", None)}
+            if names & seen:
+                break
+            seen |= names
+        calls.append(queue.popleft())
+    return calls
