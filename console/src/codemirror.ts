@@ -29,6 +29,7 @@ const theme = EditorView.theme({
   ".cm-scroller": { fontFamily: "ui-monospace, monospace", minHeight: "5rem", maxHeight: "28rem" },
   ".cm-gutters": { backgroundColor: "var(--field)", color: "var(--quiet)", border: "none" },
   ".cm-activeLine": { backgroundColor: "var(--hover)" },
+  "&:not(.cm-focused) .cm-activeLine": { backgroundColor: "transparent" },
   ".cm-cursor": { borderLeftColor: "var(--text)" },
   "&.cm-focused .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--selected) !important" },
   ".cm-panels, .cm-tooltip": { backgroundColor: "var(--field)", color: "var(--text)", border: "1px solid var(--line)" },

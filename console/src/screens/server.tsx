@@ -38,14 +38,15 @@ export function Server() {
       <Show of={found} what="Asking the server">
         {({ version, ready, metrics, meaning }) => {
           const about = (one: Metric) => meaning[one.name] ?? meaning[one.name.replace(/_(total|sum|count)$/, "")] ?? "";
-          const value = (name: string) => metrics.filter((one) => one.name === name).reduce((sum, one) => sum + one.value, 0);
+          const sum = (name: string, labels = /(?:)/) => metrics.filter((one) => one.name === name && labels.test(one.labels)).reduce((all, one) => all + one.value, 0);
           const shown = metrics.filter((one) => `${one.name} ${one.labels} ${about(one)}`.toLowerCase().includes(search.toLowerCase()));
           return (
             <>
               <dl class="facts">
                 <div><dt>Version</dt><dd>{version}</dd></div>
                 <div><dt>Can it decide?</dt><dd class={ready === "ready" ? "good" : "wrong"}>{ready}</dd></div>
-                <div><dt>Memory of the process</dt><dd>{number(value("process_resident_memory_bytes") / 1e6)} MB</dd></div>
+                <div><dt>Requests answered</dt><dd>{number(sum("streamsim_http_requests_total"))}</dd></div>
+                <div><dt>of them with 5xx</dt><dd>{number(sum("streamsim_http_requests_total", /status="5/))}</dd></div>
               </dl>
               <p><input type="search" aria-label="Search metrics" placeholder="Search (/)" value={search} onInput={(e) => filter({ search: e.currentTarget.value })} /></p>
               <Table title={`Metrics of the process that answered: ${shown.length}`} file="metrics" rows={shown.slice(0, 300)} keyOf={(one) => one.name + one.labels} columns={[
