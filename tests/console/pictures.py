@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from tests.chromium import executable
 from tests.console.conftest import log_in
