@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special, stats
 
 from streamsim.dates import HOUR_MS
 from streamsim.evaluation import drift, live_health
@@ -97,6 +98,10 @@ def test_the_course_of_days_is_no_change() -> None:
 
 
 def test_the_p_value_is_kolmogorovs() -> None:
+    for x in (0.1, 0.3, 0.5, 1.0, 1.95, 4.0):
+        assert drift.kolmogorov(x) == pytest.approx(special.kolmogorov(x), abs=1e-12)
+    some = np.random.default_rng(1).integers(0, 9, 500).astype(float)
+    assert drift.mid_ranks(some).tolist() == stats.rankdata(some).tolist()
     figures = np.arange(100) >= 50
     found = drift.change(figures.astype(float))
     assert found is not None
