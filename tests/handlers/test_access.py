@@ -31,6 +31,7 @@ CLASSIFIED = {
     "/stats/{exp_id}/simulationlog": ("user", "GET"),
     "/stats/{exp_id}/errorlog": ("user", "GET"),
     "/stats/{exp_id}/health": ("user", "GET"),
+    "/stats/{exp_id}/live": ("user", "GET"),
     "/stats/{exp_id}/inference": ("user", "GET"),
     "/eval/compare": ("user", "POST"),
     "/eval/comparisons": ("user", "POST"),
