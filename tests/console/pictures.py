@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from tests.chromium import executable
 from tests.console.conftest import log_in
@@ -19,7 +19,7 @@ from tests.support import ROOT, Server
 
 INTO = ROOT / "docs" / "pictures"
 CHANCES = {"1": 0.2, "2": 0.4, "3": 0.6, "4": 0.8}
-SIZE = {"width": 1100, "height": 800}
+SIZE: ViewportSize = {"width": 1100, "height": 800}
 
 
 def learned(server: Server) -> str:
@@ -49,7 +49,9 @@ def take(page: Page, server: Server, name: str, address: str, text: str, dark: b
         page.get_by_role("button", name="Simulate", exact=True).click()
         page.get_by_text("Share of each arm in the simulation").wait_for()
     page.mouse.move(0, 0)
-    taken = Image.open(io.BytesIO(page.screenshot(clip={"x": 0, "y": 0, **SIZE})))
+    taken = Image.open(
+        io.BytesIO(page.screenshot(clip={"x": 0, "y": 0, "width": SIZE["width"], "height": SIZE["height"]}))
+    )
     taken.convert("RGB").save(INTO / f"{name}.webp", quality=60, method=6)
     print(f"docs/pictures/{name}.webp  {(INTO / f'{name}.webp').stat().st_size:,} bytes")
 
