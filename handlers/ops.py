@@ -42,7 +42,7 @@ class PageHandler(ConsoleFiles):
         """The web console, or where it was not built a page with links."""
         console = self.files.get(CONSOLE)
         if console is not None:
-            self.send(console, "no-cache")
+            self.send(console, "no-store")
             return
         self.set_header("Content-Type", "text/html; charset=utf-8")
         policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"

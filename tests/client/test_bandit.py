@@ -229,6 +229,8 @@ def test_logs_are_followed_over_pages(user: Shown, counting: dict[str, Any]) -> 
     assert [row["seen"] for row in user.stats.log(experiment, limit=3)] == [4, 3, 2, 1, 0]
     assert [row["code"] for row in user.stats.error_log(experiment, limit=1)] == ["policy_error"] * 3
     assert list(user.stats.hourly_theta(experiment)) == []
+    [event] = user.stats.live(experiment)
+    assert event["summary"] == user.stats.summary(experiment)
     health = user.stats.health(experiment, rows=100)
     assert health["decisions"] == 7
     assert {check["name"] for check in health["checks"]} >= {"propensities", "errors"}

@@ -32,7 +32,7 @@ async def test_the_page_and_its_files_come_packed_with_a_strict_policy(nobody: C
     page = await fetch(nobody, "/")
     assert (page.code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["Content-Security-Policy"] == POLICY
-    assert page.headers["Cache-Control"] == "no-cache"
+    assert page.headers["Cache-Control"] == "no-store"
     assert "Content-Encoding" not in page.headers
     # Nothing that such a policy would have to make an exception for.
     assert not re.search(r"<style|style=|<script(?![^>]* src=)|\son\w+=", page.body.decode())

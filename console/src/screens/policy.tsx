@@ -1,5 +1,5 @@
 // The four pieces of code of an experiment, what the catalogue offers, and what a simulation makes of them.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, call, follow } from "../api";
 import { LineChart } from "../charts/line";
 import { Shares } from "../charts/shares";
@@ -27,6 +27,9 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
   const { id } = experiment;
   const [draft, setDraft, dropDraft] = useDraft<{ code: Code; revision: number }>(`policy.${id}`, { code: of(experiment), revision: experiment.revision });
   const { code, revision } = draft;
+  // What was typed a moment ago and is not drawn yet: saving takes that.
+  const latest = useRef(draft);
+  latest.current = draft;
   const changed = PIECES.filter((piece) => code[piece] !== experiment[piece]);
   const query = route.value.query;
   const [mark, setMark] = useState<(Mark & { piece: string }) | undefined>(
@@ -43,12 +46,13 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
   }, [experiment.revision]);
   const edit = (piece: Piece, text: string) => {
     if (mark?.piece === piece) setMark(undefined);
-    setDraft({ ...draft, code: { ...code, [piece]: text } });
+    latest.current = { ...latest.current, code: { ...latest.current.code, [piece]: text } };
+    setDraft(latest.current);
   };
   const save = () =>
     void doing.act("Saving", async () => {
       try {
-        await call("PUT /exp/{exp_id}", { path: { exp_id: id }, body: { ...code, if_revision: revision } });
+        await call("PUT /exp/{exp_id}", { path: { exp_id: id }, body: { ...latest.current.code, if_revision: latest.current.revision } });
       } catch (error) {
         if (error instanceof ApiError && error.detail.piece) {
           setMark({ piece: error.detail.piece, line: error.detail.line ?? 1, message: `${error.detail.type}: ${error.detail.message}` });
