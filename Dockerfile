@@ -9,12 +9,17 @@ WORKDIR /build
 RUN python -m venv --without-pip /opt/streamsim
 ENV PIP_PYTHON=/opt/streamsim/bin/python PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 COPY requirements.hashes ./
-# Without the libraries' own tests and sources in C, and what builds packages, which nobody runs there.
+# Without the libraries' own tests and sources in C, what builds packages, and symbols for debuggers, which nobody
+# uses there. Files with a path to libraries of their own were laid out anew by who packed them, and stay as they are.
 RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes \
     && python -m pip uninstall --yes setuptools \
     && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} + \
-    && find /opt/streamsim/lib -type f -regextype posix-extended -regex '.*\.(c|cpp|h|hpp|f90|a|pxd|pyx|pyi)' -delete
+    && find /opt/streamsim/lib -type f -regextype posix-extended -regex '.*\.(c|cpp|h|hpp|f90|a|pxd|pyx|pyi)' -delete \
+    && find /opt/streamsim/lib -type f -name '*.so*' -not -path '*.libs/*' | while read -r library; do \
+        readelf --dynamic "$library" | grep --quiet --extended-regexp 'R(UN)?PATH' || strip --strip-unneeded "$library"; \
+    done
 
 # The web console: Node.js is here alone, and no part of the image.
 FROM ${BASE} AS console

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +71,7 @@ class Server:
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._kept: socket.socket | None = None
         self._clients: list[Client] = []
 
     @property
@@ -97,18 +101,34 @@ class Server:
                 self.kill()
                 raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def stop(self) -> int:
         """SIGTERM; its exit status once it ended."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        status = self.process.wait(PATIENCE_S)
+        self._keep_port()
+        return status
 
     def kill(self) -> None:
         """SIGKILL to the process that was started; wait for its end."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_S)
+            self._keep_port()
+
+    def _keep_port(self) -> None:
+        """No other test may listen where this server will again. Bound alone, it is in nobody's way."""
+        if self.port and self._kept is None:
+            self._kept = kept = socket.socket()
+            weakref.finalize(self, kept.close)
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                kept.setsockopt(socket.SOL_SOCKET, option, 1)
+            with contextlib.suppress(OSError):  # another server listens there, as a few tests want
+                kept.bind(("127.0.0.1", self.port))
 
     def children(self) -> list[int]:
         """Process ids of the server processes of a parent with several."""
