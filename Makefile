@@ -51,6 +51,7 @@ $(VENV)/.installed: $(SOURCES)
 # The web console, by the Node.js of this machine or that of pip; where neither is to be had the service does without.
 CONSOLE := streamsim/server/console/index.html
 $(CONSOLE): $(wildcard console/*.* console/src/*.* console/src/*/*.*) | $(VENV)/.installed
+	@echo "bundling the web console"
 	@$(BIN)/python .ci/console
 
 $(VENV)/.installed-%: $(VENV)/.installed
