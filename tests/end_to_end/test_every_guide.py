@@ -21,6 +21,8 @@ GUIDES = {
     "docs/models.md": 0,
     "docs/runs.md": 0,
     "docs/from-streamingbandit.md": 0,
+    "docs/api-bandit.md": 0,
+    "docs/evaluation.md": 0,
 }
 # What a server makes up, so that it is another each time.
 DRAWN = frozenset({"id", "key", "get_action_calls", "last_added_get_action", "last_added_set_reward"})
