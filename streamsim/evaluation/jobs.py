@@ -12,11 +12,12 @@ import msgspec
 from streamsim.config import EvaluationSettings
 from streamsim.evaluation.figures import figures, of_curves
 from streamsim.evaluation.pools import Nest, Pool
+from streamsim.evaluation.replicated import replicated
 from streamsim.evaluation.requests import Replications
-from streamsim.evaluation.simulation import Curve, Nested, points_of, replication_seed, with_seed
+from streamsim.evaluation.simulation import Curve, Nested, points_of
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
-from streamsim.jobs.jobs import JobDesk, together
+from streamsim.jobs.jobs import JobDesk
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.store import Store
 
@@ -59,28 +60,25 @@ class Simulations:
         request = spec.request
         points = points_of(request.draws, request.points)
         nest = Nest(self._store, job.tenant, current=request.theta == "current", known=spec.nested)
-        curves = {number: _curve.decode(part) for number, part in desk.parts.items()}
-        desk.done = len(curves) * request.draws
-        missing = iter([number for number in range(request.replications) if number not in curves])
+        known = {("", number): _curve.decode(part) for number, part in desk.parts.items()}
+        desk.done = len(known) * request.draws
 
-        async def some() -> None:
-            for number in missing:
-                load = with_seed(spec.load, replication_seed(request.seed, number))
-                curve = await self._pool.replicate(
-                    load, nest, points, identity=f"{job.tenant}/{job.experiment_id}", progress=desk.add
-                )
-                await desk.keep(number, msgspec.msgpack.encode(curve))
-                curves[number] = curve
+        async def keep(_name: str, number: int, curve: Curve) -> None:
+            await desk.keep(number, msgspec.msgpack.encode(curve))
 
-        await together(some() for _ in range(min(self._pool.at_once, request.replications)))
-        ordered = [curves[number] for number in range(request.replications)]
+        identity = f"{job.tenant}/{job.experiment_id}"
+        curves = await replicated(
+            self._pool,
+            {"": spec.load},
+            nest,
+            request,
+            identity=identity,
+            progress=desk.add,
+            known=known,
+            keep=keep,
+        )
         summed_up = await figures(
-            self._workers,
-            of_curves({"": ordered}),
-            "summary",
-            points,
-            identity=f"{job.tenant}/{job.experiment_id}",
-            lane="batch",
+            self._workers, of_curves(curves), "summary", points, identity=identity, lane="batch"
         )
         result = msgspec.json.encode({"points": points, "replications": request.replications})
         return result[:-1] + b"," + summed_up[1:]

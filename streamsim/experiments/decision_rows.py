@@ -19,7 +19,6 @@ COLUMNS: Final = (
     *("revision", "reward", "delay_ms", "rewards"),
 )
 _AT_ONCE: Final = 500
-_PAGE_BYTES: Final = 16 << 20
 _PART_BYTES: Final = 1 << 20
 _ARRIVAL_BYTES: Final = 100
 MAX_HELD_BYTES: Final = 64 << 20
@@ -91,12 +90,7 @@ async def page(
     :raises BadRequest: for a `before` that is no position.
     """
     reader = Reader(store, experiment_id, query)
-    rows: list[LogRow] = []
-    size = 0
-    while reader.more and len(rows) < limit and size < _PAGE_BYTES:
-        some = await reader.read(limit - len(rows), _PAGE_BYTES - size)
-        size += sum(len(row.data) for row in some)
-        rows += some
+    rows = await reader.page(limit)
     decisions = [(row, msgspec.json.decode(row.data)) for row in rows]
     arrivals = _Arrivals(store, experiment_id, {one.get("advice_id") for _, one in decisions} - {None})
     if rows:

@@ -62,6 +62,16 @@ class Reader:
         self.before: str = query.before
         self.more = True
 
+    async def page(self, limit: int) -> list[LogRow]:
+        """As many of the next rows as a page has: at most `limit`. :raises BadRequest: as `read`."""
+        rows: list[LogRow] = []
+        size = 0
+        while self.more and len(rows) < limit and size < _PAGE_BYTES:
+            some = await self.read(limit - len(rows), _PAGE_BYTES - size)
+            size += sum(len(row.data) for row in some)
+            rows += some
+        return rows
+
     async def read(self, most: int, room: int) -> list[LogRow]:
         """The next rows: at most `most`, of about `room` bytes in all. There may be none, and more later.
 
@@ -97,12 +107,7 @@ async def page(
     """
     reader = Reader(store, experiment_id, query)
     write = _WRITERS[query.form](experiment_id, query.kind, iso)
-    rows: list[LogRow] = []
-    size = 0
-    while reader.more and len(rows) < limit and size < _PAGE_BYTES:
-        some = await reader.read(limit - len(rows), _PAGE_BYTES - size)
-        size += sum(len(row.data) for row in some)
-        rows += some
+    rows = await reader.page(limit)
     return write.begin() + write.rows(rows) + write.end(), reader.before if reader.more else None
 
 

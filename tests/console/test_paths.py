@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import expect_failure
-from tests.console.things import CHANCES, SHOP, TEA, decide
+from tests.console.things import CHANCES, SHOP, decide
 from tests.patience import PATIENCE_S
 from tests.support import Server
+from tests.tea import TEA
 
 # The label or text of what has the focus, in an editor too.
 FOCUSED = """() => {

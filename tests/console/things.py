@@ -7,30 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support import Client
+from tests.tea import TEA
 
 HTML = "<img src=x onerror=alert(1)>"
 CHANCES = {"a": 0.2, "b": 0.7}
 PIECES = ("get_context", "get_action", "get_reward", "set_reward")
-TEA = """import BPTK_Py
-from BPTK_Py import Model
-
-
-def bptk_factory():
-    model = Model(starttime=0.0, stoptime=10.0, dt=1.0, name="tea")
-    temperature = model.stock("temperature")
-    cooling = model.flow("cooling")
-    room = model.constant("room")
-    rate = model.constant("rate")
-    room.equation = 20.0
-    rate.equation = 0.5
-    temperature.initial_value = 100.0
-    cooling.equation = rate * (temperature - room)
-    temperature.equation = -cooling
-    bptk = BPTK_Py.bptk()
-    bptk.register_scenario_manager({"tea": {"model": model}})
-    bptk.register_scenarios({"base": {}, "winter": {"constants": {"room": 10.0}}}, "tea")
-    return bptk
-"""
 SHOP = """price = 3.0
 stock = {"apples": 20, "pears": 5}
 label = "<img src=x onerror=alert(1)>"
