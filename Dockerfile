@@ -11,12 +11,18 @@ ENV PIP_PYTHON=/opt/streamsim/bin/python PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_
     PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 COPY requirements.hashes ./
+# What `make serve` has and traces; `--build-arg LIBRARIES=all` adds Dask and scikit-learn.
+ARG LIBRARIES=serving
 # Without the libraries' own tests and sources in C, what builds packages, and symbols for debuggers, which nobody
 # uses there. Files with a path to libraries of their own were laid out anew by who packed them, and stay as they are.
-RUN python -m pip install --require-hashes --no-deps --requirement requirements.hashes \
+# Of Python modules the bytecode stands alone: a traceback names a library's file and line without its text.
+RUN test "$LIBRARIES" = all || sed --in-place '/^# not in the image/,$d' requirements.hashes \
+    && python -m pip install --no-compile --require-hashes --no-deps --requirement requirements.hashes \
     && python -m pip uninstall --yes setuptools \
     && find /opt/streamsim/lib -depth -type d -name tests -exec rm -r {} + \
     && find /opt/streamsim/lib -type f -regextype posix-extended -regex '.*\.(c|cpp|h|hpp|f90|a|pxd|pyx|pyi)' -delete \
+    && python -m compileall -q -b /opt/streamsim/lib \
+    && find /opt/streamsim/lib -type f -name '*.py' -exec sh -c 'for module; do test ! -e "${module}c" || rm "$module"; done' sh {} + \
     && find /opt/streamsim/lib -type f -name '*.so*' -not -path '*.libs/*' | while read -r library; do \
         readelf --dynamic "$library" | grep --quiet --extended-regexp 'R(UN)?PATH' || strip --strip-unneeded "$library"; \
     done
@@ -45,7 +51,8 @@ RUN groupadd --gid 10001 streamsim \
 # Two layers: a new version of the service alone changes the small one.
 COPY --from=libraries /opt/streamsim /opt/streamsim
 COPY --from=application /wheels /wheels
-RUN python -m pip --python /opt/streamsim/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
+RUN export PYTHONDONTWRITEBYTECODE=1 \
+    && python -m pip --python /opt/streamsim/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
     && python -m pip --python /opt/streamsim/bin/python check
 ENV PATH=/opt/streamsim/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

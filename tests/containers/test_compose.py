@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 
 from streamsim.config import Settings
 from tests.containers.installation import CODE, PROJECT, Installation, Load, engine
+from tests.models.engines import vensim
 from tests.servers import wait_until
+from tests.support import ROOT
 
 if "STREAMSIM_CONTAINERS" not in os.environ:
     pytest.skip("make containers runs these", allow_module_level=True)
@@ -67,6 +70,43 @@ def tell(what: str, load: Load) -> None:
         f"{what}: {len(load.seconds)} calls, {len(load.failed)} failed {failed[:3]},"
         f" p50 {load.quantile(0.5):.3f} p99.9 {load.quantile(0.999):.3f} longest {max(load.seconds):.3f} s"
     )
+
+
+def test_both_engines_run_and_a_plot_is_drawn(installation: Installation) -> None:
+    admin = installation.admin()
+    files = {
+        "bptk": {"sir.py": (ROOT / "examples" / "sir_epidemic.py").read_text()},
+        "pysd": {"people.mdl": vensim.model(vensim.STOCKS)},
+    }
+    for engine_name, texts in files.items():
+        answer = admin.post("/models", {"name": f"of_{engine_name}", "files": texts, "engine": engine_name})
+        assert answer.status == 201, answer.body
+    ids = []
+    for number in (0, 1):
+        policy = admin.get(f"/exp/defaults/{number}").body
+        pieces = {name: policy[name] for name in ("get_context", "get_action", "get_reward", "set_reward")}
+        ids.append(admin.post("/exp", {"name": f"compared {number}", **pieces}).body["id"])
+    plot = admin.request("POST", "/eval/compare", body={"experiments": ids, "N": 20}, query={"format": "svg"})
+    assert plot.status == 200, plot.body
+    for one in ids:
+        admin.delete(f"/exp/{one}")
+    admin.close()
+
+
+def test_the_image_is_under_325_mb_above_its_base_and_a_new_version_of_the_service_under_12(
+    installation: Installation,
+) -> None:
+    base = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert base is not None
+    history = ("history", "--human=false", "--format", "{{.Size}}")
+    sizes, below = (
+        [int(size) for size in docker(*history, image).split()] for image in ("streamsim", base[1])
+    )
+    own = sizes[: len(sizes) - len(below)]
+    libraries = own.index(max(own))
+    # Of Docker's own base, which has 125 MB, this is 450 MB in all.
+    assert sum(own) < 325e6
+    assert sum(own[:libraries]) < 12e6
 
 
 def test_a_rolling_restart_fails_no_call(
@@ -179,7 +219,7 @@ def test_a_backup_as_one_file_is_outside_the_container_and_serves(
     said = installation.compose(
         *mounted, "--entrypoint", "sh", SERVERS[0], "-c", f"{script} sqlite:////backup/b.db"
     )
-    assert "experiment: 8" in said
+    assert "experiment: 10" in said  # eight that decide, and two that were compared and are archived
     installation.down("--volumes")
     container = docker(
         *("run", "-d", "--rm", "-p", f"127.0.0.1:{installation.port}:8080", "-v", f"{backup}:/backup"),
