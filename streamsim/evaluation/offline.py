@@ -190,7 +190,7 @@ class Offline:
                 self._workers,
                 of_rows(self._newest(experiment_id, HEALTH_KINDS, limit)),
                 "health",
-                found.properties,
+                {name: one for name, one in found.properties.items() if name != "webhooks"},
                 self._now_ms(),
                 found.properties.get("unit") if unit is None else unit,
                 identity=f"{tenant}/{experiment_id}",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from streamsim.storage.contract.accounts import AccountStore
 from streamsim.storage.contract.decisions import DecisionStore
+from streamsim.storage.contract.deliveries import DeliveryStore
 from streamsim.storage.contract.jobs import JobStore
 from streamsim.storage.contract.logs import LogStore
 from streamsim.storage.contract.migration import Migratable
@@ -30,6 +31,10 @@ class Store(Protocol):
     @property
     def accounts(self) -> AccountStore:
         """Users, sessions and secrets."""
+
+    @property
+    def deliveries(self) -> DeliveryStore:
+        """Messages to webhooks."""
 
     @property
     def logs(self) -> LogStore:

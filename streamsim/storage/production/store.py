@@ -18,6 +18,7 @@ from streamsim.storage.production.outbox import Outbox
 from streamsim.storage.redis.commit import DEFAULT_HIGH_WATER, HighWater
 from streamsim.storage.redis.connection import RedisConnection
 from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.deliveries import RedisDeliveries
 from streamsim.storage.redis.keys import Keys
 
 log = logging.getLogger("streamsim.storage")
@@ -52,6 +53,7 @@ class ProductionStore:
         self._mongo = MongoConnection(mongo_url)
         rows = MongoLogs(self._mongo)
         self.decisions = RedisDecisions(self._redis, keys, high_water, self._committed)
+        self.deliveries = RedisDeliveries(self._redis, keys, self.decisions.tenant_of)
         self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
         self.accounts = MongoAccounts(self._mongo)
         self.logs = DrainedLogs(self.decisions, self.outbox, rows)
@@ -62,6 +64,7 @@ class ProductionStore:
             self._redis,
             keys,
             self.decisions,
+            self.deliveries,
             MongoMigration(self._mongo, rows, self.runs, self.jobs),
             self._cold_theta,
             self.outbox,

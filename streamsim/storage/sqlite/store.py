@@ -10,6 +10,7 @@ from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.accounts import SQLiteAccounts
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.decisions import SQLiteDecisions
+from streamsim.storage.sqlite.deliveries import SQLiteDeliveries
 from streamsim.storage.sqlite.jobs import SQLiteJobs
 from streamsim.storage.sqlite.logs import SQLiteLogs
 from streamsim.storage.sqlite.migration import SQLiteMigration
@@ -46,6 +47,7 @@ class SQLiteStore:
         self._synchronous = synchronous
         self._db = Database(path, synchronous, busy_ms)
         self.decisions = SQLiteDecisions(self._db)
+        self.deliveries = SQLiteDeliveries(self._db)
         self.accounts = SQLiteAccounts(self._db)
         self.logs = SQLiteLogs(self._db)
         self.runs = SQLiteRuns(self._db)
