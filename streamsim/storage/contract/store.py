@@ -15,6 +15,7 @@ from streamsim.storage.contract.jobs import JobStore
 from streamsim.storage.contract.logs import LogStore
 from streamsim.storage.contract.migration import Migratable
 from streamsim.storage.contract.runs import RunStore
+from streamsim.storage.contract.statistics import StatisticsStore
 
 
 class Store(Protocol):
@@ -39,6 +40,10 @@ class Store(Protocol):
     @property
     def logs(self) -> LogStore:
         """Logs, as they are read."""
+
+    @property
+    def statistics(self) -> StatisticsStore:
+        """What was summed up of logs."""
 
     @property
     def runs(self) -> RunStore:

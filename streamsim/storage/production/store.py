@@ -12,6 +12,7 @@ from streamsim.storage.mongo.jobs import MongoJobs
 from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.mongo.migration import MongoMigration
 from streamsim.storage.mongo.runs import MongoRuns
+from streamsim.storage.mongo.statistics import MongoStatistics
 from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.migration import ProductionMigration
 from streamsim.storage.production.outbox import Outbox
@@ -57,6 +58,7 @@ class ProductionStore:
         self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
         self.accounts = MongoAccounts(self._mongo)
         self.logs = DrainedLogs(self.decisions, self.outbox, rows)
+        self.statistics = MongoStatistics(self._mongo)
         self.runs = MongoRuns(self._mongo)
         self.jobs = MongoJobs(self._mongo)
         self._cold_theta = ColdTheta(self._redis, keys, self.decisions, self._mongo)
@@ -145,3 +147,17 @@ class DrainedLogs:
         if tenant is not None:
             await self._outbox.flush(tenant)
         return await self._rows.read_log(experiment_id, kind, limit=limit, before=before, max_bytes=max_bytes)
+
+    async def follow_log(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        after: str = "",
+        max_bytes: int = PAGE_BYTES,
+    ) -> list[LogRow]:
+        tenant = await self._decisions.tenant_of(experiment_id)
+        if tenant is not None:
+            await self._outbox.flush(tenant)
+        return await self._rows.follow_log(experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes)

@@ -257,6 +257,17 @@ MIGRATIONS = (
     CREATE INDEX deliveries_settled ON deliveries (modified_ms) WHERE state <> 'waiting';
     CREATE INDEX deliveries_of_experiment ON deliveries (experiment, num);
 """,
+    # What was summed up of logs.
+    """
+    CREATE TABLE statistics (
+        num INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiments DEFERRABLE INITIALLY DEFERRED,
+        name TEXT NOT NULL,
+        modified_ms INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (experiment, name)
+    );
+""",
 )
 
 

@@ -15,6 +15,7 @@ from streamsim.storage.sqlite.jobs import SQLiteJobs
 from streamsim.storage.sqlite.logs import SQLiteLogs
 from streamsim.storage.sqlite.migration import SQLiteMigration
 from streamsim.storage.sqlite.runs import SQLiteRuns
+from streamsim.storage.sqlite.statistics import SQLiteStatistics
 
 # What `forget` drops: parameters are :now, :cutoff (for advices) and :limit.
 _FORGET = (
@@ -50,6 +51,7 @@ class SQLiteStore:
         self.deliveries = SQLiteDeliveries(self._db)
         self.accounts = SQLiteAccounts(self._db)
         self.logs = SQLiteLogs(self._db)
+        self.statistics = SQLiteStatistics(self._db)
         self.runs = SQLiteRuns(self._db)
         self.jobs = SQLiteJobs(self._db)
         self.migration = SQLiteMigration(self._db)
