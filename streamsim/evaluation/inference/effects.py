@@ -70,17 +70,16 @@ class _OneLook:
     def mean(self, value: Value, place: int, alpha: float) -> None:
         """Those of the mean of an arm."""
         scores = self._scores(place)
-        value.constant, value.two_point = (
+        value.constant, value.two_point, value.uniform = (
             self._normal(*fixed_time.weighted(scores.score, weights(scores.chance)), alpha, shift=True)
-            for weights in (fixed_time.constant_allocation, fixed_time.two_point_allocation)
+            for weights in fixed_time.WEIGHTS
         )
 
     def difference(self, value: Value, place: int, alpha: float) -> None:
         """Those of the mean of an arm less that of the control."""
         first, second = self._scores(place), self._scores(self._running.control)
-        value.constant, value.two_point = (
-            self._of_both(first, second, weights, alpha)
-            for weights in (fixed_time.constant_allocation, fixed_time.two_point_allocation)
+        value.constant, value.two_point, value.uniform = (
+            self._of_both(first, second, weights, alpha) for weights in fixed_time.WEIGHTS
         )
 
     def _of_both(self, first: Scores, second: Scores, weights: fixed_time.Weights, alpha: float) -> Fixed:

@@ -15,7 +15,7 @@ from streamsim.dates import HOUR_MS
 from streamsim.decisions.arms import label
 from streamsim.decisions.declared import Family
 from streamsim.errors import BadRequest
-from streamsim.evaluation import units
+from streamsim.evaluation import drift, units
 from streamsim.evaluation.inference.asked import Asked
 from streamsim.evaluation.inference.beside import Beside, choice_of
 from streamsim.evaluation.inference.effects import Decisions, of_arms
@@ -91,6 +91,8 @@ def examine(decisions: Sequence[Row], rewards: Sequence[Row], asked: Asked) -> I
         fixed_time=said,
         warnings=warnings_of(log, asked, unrewarded, kept, complete=complete),
     )
+    if fixed:
+        found.warnings += _drifting(log, here)
     found.other_segments = max(0, len(parts) - asked.segments)
     found.shadow = shadow
     if why is not None:
@@ -311,6 +313,24 @@ def _parts(log: DecisionLog, asked: Asked) -> dict[str | None, Any]:
     if len(log) and not found:
         raise BadRequest(f"no context has the field {asked.by!r}", field="by")
     return {value: np.array(rows) for value, rows in found.items()}
+
+
+def _drifting(log: DecisionLog, here: Sequence[Row]) -> list[str]:
+    """A warning if rewards of an arm changed: adaptive weights are then those of no mean in particular.
+
+    :param here: the rows of all decisions.
+    """
+    series: dict[str, tuple[Floats, list[int]]] = {}
+    for arm in log.arms:
+        rows = [n for n, action in enumerate(log.actions) if action == arm]
+        series[f"arm {arm[:50]}"] = log.rewards[rows], [here[log.places[n]]["date_ms"] for n in rows]
+    seen = drift.of_series("reward_drift", "rewards of an arm", series)
+    if seen.ok:
+        return []
+    return [
+        f"{seen.sentence} With constant and two_point, times at which an arm was likely weigh more, and their "
+        "differences compare different times: read uniform, which is of the mean over all the time."
+    ]
 
 
 def _fixed(asked: Asked, waiting: int) -> tuple[str, bool]:
