@@ -7,9 +7,10 @@ from typing import ClassVar
 from handlers.base import Access, BaseHandler
 from streamsim import values
 from streamsim.errors import BadRequest, refuse_unknown
-from streamsim.experiments import fields, whole_theta
+from streamsim.experiments import fields, webhooks, whole_theta
 
 MAX_LISTED = 1000
+DEFAULT_MESSAGES = 100
 
 
 class ExperimentsHandler(BaseHandler):
@@ -136,6 +137,17 @@ class ThetaHandler(BaseHandler):
         self.write_json({"status": "success", "version": version})
 
 
+class WebhooksHandler(BaseHandler):
+    """`/exp/{exp_id}/webhooks`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: limit?. The newest messages to the experiment's webhooks, newest first."""
+        limit = self.integer_argument("limit", DEFAULT_MESSAGES, 1, webhooks.MAX_LISTED)
+        self.write_json(await self.services.experiments.deliveries(self.user.name, exp_id, limit))
+
+
 class DefaultsHandler(BaseHandler):
     """`/exp/defaults`"""
 
@@ -164,4 +176,5 @@ routes = [
     ("/exp/{exp_id}/key", KeyHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
     ("/exp/{exp_id}/theta", ThetaHandler),
+    ("/exp/{exp_id}/webhooks", WebhooksHandler),
 ]

@@ -54,6 +54,12 @@ class Metrics:
             ("work",),
             registry=self.registry,
         )
+        self._messages = Counter(
+            "streamsim_webhook_attempts_total",
+            "Attempts to send a message to a webhook, by result: delivered, retried or failed.",
+            ("result",),
+            registry=self.registry,
+        )
         # Looking a labelled child up in the library takes a lock and a tuple of texts; requests repeat.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
@@ -76,6 +82,10 @@ class Metrics:
     def failed_item(self, work: str) -> None:
         """Count an item of periodic work that failed."""
         self._failed_items.labels(work).inc()
+
+    def message(self, result: Literal["delivered", "retried", "failed"]) -> None:
+        """Count an attempt to send a message to a webhook."""
+        self._messages.labels(result).inc()
 
     def commit(self, calls: int, refused: bool) -> None:
         """Count one commit of a batch of calls; `refused` if another process's came first."""

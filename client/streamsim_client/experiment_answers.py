@@ -42,6 +42,7 @@ class Experiment(TypedDict):
     shadow: NotRequired[bool | Shadow]
     rewards: NotRequired[Rewards]
     guardrails: NotRequired[list[Guardrail]]
+    webhooks: NotRequired[list[Webhook]]
     off: NotRequired[list[str]]
     reward_mode: NotRequired[str]
     reward_window_hours: NotRequired[int]
@@ -118,10 +119,34 @@ class ExperimentFields(TypedDict, total=False):
     shadow: bool | Shadow | None
     rewards: Rewards | None
     guardrails: list[Guardrail] | None
+    webhooks: list[Webhook] | None
     off: list[str] | None
     reward_mode: str | None
     reward_window_hours: int | None
     salt: str | None
+
+
+class Webhook(TypedDict):
+    """A URL that is told what happens. `secret`: sent, never answered; left out, the one of the URL stays."""
+
+    url: str
+    secret: NotRequired[str]
+    events: NotRequired[list[str]]
+
+
+class Message(TypedDict):
+    """A message to a webhook. `status`: waiting, delivered or failed."""
+
+    id: str
+    event: str
+    url: str
+    status: str
+    attempts: int
+    created: str
+    body: Object
+    last_attempt: NotRequired[str]
+    next_attempt: NotRequired[str]
+    error: NotRequired[str]
 
 
 class ThetaPart(TypedDict):

@@ -9,6 +9,7 @@ from streamsim_client.answers import Created, Done, Policy, Rotated, Updated
 from streamsim_client.experiment_answers import (
     Experiment,
     ExperimentFields,
+    Message,
     ThetaPart,
     ThetaVersion,
     WholeTheta,
@@ -74,6 +75,12 @@ class Experiments(Group[S]):
         """Give an experiment a new `key`; the old one is refused from now on."""
         # Not sent again: the key of a first answer that got lost would be another.
         return await self._ask(Rotated, "POST", path("exp", experiment, "key"), repeat="never")
+
+    @call
+    async def webhooks(self, experiment: str, *, limit: int | None = None) -> list[Message]:
+        """The newest messages to an experiment's webhooks, newest first, and what became of them."""
+        query = {"limit": limit}
+        return await self._ask(list[Message], "GET", path("exp", experiment, "webhooks"), query=query)
 
     @call
     async def archive(self, experiment: str) -> Experiment:

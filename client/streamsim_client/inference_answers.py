@@ -28,6 +28,7 @@ class ArmValue(TypedDict):
     high: float | None
     constant: OneLook | None
     two_point: OneLook | None
+    uniform: OneLook | None
     reason: str | None
 
 

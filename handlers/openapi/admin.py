@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from handlers import admin
 from handlers.openapi.operation import (
@@ -32,7 +32,9 @@ from handlers.openapi.parts import (
 )
 from streamsim.config import Settings
 from streamsim.decisions.wire import MAX_ADDRESS
-from streamsim.experiments import fields
+from streamsim.experiments import fields, webhooks
+from streamsim.storage.contract.deliveries import DeliveryState
+from streamsim.webhooks.events import EVENTS
 
 _NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
 _CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}
@@ -178,6 +180,31 @@ def operations(_settings: Settings) -> Described:
                 sends={"version": THETA_VERSION, "theta": {"n": 1}},
                 errors=(409,),
             ),
+        },
+        admin.WebhooksHandler: {
+            "get": Operation(
+                "Messages to the webhooks.",
+                {
+                    200: Answer(
+                        "The newest ones, newest first: what is sent, and what became of it.",
+                        array(
+                            record(
+                                {
+                                    "id": TEXT,
+                                    "event": one_of(*EVENTS),
+                                    "url": TEXT,
+                                    "status": one_of(*get_args(DeliveryState)),
+                                    "attempts": integer(0),
+                                    "created": TEXT,
+                                    "body": OBJECT,
+                                },
+                                {"last_attempt": TEXT, "next_attempt": TEXT, "error": TEXT},
+                            )
+                        ),
+                    )
+                },
+                query=(Parameter("limit", "Most messages.", integer(1, webhooks.MAX_LISTED), 10),),
+            )
         },
         admin.DefaultsHandler: {
             "get": Operation("The catalogue of policies.", {200: Answer("Number -> name.", mapping(TEXT))})

@@ -25,7 +25,7 @@ from handlers.openapi.operation import (
     ref,
     text,
 )
-from streamsim.decisions.declared import Declared, Guardrail, Rewards, Shadow, Sticky, Traffic
+from streamsim.decisions.declared import Declared, Guardrail, Rewards, Shadow, Sticky, Traffic, Webhook
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.evaluation.compare import Comparison
 from streamsim.evaluation.health import Check
@@ -210,7 +210,7 @@ def shown_experiment() -> Schema:
 def schemas() -> dict[str, Any]:
     """All schemas that have a name."""
     kinds = [Comparison, Evaluation, Check, Inference, Description, ScenarioSettings]
-    kinds += [Traffic, Sticky, Rewards, Guardrail, Shadow]
+    kinds += [Traffic, Sticky, Rewards, Guardrail, Shadow, Webhook]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     description = found.pop("Description")
     own = {"id": integer(0), "slug": TEXT, **dict.fromkeys(PIECES, TEXT)}

@@ -287,6 +287,34 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class WebhookSettings:
+    """Messages to the URLs that experiments name."""
+
+    allow: TEXTS = _option(  # noqa: RUF009
+        (),
+        "Where messages may go: hosts as hooks.example.com, *.example.com or *, and networks as 10.0.0.0/8. "
+        "A host whose address is private, loopback or link-local needs its network here. Empty: nowhere.",
+    )
+    timeout_s: float = _option(10.0, "Longest time of one attempt.", low=0.1, high=300)
+    attempts: int = _option(
+        15,
+        "So many attempts; pauses begin with 5 s and double, up to an hour, so that 15 are about five hours.",
+        low=1,
+        high=100,
+    )
+    kept_days: int = _option(
+        30, "How long messages that were delivered or failed are shown, and not sent again.", low=2, high=3650
+    )
+    interval_ms: int = _option(1000, "Pause between looks for messages that are due.", low=10, high=3_600_000)
+    check_s: int = _option(
+        300,
+        "Pause between looks for drift and winners, of each experiment whose webhooks are told of them.",
+        low=1,
+        high=86400,
+    )
+
+
+@dataclass(frozen=True)
 class CompatSettings:
     """Answers as older services gave them."""
 
@@ -315,6 +343,7 @@ class Settings:
     jobs: JobSettings = JobSettings()
     models: ModelSettings = ModelSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     compat: CompatSettings = CompatSettings()
 
     def storage_url(self) -> str:

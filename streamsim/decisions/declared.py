@@ -17,15 +17,19 @@ from streamsim import dates, values
 from streamsim.decisions.arms import arm_of, label
 from streamsim.decisions.gathering import Mode
 from streamsim.errors import BadRequest
+from streamsim.webhooks.destinations import MAX_URL
+from streamsim.webhooks.events import EVENTS, MAX_WEBHOOKS, Event
 
 MAX_ARMS: Final = 1_000
 MAX_TEXT: Final = 200
 MAX_GUARDRAILS: Final = 20
+MIN_SECRET: Final = 16
 MAX_HOURS: Final = 99_999
 STICKY_HOURS: Final = 720
 Family = Literal["bernoulli", "gaussian"]
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Share = Annotated[float, Meta(ge=0, le=1)]
+_Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
 Arm = str | int | float | dict[str, Any]
 _Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
 
@@ -78,6 +82,21 @@ class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["arm", "fallback"],
         Meta(description="The arm is switched off; or the experiment is paused and serves its fallback."),
     ] = "arm"
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where what happens is told."""
+
+    url: Annotated[_Url, Meta(description="An http or https URL that webhooks.allow permits.")]
+    secret: Annotated[
+        Annotated[str, Meta(min_length=MIN_SECRET, max_length=MAX_TEXT)] | None,
+        Meta(
+            description="What messages are signed with. It is never answered; null keeps the one of this URL."
+        ),
+    ] = None
+    events: Annotated[
+        Annotated[list[Event], Meta(min_length=1)], Meta(description="What is told; all of it by default.")
+    ] = msgspec.field(default_factory=lambda: list(EVENTS))
 
 
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +157,10 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     off: Annotated[
         Annotated[list[str], Meta(min_length=1, max_length=MAX_ARMS)] | UnsetType | None,
         Meta(description="Labels of arms that are switched off: the control is served in their place."),
+    ] = UNSET
+    webhooks: Annotated[
+        Annotated[list[Webhook], Meta(min_length=1, max_length=MAX_WEBHOOKS)] | UnsetType | None,
+        Meta(description="URLs that are told of states, guardrails, drift and winners."),
     ] = UNSET
     salt: Annotated[
         _Text | UnsetType | None,

@@ -22,7 +22,10 @@ UPLOAD: Final = (
 )
 RATIO: Final = "log", "send fewer rows, or counts"
 HEALTH: Final = "rows", "ask for fewer rows"
-INFERENCE: Final = "until", "ask for earlier decisions (until), or lower evaluation.log_rows"
+INFERENCE: Final = (
+    "until",
+    "ask again, and it goes on where it stopped; with by, until or a shadow, ask for earlier decisions",
+)
 """The field of a request that makes it long, and what its sender can do."""
 
 

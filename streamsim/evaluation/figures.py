@@ -14,6 +14,7 @@ from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
 from streamsim.evaluation.workers import BatchWorkers, Lane
 from streamsim.sandbox.host.aside import Declined, Given, worked_out
+from streamsim.sandbox.host.worker import Worker
 
 MEMORY: Final = 4
 """So many times what other workers have."""
@@ -34,6 +35,16 @@ async def figures(
     :raises TooLarge: they take too much memory. :raises PolicyCrashed: the process broke.
     :raises TooManyRequests: :raises Unavailable: as `BatchWorkers.one`.
     """
+    async with figuring(workers, identity=identity, lane=lane) as worker:
+        try:
+            return await worked_out(worker, given, word, *asked, frame_bytes=workers.limits.frame_bytes)
+        except Declined as declined:
+            raise refusal(declined) from None
+
+
+@asynccontextmanager
+async def figuring(workers: BatchWorkers, *, identity: str, lane: Lane) -> AsyncIterator[Worker]:
+    """A process of the program `figures`; what goes wrong with it is told as `figures` says."""
     whole_ms = int(1000 * workers.settings.request_s)
     limits = msgspec.structs.replace(
         workers.limits, cpu_ms=whole_ms, wall_ms=whole_ms, memory_bytes=MEMORY * workers.limits.memory_bytes
@@ -42,11 +53,13 @@ async def figures(
         _refusing(),
         workers.one("figures", None, identity=identity, lane=lane, limits=limits) as worker,
     ):
-        try:
-            return await worked_out(worker, given, word, *asked, frame_bytes=limits.frame_bytes)
-        except Declined as declined:
-            refused = msgspec.convert(declined.why, Refused)
-            raise BadRequest(refused.message, field=refused.field, detail=refused.detail) from None
+        yield worker
+
+
+def refusal(declined: Declined) -> BadRequest:
+    """Why there are no figures, as the program says it."""
+    refused = msgspec.convert(declined.why, Refused)
+    return BadRequest(refused.message, field=refused.field, detail=refused.detail)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from streamsim.evaluation.promotion import Apprentice
 from streamsim.storage.contract.decisions import Experiment, Transaction
 from streamsim.storage.contract.logs import LogRow, LogStore
 from streamsim.storage.contract.store import Store
+from streamsim.webhooks.events import Event, messages, state_changed
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ class Guardrails:
                 changed = _changed(properties, rail, arm)
                 said = msgspec.to_builtins(rail) | {"arm": arm, **found._asdict()}
                 id = f"guardrail-{experiment.id}-{experiment.revision}-{rail.metric}-{arm}"[:200]
-                if not await self._act(experiment, changed, id, {"guardrail": said}):
+                if not await self._act(experiment, changed, id, "guardrail", {"guardrail": said}):
                     return tripped
                 tripped += 1
                 experiment = msgspec.structs.replace(
@@ -217,17 +218,20 @@ class Guardrails:
         said = {"promoted": {"difference": found._asdict(), "baseline": beside.baseline}}
         changed = {name: one for name, one in experiment.properties.items() if name != "shadow"}
         id = f"promoted-{experiment.id}-{experiment.revision}"
-        return int(await self._act(experiment, changed, id, said))
+        return int(await self._act(experiment, changed, id, "winner", said))
 
     async def _act(
-        self, experiment: Experiment, changed: dict[str, Any], id: str, said: dict[str, Any]
+        self, experiment: Experiment, changed: dict[str, Any], id: str, event: Event, said: dict[str, Any]
     ) -> bool:
-        """Log it and edit the experiment; whether nobody edited it meanwhile, else it is looked at again."""
+        """Log it, and edit the experiment with messages to its webhooks; whether nobody edited it meanwhile,
+        else it is looked at again."""
         row = LogRow(experiment.id, "manual", id, self._now_ms(), values.dump(said))
         revisions = {experiment.id: experiment.revision}
         await self._store.decisions.commit(Transaction(experiment.tenant, revisions, logs=[row]))
-        edited = msgspec.structs.replace(experiment, properties=changed, modified_ms=self._now_ms())
-        stored = await self._store.decisions.update_experiment(edited)
+        now_ms = self._now_ms()
+        edited = msgspec.structs.replace(experiment, properties=changed, modified_ms=now_ms)
+        told = messages(edited, event, id, said, now_ms) + state_changed(experiment, edited, now_ms)
+        stored = await self._store.decisions.update_experiment(edited, told)
         self._decisions.forget(experiment.id)
         if stored is None:
             self._decisions.guarded.add(experiment.id)

@@ -45,7 +45,8 @@ class DecisionLog:
     arm -> predicted reward, None where there is none, or nothing. `copies`: how many rows of an upload are
     exact copies of others though rows have something of their own that tells them apart. `places`: of each
     row's decision among those of the own log, -1 where it is not known; or nothing. `aside`: how many were
-    left out for what `ASIDE` says.
+    left out for what `ASIDE` says. `several`: whether a decision has several rewards. `fault`: why the
+    first of the unusable rewards is, and the field at fault.
     """
 
     contexts: list[dict[str, Any]]
@@ -66,6 +67,8 @@ class DecisionLog:
     copies: int = 0
     places: Sequence[int] = ()
     aside: int = 0
+    several: bool = False
+    fault: tuple[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.actions)

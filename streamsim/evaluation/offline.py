@@ -18,6 +18,8 @@ from streamsim.evaluation.estimating import Estimating, estimating
 from streamsim.evaluation.estimation import NO_REWARDS
 from streamsim.evaluation.figures import figures, of_rows
 from streamsim.evaluation.inference.asked import Asked, with_declared
+from streamsim.evaluation.inference.tally import suits
+from streamsim.evaluation.kept_inference import KeptInference
 from streamsim.evaluation.own_log import Logged
 from streamsim.evaluation.plans import Chosen, Plan, Plans, window_of
 from streamsim.evaluation.pools import Nest, arm_field_of
@@ -65,6 +67,7 @@ class Offline:
         self._workers = workers
         self._now_ms = now_ms
         self._drawing = drawing
+        self._kept = KeptInference(store, workers, now_ms)
         self._plans = Plans(settings, store, experiments, decisions, now_ms)
         self.jobs = jobs
         jobs.add(Evaluating(self, settings))
@@ -190,7 +193,7 @@ class Offline:
                 self._workers,
                 of_rows(self._newest(experiment_id, HEALTH_KINDS, limit)),
                 "health",
-                found.properties,
+                {name: one for name, one in found.properties.items() if name != "webhooks"},
                 self._now_ms(),
                 found.properties.get("unit") if unit is None else unit,
                 identity=f"{tenant}/{experiment_id}",
@@ -200,7 +203,8 @@ class Offline:
     async def inference(self, tenant: str, experiment_id: str, asked: Asked, form: Form) -> bytes:
         """The mean of every arm and its difference to a control, right at every look: an `Inference`.
 
-        JSON, CSV or a picture. It rests on the newest `evaluation.log_rows` rows of each log.
+        JSON, CSV or a picture. It rests on what is kept of the logs and on what came since; where nothing can
+        be kept, on the newest `evaluation.log_rows` rows of each.
 
         :raises Unauthorized: :raises BadRequest: naming the parameter; or it takes too long.
         """
@@ -215,16 +219,21 @@ class Offline:
             most=most,
             now_ms=self._now_ms(),
         )
+        identity, written = f"{tenant}/{experiment_id}", "csv" if form == "csv" else "json"
         async with in_time(self.settings.request_s, INFERENCE):
-            text = await figures(
-                self._workers,
-                of_rows(self._newest(experiment_id, KINDS, most)),
-                "inference",
-                msgspec.to_builtins(whole),
-                "csv" if form == "csv" else "json",
-                identity=f"{tenant}/{experiment_id}",
-                lane="request",
-            )
+            text = None
+            if suits(whole) and found.properties.get("advice_id"):
+                text = await self._kept.answer(experiment_id, whole, written, identity=identity)
+            if text is None:
+                text = await figures(
+                    self._workers,
+                    of_rows(self._newest(experiment_id, KINDS, most)),
+                    "inference",
+                    msgspec.to_builtins(whole),
+                    written,
+                    identity=identity,
+                    lane="request",
+                )
             if form in ("svg", "png"):
                 return await self._drawing.picture(tenant, text, form, "inference")
             return text

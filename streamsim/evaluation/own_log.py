@@ -44,6 +44,14 @@ class Window:
         return self.hours > 0 and decision.get("date_ms", 0) + self.hours * HOUR_MS <= self.now_ms
 
 
+@dataclass(frozen=True)
+class Before:
+    """Of decisions before those that are read: how many, and whether any had several rewards."""
+
+    decisions: int = 0
+    several: bool = False
+
+
 class _Alike:
     """Decisions without advice id, waiting for the reward of a call like theirs, oldest first."""
 
@@ -83,6 +91,7 @@ def from_logs(
     action_field: str | None = None,
     reward_field: str | None = None,
     window: Window | None = None,
+    before: Before | None = None,
 ) -> DecisionLog:
     """The rows of an experiment's reward log, with propensities from its action log by advice id; then the
     decisions without a reward.
@@ -96,16 +105,18 @@ def from_logs(
     came early says little of what will come. Where too few others would be left they are all kept, without
     reward if none came.
 
+    :param before: the rows are a part of a log, after these. That none can be used is no fault then.
     :raises BadRequest: if there are reward rows and none can be used, with the reason of the first.
     """
-    window = window or Window()
+    window, part, before = window or Window(), before is not None, before or Before()
     decisions = list(decisions)
     rewards, several, apart = _counted(rewards)
     logged = {row["advice_id"]: row for row in decisions if row.get("advice_id") is not None}
     alike = _Alike(row for row in decisions if row.get("advice_id") is None)
     rewarded = {row.get("advice_id") for row in rewards}
     without = [row for advice, row in logged.items() if advice not in rewarded]
-    early = _early(logged, without, window, several=several)
+    several = several or before.several
+    early = _early(logged, without, window, before.decisions, several=several)
     rows, reason, unusable, matched = Rows(action_field, reward_field), None, apart, 0
     aside = sum(row.get("decided_by") in ASIDE for row in decisions)
     dates: list[int] = []
@@ -132,8 +143,8 @@ def from_logs(
             places.append(numbers.get(id(decision), -1))
         except values.InvalidValue as error:
             reason, unusable = reason or error, unusable + 1
-    if reason is not None and not rows.actions:
-        raise BadRequest(f"no reward row of the log can be used; the first: {reason}", field=reason.where)
+    if reason is not None and not rows.actions and not part:
+        raise unusable_rewards(str(reason), reason.where)
     # Rewards that are like no decision may belong to any of them.
     rest = alike.rest
     if len(rest) + sum(row.get("advice_id") is None for row in rewards) > len(decisions) - len(logged):
@@ -163,9 +174,16 @@ def from_logs(
         default=_figure(window, reward_field),
         places=places,
         aside=aside,
+        several=several,
+        fault=None if reason is None else (str(reason), reason.where),
     )
     # A reward counts when it came, as for a policy that learns; the others from their decision on.
     return data.take(np.argsort(dates, kind="stable")) if defaulted + unrewarded else data
+
+
+def unusable_rewards(why: str, field: str) -> BadRequest:
+    """That no reward can be used. :param why: the first cannot."""
+    return BadRequest(f"no reward row of the log can be used; the first: {why}", field=field)
 
 
 def with_rewards(decisions: list[dict[str, Any]], rewards: Sequence[Row], most: int) -> list[dict[str, Any]]:
@@ -201,14 +219,14 @@ def _counted(rewards: Iterable[Row]) -> tuple[list[Row], bool, int]:
 
 
 def _early(
-    logged: Mapping[object, Row], without: Sequence[Row], window: Window, *, several: bool
+    logged: Mapping[object, Row], without: Sequence[Row], window: Window, before: int, *, several: bool
 ) -> set[object]:
     """Advice ids of the decisions that are left out as their reward may still come, or another one of
     several."""
     early = {advice for advice, row in logged.items() if window.hours > 0 and not window.closed(row)}
     if not several and not any(row["advice_id"] in early for row in without):
         return set()
-    closed = len(logged) - len(early)
+    closed = before + len(logged) - len(early)
     return early if closed >= min(ENOUGH, len(early)) else set()
 
 

@@ -12,7 +12,7 @@ import msgspec
 from streamsim import dates, values
 from streamsim.decisions.wire import PIECES, theta_labels
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
-from streamsim.experiments import decision_rows, fields, logs, whole_theta
+from streamsim.experiments import decision_rows, fields, logs, webhooks, whole_theta
 from streamsim.experiments.decision_rows import RowsForm
 from streamsim.experiments.logs import LogQuery
 from streamsim.storage.contract.decisions import (
@@ -26,6 +26,8 @@ from streamsim.storage.contract.decisions import (
 from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.store import Store
 from streamsim.waiting import Room
+from streamsim.webhooks.destinations import Destinations
+from streamsim.webhooks.events import state_changed
 
 THETA = whole_theta.THETA
 MAX_ID = 128
@@ -51,7 +53,7 @@ class Experiments:
 
     One that does not exist, was archived, or belongs to someone else raises the same `Unauthorized`.
 
-    :param iso: writes dates; `iso` does so for those who answer.
+    :param iso: writes dates; `iso` does so for those who answer. :param destinations: where webhooks may be.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class Experiments:
         decisions: CodeChecker,
         now_ms: Callable[[], int],
         iso: Callable[[int], str] = dates.iso,
+        destinations: Destinations | None = None,
     ) -> None:
         self._store = store
         self.iso = iso
         self._decisions = decisions
         self._now_ms = now_ms
+        self._destinations = destinations or Destinations(())
         self._whole = Room(_WHOLE, share=1)
 
     # ---- managing
@@ -79,7 +83,7 @@ class Experiments:
         name, code, properties, warnings, _ = fields.read(body)
         if name is None:
             raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
-        complete = fields.complete(properties)
+        complete = fields.complete(webhooks.completed(properties, {}, self._destinations))
         if code:
             await self._decisions.check_code(tenant, code)
         now_ms = self._now_ms()
@@ -160,7 +164,8 @@ class Experiments:
                 raise PreconditionFailed("the experiment was edited since the revision that If-Match names")
             if if_revision not in (None, current.revision):
                 raise Conflict("the experiment was edited since this revision", field="if_revision")
-            complete = fields.complete(current.properties | properties)
+            given = webhooks.completed(properties, current.properties, self._destinations)
+            complete = fields.complete(current.properties | given)
             new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
             if new_code and new_code != checked:
                 await self._decisions.check_code(tenant, new_code)
@@ -173,7 +178,8 @@ class Experiments:
                 modified_ms=self._now_ms(),
             )
             try:
-                stored = await self._store.decisions.update_experiment(changed)
+                told = state_changed(current, changed, changed.modified_ms)
+                stored = await self._store.decisions.update_experiment(changed, told)
             except DuplicateName:
                 raise _taken(changed.name) from None
             if stored is not None:
@@ -197,9 +203,8 @@ class Experiments:
 
     async def archive(self, tenant: str, experiment_id: str) -> Experiment:
         """Delete: nobody can use it any more, what it logged stays stored. :raises Unauthorized:"""
-        await self.get(tenant, experiment_id)
-        archived = await self._store.decisions.archive_experiment(tenant, experiment_id, self._now_ms())
-        self._decisions.forget(experiment_id)
+        found = await self.get(tenant, experiment_id)
+        archived = await self._archive(found)
         if archived is None:
             raise Unauthorized("you have no experiment of this id")
         return archived
@@ -208,8 +213,14 @@ class Experiments:
         """Archive every experiment of a tenant."""
         while found := await self._store.decisions.list_experiments(tenant, limit=_AT_ONCE):
             for experiment in found:
-                await self._store.decisions.archive_experiment(tenant, experiment.id, self._now_ms())
-                self._decisions.forget(experiment.id)
+                await self._archive(experiment)
+
+    async def _archive(self, found: Experiment) -> Experiment | None:
+        now_ms = self._now_ms()
+        told = state_changed(found, msgspec.structs.replace(found, archived=True), now_ms)
+        archived = await self._store.decisions.archive_experiment(found.tenant, found.id, now_ms, told)
+        self._decisions.forget(found.id)
+        return archived
 
     async def reset(
         self, tenant: str, experiment_id: str, key: str, theta_key: str | None, theta_value: str | None
@@ -295,6 +306,12 @@ class Experiments:
         async with self._whole.place(tenant):
             async for part in decision_rows.whole(self._store.logs, experiment_id, query, form, self.iso):
                 yield part
+
+    async def deliveries(self, tenant: str, experiment_id: str, limit: int) -> list[dict[str, Any]]:
+        """The newest messages to webhooks, newest first. :raises Unauthorized:"""
+        await self.get(tenant, experiment_id)
+        found = await self._store.deliveries.list_deliveries(experiment_id, limit=limit)
+        return [webhooks.delivery_shown(one, self.iso) for one in found]
 
     async def summary(self, tenant: str, experiment_id: str) -> Summary:
         """Numbers of calls and dates of the last ones. :raises Unauthorized:"""

@@ -16,6 +16,7 @@ from streamsim.decisions.default_reward import reward_of_text
 from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.wire import PIECES, STREAMINGBANDIT
 from streamsim.errors import BadRequest
+from streamsim.experiments import webhooks
 from streamsim.storage.contract.decisions import Experiment
 
 MAX_NAME: Final = 200
@@ -108,7 +109,11 @@ def complete(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(experiment: Experiment, iso: Callable[[int], str]) -> dict[str, Any]:
-    """All info of an experiment, as its owner gets it. :param iso: writes a date."""
+    """All info of an experiment, as its owner gets it: without secrets of webhooks.
+
+    :param iso: writes a date.
+    """
+    hooks = experiment.properties.get("webhooks")
     return {
         "id": experiment.id,
         "name": experiment.name,
@@ -116,6 +121,7 @@ def shown(experiment: Experiment, iso: Callable[[int], str]) -> dict[str, Any]:
         **{piece: experiment.code.get(piece, "") for piece in PIECES},
         **DEFAULTS,
         **experiment.properties,
+        **({"webhooks": webhooks.shown(hooks)} if hooks else {}),
         "revision": experiment.revision,
         "created": iso(experiment.created_ms),
         "modified": iso(experiment.modified_ms),

@@ -10,10 +10,16 @@ request   ["add", name, bytes, last]  a part of an item; `last` ends it
               pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
           ["make", "inference", asked, form] -> likewise: an `Inference` as JSON or CSV; items: pages
               under "action" and "reward"
+          ["keep", asked, arms, rewards, seen, unsure, n] -> None; item: a tally under "tally", if there is
+              one; begins a `Keeping`, whose rows come as pages of [JSON text, date in ms, position], oldest
+              first, under "action" and "reward"
+          ["settle", cut_ms, ended, whole] -> length of the text: a `Settled` in msgpack, or 0
+          ["tell", form] -> likewise: an `Inference` as JSON or CSV
           ["make", "sweep"] -> likewise: the bands of a sweep; items: its plan under "plan", what the workers
               answered under "part"
           ["part", start, most] -> bytes of that text
-result    what the request asks for, None, or `Refused`
+result    what the request asks for, None, `Refused`, or of a `Keeping` ["late"], ["arms", arms]
+          or ["unsuited"]: it has come to nothing
 """
 
 from __future__ import annotations
@@ -28,6 +34,9 @@ from streamsim.evaluation import live_health
 from streamsim.evaluation.compare import Comparison, compare, summary, to_csv
 from streamsim.evaluation.inference import live, report
 from streamsim.evaluation.inference.asked import Asked
+from streamsim.evaluation.inference.keeping import Keeping, Late, Unsuited
+from streamsim.evaluation.inference.keeping import Logged as Placed
+from streamsim.evaluation.inference.tally import OtherArms
 from streamsim.evaluation.own_log import Logged, oldest_first
 from streamsim.evaluation.simulation import Curve
 from streamsim.evaluation.wire import Refused
@@ -40,6 +49,7 @@ from streamsim.sandbox.worker.main import Channel
 _curve = msgspec.msgpack.Decoder(Curve)
 _comparison = msgspec.json.Decoder(Comparison)
 _page = msgspec.msgpack.Decoder(list[Logged])
+_placed = msgspec.msgpack.Decoder(list[Placed]).decode
 
 
 class Program:
@@ -51,19 +61,26 @@ class Program:
         self._items: dict[str, list[bytes]] = {}
         self._begun: list[bytes] = []
         self._text = b""
+        self._keeping: Keeping | None = None
 
     def handle(self, request: Any) -> object:
         word, *given = request
         match word:
             case "add":
                 self._add(*given)
-            case "make":
+            case "make" | "keep" | "settle" | "tell":
                 try:
-                    self._text = self._make(*given)
+                    self._text = self._make(*given) if word == "make" else self._keep(word, *given)
                 except BadRequest as error:
                     return Refused(False, error.message, error.field, error.detail)
                 except base.Refused as refused:
                     raise Described(Failure("rejected", base.REFUSED, clean(str(refused)))) from None
+                except Late:
+                    return ["late"]
+                except OtherArms as other:
+                    return ["arms", other.arms]
+                except Unsuited:
+                    return ["unsuited"]
                 return len(self._text)
             case _:
                 start, most = given
@@ -102,6 +119,28 @@ class Program:
                 properties, now_ms, unit = asked
                 rows, rewards, errors = (self._rows(kind) for kind in ("action", "reward", "error"))
                 return values.dump(live_health.examine(rows, rewards, errors, properties, now_ms, unit))
+
+    def _keep(self, word: str, *asked: Any) -> bytes:
+        if word == "keep":
+            given, arms, rewards, seen, unsure, n = asked
+            (begun,) = self._items.pop("tally", [None])
+            question = msgspec.convert(given, Asked)
+            self._keeping = Keeping(question, arms, begun, rewards, seen, unsure, n)
+            return b""
+        keeping = self._keeping
+        assert keeping is not None
+        for kind, take in (("action", keeping.decisions), ("reward", keeping.rewards)):
+            for page in self._items.pop(kind, ()):
+                take(_placed(page))
+        if word == "settle":
+            cut_ms, ended, whole = asked
+            if ended:
+                keeping.end(whole=whole)
+            settled = keeping.settle(cut_ms)
+            return b"" if settled is None else msgspec.msgpack.encode(settled)
+        (form,) = asked
+        told = keeping.answer()
+        return report.to_csv(told).encode() if form == "csv" else values.dump(told)
 
     def _rows(self, kind: str) -> list[dict[str, Any]]:
         """The rows of a log, oldest first, with `date_ms`."""

@@ -30,6 +30,7 @@ from streamsim.storage.contract.store import Store
 from streamsim.storage.sqlite.schema import Synchronous
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.tracing import Tracing
+from streamsim.webhooks.destinations import Destinations
 
 if TYPE_CHECKING:
     from streamsim.jobs.cluster import Cluster
@@ -115,7 +116,8 @@ async def running(
         )
         stack.push_async_callback(decisions.close)
         iso = dates.iso_without_zone if settings.compat.dates == "streamingbandit" else dates.iso
-        experiments = Experiments(store, decisions, now_ms, iso)
+        destinations = Destinations(settings.webhooks.allow)
+        experiments = Experiments(store, decisions, now_ms, iso, destinations)
         watching = Watching(store, iso)
         stack.push_async_callback(watching.close)
         accounts = Accounts(store, settings.login, end=Departure(store, experiments).of, now_ms=now_ms)

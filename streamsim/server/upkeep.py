@@ -15,6 +15,7 @@ from typing import Any
 from streamsim import values
 from streamsim.dates import HOUR_MS
 from streamsim.errors import StreamsimError, TooLarge
+from streamsim.evaluation.announcing import Announcer
 from streamsim.evaluation.guardrails import Guardrails
 from streamsim.experiments.experiments import THETA, theta_view
 from streamsim.services import Services
@@ -27,6 +28,7 @@ from streamsim.storage.contract.decisions import (
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.logs import LogRow
 from streamsim.waiting import until
+from streamsim.webhooks.courier import AT_ONCE, Courier
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ MAX_SNAPSHOT_BYTES = 12 << 20
 """A row of a log is one document of MongoDB, of at most 16 MiB."""
 GUARD_S = 0.25
 """Pause between looks at guardrails."""
+ANNOUNCE_S = 5.0
+"""Pause between looks for what webhooks are told of."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 3600.0
 _CLOSE_S = 1.0
 
@@ -58,6 +62,11 @@ class Upkeep:
         self._stopping = asyncio.Event()
         most = services.settings.evaluation.log_rows
         self._guardrails = Guardrails(services.store, services.decisions, most, now_ms)
+        webhooks = services.settings.webhooks
+        self._courier = Courier(services.store, webhooks, now_ms, services.metrics.message)
+        self._announcer = Announcer(
+            services.store, services.offline, self._owner, now_ms, webhooks.check_s * 1000
+        )
         # Items that failed: how often, and when each is tried again.
         self._failed: dict[tuple[str, str], tuple[int, float]] = {}
 
@@ -69,6 +78,9 @@ class Upkeep:
             (self.guard, GUARD_S),
             (self.snapshots, settings.snapshot_interval_s),
             (self.clean_up, settings.cleanup_interval_s),
+            (self.messages, self._services.settings.webhooks.interval_ms / 1000),
+            (self.schedules, ANNOUNCE_S),
+            (self.announce, ANNOUNCE_S),
             (self.sample, 1.0),
             (self.backlog, 10.0),
         ]
@@ -92,6 +104,30 @@ class Upkeep:
     async def guard(self) -> None:
         """Look at the guardrails of experiments that have had calls here."""
         await self._guardrails.look()
+
+    async def messages(self) -> None:
+        """Send the messages to webhooks that are due."""
+        while await self._courier.round() == AT_ONCE and not self._stopping.is_set():
+            pass
+
+    async def schedules(self) -> None:
+        """Tell webhooks of states that come by date or number."""
+        await self._each_with_webhooks("schedule", self._announcer.schedule)
+
+    async def announce(self) -> None:
+        """Tell webhooks of drift and winners."""
+        await self._each_with_webhooks("announcement", self._announcer.look)
+
+    async def _each_with_webhooks(
+        self, job: str, look: Callable[[Experiment], Coroutine[Any, Any, bool]]
+    ) -> None:
+        after = ""
+        while found := await self._store.decisions.webhook_experiments(limit=_AT_ONCE, after=after):
+            for experiment in found:
+                await self._one(job, experiment.id, look(experiment))
+                if self._stopping.is_set():
+                    return
+            after = found[-1].id
 
     async def snapshots(self) -> int:
         """Log this hour's theta of each experiment that wants it and has none yet; how many were logged."""
@@ -120,6 +156,12 @@ class Upkeep:
         while not self._stopping.is_set():
             kept_ms = settings.advice_kept_hours * HOUR_MS
             count = await self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE)
+            removed += count
+            if count < _FORGET_AT_ONCE:
+                break
+        before_ms = self._now_ms() - self._services.settings.webhooks.kept_days * 24 * HOUR_MS
+        while not self._stopping.is_set():
+            count = await self._store.deliveries.forget_deliveries(before_ms, _FORGET_AT_ONCE)
             removed += count
             if count < _FORGET_AT_ONCE:
                 break

@@ -178,6 +178,7 @@ def test_decide_and_learn(user: Shown, nobody: Shown, counting: dict[str, Any]) 
     assert user.stats.current_theta(experiment) == {"count": {"n": 7}}
     assert user.experiments.reset(experiment, key) == {"status": "success"}
     assert user.stats.current_theta(experiment) == {}
+    assert user.experiments.webhooks(experiment, limit=5) == []
     changed = user.experiments.rotate_key(experiment)
     with pytest.raises(Unauthorized):
         nobody.decisions.get_action(experiment, key)

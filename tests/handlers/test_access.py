@@ -50,6 +50,7 @@ CLASSIFIED = {
     "/exp/{exp_id}/key": ("user", "POST"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/exp/{exp_id}/theta": ("user", "GET PUT"),
+    "/exp/{exp_id}/webhooks": ("user", "GET"),
     "/login": ("public", "POST"),
     "/logout": ("public", "GET POST"),
     "/user": ("admin", "POST"),

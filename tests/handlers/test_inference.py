@@ -121,7 +121,7 @@ async def test_intervals_for_one_look_come_at_the_end_that_was_named_and_not_bef
     found = await ask(ann, experiment, f"until={end}&low=0&high=1")
     assert found["fixed_time"].startswith("given")
     (difference,) = found["segments"][0]["differences"]
-    for name in ("constant", "two_point"):
+    for name in ("constant", "two_point", "uniform"):
         one = difference[name]
         assert difference["low"] < one["low"] < one["estimate"] < one["high"] < difference["high"]
     assert (await ask(ann, experiment, "until=2001-01-01"))["rows"]["decisions"] == 0

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.contract.migration import Migratable, Record, ThetaRecord
@@ -96,6 +97,9 @@ async def fill(store: Any) -> None:
     )
     await committed(store, redemptions=[redeem("rewarded"), redeem("timed out", "timeout")])
     await committed(store, idempotency=[record("k1"), record("k2", "g", NOW - HOUR)])
+    await store.deliveries.enqueue("ann", [message("m1"), message("m2", created_ms=NOW + 1)])
+    (sent, *_) = await store.deliveries.take_deliveries(NOW, NOW + HOUR, 1)
+    await store.deliveries.settle_delivery(sent, "failed", NOW + 2, error="answered 500: é")
     gone = {"writes": {row(experiment_id="gone"): b"{}"}, "advices": [advice("never", "gone", NOW - HOUR)]}
     await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment_id="gone")], **gone)
     await store.decisions.archive_experiment("bob", "gone", NOW + 7)
@@ -118,6 +122,11 @@ async def fill_models(store: Any) -> None:
     claimed = await store.jobs.claim_job("me", NOW, NOW + HOUR, kind="sweep")
     await store.jobs.put_part(claimed.id, 3, b"\x00part")
     await store.jobs.finish_job("j2", None, "failed", NOW, error=b'"why"')
+
+
+def message(id: str, **changes: Any) -> Delivery:
+    fields = {"experiment_id": "e1", "id": id, "event": "state", "url": "https://a", "body": ODD}
+    return Delivery(**(fields | {"created_ms": NOW, "due_ms": NOW} | changes))
 
 
 def session(id: str, user: str, **changes: Any) -> LoginSession:
@@ -164,6 +173,7 @@ async def look(store: Any) -> tuple[Any, ...]:
         [one.id for one in await store.decisions.list_experiments("ann", limit=9)],
         [one.id for one in await store.decisions.list_experiments("bob", limit=9)],
         [one.id for one in await store.decisions.hourly_experiments(limit=9)],
+        await store.deliveries.list_deliveries("e1", limit=9),
         theta,
         [
             [(one.id, one.date_ms, one.data) for one in await store.logs.read_log(id, kind, limit=99)]
@@ -173,6 +183,7 @@ async def look(store: Any) -> tuple[Any, ...]:
         [await store.decisions.summary(id) for id in ("e1", "e2", "gone")],
         await store.decisions.peek("e1", ["open", "rewarded", "timed out"], ["k1", "k2"], 0),
         await store.decisions.due_advices(NOW + 2 * HOUR, 9),
+        await store.deliveries.list_deliveries("e1", limit=9),
         await store.accounts.list_users(limit=9),
         [await store.accounts.get_session(id, NOW) for id in ("s1", "t1")],
         await store.accounts.secret("cookie", b"another"),

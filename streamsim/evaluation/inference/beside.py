@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from streamsim.decisions.arms import arm_of, labelled
 from streamsim.evaluation.inference import asymptotic
-from streamsim.evaluation.inference.effects import BURN_IN
 from streamsim.evaluation.inference.guarding import HORIZON, Difference, Sums, Weights
+from streamsim.evaluation.inference.running import BURN_IN
 from streamsim.evaluation.logs import is_propensity
 
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-import numpy as np
-
-from streamsim.evaluation.adaptive import LEAST_SIZE, ill_posed
-from streamsim.evaluation.few_events import effective_size
-from streamsim.evaluation.inference import asymptotic, betting, fixed_time
+from streamsim.evaluation.inference import fixed_time
 from streamsim.evaluation.inference.report import Fixed, Levels, Value
+from streamsim.evaluation.inference.running import Running
 from streamsim.evaluation.inference.scores import Scores, aipw
-from streamsim.evaluation.intervals import Floats, Interval, Ints
-
-BURN_IN: Final = 100
-"""Without bounds, so many decisions, and until rewards differ, train predictions and are in no interval."""
+from streamsim.evaluation.intervals import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -51,67 +44,43 @@ def of_arms(
     :param bounds: declared ones of rewards: betting sequences; None: asymptotic ones.
     :param fixed: whether to give the intervals for one look as well.
     """
-    effects = _Effects(data, bounds, horizon, fixed)
-    arms = [effects.arm(place, levels.arm) for place in range(len(data.arms))]
+    running = Running(data.arms, control, levels, bounds, horizon)
+    running.add(data.action, data.reward, data.chance)
+    arms = [running.mean(place) for place in range(len(data.arms))]
     others = [place for place in range(len(data.arms)) if place != control]
-    return arms, [effects.difference(place, control, levels.difference) for place in others]
+    differences = [running.difference(place) for place in others]
+    if fixed:
+        looks = _OneLook(data, running)
+        for place, value in enumerate(arms):
+            if value.reason is None:
+                looks.mean(value, place, levels.arm)
+        for place, value in zip(others, differences, strict=True):
+            if value.reason is None:
+                looks.difference(value, place, levels.difference)
+    return arms, differences
 
 
-class _Effects:
-    def __init__(
-        self, data: Decisions, bounds: tuple[float, float] | None, horizon: int, fixed: bool
-    ) -> None:
-        self._data, self._horizon, self._fixed = data, horizon, fixed
-        self._bounded = bounds is not None
-        self._low, self._unit = (0.0, 1.0) if bounds is None else (bounds[0], bounds[1] - bounds[0])
-        self._reward = (data.reward - self._low) / self._unit
-        self._first = 0 if self._bounded else _trained(data.reward)
-        self._pilot = float(self._reward[: self._first].var()) if self._first else 0.0
-        self._counts = np.bincount(data.action, minlength=len(data.arms))
+class _OneLook:
+    """Intervals for one look, beside those of every look."""
 
-    def arm(self, place: int, alpha: float) -> Value:
-        """The mean of an arm."""
-        name, draws = self._data.arms[place], int(self._counts[place])
-        if (why := self._why_not(place)) is not None:
-            return Value(name, draws, reason=why)
+    def __init__(self, data: Decisions, running: Running) -> None:
+        self._data, self._running = data, running
+        self._reward = (data.reward - running.low) / running.unit
+
+    def mean(self, value: Value, place: int, alpha: float) -> None:
+        """Those of the mean of an arm."""
         scores = self._scores(place)
-        weight = fixed_time.constant_allocation(scores.chance)
-        if self._bounded:
-            interval = betting.of_arm(scores, alpha, self._horizon)
-            mean = float(scores.chance @ scores.score / scores.chance.sum())
-        else:
-            pilot = self._pilot / float(scores.chance[0])
-            mean, interval = self._asymptotic(scores.score, pilot, alpha)
-        found = self._value(name, draws, mean, interval, shift=True)
-        if self._fixed:
-            two = fixed_time.two_point_allocation(scores.chance)
-            found.constant, found.two_point = (
-                self._normal(*fixed_time.weighted(scores.score, one), alpha, shift=True)
-                for one in (weight, two)
-            )
-        return found
+        value.constant, value.two_point, value.uniform = (
+            self._normal(*fixed_time.weighted(scores.score, weights(scores.chance)), alpha, shift=True)
+            for weights in fixed_time.WEIGHTS
+        )
 
-    def difference(self, place: int, control: int, alpha: float) -> Value:
-        """The mean of an arm less that of the control."""
-        name, draws = self._data.arms[place], int(self._counts[place])
-        for one in (place, control):
-            if (why := self._why_not(one)) is not None:
-                return Value(name, draws, reason=why)
-        first, second = self._scores(place), self._scores(control)
-        score = first.score - second.score
-        each = 1 / first.chance + 1 / second.chance
-        if self._bounded:
-            interval = betting.of_difference(first, second, alpha, self._horizon)
-            mean = float((score / each).sum() / (1 / each).sum())
-        else:
-            mean, interval = self._asymptotic(score, self._pilot * float(each[0]), alpha)
-        found = self._value(name, draws, mean, interval, shift=False)
-        if self._fixed:
-            found.constant, found.two_point = (
-                self._of_both(first, second, weights, alpha)
-                for weights in (fixed_time.constant_allocation, fixed_time.two_point_allocation)
-            )
-        return found
+    def difference(self, value: Value, place: int, alpha: float) -> None:
+        """Those of the mean of an arm less that of the control."""
+        first, second = self._scores(place), self._scores(self._running.control)
+        value.constant, value.two_point, value.uniform = (
+            self._of_both(first, second, weights, alpha) for weights in fixed_time.WEIGHTS
+        )
 
     def _of_both(self, first: Scores, second: Scores, weights: fixed_time.Weights, alpha: float) -> Fixed:
         mean, variance = fixed_time.weighted(first.score, weights(first.chance))
@@ -120,51 +89,11 @@ class _Effects:
 
     def _scores(self, place: int) -> Scores:
         data = self._data
-        start = 0.5 if self._bounded else 0.0
+        start = 0.5 if self._running.bounded else 0.0
         found = aipw(data.action == place, self._reward, data.chance[:, place], start=start)
-        return found.after(self._first)
-
-    def _why_not(self, place: int) -> str | None:
-        """Why nothing is told of an arm; None if it is."""
-        arm, chance = self._data.arms[place], self._data.chance[:, place]
-        if len(chance) <= self._first:
-            return (
-                f"There are {len(chance):,} decisions: without low and high, intervals are of those after "
-                f"the first {BURN_IN} and after rewards differ."
-            )
-        if not self._counts[place]:
-            return f"{arm} was never drawn."
-        if (never := int((chance <= 0).sum())) > 0:
-            return (
-                f"{arm} had the probability 0 in {never:,} of {len(chance):,} decisions, of which nothing "
-                "can be told: a policy needs a floor under every probability."
-            )
-        drawn = (self._data.action == place)[self._first :]
-        weight = drawn / chance[self._first :]
-        if ill_posed(weight):
-            return (
-                f"Too little stands behind {arm}: {int(drawn.sum()):,} draws, worth "
-                f"{effective_size(weight):.0f} of equal weight, of which {LEAST_SIZE:.0f} are "
-                "needed, and none may have a tenth of it all."
-            )
-        return None
-
-    def _asymptotic(self, score: Floats, pilot: float, alpha: float) -> tuple[float, Interval]:
-        return asymptotic.last(score, alpha, asymptotic.tuned(self._horizon * pilot, alpha))
-
-    def _value(self, name: str, draws: int, mean: float, interval: Interval, *, shift: bool) -> Value:
-        low = self._low if shift else 0.0
-        # A weighted mean may lie outside of what was refused for ever.
-        mean = min(max(mean, interval.low), interval.high)
-        mean, *ends = (low + self._unit * one for one in (mean, interval.low, interval.high))
-        return Value(name, draws, mean, ends[0], ends[1])
+        return found.after(self._running.first or 0)
 
     def _normal(self, mean: float, variance: float, alpha: float, *, shift: bool) -> Fixed:
-        low, interval = self._low if shift else 0.0, fixed_time.normal_interval(mean, variance, alpha)
-        return Fixed(*(low + self._unit * one for one in (mean, interval.low, interval.high)))
-
-
-def _trained(reward: Floats) -> int:
-    """How many decisions train predictions: `BURN_IN`, or more until rewards differ."""
-    different = np.flatnonzero(reward != reward[0]) if len(reward) else np.zeros(0, dtype=np.int64)
-    return max(BURN_IN, int(different[0]) + 1 if len(different) else len(reward))
+        low = self._running.low if shift else 0.0
+        interval = fixed_time.normal_interval(mean, variance, alpha)
+        return Fixed(*(low + self._running.unit * one for one in (mean, interval.low, interval.high)))

@@ -46,6 +46,18 @@ def two_point_allocation(chance: Floats, decay: float = DECAY) -> Floats:
     return result
 
 
+def uniform(chance: Floats) -> Floats:
+    """The same weight for each decision, which makes the mean of all of them: right where means drift, if no
+    probability comes near 0.
+
+    :param chance: T probabilities of the arm.
+    """
+    return np.ones(len(chance))
+
+
+WEIGHTS: Final[tuple[Weights, ...]] = (constant_allocation, two_point_allocation, uniform)
+
+
 def weighted(score: Floats, weight: Floats) -> tuple[float, float]:
     """The weighted mean of scores and its variance: sum h g / sum h, sum h^2 (g - mean)^2 / (sum h)^2."""
     total = float(weight.sum())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from streamsim.evaluation.adaptive import LEAST_SIZE
 from streamsim.evaluation.inference import asymptotic
-from streamsim.evaluation.inference.effects import BURN_IN
+from streamsim.evaluation.inference.running import BURN_IN
 
 HORIZON = 2_000
 """The number of decisions where the sequences are tightest."""

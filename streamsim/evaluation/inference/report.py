@@ -27,8 +27,9 @@ class Fixed(msgspec.Struct, frozen=True):
 class Value(msgspec.Struct):
     """The mean reward had one arm always been played, or its difference to the control's.
 
-    `draws`: of the arm. `estimate`, `low`, `high`: with the interval that holds at every look. `constant` and
-    `two_point`: for one look, with those weights. All None where `reason` says why nothing is told.
+    `draws`: of the arm. `estimate`, `low`, `high`: with the interval that holds at every look. `constant`,
+    `two_point` and `uniform`: for one look, with those weights. All None where `reason` says why nothing is
+    told.
     """
 
     arm: str
@@ -38,6 +39,7 @@ class Value(msgspec.Struct):
     high: float | None = None
     constant: Fixed | None = None
     two_point: Fixed | None = None
+    uniform: Fixed | None = None
     reason: str | None = None
 
 
@@ -172,7 +174,8 @@ def _listed(names: Sequence[str]) -> str:
 HEADER = (
     *("segment", "figure", "arm", "control", "draws", "estimate", "low", "high"),
     *("constant_estimate", "constant_low", "constant_high"),
-    *("two_point_estimate", "two_point_low", "two_point_high", "best", "loss", "reason"),
+    *("two_point_estimate", "two_point_low", "two_point_high"),
+    *("uniform_estimate", "uniform_low", "uniform_high", "best", "loss", "reason"),
 )
 
 
@@ -195,6 +198,7 @@ def to_csv(found: Inference) -> str:
                     *(one.estimate, one.low, one.high),
                     *_flat(one.constant),
                     *_flat(one.two_point),
+                    *_flat(one.uniform),
                     *(posteriors.get(one.arm, (None, None)) if of_arm else (None, None)),
                     cell(one.reason or ""),
                 )

@@ -44,28 +44,55 @@ class Scores:
         )
 
 
-def aipw(drawn: NDArray[np.bool_], reward: Floats, chance: Floats, *, start: float = 0.0) -> Scores:
-    """The scores of one arm.
-
-    :param drawn: n, whether decision t took the arm.
-    :param reward: n rewards, of whichever arm was taken.
-    :param chance: n probabilities of the arm, above 0, as they were before the draw.
-    :param start: the prediction before there is any reward.
+class Scorer:
+    """Scores of one arm, as decisions come. :param start: the prediction before there is any reward.
 
     The prediction is the arm's running mean, drawn towards the mean of all rewards before (`start` at first)
     as by one decision.
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._start = start
+        # Decisions, the sum of their rewards; draws of the arm, of its rewards, of what predictions were off.
+        self._sums: Floats = np.zeros(5)
+
+    def add(self, drawn: NDArray[np.bool_], reward: Floats, chance: Floats) -> Scores:
+        """The scores of the next decisions.
+
+        :param drawn: n, whether decision t took the arm.
+        :param reward: n rewards, of whichever arm was taken.
+        :param chance: n probabilities of the arm, above 0, as they were before the draw.
+        """
+        before, total, draws, earned, off = self._sums
+        every = before + np.arange(len(reward))
+        so_far = total + _before(reward)
+        overall = np.divide(so_far, every, out=np.full(len(reward), self._start), where=every > 0)
+        count = draws + _before(drawn.astype(np.float64))
+        predicted = (earned + _before(np.where(drawn, reward, 0.0)) + overall) / (count + 1)
+        residual = np.where(drawn, reward - predicted, 0.0)
+        # As by one decision that was off by a half, so that it never is 0.
+        spread = np.sqrt((off + _before(residual**2) + 0.25) / (count + 1))
+        taken = reward[drawn]
+        more = (len(reward), reward.sum(), len(taken), taken.sum(), (residual**2).sum())
+        self._sums = self._sums + np.array(more)
+        return Scores(drawn, chance, predicted, predicted + residual / chance, spread)
+
+    def kept(self) -> list[float]:
+        """What `restore` needs."""
+        return [float(one) for one in self._sums]
+
+    def restore(self, kept: list[float]) -> None:
+        """Go on from there."""
+        self._sums = np.array(kept)
+
+
+def aipw(drawn: NDArray[np.bool_], reward: Floats, chance: Floats, *, start: float = 0.0) -> Scores:
+    """The scores of one arm, of all decisions: see `Scorer`.
 
     >>> aipw(np.array([True, False]), np.array([1.0, 0.0]), np.array([0.5, 0.5])).score.tolist()
     [2.0, 1.0]
     """
-    every = np.arange(len(reward))
-    overall = np.divide(_before(reward), every, out=np.full(len(reward), start), where=every > 0)
-    count = _before(drawn.astype(np.float64))
-    predicted = (_before(np.where(drawn, reward, 0.0)) + overall) / (count + 1)
-    residual = np.where(drawn, reward - predicted, 0.0)
-    # As by one decision that was off by a half, so that it never is 0.
-    spread = np.sqrt((_before(residual**2) + 0.25) / (count + 1))
-    return Scores(drawn, chance, predicted, predicted + residual / chance, spread)
+    return Scorer(start).add(drawn, reward, chance)
 
 
 def _before(figures: Floats) -> Floats:

@@ -34,13 +34,24 @@ async def worked_out(
     :param word: what to make, and :param asked: with which settings; see `streamsim.programs.figures`.
     :raises Declined: :raises WorkerDied: :raises ProgramFailed: as `Worker.exchange`.
     """
-    size = min(_PART, frame_bytes // 2)
     async for name, data in given:
-        for start in range(0, max(len(data), 1), size):
-            last = start + size >= len(data)
-            await worker.exchange(("add", name, data[start : start + size], last))
+        await give(worker, name, data, frame_bytes=frame_bytes)
+    return await ask(worker, "make", word, *asked, frame_bytes=frame_bytes)
+
+
+async def give(worker: Worker, name: str, data: bytes, *, frame_bytes: int) -> None:
+    """Give the program an item. :raises WorkerDied: :raises ProgramFailed:"""
+    size = min(_PART, frame_bytes // 2)
+    for start in range(0, max(len(data), 1), size):
+        last = start + size >= len(data)
+        await worker.exchange(("add", name, data[start : start + size], last))
+
+
+async def ask(worker: Worker, *request: object, frame_bytes: int) -> bytes:
+    """What the program makes of a request. :raises Declined: :raises WorkerDied: :raises ProgramFailed:"""
+    size = min(_PART, frame_bytes // 2)
     try:
-        made = _made.decode(await worker.exchange(("make", word, *asked)))
+        made = _made.decode(await worker.exchange(request))
         if isinstance(made, list):
             raise Declined(made)
         parts = [

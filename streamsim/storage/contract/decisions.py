@@ -10,11 +10,12 @@ JSON text as bytes that the caller has validated; a backend keeps them to the by
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.logs import LogRow
 from streamsim.values import JsonObject
 
@@ -226,17 +227,24 @@ class DecisionStore(Protocol):
     async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
         """Live experiments of all tenants with the property `hourly_theta`, in order of id, after `after`."""
 
-    async def update_experiment(self, experiment: Experiment) -> Experiment | None:
+    async def webhook_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        """Live experiments of all tenants with the property `webhooks`, in order of id, after `after`."""
+
+    async def update_experiment(
+        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
         """Replace it if the stored one is live and has this `revision`; the answer has the next revision.
 
         None if the revision differs, or it is archived, unknown or another tenant's. `created_ms` stays.
-        :raises DuplicateName:
+        :param deliveries: stored in the same step, if it is replaced. :raises DuplicateName:
         """
 
-    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
+    async def archive_experiment(
+        self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
         """Mark as archived: revision rises, open advices never time out. None if not live or not theirs.
 
-        `date_ms` becomes its `modified_ms`; its name is free again."""
+        `date_ms` becomes its `modified_ms`; its name is free again. `deliveries`: as in an update."""
 
     async def read_theta(self, scope: ThetaAddress) -> ThetaRows:
         """Rows and version of a scope, as one consistent reading."""

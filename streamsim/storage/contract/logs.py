@@ -47,6 +47,17 @@ class LogStore(Protocol):
         Sees every row whose commit was acknowledged before the call. :raises ValueError: for a `before`
         that no row of this log could have."""
 
+    async def follow_log(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        after: str = "",
+        max_bytes: int = PAGE_BYTES,
+    ) -> list[LogRow]:
+        """Oldest first, only rows whose position is higher than `after` if it is given; as `read_log`."""
+
 
 def is_last(page: Sequence[LogRow], limit: int, max_bytes: int = PAGE_BYTES) -> bool:
     """Whether no more rows come after a page that was read with these."""

@@ -10,10 +10,12 @@ from typing import Protocol
 
 from streamsim.storage.contract.accounts import AccountStore
 from streamsim.storage.contract.decisions import DecisionStore
+from streamsim.storage.contract.deliveries import DeliveryStore
 from streamsim.storage.contract.jobs import JobStore
 from streamsim.storage.contract.logs import LogStore
 from streamsim.storage.contract.migration import Migratable
 from streamsim.storage.contract.runs import RunStore
+from streamsim.storage.contract.statistics import StatisticsStore
 
 
 class Store(Protocol):
@@ -32,8 +34,16 @@ class Store(Protocol):
         """Users, sessions and secrets."""
 
     @property
+    def deliveries(self) -> DeliveryStore:
+        """Messages to webhooks."""
+
+    @property
     def logs(self) -> LogStore:
         """Logs, as they are read."""
+
+    @property
+    def statistics(self) -> StatisticsStore:
+        """What was summed up of logs."""
 
     @property
     def runs(self) -> RunStore:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError
 
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -63,18 +63,37 @@ class MongoLogs:
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Rows that are in MongoDB, newest first; see the contract."""
-        query: dict[str, Any] = {"experiment": experiment_id}
-        if before:
-            if not (
-                before.isascii() and before.isdecimal() and len(before) < 20 and int(before) <= _MAX_POSITION
-            ):
-                raise ValueError(f"{before!r} is no position in a log")
-            query["position"] = {"$lt": int(before)}
+        query = {"position": {"$lt": _position(before)}} if before else {}
+        return await self._rows(experiment_id, kind, query, DESCENDING, limit, max_bytes)
+
+    async def follow_log(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        after: str = "",
+        max_bytes: int = PAGE_BYTES,
+    ) -> list[LogRow]:
+        """Likewise, oldest first."""
+        query = {"position": {"$gt": _position(after)}} if after else {}
+        return await self._rows(experiment_id, kind, query, ASCENDING, limit, max_bytes)
+
+    async def _rows(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        query: Mapping[str, Any],
+        order: int,
+        limit: int,
+        max_bytes: int,
+    ) -> list[LogRow]:
         if limit <= 0:
             return []
         async with reaching():
             # MongoDB's own batches have at most 16 MiB.
-            found = self._db[log_collection(kind)].find(query).sort("position", DESCENDING).limit(limit)
+            rows_of = {"experiment": experiment_id, **query}
+            found = self._db[log_collection(kind)].find(rows_of).sort("position", order).limit(limit)
             rows, left = list[LogRow](), max_bytes
             async for document in found:
                 rows.append(log_row(kind, document))
@@ -83,6 +102,12 @@ class MongoLogs:
                     await found.close()
                     break
             return rows
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_POSITION):
+        raise ValueError(f"{text!r} is no position in a log")
+    return int(text)
 
 
 def only_repeated(error: BulkWriteError) -> list[int]:

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.contract.logs import LogKind
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raise it with every change of an index: a database with a lower one gets those that it lacks."""
 _KEY: Final = {"_id": "indexes"}
 
@@ -32,6 +32,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         log_collection(kind): [IndexModel([("experiment", ASCENDING), ("position", DESCENDING)])]
         for kind in get_args(LogKind)
     },
+    "statistics": [IndexModel([("experiment", ASCENDING), ("modified_ms", DESCENDING)])],
     "archived_theta": [IndexModel([("experiment", ASCENDING)])],
     "jobs": [
         IndexModel([("tenant", ASCENDING), ("experiment", ASCENDING), ("number", DESCENDING)]),

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final, get_args
 
 from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, ThetaAddress
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
@@ -19,6 +20,7 @@ from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.outbox import Outbox
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.deliveries import RedisDeliveries
 from streamsim.storage.redis.keys import Keys, TenantKeys, member, split_member
 from streamsim.storage.redis.records import pack_advice, pack_record
 
@@ -34,6 +36,7 @@ class ProductionMigration:
         connection: RedisConnection,
         keys: Keys,
         decisions: RedisDecisions,
+        deliveries: RedisDeliveries,
         cold: MongoMigration,
         cold_theta: ColdTheta,
         outbox: Outbox,
@@ -41,6 +44,7 @@ class ProductionMigration:
         self._connection = connection
         self._keys = keys
         self._decisions = decisions
+        self._deliveries = deliveries
         self._cold = cold
         self._cold_theta = cold_theta
         self._outbox = outbox
@@ -77,6 +81,8 @@ class ProductionMigration:
             _, records = await self._decisions.peek(experiment_id, [], names, -1)
             for record in records.values():
                 yield record
+        for delivery in await self._deliveries.all_of(experiment_id):
+            yield delivery
         await self._outbox.flush(found.tenant)
         for kind in get_args(LogKind):
             async for logged in self._cold.log(experiment_id, kind):
@@ -110,6 +116,8 @@ class ProductionMigration:
                 await self._restore_advice(record)
             elif isinstance(record, IdempotencyRecord):
                 await self._restore_idempotency(record)
+            elif isinstance(record, Delivery):
+                await self._deliveries.restore(record)
             else:
                 await self._cold.restore(record)
         for scope, pairs in theta.items():

@@ -12,12 +12,14 @@ from streamsim.storage.mongo.jobs import MongoJobs
 from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.mongo.migration import MongoMigration
 from streamsim.storage.mongo.runs import MongoRuns
+from streamsim.storage.mongo.statistics import MongoStatistics
 from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.migration import ProductionMigration
 from streamsim.storage.production.outbox import Outbox
 from streamsim.storage.redis.commit import DEFAULT_HIGH_WATER, HighWater
 from streamsim.storage.redis.connection import RedisConnection
 from streamsim.storage.redis.decisions import RedisDecisions
+from streamsim.storage.redis.deliveries import RedisDeliveries
 from streamsim.storage.redis.keys import Keys
 
 log = logging.getLogger("streamsim.storage")
@@ -52,9 +54,11 @@ class ProductionStore:
         self._mongo = MongoConnection(mongo_url)
         rows = MongoLogs(self._mongo)
         self.decisions = RedisDecisions(self._redis, keys, high_water, self._committed)
+        self.deliveries = RedisDeliveries(self._redis, keys, self.decisions.tenant_of)
         self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
         self.accounts = MongoAccounts(self._mongo)
         self.logs = DrainedLogs(self.decisions, self.outbox, rows)
+        self.statistics = MongoStatistics(self._mongo)
         self.runs = MongoRuns(self._mongo)
         self.jobs = MongoJobs(self._mongo)
         self._cold_theta = ColdTheta(self._redis, keys, self.decisions, self._mongo)
@@ -62,6 +66,7 @@ class ProductionStore:
             self._redis,
             keys,
             self.decisions,
+            self.deliveries,
             MongoMigration(self._mongo, rows, self.runs, self.jobs),
             self._cold_theta,
             self.outbox,
@@ -142,3 +147,17 @@ class DrainedLogs:
         if tenant is not None:
             await self._outbox.flush(tenant)
         return await self._rows.read_log(experiment_id, kind, limit=limit, before=before, max_bytes=max_bytes)
+
+    async def follow_log(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        after: str = "",
+        max_bytes: int = PAGE_BYTES,
+    ) -> list[LogRow]:
+        tenant = await self._decisions.tenant_of(experiment_id)
+        if tenant is not None:
+            await self._outbox.flush(tenant)
+        return await self._rows.follow_log(experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes)

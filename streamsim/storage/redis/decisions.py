@@ -8,7 +8,7 @@ what the script does, makes the second time the same as the first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from uuid import uuid4
 
 import msgspec
@@ -24,6 +24,7 @@ from streamsim.storage.contract.decisions import (
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
 from streamsim.storage.redis.commit import (
     HighWater,
@@ -34,6 +35,7 @@ from streamsim.storage.redis.commit import (
     theta_rows,
 )
 from streamsim.storage.redis.connection import RedisConnection, Script
+from streamsim.storage.redis.deliveries import delivery_args, delivery_keys
 from streamsim.storage.redis.due import Due, get_all
 from streamsim.storage.redis.keys import Keys, TenantKeys
 from streamsim.storage.redis.records import unpack_advice, unpack_record
@@ -122,7 +124,7 @@ class RedisDecisions:
         await self._connection.command("SET", index, experiment.tenant, "NX")
         if await self._connection.command("GET", index) != experiment.tenant.encode():
             raise DuplicateName(experiment.id)
-        await self._index_hourly(experiment)
+        await self._index(experiment)
         stored = await self._connection.call(
             _CREATE,
             [keys.experiment(experiment.id), keys.live, keys.names, keys.archived],
@@ -168,22 +170,32 @@ class RedisDecisions:
             after = ids[-1].decode()
         return found
 
-    async def _index_hourly(self, experiment: Experiment) -> None:
-        """Before it is stored; the index may name too many, never too few."""
+    async def _index(self, experiment: Experiment) -> None:
+        """Before it is stored; an index may name too many, never too few."""
         if experiment.properties.get("hourly_theta"):
             await self._connection.command("ZADD", self._keys.hourly, 0, experiment.id)
+        if experiment.properties.get("webhooks"):
+            await self._connection.command("ZADD", self._keys.webhooks, 0, experiment.id)
+            await self._connection.command("ZADD", self._keys.senders, 0, experiment.tenant)
 
     async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        return await self._indexed(self._keys.hourly, "hourly_theta", limit, after)
+
+    async def webhook_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        return await self._indexed(self._keys.webhooks, "webhooks", limit, after)
+
+    async def _indexed(self, index: str, named: str, limit: int, after: str) -> list[Experiment]:
+        """Live experiments in an index that have the property it is of."""
         found: list[Experiment] = []
         while len(found) < limit:
             ids = await self._connection.command(
-                "ZRANGEBYLEX", self._keys.hourly, f"({after}" if after else "-", "+", "LIMIT", 0, _PAGE
+                "ZRANGEBYLEX", index, f"({after}" if after else "-", "+", "LIMIT", 0, _PAGE
             )
             for id in (name.decode() for name in ids):
                 experiment = await self.get_experiment(id)
                 if experiment is not None and experiment.archived:
-                    await self._connection.command("ZREM", self._keys.hourly, id)
-                elif experiment is not None and experiment.properties.get("hourly_theta"):
+                    await self._connection.command("ZREM", index, id)
+                elif experiment is not None and experiment.properties.get(named):
                     found.append(experiment)
                 if len(found) == limit:
                     break
@@ -192,30 +204,43 @@ class RedisDecisions:
             after = ids[-1].decode()
         return found
 
-    async def update_experiment(self, experiment: Experiment) -> Experiment | None:
+    async def update_experiment(
+        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
         old = await self.get_experiment(experiment.id)
         if old is None or old.tenant != experiment.tenant:
             return None
         new = msgspec.structs.replace(experiment, created_ms=old.created_ms)
-        await self._index_hourly(new)
+        await self._index(new)
         return await self._change(
             experiment.tenant,
             experiment.id,
             experiment.modified_ms,
             [experiment.revision, experiment.name, _encode_experiment(new)],
+            deliveries,
         )
 
-    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
-        return await self._change(tenant, experiment_id, date_ms, [""])
+    async def archive_experiment(
+        self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
+        return await self._change(tenant, experiment_id, date_ms, ["", "", ""], deliveries)
 
     async def _change(
-        self, tenant: str, experiment_id: str, date_ms: int, change: list[str | int | bytes]
+        self,
+        tenant: str,
+        experiment_id: str,
+        date_ms: int,
+        change: list[str | int | bytes],
+        deliveries: Sequence[Delivery],
     ) -> Experiment | None:
         keys = self._of(tenant)
         answer = await self._connection.call(
             _UPDATE,
-            [keys.experiment(experiment_id), keys.live, keys.names, keys.archived],
-            [experiment_id, uuid4().hex, date_ms, *change],
+            [
+                *(keys.experiment(experiment_id), keys.live, keys.names, keys.archived),
+                *delivery_keys(keys, experiment_id),
+            ],
+            [experiment_id, uuid4().hex, date_ms, *change, *delivery_args(deliveries)],
         )
         if answer[0] == 2:
             raise DuplicateName(str(change[1]))

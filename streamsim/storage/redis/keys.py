@@ -12,8 +12,13 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:due                  zset    open advices by the date they expire
     {P/T}:closed               zset    redeemed advices by the date they expire
     {P/T}:idle                 zset    idempotency records by the date they expire
+    {P/T}:messages             hash    id of a delivery to a webhook -> what never changes of it
+    {P/T}:states               hash    id of a delivery -> "<attempts> <state> <modified ms> <error>"
+    {P/T}:unsent               zset    deliveries that wait, by the date they come due
+    {P/T}:settled              zset    the other ones by the date they were settled
     {P/T}:done:<token>         string  outcome of a commit, kept a minute for who lost the answer
     {P/T}:x:<experiment>       hash    the experiment: doc, revision, live, modified, and its counters
+    {P/T}:d:<experiment>       zset    its deliveries by the date they were made
     {P/T}:a:<experiment>       hash    advice id -> state and content
     {P/T}:i:<experiment>       hash    idempotency key -> record
     {P/T}:n:<experiment>       hash    name of a parameter set -> version of the set
@@ -24,6 +29,8 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     P:claim:<work>             string  "<until>:<owner>"; expires by itself
     P:window:<window>          string  "<end>:<events>" of a rate window; expires by itself
     P:hourly                   zset    ids of experiments that have, or had, hourly theta snapshots
+    P:webhooks                 zset    ids of experiments that have, or had, webhooks
+    P:senders                  zset    names of tenants that have, or had, such experiments
     P:pulse                    string  written to see whether Redis takes writes
     P:tenants                  zset    names of tenants with experiments, all of score 0
 """
@@ -92,11 +99,30 @@ class TenantKeys:
     def idle(self) -> str:
         return f"{self._base}idle"
 
+    @cached_property
+    def messages(self) -> str:
+        return f"{self._base}messages"
+
+    @cached_property
+    def states(self) -> str:
+        return f"{self._base}states"
+
+    @cached_property
+    def unsent(self) -> str:
+        return f"{self._base}unsent"
+
+    @cached_property
+    def settled(self) -> str:
+        return f"{self._base}settled"
+
     def done(self, token: str) -> str:
         return f"{self._base}done:{token}"
 
     def experiment(self, experiment_id: str) -> str:
         return f"{self._base}x:{experiment_id}"
+
+    def deliveries(self, experiment_id: str) -> str:
+        return f"{self._base}d:{experiment_id}"
 
     def advices(self, experiment_id: str) -> str:
         return f"{self._base}a:{experiment_id}"
@@ -121,6 +147,8 @@ class Keys:
         self._prefix = prefix
         self.tenants = f"{prefix}:tenants"
         self.hourly = f"{prefix}:hourly"
+        self.webhooks = f"{prefix}:webhooks"
+        self.senders = f"{prefix}:senders"
         self.pulse = f"{prefix}:pulse"
 
     def of(self, tenant: str) -> TenantKeys:

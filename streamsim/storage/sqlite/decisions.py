@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,10 +19,12 @@ from streamsim.storage.contract.decisions import (
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.sqlite import commit as sqlite_commit
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.deliveries import add_deliveries
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
 _DUE_ADVICES = (
@@ -78,7 +80,18 @@ class SQLiteDecisions:
         rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
         return [_to_experiment(row) for row in rows]
 
-    async def update_experiment(self, experiment: Experiment) -> Experiment | None:
+    async def webhook_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        sql = (
+            f"SELECT {_EXPERIMENT} FROM experiments WHERE archived = 0 AND id > ?"
+            " AND json_extract(CAST(properties AS TEXT), '$.webhooks') IS NOT NULL"
+            " ORDER BY id LIMIT max(?, 0)"
+        )
+        rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
+        return [_to_experiment(row) for row in rows]
+
+    async def update_experiment(
+        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
         def work(db: sqlite3.Connection) -> Experiment | None:
             found = _experiment(db, experiment.id)
             if found is None or found.archived or found.tenant != experiment.tenant:
@@ -96,11 +109,14 @@ class SQLiteDecisions:
             )
             row = (experiment.key, experiment.name, code, properties, experiment.modified_ms, experiment.id)
             db.execute(sql, row)
+            add_deliveries(db, deliveries)
             return _experiment(db, experiment.id)
 
         return await self._db.write(work)
 
-    async def archive_experiment(self, tenant: str, experiment_id: str, date_ms: int) -> Experiment | None:
+    async def archive_experiment(
+        self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()
+    ) -> Experiment | None:
         def work(db: sqlite3.Connection) -> Experiment | None:
             sql = (
                 "UPDATE experiments SET archived = 1, revision = revision + 1, modified_ms = ?"
@@ -108,6 +124,7 @@ class SQLiteDecisions:
             )
             if not db.execute(sql, (date_ms, experiment_id, tenant)).rowcount:
                 return None
+            add_deliveries(db, deliveries)
             return _experiment(db, experiment_id)
 
         return await self._db.write(work)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import Final
 
 from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.sqlite.database import Database
+
+_SELECT: Final = (
+    "SELECT position, id, date_ms, data FROM logs"
+    " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = ? AND position"
+)
+_NEWEST: Final = f"{_SELECT} < ? ORDER BY position DESC LIMIT max(?, 0)"
+_OLDEST: Final = f"{_SELECT} > ? ORDER BY position LIMIT max(?, 0)"
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise ValueError(f"{text!r} is not a position of this log")
+    return int(text)
 
 
 class SQLiteLogs:
@@ -24,16 +38,24 @@ class SQLiteLogs:
         before: str = "",
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
-        bound = 2**63 - 1
-        if before:
-            if not (before.isascii() and before.isdecimal() and len(before) <= 18):
-                raise ValueError("before is not a position of this log")
-            bound = int(before)
-        sql = (
-            "SELECT position, id, date_ms, data FROM logs"
-            " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = ? AND position < ?"
-            " ORDER BY position DESC LIMIT max(?, 0)"
-        )
+        bound = _position(before) if before else 2**63 - 1
+        return await self._rows(_NEWEST, experiment_id, kind, bound, limit, max_bytes)
+
+    async def follow_log(
+        self,
+        experiment_id: str,
+        kind: LogKind,
+        *,
+        limit: int,
+        after: str = "",
+        max_bytes: int = PAGE_BYTES,
+    ) -> list[LogRow]:
+        bound = _position(after) if after else -1
+        return await self._rows(_OLDEST, experiment_id, kind, bound, limit, max_bytes)
+
+    async def _rows(
+        self, sql: str, experiment_id: str, kind: LogKind, bound: int, limit: int, max_bytes: int
+    ) -> list[LogRow]:
 
         def work(db: sqlite3.Connection) -> list[LogRow]:
             rows, left = list[LogRow](), max_bytes

@@ -17,6 +17,7 @@ from streamsim.storage.contract.decisions import (
     ThetaAddress,
     Transaction,
 )
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.contract.migration import (
     ExperimentRecord,
@@ -32,6 +33,7 @@ from streamsim.storage.contract.migration import (
 from streamsim.storage.contract.runs import Model, Run, scalar
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.deliveries import COLUMNS, to_delivery
 from streamsim.storage.sqlite.jobs import job_columns, to_job
 
 _PAGE: Final = 500
@@ -114,6 +116,8 @@ class SQLiteMigration:
             yield Advice(experiment_id, *row)
         async for _, *row in self._pages("idempotency", "key, fingerprint, answer, expires_ms", number):
             yield IdempotencyRecord(experiment_id, *row)
+        async for _, *row in self._pages("deliveries", COLUMNS, number):
+            yield to_delivery(experiment_id, row)
         for kind in get_args(LogKind):
             count = 0
             async for _, *row in self._pages("logs", "id, date_ms, data", number, kind):
@@ -215,14 +219,20 @@ def _restore_theta(db: sqlite3.Connection, record: ThetaRecord) -> None:
     sqlite_theta.write_theta(db, written, {record.experiment_id: _number(db, record.experiment_id)})
 
 
-def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | LogRow) -> None:
-    table = {Advice: "advices", IdempotencyRecord: "idempotency", LogRow: "logs"}[type(record)]
+def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | Delivery | LogRow) -> None:
+    table = _TABLES[type(record)]
     fields = msgspec.structs.asdict(record)
     del fields["experiment_id"]
     fields.pop("position", None)
     _insert(db, table, fields | {"experiment": _number(db, record.experiment_id)})
 
 
+_TABLES: Final[dict[type, str]] = {
+    Advice: "advices",
+    IdempotencyRecord: "idempotency",
+    Delivery: "deliveries",
+    LogRow: "logs",
+}
 _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     SecretRecord: _restore_secret,
     User: _restore_user,
@@ -234,6 +244,7 @@ _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     ThetaRecord: _restore_theta,
     Advice: _restore_owned,
     IdempotencyRecord: _restore_owned,
+    Delivery: _restore_owned,
     LogRow: _restore_owned,
 }
 

@@ -237,6 +237,37 @@ MIGRATIONS = (
     """
     ALTER TABLE advices ADD COLUMN gathered BLOB NOT NULL DEFAULT x'';
 """,
+    # Messages to webhooks.
+    """
+    CREATE TABLE deliveries (
+        num INTEGER PRIMARY KEY AUTOINCREMENT,
+        experiment INTEGER NOT NULL REFERENCES experiments DEFERRABLE INITIALLY DEFERRED,
+        id TEXT NOT NULL UNIQUE,
+        event TEXT NOT NULL,
+        url TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        due_ms INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        modified_ms INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE INDEX deliveries_due ON deliveries (due_ms) WHERE state = 'waiting';
+    CREATE INDEX deliveries_settled ON deliveries (modified_ms) WHERE state <> 'waiting';
+    CREATE INDEX deliveries_of_experiment ON deliveries (experiment, num);
+""",
+    # What was summed up of logs.
+    """
+    CREATE TABLE statistics (
+        num INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiments DEFERRABLE INITIALLY DEFERRED,
+        name TEXT NOT NULL,
+        modified_ms INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (experiment, name)
+    );
+""",
 )
 
 

@@ -10,10 +10,12 @@ from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.accounts import SQLiteAccounts
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.decisions import SQLiteDecisions
+from streamsim.storage.sqlite.deliveries import SQLiteDeliveries
 from streamsim.storage.sqlite.jobs import SQLiteJobs
 from streamsim.storage.sqlite.logs import SQLiteLogs
 from streamsim.storage.sqlite.migration import SQLiteMigration
 from streamsim.storage.sqlite.runs import SQLiteRuns
+from streamsim.storage.sqlite.statistics import SQLiteStatistics
 
 # What `forget` drops: parameters are :now, :cutoff (for advices) and :limit.
 _FORGET = (
@@ -46,8 +48,10 @@ class SQLiteStore:
         self._synchronous = synchronous
         self._db = Database(path, synchronous, busy_ms)
         self.decisions = SQLiteDecisions(self._db)
+        self.deliveries = SQLiteDeliveries(self._db)
         self.accounts = SQLiteAccounts(self._db)
         self.logs = SQLiteLogs(self._db)
+        self.statistics = SQLiteStatistics(self._db)
         self.runs = SQLiteRuns(self._db)
         self.jobs = SQLiteJobs(self._db)
         self.migration = SQLiteMigration(self._db)

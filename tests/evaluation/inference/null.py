@@ -24,13 +24,18 @@ class Run:
     naive: bool
 
 
-def thompson(seed: int, floor: float, means: tuple[float, float], drift: float = 0.0) -> Run:
+def thompson(
+    seed: int, floor: float, means: tuple[float, float], drift: float = 0.0, late: float = 0.0
+) -> Run:
     """Bernoulli rewards; the posterior is updated at the end of a day, as where rewards come late.
 
     :param drift: what both means gain in the course of the run.
+    :param late: so many days later a reward comes on average, each by a time of its own; 0: on its day.
     """
     rng = np.random.default_rng(seed)
+    delays = np.random.default_rng((seed, 1))
     won, lost = np.zeros(2), np.zeros(2)
+    come: list[list[tuple[Floats, Floats]]] = [[] for _ in range(DAYS)]
     naive = False
     some: list[tuple[NDArray[np.bool_], Floats, Floats]] = []
     for day in range(DAYS):
@@ -42,8 +47,14 @@ def thompson(seed: int, floor: float, means: tuple[float, float], drift: float =
         now = np.where(first, means[0], means[1]) + drift * day / DAYS
         reward = (rng.random(PER_DAY) < now).astype(np.float64)
         some.append((first, reward, np.full(PER_DAY, chance)))
-        won += reward[first].sum(), reward[~first].sum()
-        lost += (1 - reward[first]).sum(), (1 - reward[~first]).sum()
+        days = day + delays.geometric(1 / (1 + late), PER_DAY) - 1 if late else np.full(PER_DAY, day)
+        for other in range(day, DAYS):
+            here = days == other
+            one, two = reward[first & here], reward[~first & here]
+            come[other].append((np.array([one.sum(), two.sum()]), np.array([len(one), len(two)])))
+        for wins, draws in come[day]:
+            won += wins
+            lost += draws - wins
         n = won + lost
         if n.min() > 0:
             share = won / n

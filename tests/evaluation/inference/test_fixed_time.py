@@ -8,7 +8,7 @@ import pytest
 from streamsim.evaluation.inference import fixed_time
 from streamsim.evaluation.inference.scores import aipw
 from tests.effort import LONG
-from tests.evaluation.inference.null import thompson
+from tests.evaluation.inference.null import DAYS, PER_DAY, thompson
 
 REPETITIONS = 3000 if LONG else 600
 
@@ -38,26 +38,38 @@ def test_a_weighted_mean_and_its_variance_are_those_of_the_formula() -> None:
     assert variance == pytest.approx((1 * 1.5**2 + 9 * 0.5**2) / 16)
 
 
-def test_adaptive_weights_cover_where_the_interval_of_the_mean_does_not(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("drift", "late"), [(0.0, 0.0), (0.2, 0.0), (0.0, 3.0)])
+def test_intervals_for_one_look_cover_also_where_rewards_drift_or_come_late_and_that_of_the_mean_does_not(
+    drift: float, late: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    covered = {"constant": 0, "two-point": 0, "sample mean": 0}
+    covered = dict.fromkeys(["constant", "two-point", "uniform", "sample mean"], 0)
+    misled = 0
+    truth = 0.3 + drift * np.repeat(np.arange(DAYS), PER_DAY) / DAYS
     for seed in range(REPETITIONS):
-        run = thompson(seed, 0.02, (0.3, 0.3))
+        run = thompson(seed, 0.02, (0.3, 0.3), drift, late)
         score = aipw(run.first, run.reward, run.chance, start=0.5).score
-        for name, weight in (
-            ("constant", fixed_time.constant_allocation(run.chance)),
-            ("two-point", fixed_time.two_point_allocation(run.chance)),
-        ):
+        for name, weights in zip(covered, fixed_time.WEIGHTS, strict=False):
+            weight = weights(run.chance)
             interval = fixed_time.normal_interval(*fixed_time.weighted(score, weight), 0.05)
-            covered[name] += interval.low <= 0.3 <= interval.high
+            # With adaptive weights the mean is weighted, too; with uniform ones it is that over the time.
+            mean = float(weight @ truth / weight.sum())
+            covered[name] += interval.low <= mean <= interval.high
+            misled += name == "constant" and not interval.low <= truth.mean() <= interval.high
         own = run.reward[run.first]
         share = float(own.mean()) if len(own) else 0.0
         error = (share * (1 - share) / max(len(own), 1)) ** 0.5
-        covered["sample mean"] += abs(share - 0.3) <= 1.96 * error
+        covered["sample mean"] += abs(share - truth.mean()) <= 1.96 * error
     shares = {name: count / REPETITIONS for name, count in covered.items()}
     with capsys.disabled():
-        print("\ncoverage of 95 % intervals after Thompson sampling:", shares)
+        print(
+            f"\ncoverage of 95 % intervals after Thompson sampling, means that rise by {drift:g}, rewards "
+            f"that come {late:g} days late: {shares}; constant misses the mean over the time in "
+            f"{misled / REPETITIONS:.1%}"
+        )
     assert shares["constant"] == pytest.approx(0.95, abs=0.015 if LONG else 0.025)
     assert shares["two-point"] == pytest.approx(0.95, abs=0.02 if LONG else 0.03)
-    assert shares["sample mean"] < 0.935
+    assert shares["uniform"] == pytest.approx(0.95, abs=0.02 if LONG else 0.03)
+    assert shares["sample mean"] < 0.95
+    if drift:
+        assert shares["sample mean"] < 0.6
+        assert misled > 0.15 * REPETITIONS

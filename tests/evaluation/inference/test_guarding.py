@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streamsim.evaluation.inference import asymptotic
-from streamsim.evaluation.inference.effects import BURN_IN
 from streamsim.evaluation.inference.guarding import HORIZON, Differences
+from streamsim.evaluation.inference.running import BURN_IN
 from streamsim.evaluation.inference.scores import aipw
 from tests.effort import LONG
 

@@ -15,9 +15,11 @@ Rows = list[dict[str, Any]]
 BOUNDED = Asked(bounds=(0.0, 1.0), most=100_000)
 
 
-def logged(seed: int, means: tuple[float, float] = (0.3, 0.6), floor: float = 0.1) -> tuple[Rows, Rows]:
+def logged(
+    seed: int, means: tuple[float, float] = (0.3, 0.6), floor: float = 0.1, drift: float = 0.0
+) -> tuple[Rows, Rows]:
     """Decisions and rewards of a run, a second apart; a reward comes at once."""
-    run = thompson(seed, floor, means)
+    run = thompson(seed, floor, means, drift)
     decisions, rewards = [], []
     for n, (first, reward, e) in enumerate(zip(run.first, run.reward, run.chance, strict=True)):
         arm = "a" if first else "b"
@@ -126,3 +128,19 @@ def test_an_arm_that_was_hardly_drawn_has_no_interval() -> None:
     reason = found.segments[0].arms[1].reason
     assert reason is not None
     assert reason.startswith("Too little stands behind b: 20 draws")
+
+
+def test_at_a_named_end_rewards_that_drifted_carry_a_warning_and_steady_ones_none() -> None:
+    end = Asked(until_ms=1000 * 30 * PER_DAY, now_ms=10**9, most=100_000)
+    for drift in (0.0, 0.5):
+        decisions, rewards = logged(5, (0.3, 0.3), floor=0.3, drift=drift)
+        found = examine(decisions, rewards, end)
+        assert found.fixed_time.startswith("given")
+        warned = [one for one in found.warnings if "read uniform" in one]
+        assert bool(warned) == bool(drift)
+        for one in (*found.segments[0].arms, *found.segments[0].differences):
+            assert one.uniform is not None
+            assert one.uniform.low < one.uniform.estimate < one.uniform.high
+        difference = found.segments[0].differences[0].uniform
+        assert difference is not None
+        assert difference.low < 0 < difference.high
