@@ -5,6 +5,7 @@ The test that sends the examples makes what they name (`EXPERIMENT`, `KEY`, ...)
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -189,6 +190,7 @@ def experiment_field(name: str) -> Schema:
     return _OWN.get(name) or _READ_ONLY.get(name) or _declared().get(name) or CODE
 
 
+@cache
 def _declared() -> dict[str, Schema]:
     """The schemas of what an experiment may declare, as it is sent: "" is null, as for other fields."""
     _, found = msgspec.json.schema_components([Declared], ref_template="#/components/schemas/{name}")
