@@ -63,7 +63,7 @@ class MongoLogs:
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Rows that are in MongoDB, newest first; see the contract."""
-        query = {"position": {"$lt": _position(before)}} if before else {}
+        query = {"position": {"$lt": position_of(before)}} if before else {}
         return await self._rows(experiment_id, kind, query, DESCENDING, limit, max_bytes)
 
     async def follow_log(
@@ -76,7 +76,7 @@ class MongoLogs:
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Likewise, oldest first."""
-        query = {"position": {"$gt": _position(after)}} if after else {}
+        query = {"position": {"$gt": position_of(after)}} if after else {}
         return await self._rows(experiment_id, kind, query, ASCENDING, limit, max_bytes)
 
     async def _rows(
@@ -104,7 +104,8 @@ class MongoLogs:
             return rows
 
 
-def _position(text: str) -> int:
+def position_of(text: str) -> int:
+    """A position in a log as a number. :raises ValueError:"""
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_POSITION):
         raise ValueError(f"{text!r} is no position in a log")
     return int(text)
