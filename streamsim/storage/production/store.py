@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, is_last
@@ -195,3 +196,9 @@ class DrainedLogs:
                 break
             position = end
         return found
+
+    async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
+        tenant = await self._decisions.tenant_of(experiment_id)
+        if tenant is not None:
+            await self._outbox.flush(tenant)
+        return await self._rows.rewards_of(experiment_id, advices)

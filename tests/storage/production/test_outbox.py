@@ -289,3 +289,20 @@ def test_a_row_whose_id_was_there_before_is_not_followed(run: Any, store: Produc
         assert [row.data for row in page] == [b'{"n": 0}']
 
     run(body())
+
+
+def test_rewards_from_before_they_had_an_index_are_told_of(
+    run: Any, store: ProductionStore, mongo_server: MongoServer, name: str
+) -> None:
+    async def body() -> None:
+        rows = [log(f"r{n}", "reward", data=b'{"advice_id":"a%d"}' % n) for n in range(3)]
+        await committed(store, logs=rows)
+        found = await store.logs.rewards_of("e1", ["a1"])
+        assert found is not None
+        assert [row.id for row in found] == ["r1"]
+        with mongo_server.client() as client:
+            client[name]["log_reward"].update_one({"_id": "r2"}, {"$unset": {"advice": 1}})
+        assert await store.logs.rewards_of("e1", ["a1"]) is None
+        assert await store.logs.rewards_of("e2", ["a1"]) == []
+
+    run(body())
