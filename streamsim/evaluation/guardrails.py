@@ -61,7 +61,7 @@ class _Open(NamedTuple):
 class _Watch:
     """What is known of one experiment under what it declares."""
 
-    def __init__(self, logs: LogStore, experiment: Experiment, most: int) -> None:
+    def __init__(self, logs: LogStore, experiment: Experiment, most: int, *, whole: bool) -> None:
         properties = experiment.properties
         self.rails = [msgspec.convert(one, Guardrail) for one in properties["guardrails"]]
         self.arms = labels_of(properties)
@@ -71,15 +71,15 @@ class _Watch:
         self._found = {
             metric: Differences(len(self.arms), self.control) for metric in {one.metric for one in self.rails}
         }
-        self._decisions = Follower(logs, experiment.id, "action", most)
-        self._rewards = Follower(logs, experiment.id, "reward", most)
+        self._decisions = Follower(logs, experiment.id, "action", most, whole=whole)
+        self._rewards = Follower(logs, experiment.id, "reward", most, whole=whole)
         self._open: dict[str, _Open] = {}
         self.alpha = ALPHA / (len(self.rails) * max(len(self.arms) - 1, 1))
 
-    async def read(self) -> None:
+    async def read(self, now_ms: Callable[[], int]) -> None:
         """Count what came since the last time. Rewards first: the decisions of all of them are there then."""
-        rewards = await self._rewards.fresh()
-        for row in await self._decisions.fresh():
+        rewards = await self._rewards.fresh(now_ms())
+        for row in await self._decisions.fresh(now_ms()):
             self._decide(_parse(row.data))
         while len(self._open) > _MOST_OPEN:
             del self._open[next(iter(self._open))]
@@ -168,8 +168,8 @@ class Guardrails:
         if not experiment.properties.get("guardrails") or shadow:
             self._watched.pop(experiment_id, None)
             return 0
-        watch = self._watch(experiment)
-        await watch.read()
+        watch = await self._watch(experiment)
+        await watch.read(self._now_ms)
         properties = experiment.properties
         tripped = 0
         for rail in watch.rails:
@@ -191,12 +191,18 @@ class Guardrails:
                 properties = changed
         return tripped
 
-    def _watch(self, experiment: Experiment) -> _Watch:
+    async def _short(self, experiment_id: str) -> bool:
+        """Whether its logs are read from their first rows on."""
+        found = await self._store.decisions.summary(experiment_id)
+        return max(found.action_calls, found.reward_calls) <= self._most
+
+    async def _watch(self, experiment: Experiment) -> _Watch:
         names = ("guardrails", "arms", "arm_field", "control")
         key = values.dump([experiment.properties.get(name) for name in names])
         known = self._watched.get(experiment.id)
         if known is None or known[0] != key:
-            known = key, _Watch(self._store.logs, experiment, self._most)
+            whole = await self._short(experiment.id)
+            known = key, _Watch(self._store.logs, experiment, self._most, whole=whole)
             self._watched.pop(experiment.id, None)
             self._watched[experiment.id] = known
             if len(self._watched) > _MOST_WATCHED:
@@ -209,9 +215,10 @@ class Guardrails:
         key = values.dump([experiment.properties.get(name) for name in names])
         known = self._apprentices.get(experiment.id)
         if known is None or known[0] != key:
-            known = key, Apprentice(self._store.logs, experiment, self._most)
+            whole = await self._short(experiment.id)
+            known = key, Apprentice(self._store.logs, experiment, self._most, whole=whole)
             self._apprentices[experiment.id] = known
-        beside = await known[1].read()
+        beside = await known[1].read(self._now_ms)
         found = beside.difference(ALPHA)
         if found is None or found.low <= 0 or beside.uncovered(ALPHA):
             return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -34,21 +35,21 @@ _parse = msgspec.json.Decoder(_Row).decode
 class Apprentice:
     """What is known of an experiment whose code is in the shadow.
 
-    :param most: rows of a log that are read at first.
+    :param most: rows of a log that are read at first; :param whole: whether they are all.
     """
 
-    def __init__(self, logs: LogStore, experiment: Experiment, most: int) -> None:
+    def __init__(self, logs: LogStore, experiment: Experiment, most: int, *, whole: bool = False) -> None:
         self._field: str | None = experiment.properties.get("arm_field")
         self._reward_field: str | None = (experiment.properties.get("rewards") or {}).get("field")
-        self._decisions = Follower(logs, experiment.id, "action", most)
-        self._rewards = Follower(logs, experiment.id, "reward", most)
+        self._decisions = Follower(logs, experiment.id, "action", most, whole=whole)
+        self._rewards = Follower(logs, experiment.id, "reward", most, whole=whole)
         self._open: dict[str, Choice] = {}
         self._beside = Beside()
 
-    async def read(self) -> Beside:
+    async def read(self, now_ms: Callable[[], int]) -> Beside:
         """Count what came since the last time."""
-        rewards = await self._rewards.fresh()
-        for row in await self._decisions.fresh():
+        rewards = await self._rewards.fresh(now_ms())
+        for row in await self._decisions.fresh(now_ms()):
             decision = _parse(row.data)
             if decision.shadow is not None and decision.advice_id is not None:
                 parts = decision.action, decision.propensity, decision.shadow

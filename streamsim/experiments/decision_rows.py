@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -63,17 +63,31 @@ class _Arrivals:
         while self._reader.more and (self._oldest_ms is None or self._oldest_ms > date_ms - DISORDER_MS):
             for row in await self._reader.read(_AT_ONCE, _PART_BYTES):
                 self._oldest_ms = row.date_ms
-                logged = _parse(row.data)
-                advice = logged.advice_id
-                if advice is None or (self._wanted is not None and advice not in self._wanted):
-                    continue
-                logged.reward = logged.reward.copy()  # and not a view of the row
-                self._found.setdefault(advice, []).append(_Arrival(row.date_ms, logged))
-                self._held += len(logged.reward) + _ARRIVAL_BYTES
-            if self._held > MAX_HELD_BYTES:
-                raise TooLarge(
-                    f"rewards of older decisions hold over {MAX_HELD_BYTES} bytes: read pages, by limit"
-                )
+                self._add(row)
+            self._check()
+
+    def take(self, rows: Sequence[LogRow]) -> None:
+        """Rows of the reward log that are all there are of the wanted ones, oldest first.
+
+        :raises TooLarge:
+        """
+        for row in rows[::-1]:
+            self._add(row)
+        self._check()
+
+    def _check(self) -> None:
+        """:raises TooLarge: more is held than may be."""
+        if self._held > MAX_HELD_BYTES:
+            raise TooLarge(f"rewards hold over {MAX_HELD_BYTES} bytes: read smaller pages, by limit")
+
+    def _add(self, row: LogRow) -> None:
+        logged = _parse(row.data)
+        advice = logged.advice_id
+        if advice is None or (self._wanted is not None and advice not in self._wanted):
+            return
+        logged.reward = logged.reward.copy()  # and not a view of the row
+        self._found.setdefault(advice, []).append(_Arrival(row.date_ms, logged))
+        self._held += len(logged.reward) + _ARRIVAL_BYTES
 
     def of(self, advice: str) -> list[_Arrival]:
         """The rewards of a decision, oldest first; they are given once."""
@@ -92,8 +106,12 @@ async def page(
     reader = Reader(store, experiment_id, query)
     rows = await reader.page(limit)
     decisions = [(row, msgspec.json.decode(row.data)) for row in rows]
-    arrivals = _Arrivals(store, experiment_id, {one.get("advice_id") for _, one in decisions} - {None})
-    if rows:
+    wanted = {advice for _, one in decisions if isinstance(advice := one.get("advice_id"), str)}
+    arrivals = _Arrivals(store, experiment_id, wanted)
+    rewards = await store.rewards_of(experiment_id, wanted) if wanted else []
+    if rewards is not None:
+        arrivals.take(rewards)
+    elif rows:
         await arrivals.reach(min(row.date_ms for row in rows))
     shown = [_shown(experiment_id, row, logged, arrivals, iso) for row, logged in decisions]
     write = _WRITERS[form]()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +20,25 @@ from tests.conftest import Run
 from tests.faults.conftest import LONG, Installation
 from tests.faults.load import Load
 from tests.servers import aside, wait_until
-from tests.support import Server
+from tests.support import Client, Server
 
 pytestmark = pytest.mark.serial
 
 FAULTS_S = 60.0 if LONG else 0.0
 AWAY_S = 20.0 if LONG else 1.5
 REDIS_AWAY_S = 1.0
+GUARDED: dict[str, Any] = {
+    "get_action": """
+self.action['arm'] = random.choice('ab')
+self.action_probabilities = {'a': 0.5, 'b': 0.5}
+""",
+    "arm_field": "arm",
+    "arms": ["a", "b"],
+    "control": "a",
+    "advice_id": True,
+    "delta_hours": 1,
+    "guardrails": [{"metric": "ms", "harm": "increase", "bound": 10}],
+}
 Fault = Callable[[Load, int], Awaitable[None]]
 
 
@@ -141,6 +155,67 @@ def test_while_mongodb_is_away_every_call_succeeds_and_its_rows_follow(
     assert only(load), load.statuses
     wait_until(lambda: installation.waiting() == 0, "the outbox is empty though nobody reads")
     installation.check(load, experiment)
+
+
+def test_harm_trips_a_guardrail_in_every_process_while_the_one_that_it_came_to_is_killed(
+    run: Run, installation: Installation
+) -> None:
+    random.seed(3)
+    took: list[float] = []
+
+    async def fault(load: Load, times: int) -> None:
+        made = await aside(guarded, installation, times)
+        killed = installation.servers[1 + times % 2]
+        clients = {server: server.client() for server in installation.servers}
+        for client in clients.values():
+            rows = await aside(decide, client, made, 300)
+            assert {row["action"]["arm"] for row in rows} == {"a", "b"}
+            await aside(learn, clients[killed], made, rows)
+        os.kill(pid(killed), signal.SIGKILL)
+        began = time.monotonic()
+        rest = [client for server, client in clients.items() if server is not killed]
+
+        def served() -> set[str]:
+            return {row["action"]["arm"] for client in rest for row in decide(client, made, 10)}
+
+        await aside(wait_until, lambda: served() == {"a"}, "no process serves b")
+        took.append(time.monotonic() - began)
+        await again(killed)
+        # The one that was away acts on it, too, with its first call.
+        rows = await aside(decide, killed.client(), made, 30)
+        assert {row["action"]["arm"] for row in rows} == {"a"}
+        found = await aside(installation.admin.get, f"/stats/{made['id']}/log")
+        assert [row["guardrail"]["arm"] for row in found.body] == ["b"]
+
+    load = under_load(run, installation, "guardrail", fault)
+    assert only(load, (0, "")), load.statuses
+    within = sum(one <= 1 for one in took)
+    print(f"off in every process after {max(took):.2f} s at most; within a second in {within} of {len(took)}")
+
+
+def guarded(installation: Installation, number: int) -> dict[str, Any]:
+    """A new experiment with a guardrail; its id and key."""
+    made: dict[str, Any] = installation.admin.post("/exp", {"name": f"guarded {number}", **GUARDED}).body
+    return made
+
+
+def decide(client: Client, made: dict[str, Any], n: int) -> list[dict[str, Any]]:
+    answer = client.post(f"/getaction/{made['id']}", {"key": made["key"], "contexts": [{}] * n})
+    found: list[dict[str, Any]] = answer.body["results"]
+    return found
+
+
+def learn(client: Client, made: dict[str, Any], decided: list[dict[str, Any]]) -> None:
+    """Rewards with a metric that is 60 worse for b."""
+    rewards = [
+        {
+            "advice_id": one["advice_id"],
+            "reward": 1,
+            "metrics": {"ms": random.gauss(160 if one["action"]["arm"] == "b" else 100, 20)},
+        }
+        for one in decided
+    ]
+    assert client.post(f"/setreward/{made['id']}", {"key": made["key"], "rewards": rewards}).status == 200
 
 
 def pid(server: Server) -> int:

@@ -7,8 +7,10 @@ import io
 import json
 from typing import Any
 
+import pymongo
 import pytest
 
+from streamsim.config import Settings
 from streamsim.dates import HOUR_MS
 from streamsim.services import Services
 from tests.application import Caller, Clock
@@ -130,3 +132,64 @@ async def test_rewards_that_have_no_sum_are_all_shown(ann: Caller) -> None:
     (row,) = await rows(ann, made)
     assert [arrival["reward"] for arrival in row["rewards"]] == [1, {"v": 2}]
     assert "reward" not in row
+
+
+class Counted:
+    """The store's logs, with the rows counted that are read."""
+
+    def __init__(self, logs: Any) -> None:
+        self._logs = logs
+        self.rows = 0
+
+    async def read_log(self, *given: Any, **named: Any) -> Any:
+        found = await self._logs.read_log(*given, **named)
+        self.rows += len(found)
+        return found
+
+    async def rewards_of(self, *given: Any) -> Any:
+        found = await self._logs.rewards_of(*given)
+        self.rows += len(found or ())
+        return found
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_a_page_reads_its_own_rows_and_their_rewards_however_deep_it_is(
+    ann: Caller, services: Services
+) -> None:
+    made = await ann.experiment("deep", get_action=ACT, advice_id=True, delta_hours=1, reward_mode="each")
+    for _ in range(3):
+        advices = await decide(ann, made, 400)
+        for number in (0, 1):
+            rewards = [{"advice_id": advice, "reward": number} for advice in advices]
+            await ann.post(f"/setreward/{made['id']}", {"key": made["key"], "rewards": rewards})
+    store: Any = services.store
+    counted = store.logs = Counted(store.logs)
+    path: str | None = f"/stats/{made['id']}/decisions?limit=50"
+    reads = []
+    while path is not None:
+        before = counted.rows
+        answer = await ann.get(path)
+        assert all([one["reward"] for one in row["rewards"]] == [0, 1] for row in answer.body)
+        reads.append(counted.rows - before)
+        link = answer.headers.get("link")
+        path = link[link.index("<") + 1 : link.index(">")] if link else None
+    assert sum(reads) == 3 * 1200
+    assert set(reads[:-1]) == {150}
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_rewards_from_before_their_index_are_found_all_the_same(
+    ann: Caller, settings: Settings
+) -> None:
+    made = await ann.experiment("older", get_action=ACT, advice_id=True, delta_hours=1)
+    for n, advice in enumerate(await decide(ann, made, 30)):
+        await reward(ann, made, advice, n)
+    shown = await rows(ann, made, "limit=10")
+    if settings.storage.mongo:
+        with pymongo.MongoClient[dict[str, Any]](settings.storage.mongo) as client:
+            collection = client.get_default_database()["log_reward"]
+            assert collection.update_many({}, {"$unset": {"advice": 1}}).modified_count >= 30
+    assert await rows(ann, made, "limit=10") == shown
+    assert [row["reward"] for row in shown] == list(range(29, 19, -1))

@@ -328,8 +328,8 @@ def _drifting(log: DecisionLog, here: Sequence[Row]) -> list[str]:
     if seen.ok:
         return []
     return [
-        f"{seen.sentence} With constant and two_point, times at which an arm was likely weigh more, and their "
-        "differences compare different times: read uniform, which is of the mean over all the time."
+        f"{seen.sentence} With constant and two_point, times at which an arm was likely weigh more, and "
+        "their differences compare different times: read uniform, which is of the mean over all the time."
     ]
 
 

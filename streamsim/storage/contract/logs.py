@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -57,6 +57,11 @@ class LogStore(Protocol):
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Oldest first, only rows whose position is higher than `after` if it is given; as `read_log`."""
+
+    async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
+        """The rows of the reward log that have one of these advice ids, in order; sees what `read_log` does.
+
+        None if the log has rows from before there was an index of them: they are found by reading it."""
 
 
 def is_last(page: Sequence[LogRow], limit: int, max_bytes: int = PAGE_BYTES) -> bool:

@@ -1,13 +1,14 @@
 """Logs in MongoDB: how rows come in, and how they are read.
 
-log_<kind>      _id: row id, experiment, position, date_ms, data
+log_<kind>      _id: row id, experiment, position, date_ms, data; of rewards advice, "" for none
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError
 
@@ -19,6 +20,14 @@ from streamsim.storage.mongo.values import plain, readable, to_bytes
 
 _DUPLICATE_KEY: Final = 11000
 _MAX_POSITION: Final = 2**63 - 1
+_ADVICES_AT_ONCE: Final = 500
+
+
+class _Advised(msgspec.Struct):
+    advice_id: Any = None
+
+
+_advised = msgspec.json.Decoder(_Advised).decode
 
 
 class MongoLogs:
@@ -63,7 +72,7 @@ class MongoLogs:
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Rows that are in MongoDB, newest first; see the contract."""
-        query = {"position": {"$lt": _position(before)}} if before else {}
+        query = {"position": {"$lt": position_of(before)}} if before else {}
         return await self._rows(experiment_id, kind, query, DESCENDING, limit, max_bytes)
 
     async def follow_log(
@@ -76,8 +85,25 @@ class MongoLogs:
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
         """Likewise, oldest first."""
-        query = {"position": {"$gt": _position(after)}} if after else {}
+        query = {"position": {"$gt": position_of(after)}} if after else {}
         return await self._rows(experiment_id, kind, query, ASCENDING, limit, max_bytes)
+
+    async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
+        """Of rewards that are in MongoDB; see the contract."""
+        collection = self._db[log_collection("reward")]
+        async with reaching():
+            if (
+                await collection.find_one({"experiment": experiment_id, "advice": None}, {"_id": 1})
+                is not None
+            ):
+                return None
+            found: list[LogRow] = []
+            wanted = list(advices)
+            for start in range(0, len(wanted), _ADVICES_AT_ONCE):
+                some = wanted[start : start + _ADVICES_AT_ONCE]
+                rows = collection.find({"experiment": experiment_id, "advice": {"$in": some}})
+                found += [log_row("reward", document) async for document in rows]
+        return sorted(found, key=lambda row: int(row.position))
 
     async def _rows(
         self,
@@ -104,7 +130,8 @@ class MongoLogs:
             return rows
 
 
-def _position(text: str) -> int:
+def position_of(text: str) -> int:
+    """A position in a log as a number. :raises ValueError:"""
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_POSITION):
         raise ValueError(f"{text!r} is no position in a log")
     return int(text)
@@ -124,13 +151,17 @@ def only_repeated(error: BulkWriteError) -> list[int]:
 
 
 def _log_document(row: LogRow) -> dict[str, Any]:
-    return {
+    document = {
         "_id": row.id,
         "experiment": row.experiment_id,
         "position": int(row.position),
         "date_ms": row.date_ms,
         "data": readable(row.data),
     }
+    if row.kind == "reward":
+        advice = _advised(row.data).advice_id
+        document["advice"] = advice if isinstance(advice, str) else ""
+    return document
 
 
 def log_row(kind: LogKind, document: Mapping[str, Any]) -> LogRow:

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from streamsim.storage.contract.logs import LogKind
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raise it with every change of an index: a database with a lower one gets those that it lacks."""
 _KEY: Final = {"_id": "indexes"}
 
@@ -32,6 +32,11 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         log_collection(kind): [IndexModel([("experiment", ASCENDING), ("position", DESCENDING)])]
         for kind in get_args(LogKind)
     },
+    "log_reward": [
+        IndexModel([("experiment", ASCENDING), ("position", DESCENDING)]),
+        # Rows without it, from before it was there, are in it as null.
+        IndexModel([("experiment", ASCENDING), ("advice", ASCENDING)]),
+    ],
     "statistics": [IndexModel([("experiment", ASCENDING), ("modified_ms", DESCENDING)])],
     "archived_theta": [IndexModel([("experiment", ASCENDING)])],
     "jobs": [

@@ -29,6 +29,7 @@ _ACK = Script("ack")
 _COUNTERS = {"action": "actions", "reward": "rewards"}
 # A position is the version of the commit, and the place of the row in it.
 _PLACE_BITS = 16
+_AHEAD = 128
 
 
 class OutboxEntry(NamedTuple):
@@ -127,6 +128,17 @@ class Outbox:
                 await self._move(tenant, [_decoded(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
+
+    async def after(self, tenant: str, position: int) -> tuple[list[LogRow], int | None]:
+        """Rows of a tenant that wait here, oldest first, of positions above one; and the position up to which
+        they were read, None where that is all."""
+        start = f"{max(position, 0) >> _PLACE_BITS}-0"
+        outbox = self._keys.of(tenant).outbox
+        found = await self._connection.command("XRANGE", outbox, start, "+", "COUNT", _AHEAD)
+        entries = [_decoded(id, fields[b"rows"]) for id, fields in found]
+        rows = [row for entry in entries for row in entry.rows if int(row.position) > position]
+        more = len(entries) == _AHEAD
+        return rows, (entries[-1].version + 1 << _PLACE_BITS) - 1 if more else None
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
-from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, is_last
 from streamsim.storage.mongo.accounts import MongoAccounts
 from streamsim.storage.mongo.connection import MongoConnection
 from streamsim.storage.mongo.jobs import MongoJobs
-from streamsim.storage.mongo.logs import MongoLogs
+from streamsim.storage.mongo.logs import MongoLogs, position_of
 from streamsim.storage.mongo.migration import MongoMigration
 from streamsim.storage.mongo.runs import MongoRuns
 from streamsim.storage.mongo.statistics import MongoStatistics
@@ -23,6 +24,8 @@ from streamsim.storage.redis.deliveries import RedisDeliveries
 from streamsim.storage.redis.keys import Keys
 
 log = logging.getLogger("streamsim.storage")
+_ONCE: Final = ("action", "reward")
+"""Logs whose rows have ids that are never given twice."""
 
 
 class ProductionStore:
@@ -127,7 +130,7 @@ class ProductionStore:
 
 
 class DrainedLogs:
-    """A `LogStore`: a reading first moves what waits in the tenant's outbox."""
+    """A `LogStore`: reading the newest rows first moves what waits in the tenant's outbox."""
 
     def __init__(self, decisions: RedisDecisions, outbox: Outbox, rows: MongoLogs) -> None:
         self._decisions = decisions
@@ -157,7 +160,45 @@ class DrainedLogs:
         after: str = "",
         max_bytes: int = PAGE_BYTES,
     ) -> list[LogRow]:
+        """Waits for nobody to move anything: what waits in the outbox is read there.
+
+        The outbox is asked first, so that what is moved meanwhile is in MongoDB when that is.
+        """
+        tenant = await self._decisions.tenant_of(experiment_id)
+        if tenant is not None and kind not in _ONCE:
+            await self._outbox.flush(tenant)  # of two rows of one id the second is not told
+        if tenant is None or kind not in _ONCE or limit <= 0:
+            return await self._rows.follow_log(
+                experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes
+            )
+        found: list[LogRow] = []
+        position, left = position_of(after) if after else -1, max_bytes
+        while len(found) < limit and left > 0:
+            waiting, end = await self._outbox.after(tenant, position)
+            wanted = limit - len(found)
+            before = "" if position < 0 else str(position)
+            stored = await self._rows.follow_log(
+                experiment_id, kind, limit=wanted, after=before, max_bytes=left
+            )
+            if not is_last(stored, wanted, left):
+                last = int(stored[-1].position)
+                end = last if end is None else min(end, last)
+            rows = {int(row.position): row for row in stored}
+            for row in waiting:
+                if (row.experiment_id, row.kind) == (experiment_id, kind):
+                    rows[int(row.position)] = row
+            for place in sorted(rows):
+                if (end is not None and place > end) or len(found) == limit or left <= 0:
+                    break
+                found.append(rows[place])
+                left -= len(rows[place].data)
+            if end is None:
+                break
+            position = end
+        return found
+
+    async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
         tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is not None:
             await self._outbox.flush(tenant)
-        return await self._rows.follow_log(experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes)
+        return await self._rows.rewards_of(experiment_id, advices)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from typing import Final
 
 from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
 from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.rows import each_in
 
 _SELECT: Final = (
     "SELECT position, id, date_ms, data FROM logs"
@@ -15,6 +17,12 @@ _SELECT: Final = (
 )
 _NEWEST: Final = f"{_SELECT} < ? ORDER BY position DESC LIMIT max(?, 0)"
 _OLDEST: Final = f"{_SELECT} > ? ORDER BY position LIMIT max(?, 0)"
+
+BY_ADVICE: Final = (
+    "SELECT position, id, date_ms, data FROM logs INDEXED BY logs_by_advice"
+    " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = 'reward'"
+    " AND json_extract(CAST(data AS TEXT), '$.advice_id') IN"
+)
 
 
 def _position(text: str) -> int:
@@ -52,6 +60,17 @@ class SQLiteLogs:
     ) -> list[LogRow]:
         bound = _position(after) if after else -1
         return await self._rows(_OLDEST, experiment_id, kind, bound, limit, max_bytes)
+
+    async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
+        def work(db: sqlite3.Connection) -> list[LogRow]:
+            found = each_in(db, BY_ADVICE, [experiment_id], list(advices))
+            rows = sorted((row for row in found), key=lambda row: int(row[0]))
+            return [
+                LogRow(experiment_id, "reward", id, date_ms, data, str(place))
+                for place, id, date_ms, data in rows
+            ]
+
+        return await self._db.read(work)
 
     async def _rows(
         self, sql: str, experiment_id: str, kind: LogKind, bound: int, limit: int, max_bytes: int

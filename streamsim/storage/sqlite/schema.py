@@ -268,6 +268,11 @@ MIGRATIONS = (
         UNIQUE (experiment, name)
     );
 """,
+    # Rewards by advice id.
+    """
+    CREATE INDEX logs_by_advice ON logs (experiment, json_extract(CAST(data AS TEXT), '$.advice_id'))
+        WHERE kind = 'reward';
+""",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from streamsim.storage.contract.logs import LogKind, pages
+from streamsim.storage.contract.logs import LogKind, LogRow, pages
 from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, ODD, ODD_NAMES, committed, log
 
@@ -129,5 +129,38 @@ def test_a_page_ends_with_the_row_that_reaches_its_bytes(run: Any, store: Store)
             async for page in pages(store.logs, "e1", "action", 5, 3, max_bytes=20_000)
         ]
         assert found == [["r5", "r4"], ["r3", "r2", "r1"]]
+
+    run(body())
+
+
+def test_rewards_are_found_by_advice_id_in_the_order_of_commits(run: Any, store: Store) -> None:
+    async def body() -> None:
+        def reward(id: str, advice: object, experiment_id: str = "e1") -> LogRow:
+            data = msgspec.json.encode({"advice_id": advice, "reward": id})
+            return log(id, "reward", experiment_id, data=data)
+
+        odd = "a\"'\U0001f600"
+        rows = [
+            reward("r0", "one"),
+            reward("r1", "two"),
+            reward("r2", odd),
+            reward("r3", "one"),
+            reward("r4", 1),
+        ]
+        await committed(store, logs=rows[:2])
+        await committed(
+            store, logs=[*rows[2:], log("plain", "reward"), log("one", "action", data=rows[0].data)]
+        )
+        await committed(store, "e2", logs=[reward("other", "one", "e2")])
+        found = await store.logs.rewards_of("e1", ["one", odd, "unknown"])
+        assert found is not None
+        assert [row.id for row in found] == ["r0", "r2", "r3"]
+        newest = {row.id: row for row in await store.logs.read_log("e1", "reward", limit=99)}
+        assert found == [newest[row.id] for row in found]
+        many = await store.logs.rewards_of("e1", [*map(str, range(1200)), "two"])
+        assert many is not None
+        assert [row.id for row in many] == ["r1"]
+        assert await store.logs.rewards_of("e1", []) == []
+        assert await store.logs.rewards_of("unknown", ["one"]) == []
 
     run(body())

@@ -66,6 +66,13 @@ def test_no_query_of_a_given_server_scans_a_collection(run: Any, make_store: Mak
             .find({"experiment": "e", "position": {"$lt": 5}})
             .sort("position", -1)
             .limit(3),
+            database["log_action"]
+            .find({"experiment": "e", "position": {"$gt": 5}})
+            .sort("position", 1)
+            .limit(3),
+            database["log_reward"].find({"experiment": "e", "advice": {"$in": ["a", "b"]}}),
+            database["log_reward"].find({"experiment": "e", "advice": None}).limit(1),
+            database["statistics"].find({"experiment": "e"}).sort("modified_ms", -1),
             database["log_action"].find({"_id": {"$in": ["a", "b"]}}),
             database["sessions"].find({"uid": "u", "kind": "token"}).sort("created_ms", 1),
             database["sessions"].find({"expires_ms": {"$lte": 5}}).limit(3),

@@ -20,6 +20,7 @@ DEFINED = {
     "job_parts": ["job+"],
     "jobs": ["tenant+ experiment+ number-", "tenant+ number-", "state+ number+"],
     **{f"log_{kind}": ["experiment+ position-"] for kind in get_args(LogKind)},
+    "log_reward": ["experiment+ position-", "experiment+ advice+"],
     "model_versions": ["tenant+ name+ version+"],
     "models": ["tenant+ order+"],
     "run_chunks": ["run+ at+"],
@@ -83,7 +84,7 @@ def database(mongo_server: MongoServer, name: str) -> Database:
     return Database(mongo_server, name)
 
 
-def test_version_2_stands_for_these_indexes() -> None:
+def test_version_3_stands_for_these_indexes() -> None:
     found = {
         name: [
             " ".join(
@@ -93,7 +94,7 @@ def test_version_2_stands_for_these_indexes() -> None:
         ]
         for name, models in INDEXES.items()
     }
-    assert (SCHEMA_VERSION, found) == (2, DEFINED)
+    assert (SCHEMA_VERSION, found) == (3, DEFINED)
 
 
 def test_a_new_database_gets_all_and_says_so(run: Any, database: Database) -> None:

@@ -248,3 +248,61 @@ def test_of_rows_with_one_id_the_first_stays(run: Any, store: ProductionStore) -
         assert await store.decisions.summary("e1") == Summary(3, NOW)
 
     run(body())
+
+
+def test_a_log_is_followed_in_order_and_whole_though_its_rows_wait_and_are_moved_meanwhile(
+    run: Any, store: ProductionStore
+) -> None:
+    async def body() -> None:
+        kinds = ("action", "reward")
+        commits = [
+            committed(store, one, logs=[log(f"{one}-{n}-{kind}", kind, one) for kind in kinds])
+            for n in range(350)
+            for one in ("e1", "e2")
+        ]
+        writing = asyncio.gather(*commits)
+        found: list[str] = []
+        positions: list[int] = []
+        after, waited = "", 0
+        while not writing.done() or len(found) < 350:
+            waited = max(waited, await store.outbox.waiting())
+            page = await store.logs.follow_log("e1", "action", limit=7, after=after)
+            found += [row.id for row in page]
+            positions += [int(row.position) for row in page]
+            after = page[-1].position if page else after
+        await writing
+        assert waited > 128, "nothing waited that could be missed"
+        assert await store.logs.follow_log("e1", "action", limit=7, after=after) == []
+        assert positions == sorted(positions)
+        expected = (await store.logs.read_log("e1", "action", limit=999))[::-1]
+        assert found == [row.id for row in expected]
+        assert len(set(found)) == 350
+
+    run(body())
+
+
+def test_a_row_whose_id_was_there_before_is_not_followed(run: Any, store: ProductionStore) -> None:
+    async def body() -> None:
+        for n in range(3):
+            await committed(store, logs=[log("once", "manual", data=b'{"n": %d}' % n)])
+        page = await store.logs.follow_log("e1", "manual", limit=9)
+        assert [row.data for row in page] == [b'{"n": 0}']
+
+    run(body())
+
+
+def test_rewards_from_before_they_had_an_index_are_told_of(
+    run: Any, store: ProductionStore, mongo_server: MongoServer, name: str
+) -> None:
+    async def body() -> None:
+        rows = [log(f"r{n}", "reward", data=b'{"advice_id":"a%d"}' % n) for n in range(3)]
+        await committed(store, logs=rows)
+        found = await store.logs.rewards_of("e1", ["a1"])
+        assert found is not None
+        assert [row.id for row in found] == ["r1"]
+        with mongo_server.client() as client:
+            client[name]["log_reward"].update_one({"_id": "r2"}, {"$unset": {"advice": 1}})
+        assert await store.logs.rewards_of("e1", ["a1"]) is None
+        assert await store.logs.rewards_of("e2", ["a1"]) == []
+
+    run(body())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.accounts import LoginSession, User
+from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
@@ -77,6 +78,18 @@ def test_no_statement_scans_a_table(run: Any, path: Path, statements: list[str])
         await store.decisions.due_advices(NOW, 9)
         await store.decisions.summary("e1")
         await store.logs.read_log("e1", "action", limit=9, before="9")
+        await store.logs.follow_log("e1", "reward", limit=9, after="0")
+        await store.logs.rewards_of("e1", ["a", "b"])
+        await store.statistics.put_statistics("e1", "s", b"x", NOW)
+        await store.statistics.get_statistics("e1", "s")
+        message = Delivery(
+            experiment_id="e1", id="m", event="state", url="u", body=b"{}", created_ms=NOW, due_ms=NOW
+        )
+        await store.deliveries.enqueue("ann", [message])
+        (taken,) = await store.deliveries.take_deliveries(NOW, NOW + 1, 9)
+        await store.deliveries.settle_delivery(taken, "failed", NOW)
+        await store.deliveries.list_deliveries("e1", limit=9)
+        await store.deliveries.forget_deliveries(NOW + 1, 9)
         await store.decisions.claim("w", "o", NOW, NOW)
         await store.decisions.hit("w", NOW, 9)
         await store.decisions.clear_hits("w")
