@@ -50,12 +50,11 @@ class Announcer:
         something to tell."""
         wanted = _wanted(experiment) & {"drift", "winner"}
         now_ms, work = self._now_ms(), f"announce:{experiment.id}"
-        if not wanted or not await self._store.decisions.claim(
-            work, self._owner, now_ms, now_ms + self._check_ms
-        ):
-            return False
         # The owner of a claim may take it again at once, which others may not.
-        if now_ms < self._looked.get(experiment.id, 0) + self._check_ms:
+        if not wanted or now_ms < self._looked.get(experiment.id, 0) + self._check_ms:
+            return False
+        until_ms = now_ms + self._check_ms
+        if not await self._store.decisions.claim(work, self._owner, now_ms, until_ms):
             return False
         self._looked[experiment.id] = now_ms
         told = await self._drift(experiment) if "drift" in wanted else 0

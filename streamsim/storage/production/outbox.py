@@ -14,7 +14,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from streamsim.storage.contract.errors import StoreUnavailable
-from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.mongo.logs import MongoLogs
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys
@@ -29,7 +29,7 @@ _ACK = Script("ack")
 _COUNTERS = {"action": "actions", "reward": "rewards"}
 # A position is the version of the commit, and the place of the row in it.
 _PLACE_BITS = 16
-_AHEAD = 128
+_AHEAD = 1000
 
 
 class OutboxEntry(NamedTuple):
@@ -129,16 +129,27 @@ class Outbox:
                 if len(found) < self._entries:
                     return
 
-    async def after(self, tenant: str, position: int) -> tuple[list[LogRow], int | None]:
-        """Rows of a tenant that wait here, oldest first, of positions above one; and the position up to which
-        they were read, None where that is all."""
-        start = f"{max(position, 0) >> _PLACE_BITS}-0"
-        outbox = self._keys.of(tenant).outbox
-        found = await self._connection.command("XRANGE", outbox, start, "+", "COUNT", _AHEAD)
-        entries = [_decoded(id, fields[b"rows"]) for id, fields in found]
-        rows = [row for entry in entries for row in entry.rows if int(row.position) > position]
-        more = len(entries) == _AHEAD
-        return rows, (entries[-1].version + 1 << _PLACE_BITS) - 1 if more else None
+    async def after(self, tenant: str, experiment_id: str, kind: LogKind, position: int) -> list[LogRow]:
+        """Rows of a log that wait here, oldest first, of positions above one: all that do at first."""
+        keys, found = self._keys.of(tenant), list[LogRow]()
+        newest = await self._connection.command("XREVRANGE", keys.outbox, "+", "-", "COUNT", 1)
+        if not newest:
+            return found
+        last, start = newest[0][0].decode(), f"{max(position, 0) >> _PLACE_BITS}-0"
+        mark = experiment_id.encode()
+        while True:
+            page = await self._connection.command("XRANGE", keys.outbox, start, last, "COUNT", _AHEAD)
+            for id, fields in page:
+                if mark in fields[b"rows"]:  # most are of others, and need not be taken apart
+                    found += [
+                        row
+                        for row in _decoded(id, fields[b"rows"]).rows
+                        if (row.experiment_id, row.kind) == (experiment_id, kind)
+                        and int(row.position) > position
+                    ]
+            if len(page) < _AHEAD:
+                return found
+            start = f"({page[-1][0].decode()}"
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -171,30 +171,23 @@ class DrainedLogs:
             return await self._rows.follow_log(
                 experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes
             )
+        position = position_of(after) if after else -1
+        waiting = await self._outbox.after(tenant, experiment_id, kind, position)
+        stored = await self._rows.follow_log(
+            experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes
+        )
+        rows = {int(row.position): row for row in (*stored, *waiting)}
+        places = sorted(rows)
+        if not is_last(stored, limit, max_bytes):
+            last = int(stored[-1].position)  # there may be more in MongoDB before what waits
+            places = [place for place in places if place <= last]
         found: list[LogRow] = []
-        position, left = position_of(after) if after else -1, max_bytes
-        while len(found) < limit and left > 0:
-            waiting, end = await self._outbox.after(tenant, position)
-            wanted = limit - len(found)
-            before = "" if position < 0 else str(position)
-            stored = await self._rows.follow_log(
-                experiment_id, kind, limit=wanted, after=before, max_bytes=left
-            )
-            if not is_last(stored, wanted, left):
-                last = int(stored[-1].position)
-                end = last if end is None else min(end, last)
-            rows = {int(row.position): row for row in stored}
-            for row in waiting:
-                if (row.experiment_id, row.kind) == (experiment_id, kind):
-                    rows[int(row.position)] = row
-            for place in sorted(rows):
-                if (end is not None and place > end) or len(found) == limit or left <= 0:
-                    break
-                found.append(rows[place])
-                left -= len(rows[place].data)
-            if end is None:
+        left = max_bytes
+        for place in places[:limit]:
+            found.append(rows[place])
+            left -= len(rows[place].data)
+            if left <= 0:
                 break
-            position = end
         return found
 
     async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:

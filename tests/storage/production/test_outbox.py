@@ -271,7 +271,7 @@ def test_a_log_is_followed_in_order_and_whole_though_its_rows_wait_and_are_moved
             positions += [int(row.position) for row in page]
             after = page[-1].position if page else after
         await writing
-        assert waited > 128, "nothing waited that could be missed"
+        assert waited > 0, "nothing waited that could be missed"
         assert await store.logs.follow_log("e1", "action", limit=7, after=after) == []
         assert positions == sorted(positions)
         expected = (await store.logs.read_log("e1", "action", limit=999))[::-1]
