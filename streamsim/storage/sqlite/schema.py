@@ -288,6 +288,7 @@ MIGRATIONS = (
         errors INTEGER NOT NULL,
         PRIMARY KEY (experiment, step, start_ms, arm)
     ) WITHOUT ROWID;
+    CREATE INDEX buckets_by_date ON buckets (step, start_ms);
     ALTER TABLE summaries ADD COLUMN buckets_since_ms INTEGER;
 """,
 )

@@ -32,9 +32,8 @@ _FORGET = (
     " WHERE a.redeemed_by IS NULL AND a.expires_ms < :cutoff LIMIT :limit)",
     *(
         "DELETE FROM buckets WHERE (experiment, step, start_ms, arm) IN"
-        " (SELECT b.experiment, b.step, b.start_ms, b.arm FROM experiments e CROSS JOIN buckets b"
-        f" ON b.experiment = e.num AND b.step = {length_ms} AND b.start_ms < :now - {KEPT_MS[step]}"
-        " LIMIT :limit)"
+        f" (SELECT experiment, step, start_ms, arm FROM buckets WHERE step = {length_ms}"
+        f" AND start_ms < :now - {KEPT_MS[step]} LIMIT :limit)"
         for step, length_ms in STEP_MS.items()
     ),
 )

@@ -64,9 +64,9 @@ def test_two_stores_counting_at_once_lose_nothing(run: Any, make_store: Callable
     chance = random.Random(5)
     expected: Counter[tuple[int, str]] = Counter()
     plans = []
-    for client in range(8):
+    for number in range(8):
         plan = [(chance.randrange(3), chance.choice("abc"), chance.randrange(1, 5)) for _ in range(15)]
-        plans.append((client, plan))
+        plans.append((number, plan))
         for minute, arm, count in plan:
             expected[HOUR_START + minute * MINUTE_MS, arm] += count
 
