@@ -126,7 +126,7 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     "Rows, newest first. A page ends early rather than grow beyond 16 MiB.",
                     array(row),
                     example,
-                    others={"text/csv": TEXT},
+                    others={"text/csv": TEXT, "application/x-ndjson": TEXT},
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
@@ -230,7 +230,7 @@ def operations(_settings: Settings) -> Described:
                         headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                     )
                 },
-                query=_rows(tuple(stats.ROW_TYPES)),
+                query=_rows(tuple(stats.TYPES)),
             )
         },
         stats.OverviewHandler: {

@@ -203,6 +203,26 @@ async def test_a_log_without_limit_is_whole(ann: Caller, services: Services, lim
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
+@pytest.mark.parametrize("log", ["actionlog", "rewardlog", "log"])
+async def test_a_log_comes_as_json_lines(ann: Caller, log: str) -> None:
+    experiment = await used(ann, 4)
+    path = f"/stats/{experiment['id']}/{log}"
+    rows = (await ann.get(path)).body
+    asked = await ann.request("GET", path, headers={"Accept": "application/x-ndjson"})
+    for answer in (asked, await ann.get(path, format="jsonl")):
+        assert answer.headers["content-type"] == "application/x-ndjson; charset=utf-8"
+        assert [json.loads(line) for line in answer.body.splitlines()] == rows
+    first, second = (await ann.get(path, format="jsonl", limit=1)), rows[0]["date"]
+    assert first.body.count("\n") == 1
+    assert json.loads(first.body) == rows[0]
+    since = await ann.get(path, **{"format": "jsonl", "from": second})
+    assert [json.loads(line) for line in since.body.splitlines()] == [
+        row for row in rows if row["date"] >= second
+    ]
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
 @pytest.mark.parametrize("ask", ["format", "accept"])
 async def test_a_log_comes_as_comma_separated_values(ann: Caller, ask: str) -> None:
     experiment = await used(ann, 4)
