@@ -25,6 +25,7 @@ NEWEST: Final = 1000
 EVERY_S: Final = 1.0
 BYTES_A_SECOND: Final = 1 << 17
 """About so much is sent to all who watch one experiment: the more there are, the rarer it is."""
+LONGEST_S: Final = 30.0
 _SLACK: Final = 50
 _BEHIND: Final = 8
 """So many events wait for a watcher; who is further behind gets all numbers anew."""
@@ -124,7 +125,7 @@ class _Watched:
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(max(EVERY_S, self._sent / BYTES_A_SECOND))
+            await asyncio.sleep(pause_s(self._sent))
             self._sent = 0
             try:
                 await self._look()
@@ -208,6 +209,11 @@ class _Watched:
 
     def _date(self, date_ms: int | None) -> str | None:
         return None if date_ms is None else self._iso(date_ms)
+
+
+def pause_s(sent: int) -> float:
+    """How long the store is not looked at after so many bytes were sent to all who watch an experiment."""
+    return min(max(EVERY_S, sent / BYTES_A_SECOND), LONGEST_S)
 
 
 def _number(reward: object) -> float | None:

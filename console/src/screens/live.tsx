@@ -80,8 +80,8 @@ function Numbers({ view, id, whole }: { view: View; id: string; whole: boolean }
   return (
     <>
       <dl class="facts">
-        <div><dt>Decisions</dt><dd>{number(summary.get_action_calls)}</dd></div>
-        <div><dt>Rewards</dt><dd>{number(summary.set_reward_calls)}</dd></div>
+        <div><dt>Decisions{whole && " in this time"}</dt><dd>{number(whole ? seen.decisions : summary.get_action_calls)}</dd></div>
+        <div><dt>Rewards{whole && " in this time"}</dt><dd>{number(whole ? seen.rewards : summary.set_reward_calls)}</dd></div>
         <div><dt>Mean reward{part ? ` of the newest ${number(total)}` : ""}</dt><dd>{number(mean)}</dd></div>
         <div><dt>Last decision</dt><dd><Time at={summary.last_added_get_action} /></dd></div>
         <div><dt>Last reward</dt><dd><Time at={summary.last_added_set_reward} /></dd></div>

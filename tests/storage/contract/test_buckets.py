@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from streamsim.storage.contract.buckets import KEPT_MS, MINUTE_MS, REST, Counted, Counts
-from streamsim.storage.contract.decisions import Stale
+from streamsim.storage.contract.decisions import Stale, Summary
+from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.migration import ExperimentRecord
 from streamsim.storage.contract.store import Store
 from tests.storage.contract.helpers import HOUR, NOW, committed, experiment, log, transaction
 
@@ -102,5 +104,21 @@ def test_buckets_are_forgotten_when_they_are_older_than_they_are_kept(run: Any, 
         hours = (await store.decisions.buckets(["e1"], "hour", older - HOUR, NOW + 1))["e1"].rows
         assert [row.start_ms for row in minutes] == [times[2]]
         assert [row.start_ms for row in hours] == [at // HOUR * HOUR for at in times[1:]]
+
+    run(body())
+
+
+def test_what_came_before_buckets_were_kept_is_told_of(run: Any, store: Store) -> None:
+    async def body() -> None:
+        counted = Summary(action_calls=5, last_action_ms=NOW - HOUR)
+        await store.migration.restore([ExperimentRecord(experiment("old"), counted)])
+        empty = (await store.decisions.buckets(["old"], "hour", HOUR_START, NOW + HOUR))["old"]
+        assert (empty.since_ms, empty.rows) == (None, [])
+        for n in range(2):
+            row = LogRow("old", "action", f"a{n}", NOW + n, b"{}")
+            await committed(store, "old", logs=[row], buckets={_at(0, "a", "old"): Counts(1)})
+        found = (await store.decisions.buckets(["old"], "hour", HOUR_START, NOW + HOUR))["old"]
+        assert found.since_ms == NOW
+        assert [row.counts.decisions for row in found.rows] == [2]
 
     run(body())
