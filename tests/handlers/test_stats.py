@@ -205,19 +205,14 @@ async def test_a_log_without_limit_is_whole(ann: Caller, services: Services, lim
 @pytest.mark.gen_test
 @pytest.mark.parametrize("log", ["actionlog", "rewardlog", "log"])
 async def test_a_log_comes_as_json_lines(ann: Caller, log: str) -> None:
-    experiment = await used(ann, 4)
-    path = f"/stats/{experiment['id']}/{log}"
-    rows = (await ann.get(path)).body
-    asked = await ann.request("GET", path, headers={"Accept": "application/x-ndjson"})
-    for answer in (asked, await ann.get(path, format="jsonl")):
-        assert answer.headers["content-type"] == "application/x-ndjson; charset=utf-8"
-        assert [json.loads(line) for line in answer.body.splitlines()] == rows
-    assert (await ann.get(path, format="jsonl", limit=1)).body == rows[0]  # one line is JSON
-    since = rows[2]["date"]
-    newer = await ann.get(path, **{"format": "jsonl", "from": since})
-    assert [json.loads(line) for line in newer.body.splitlines()] == [
-        row for row in rows if row["date"] >= since
-    ]
+    path = f"/stats/{(await used(ann, 4))['id']}/{log}"
+    rows, form = (await ann.get(path)).body, "application/x-ndjson"
+    for since in (rows[-1]["date"], rows[2]["date"]):
+        answer = await ann.request("GET", path, headers={"Accept": form}, query={"from": since})
+        assert answer.headers["content-type"] == f"{form}; charset=utf-8"
+        told = [json.loads(line) for line in answer.body.splitlines()]
+        assert told == [row for row in rows if row["date"] >= since]
+    assert (await ann.get(path, format="jsonl", limit=1)).body == rows[0]
 
 
 @pytest.mark.every_backend
