@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -36,7 +37,9 @@ def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
     listening.setblocking(False)
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     attached = struct.pack("HL", len(_NO_SYN) // 8, ctypes.addressof(program))
-    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
+    # Where an ordinary user may attach none, a connection may still come in the moment until the socket is closed.
+    with contextlib.suppress(PermissionError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
     found: list[tuple[socket.socket, Any]] = []
     while True:
         try:
