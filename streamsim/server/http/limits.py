@@ -37,7 +37,7 @@ def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
     listening.setblocking(False)
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     attached = struct.pack("HL", len(_NO_SYN) // 8, ctypes.addressof(program))
-    # Where an ordinary user may attach none, a connection may still come in the moment until the socket is closed.
+    # Where an ordinary user may attach none, one may still come in the moment until the socket is closed.
     with contextlib.suppress(PermissionError):
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
     found: list[tuple[socket.socket, Any]] = []
