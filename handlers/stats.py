@@ -14,6 +14,7 @@ from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.drawing import Form
 from streamsim.evaluation.inference import asked
 from streamsim.evaluation.pictures import check_plots
+from streamsim.experiments import counters
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.buckets import STEP_MS
@@ -56,16 +57,7 @@ class SummaryHandler(BaseHandler):
     async def get(self, exp_id: str) -> None:
         """Numbers of getaction and setreward calls, and the dates of the last ones."""
         summary = await self.services.experiments.summary(self.user.name, exp_id)
-        iso = self.services.experiments.iso
-        action_ms, reward_ms = summary.last_action_ms, summary.last_reward_ms
-        self.write_json(
-            {
-                "get_action_calls": summary.action_calls,
-                "last_added_get_action": None if action_ms is None else iso(action_ms),
-                "set_reward_calls": summary.reward_calls,
-                "last_added_set_reward": None if reward_ms is None else iso(reward_ms),
-            }
-        )
+        self.write_json(counters.shown(summary, self.services.experiments.iso))
 
 
 class RowsHandler(BaseHandler):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from streamsim.dates import HOUR_MS
 from streamsim.errors import BadRequest
+from streamsim.experiments import counters
 from streamsim.experiments.experiments import Experiments
 from streamsim.storage.contract.buckets import REST, STEP_MS, Bucket, Buckets, Counts, Step
 from streamsim.storage.contract.decisions import Experiment, Summary
@@ -117,15 +118,11 @@ def listed(
         hours[place] = total((hours[place], row.counts))
     whole = total(hours)
     mean, low, high = _interval(whole)
-    action_ms, reward_ms = summary.last_action_ms, summary.last_reward_ms
     return {
         "id": experiment.id,
         "name": experiment.name,
         "state": state_of(experiment),
-        "get_action_calls": summary.action_calls,
-        "last_added_get_action": None if action_ms is None else iso(action_ms),
-        "set_reward_calls": summary.reward_calls,
-        "last_added_set_reward": None if reward_ms is None else iso(reward_ms),
+        **counters.shown(summary, iso),
         "decisions": [one.decisions for one in hours],
         "rewards": [one.rewards for one in hours],
         "errors": whole.errors,

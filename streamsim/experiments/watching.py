@@ -13,6 +13,7 @@ import msgspec
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of
+from streamsim.experiments import counters
 from streamsim.storage.contract.decisions import Experiment, Summary
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.logs import LogRow
@@ -183,11 +184,17 @@ class _Watched:
     def snapshot(self) -> bytes:
         """All that is told."""
         rows = {"decisions": [*self._rows["action"]], "rewards": [*self._rows["reward"]]}
-        return values.dump({"all": True, "summary": self._counters(), **rows})
+        return values.dump({"all": True, "summary": counters.shown(self._summary, self._iso), **rows})
 
     def _tell(self, more: Event) -> None:
         event = values.dump(
-            {"all": False, "summary": self._counters(), "decisions": [], "rewards": [], **more}
+            {
+                "all": False,
+                "summary": counters.shown(self._summary, self._iso),
+                "decisions": [],
+                "rewards": [],
+                **more,
+            }
         )
         self._sent = len(event) * len(self.watchers)
         for queue in self.watchers:
@@ -197,18 +204,6 @@ class _Watched:
                 queue.put_nowait(self.snapshot())
             else:
                 queue.put_nowait(event)
-
-    def _counters(self) -> Event:
-        found, last = self._summary, self._date
-        return {
-            "get_action_calls": found.action_calls,
-            "last_added_get_action": last(found.last_action_ms),
-            "set_reward_calls": found.reward_calls,
-            "last_added_set_reward": last(found.last_reward_ms),
-        }
-
-    def _date(self, date_ms: int | None) -> str | None:
-        return None if date_ms is None else self._iso(date_ms)
 
 
 def pause_s(sent: int) -> float:
