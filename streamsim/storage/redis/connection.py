@@ -45,11 +45,15 @@ _REFUSING = {"MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS"}
 
 
 class Script:
-    """A Lua script of this folder, known to the server by its SHA-1."""
+    """A Lua script of this folder, known to the server by its SHA-1.
 
-    def __init__(self, name: str) -> None:
+    :param begins: files of functions that it calls.
+    """
+
+    def __init__(self, name: str, *begins: str) -> None:
         self.name = name
-        self.source = resources.files(__package__).joinpath(f"{name}.lua").read_bytes()
+        files = (resources.files(__package__).joinpath(f"{one}.lua") for one in (*begins, name))
+        self.source = b"".join(file.read_bytes() for file in files)
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
 

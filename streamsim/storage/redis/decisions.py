@@ -50,7 +50,7 @@ _CACHED_TENANTS = 100_000
 _COMMIT = Script("commit")
 _THETA = Script("theta")
 _CREATE = Script("create")
-_UPDATE = Script("update")
+_UPDATE = Script("update", "store_deliveries")
 _CLAIM = Script("claim")
 _HIT = Script("hit")
 

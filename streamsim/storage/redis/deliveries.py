@@ -11,7 +11,7 @@ from streamsim.storage.contract.deliveries import Delivery, DeliveryState
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys, TenantKeys
 
-_ENQUEUE: Final = Script("enqueue")
+_ENQUEUE: Final = Script("enqueue", "store_deliveries")
 _TAKE: Final = Script("take")
 _SETTLE: Final = Script("settle")
 _DROP: Final = Script("drop")
@@ -64,8 +64,9 @@ class RedisDeliveries:
         by_experiment: dict[str, list[Delivery]] = {}
         for one in deliveries:
             by_experiment.setdefault(one.experiment_id, []).append(one)
-        for experiment_id, some in by_experiment.items():
+        if by_experiment:
             await self._connection.command("ZADD", self._keys.senders, 0, tenant)
+        for experiment_id, some in by_experiment.items():
             names = delivery_keys(keys, experiment_id)
             added += await self._connection.call(_ENQUEUE, names, delivery_args(some))
         return added
@@ -105,10 +106,10 @@ class RedisDeliveries:
             some = ids[first : first + _PAGE]
             records = await self._connection.command("HMGET", keys.messages, *some)
             states = await self._connection.command("HMGET", keys.states, *some)
-            for id, record, state in zip(some, records, states, strict=True):
+            dates = await self._connection.command("ZMSCORE", keys.unsent, *some)
+            for id, record, state, due in zip(some, records, states, dates, strict=True):
                 if record is not None and state is not None:
-                    due = await self._connection.command("ZSCORE", keys.unsent, id)
-                    found.append(_delivery(id.decode(), record, state, int(float(due)) if due else 0))
+                    found.append(_delivery(id.decode(), record, state, int(float(due or 0))))
         return found
 
     async def forget_deliveries(self, before_ms: int, limit: int) -> int:

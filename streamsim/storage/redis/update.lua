@@ -1,11 +1,11 @@
 -- Replaces or archives a live experiment.
 --
 -- KEYS  1 the experiment (hash)  2 live (zset)  3 names (hash)  4 archived (zset)
---       5 deliveries (hash)  6 their states (hash)  7 those that wait (zset)  8 those of the experiment (zset)
+--       5 and on: those of store_deliveries.lua
 -- ARGV  1 id  2 token of this call  3 modified ms
 --       4 expected revision  5 name  6 document (JSON)     to replace it
 --       4 ""  5 ""  6 ""                                   to archive it
---       then of each delivery: id, record (JSON), due ms, created ms
+--       7 and on: those of store_deliveries.lua
 -- Returns {1, document, revision, modified, live} when it is done; {0} when it is not live, not there or has
 -- another revision; {2} when the name is taken
 
@@ -29,13 +29,7 @@ else
   end
   call('HSET', KEYS[1], 'doc', ARGV[6], 'name', ARGV[5])
 end
-for at = 7, #ARGV, 4 do
-  if call('HSETNX', KEYS[5], ARGV[at], ARGV[at + 1]) == 1 then
-    call('HSET', KEYS[6], ARGV[at], '0 waiting 0 ')
-    call('ZADD', KEYS[7], ARGV[at + 2], ARGV[at])
-    call('ZADD', KEYS[8], ARGV[at + 3], ARGV[at])
-  end
-end
+store_deliveries(5, 7)
 call('HINCRBY', KEYS[1], 'revision', 1)
 call('HSET', KEYS[1], 'modified', ARGV[3], 'token', ARGV[2])
 return answer()
