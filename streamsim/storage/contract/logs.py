@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -62,6 +62,16 @@ class LogStore(Protocol):
         """The rows of the reward log that have one of these advice ids, in order; sees what `read_log` does.
 
         None if the log has rows from before there was an index of them: they are found by reading it."""
+
+
+def within(rows: Iterable[LogRow], max_bytes: int) -> Iterator[LogRow]:
+    """The first of the rows that have about so many bytes: the last one may go beyond."""
+    left = max_bytes
+    for row in rows:
+        yield row
+        left -= len(row.data)
+        if left <= 0:
+            break
 
 
 def is_last(page: Sequence[LogRow], limit: int, max_bytes: int = PAGE_BYTES) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 from typing import Final
 
-from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, is_last
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, is_last, within
 from streamsim.storage.mongo.accounts import MongoAccounts
 from streamsim.storage.mongo.connection import MongoConnection
 from streamsim.storage.mongo.jobs import MongoJobs
@@ -181,14 +181,7 @@ class DrainedLogs:
         if not is_last(stored, limit, max_bytes):
             last = int(stored[-1].position)  # there may be more in MongoDB before what waits
             places = [place for place in places if place <= last]
-        found: list[LogRow] = []
-        left = max_bytes
-        for place in places[:limit]:
-            found.append(rows[place])
-            left -= len(rows[place].data)
-            if left <= 0:
-                break
-        return found
+        return list(within((rows[place] for place in places[:limit]), max_bytes))
 
     async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
         tenant = await self._decisions.tenant_of(experiment_id)

@@ -75,18 +75,16 @@ class SQLiteDecisions:
         return [_to_experiment(row) for row in rows]
 
     async def hourly_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
-        sql = (
-            f"SELECT {_EXPERIMENT} FROM experiments WHERE archived = 0 AND id > ?"
-            " AND json_extract(CAST(properties AS TEXT), '$.hourly_theta') = 1 ORDER BY id LIMIT max(?, 0)"
-        )
-        rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
-        return [_to_experiment(row) for row in rows]
+        return await self._declaring("'$.hourly_theta') = 1", limit, after)
 
     async def webhook_experiments(self, *, limit: int, after: str = "") -> list[Experiment]:
+        return await self._declaring("'$.webhooks') IS NOT NULL", limit, after)
+
+    async def _declaring(self, named: str, limit: int, after: str) -> list[Experiment]:
+        """Live experiments of all tenants. :param named: what a property is, in SQL."""
         sql = (
             f"SELECT {_EXPERIMENT} FROM experiments WHERE archived = 0 AND id > ?"
-            " AND json_extract(CAST(properties AS TEXT), '$.webhooks') IS NOT NULL"
-            " ORDER BY id LIMIT max(?, 0)"
+            f" AND json_extract(CAST(properties AS TEXT), {named} ORDER BY id LIMIT max(?, 0)"
         )
         rows = await self._db.read(lambda db: db.execute(sql, (after, limit)).fetchall())
         return [_to_experiment(row) for row in rows]

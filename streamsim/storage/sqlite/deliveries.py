@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from streamsim.storage.contract.deliveries import Delivery, DeliveryState
 from streamsim.storage.sqlite.database import Database
 
@@ -58,9 +60,8 @@ class SQLiteDeliveries:
             taken = []
             for number, experiment_id, *row in find(db):
                 db.execute(taking, (until_ms, number))
-                fields = dict(zip(_NAMES, row, strict=True))
-                changed = {"attempts": fields["attempts"] + 1, "due_ms": until_ms}
-                taken.append(Delivery(experiment_id=experiment_id, **fields | changed))
+                one = to_delivery(experiment_id, row)
+                taken.append(msgspec.structs.replace(one, attempts=one.attempts + 1, due_ms=until_ms))
             return taken
 
         # Most looks find nothing, and need not wait for their turn to write.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import Final
 
-from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, within
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.rows import each_in
 
@@ -29,6 +29,10 @@ def _position(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise ValueError(f"{text!r} is not a position of this log")
     return int(text)
+
+
+def _row(experiment_id: str, kind: LogKind, position: int, id: str, date_ms: int, data: bytes) -> LogRow:
+    return LogRow(experiment_id, kind, id, date_ms, data, str(position))
 
 
 class SQLiteLogs:
@@ -63,27 +67,16 @@ class SQLiteLogs:
 
     async def rewards_of(self, experiment_id: str, advices: Collection[str]) -> list[LogRow] | None:
         def work(db: sqlite3.Connection) -> list[LogRow]:
-            found = each_in(db, BY_ADVICE, [experiment_id], list(advices))
-            rows = sorted((row for row in found), key=lambda row: int(row[0]))
-            return [
-                LogRow(experiment_id, "reward", id, date_ms, data, str(place))
-                for place, id, date_ms, data in rows
-            ]
+            found = sorted(each_in(db, BY_ADVICE, [experiment_id], list(advices)))
+            return [_row(experiment_id, "reward", *row) for row in found]
 
         return await self._db.read(work)
 
     async def _rows(
         self, sql: str, experiment_id: str, kind: LogKind, bound: int, limit: int, max_bytes: int
     ) -> list[LogRow]:
-
         def work(db: sqlite3.Connection) -> list[LogRow]:
-            rows, left = list[LogRow](), max_bytes
             with closing(db.execute(sql, (experiment_id, kind, bound, limit))) as found:
-                for position, id, date_ms, data in found:
-                    rows.append(LogRow(experiment_id, kind, id, date_ms, data, str(position)))
-                    left -= len(data)
-                    if left <= 0:
-                        break
-            return rows
+                return list(within((_row(experiment_id, kind, *row) for row in found), max_bytes))
 
         return await self._db.read(work)
