@@ -30,26 +30,26 @@ _SO_ATTACH_FILTER: Final = 26
 
 
 def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
-    """All connections that the kernel accepted for a listening socket and nobody took yet, with addresses.
+    """Connections that the kernel accepted for a listening socket and nobody took yet, with addresses.
 
     No other one comes after them: once the socket is closed, the kernel tells who tries that nobody listens.
+    Where an ordinary user may not attach the filter that sees to this, one may, until the socket is closed.
     """
     listening.setblocking(False)
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     attached = struct.pack("HL", len(_NO_SYN) // 8, ctypes.addressof(program))
-    # Where an ordinary user may attach none, one may still come in the moment until the socket is closed.
     with contextlib.suppress(PermissionError):
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
     found: list[tuple[socket.socket, Any]] = []
-    while True:
+    # No longer than a full queue, should more come all the time.
+    while len(found) <= BACKLOG:
         try:
             connection, address = listening.accept()
-        except ConnectionAbortedError:
-            continue
-        except BlockingIOError:
-            return found
+        except (BlockingIOError, ConnectionAbortedError):
+            break
         connection.setblocking(False)
         found.append((connection, address))
+    return found
 
 
 def largest_body(settings: Settings) -> int:

@@ -112,10 +112,10 @@ class ReferenceServer(tornado.httpserver.HTTPServer):
         self._application.services.draining = True
         await asyncio.sleep(ACCEPT_S)
         # The kernel resets the connections that are in the queue when that is closed: nothing in between.
-        for sock in self._sockets.values():
-            for connection, address in waiting(sock):
-                self._handle_connection(connection, address)
+        accepted = [one for sock in self._sockets.values() for one in waiting(sock)]
         self.stop()
+        for connection, address in accepted:
+            self._handle_connection(connection, address)
         began = loop.time()
         while self._current and loop.time() < began + seconds:
             if loop.time() > began + IDLE_GRACE_S:
