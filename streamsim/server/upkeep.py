@@ -152,16 +152,18 @@ class Upkeep:
         claim_ms = settings.cleanup_interval_s * 500
         if not await self._store.decisions.claim("clean_up", self._owner, now_ms, now_ms + claim_ms):
             return 0
+        kept_ms = settings.advice_kept_hours * HOUR_MS
+        removed = await self._all_of(lambda: self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE))
+        before_ms = now_ms - self._services.settings.webhooks.kept_days * 24 * HOUR_MS
+        return removed + await self._all_of(
+            lambda: self._store.deliveries.forget_deliveries(before_ms, _FORGET_AT_ONCE)
+        )
+
+    async def _all_of(self, forget: Callable[[], Awaitable[int]]) -> int:
+        """Forget `_FORGET_AT_ONCE` at a time, until there are no more; how many there were."""
         removed = 0
         while not self._stopping.is_set():
-            kept_ms = settings.advice_kept_hours * HOUR_MS
-            count = await self._store.forget(self._now_ms(), kept_ms, _FORGET_AT_ONCE)
-            removed += count
-            if count < _FORGET_AT_ONCE:
-                break
-        before_ms = self._now_ms() - self._services.settings.webhooks.kept_days * 24 * HOUR_MS
-        while not self._stopping.is_set():
-            count = await self._store.deliveries.forget_deliveries(before_ms, _FORGET_AT_ONCE)
+            count = await forget()
             removed += count
             if count < _FORGET_AT_ONCE:
                 break

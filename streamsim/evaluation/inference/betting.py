@@ -117,7 +117,7 @@ class LowerEnd:
         return result
 
     def kept(self) -> dict[str, Any]:
-        """What `restored` needs."""
+        """What `restore` needs."""
         rest = [one.tobytes() for one in self._rest]
         return {"end": self._end, "wealth": self._wealth.tobytes(), "rest": rest}
 
