@@ -19,26 +19,15 @@ import pytest
 from tests.conftest import Run
 from tests.faults.conftest import LONG, Installation
 from tests.faults.load import Load
+from tests.harm import GUARDED, decide, learn
 from tests.servers import aside, wait_until
-from tests.support import Client, Server
+from tests.support import Server
 
 pytestmark = pytest.mark.serial
 
 FAULTS_S = 60.0 if LONG else 0.0
 AWAY_S = 20.0 if LONG else 1.5
 REDIS_AWAY_S = 1.0
-GUARDED: dict[str, Any] = {
-    "get_action": """
-self.action['arm'] = random.choice('ab')
-self.action_probabilities = {'a': 0.5, 'b': 0.5}
-""",
-    "arm_field": "arm",
-    "arms": ["a", "b"],
-    "control": "a",
-    "advice_id": True,
-    "delta_hours": 1,
-    "guardrails": [{"metric": "ms", "harm": "increase", "bound": 10}],
-}
 Fault = Callable[[Load, int], Awaitable[None]]
 
 
@@ -200,25 +189,6 @@ def guarded(installation: Installation, number: int) -> dict[str, Any]:
     """A new experiment with a guardrail; its id and key."""
     made: dict[str, Any] = installation.admin.post("/exp", {"name": f"guarded {number}", **GUARDED}).body
     return made
-
-
-def decide(client: Client, made: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    answer = client.post(f"/getaction/{made['id']}", {"key": made["key"], "contexts": [{}] * n})
-    found: list[dict[str, Any]] = answer.body["results"]
-    return found
-
-
-def learn(client: Client, made: dict[str, Any], decided: list[dict[str, Any]]) -> None:
-    """Rewards with a metric that is 60 worse for b."""
-    rewards = [
-        {
-            "advice_id": one["advice_id"],
-            "reward": 1,
-            "metrics": {"ms": random.gauss(160 if one["action"]["arm"] == "b" else 100, 20)},
-        }
-        for one in decided
-    ]
-    assert client.post(f"/setreward/{made['id']}", {"key": made["key"], "rewards": rewards}).status == 200
 
 
 def pid(server: Server) -> int:
