@@ -74,6 +74,9 @@ export interface View {
   unread: number;
 }
 
+const UNKNOWN = { mean: NaN, low: NaN, high: NaN }, NONE = { mean: null, low: null, high: null };
+const byName = (names: string[]) => [...new Set(names)].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+
 /** What the server counted by minute or by hour, by time and by arm. */
 export function counted(told: Answer<"GET /stats/{exp_id}/buckets">, summary: Summary): View {
   const bucket = told.step === "minute" ? 60 : 3600;
@@ -91,15 +94,15 @@ export function counted(told: Answer<"GET /stats/{exp_id}/buckets">, summary: Su
   };
   // Numbers that are all 0 or 1 are their own squares.
   const binary = told.buckets.every((one) => one.reward_sum === one.reward_squares);
-  for (const name of [...new Set(told.buckets.flatMap((one) => Object.keys(one.arms)))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
+  for (const name of byName(told.buckets.flatMap((one) => Object.keys(one.arms)))) {
     const rows = each.map((one) => one?.arms[name]);
     made.shares[name] = rows.map((row, i) => (made.decisions[i] ? (row?.decisions ?? 0) / made.decisions[i]! : null));
     let n = 0, total = 0, squares = 0;
     made.means[name] = rows.map((row) => {
       n += row?.numbers ?? 0, total += row?.reward_sum ?? 0, squares += row?.reward_squares ?? 0;
-      return n ? interval(n, total, squares, binary) : { mean: null, low: null, high: null };
+      return n ? interval(n, total, squares, binary) : NONE;
     });
-    made.arms.push({ name, decisions: sum(rows.map((row) => row?.decisions ?? 0)), rewards: n, ...(n ? interval(n, total, squares, binary) : { mean: NaN, low: NaN, high: NaN }) });
+    made.arms.push({ name, decisions: sum(rows.map((row) => row?.decisions ?? 0)), rewards: n, ...(n ? interval(n, total, squares, binary) : UNKNOWN) });
   }
   return made;
 }
@@ -134,7 +137,7 @@ export function viewed(told: Told, since: number): View {
     else earned.get(name)!.push([place(row), value]);
   }
   const binary = [...earned.values()].every((values) => values.every(([, v]) => v === 0 || v === 1));
-  for (const name of [...new Set([...picked.keys(), ...earned.keys()])].sort((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
+  for (const name of byName([...picked.keys(), ...earned.keys()])) {
     const counts = picked.get(name) ?? zeros(), values = earned.get(name) ?? [];
     made.shares[name] = counts.map((n, i) => (made.decisions[i] ? n / made.decisions[i]! : null));
     let n = 0, sum = 0, squares = 0, next = 0;
@@ -143,9 +146,9 @@ export function viewed(told: Told, since: number): View {
         const value = values[next]![1];
         n += 1, sum += value, squares += value * value;
       }
-      return n ? interval(n, sum, squares, binary) : { mean: null, low: null, high: null };
+      return n ? interval(n, sum, squares, binary) : NONE;
     });
-    made.arms.push({ name, decisions: counts.reduce((a, b) => a + b, 0), rewards: n, ...(n ? interval(n, sum, squares, binary) : { mean: NaN, low: NaN, high: NaN }) });
+    made.arms.push({ name, decisions: counts.reduce((a, b) => a + b, 0), rewards: n, ...(n ? interval(n, sum, squares, binary) : UNKNOWN) });
   }
   return made;
 }

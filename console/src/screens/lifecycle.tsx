@@ -107,7 +107,7 @@ function Guardrails({ experiment, reload }: { experiment: Experiment; reload: ()
   const found = useLoad(async (signal) => {
     const rows = await call("GET /stats/{exp_id}/log", { path: { exp_id: experiment.id }, query: { limit: LOOKED }, signal });
     return (rows as unknown as Said[]).filter((row) => row.guardrail ?? row.promoted);
-  }, [experiment.id, experiment.revision]);
+  }, [experiment.id], [experiment.revision]);
   return (
     <>
       <h2>Guardrails</h2>
@@ -140,7 +140,7 @@ function Guardrails({ experiment, reload }: { experiment: Experiment; reload: ()
 function Beside({ experiment, reload }: { experiment: Experiment; reload: () => void }) {
   const { busy, error, edit } = useEdit(experiment, reload);
   const [asked, ask] = useState(0);
-  const found = useLoad(async (signal) => (asked ? call("GET /stats/{exp_id}/inference", { path: { exp_id: experiment.id }, signal }) : undefined), [asked]);
+  const found = useLoad(async (signal) => (asked ? call("GET /stats/{exp_id}/inference", { path: { exp_id: experiment.id }, signal }) : undefined), [experiment.id], [asked]);
   const shadow = found.data?.shadow;
   if (!experiment.shadow) return <><h2>Shadow</h2><p class="quiet">The code decides. With <code>shadow</code> declared, your present system would, and the code beside it.</p></>;
   const auto = typeof experiment.shadow === "object" && experiment.shadow.auto_promote;

@@ -33,15 +33,15 @@ function useView(id: string, range: string): { view?: View; error: unknown; stam
   const counts = useLoad(async (signal) => {
     if (!hours || !stamp) return undefined;
     const query = { step: hours <= 3 ? "minute" : "hour", from: new Date(Date.now() - hours * 3_600_000).toISOString() };
-    return { range, told: await call("GET /stats/{exp_id}/buckets", { path: { exp_id: id }, query, signal }) };
+    return call("GET /stats/{exp_id}/buckets", { path: { exp_id: id }, query, signal });
   }, [id, range], [stamp]);
   const view = useMemo(() => {
     if (!told) return undefined;
     if (!hours) return viewed(told, 0);
-    return counts.data?.range === range ? counted(counts.data.told, told.summary) : undefined;
+    return counts.data && counted(counts.data, told.summary);
   }, [hours ? counts.data : told, range, told === undefined]);
-  const since = (hours && counts.data?.told.since) || null;
-  return { view, error: error ?? counts.error, stamp, whole: Boolean(hours), since: since && since > counts.data!.told.from ? since : null };
+  const since = (hours && counts.data?.since) || null;
+  return { view, error: error ?? counts.error, stamp, whole: Boolean(hours), since: since && since > counts.data!.from ? since : null };
 }
 
 export function Live({ experiment }: { experiment: Experiment }) {
