@@ -106,6 +106,10 @@ export interface Operations {
   "GET /user/token": { path: undefined; query: undefined; body: undefined; answer: { "tokens": { "id": string; "label": string; "created": string; "expires": string }[] } };
   "POST /user/token": { path: undefined; query: undefined; body: { "label"?: string; "days"?: number | null }; answer: { "id": string; "label": string; "created": string; "expires": string; "token": string } };
   "DELETE /user/token/{token_id}": { path: { token_id: string }; query: undefined; body: undefined; answer: { "id": string; "label": string; "created": string; "expires": string } };
+  "GET /users": { path: undefined; query: { "limit"?: number; "after"?: string }; body: undefined; answer: { "users": { "name": string; "admin": boolean; "created": string }[] } };
+  "GET /users/{username}/sessions": { path: { username: string }; query: undefined; body: undefined; answer: { "sessions": { "id": string; "kind": "login" | "token"; "label": string; "created": string; "expires": string; "current": boolean }[] } };
+  "DELETE /users/{username}/sessions/{session_id}": { path: { username: string; session_id: string }; query: undefined; body: undefined; answer: { "status": "success" } };
+  "GET /server": { path: undefined; query: undefined; body: undefined; answer: { "version": string; "python": string; "kernel": string; "store": Record<string, string>; "sandbox": { "namespaces": string[]; "root": string; "landlock": number; "seccomp": boolean; "uids": number[]; "cgroup": string[]; "missing": Record<string, string>; "notes": string[] }; "limits": { "name": string; "value": boolean | number; "meaning": string }[] } };
   "GET /": { path: undefined; query: undefined; body: undefined; answer: unknown };
   "GET /healthy": { path: undefined; query: undefined; body: undefined; answer: { "status": "ok"; "version": string } };
   "GET /ready": { path: undefined; query: undefined; body: undefined; answer: { "status": "ready" } };

@@ -106,6 +106,8 @@ PATH: Final = {
         Parameter("exp_id", "Id of an experiment.", PLAIN, EXPERIMENT),
         Parameter("job", "Id of a simulation job.", PLAIN, JOB),
         Parameter("token_id", "Id of a bearer token.", PLAIN, TOKEN_ID),
+        Parameter("session_id", "Id of a login session or a bearer token.", PLAIN, TOKEN_ID),
+        Parameter("username", "Name of a user.", PART, ACCOUNT),
         Parameter("default_id", "Number of a policy of the catalogue, from 0, or its name.", PART, "2"),
         Parameter("instance", "Id of an instance, as `/start-instance` gave it.", PLAIN, INSTANCE),
         Parameter("model", "Name of a model.", PLAIN, "tea"),

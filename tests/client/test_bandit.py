@@ -69,6 +69,20 @@ def test_login_tokens_and_passwords(admin: Shown, connect: Connect, server: Serv
     assert client.accounts.tokens() == [{k: v for k, v in issued.items() if k != "token"}]
     bearer = connect(server.url, token=issued["token"])
     assert [one["label"] for one in bearer.accounts.tokens()] == ["laptop"]
+    assert {(one["kind"], one["current"]) for one in client.accounts.sessions(name)} == {
+        ("login", True),
+        ("token", False),
+    }
+    with pytest.raises(Unauthorized):
+        client.accounts.sessions("admin")
+    spare = connect(server.url)
+    spare.accounts.log_in(name, PASSWORD)
+    (ended,) = (one["id"] for one in spare.accounts.sessions(name) if one["current"])
+    assert admin.accounts.end_session(name, ended) == {"status": "success"}
+    with pytest.raises(NotFound):
+        admin.accounts.end_session(name, ended)
+    with pytest.raises(Unauthorized):
+        spare.accounts.tokens()
     # The password ends login sessions, and no tokens.
     assert client.accounts.change_password(PASSWORD, "another password") == {"status": "success"}
     with pytest.raises(Unauthorized):
@@ -95,6 +109,17 @@ def test_too_many_login_attempts_say_when_to_come_back(nobody: Shown, name: str)
     assert isinstance(errors[-1], TooManyRequests)
     assert errors[-1].retry_after_s is not None
     assert errors[-1].retry_after_s > 0
+
+
+def test_administrators_see_who_has_an_account_and_what_the_server_is(admin: Shown, user: Shown) -> None:
+    names = [one["name"] for one in admin.accounts.users(limit=1)]
+    assert names == sorted(names)
+    assert "admin" in names
+    assert admin.service.about()["sandbox"]["seccomp"] is True
+    with pytest.raises(Unauthorized):
+        list(user.accounts.users())
+    with pytest.raises(Unauthorized):
+        user.service.about()
 
 
 def test_service(nobody: Shown) -> None:

@@ -185,6 +185,23 @@ def test_a_token_is_shown_once_counts_and_is_revoked(page: Page, server: Server)
     assert program.get("/exp").status == 401
 
 
+def test_an_administrator_adds_a_user_and_ends_its_login(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/#/users")
+    page.get_by_label("User name").fill("zoe")
+    page.get_by_label("First password").fill("a good password")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("cell", name="zoe", exact=True).wait_for()
+    client = server.client()
+    client.post("/login", {"username": "zoe", "password": "a good password"})
+    page.get_by_role("button", name="Sessions of zoe").click()
+    page.on("dialog", lambda one: one.accept())
+    page.get_by_role("button", name=re.compile("^End Login")).click()
+    expect(page.get_by_text("zoe is not logged in and has no token.")).to_be_visible()
+    assert client.get("/exp").status == 401
+    page.goto(f"{server.url}/#/server")
+    expect(page.get_by_role("cell", name="sandbox.cpu_ms")).to_be_visible()
+
+
 def test_everything_can_be_reached_by_keyboard_alone(page: Page, server: Server) -> None:
     client = server.admin()
     made = client.post("/exp", {"name": "by keyboard", "get_action": "self.action['arm'] = 'a'"}).body
