@@ -14,20 +14,15 @@ from streamsim.evaluation import live_health, requests
 from streamsim.evaluation.drawing import Form
 from streamsim.evaluation.inference import asked
 from streamsim.evaluation.pictures import check_plots
-from streamsim.experiments.decision_rows import RowsForm
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.logs import LogKind
 
 MAX_ROWS = 10_000
-ROW_TYPES: Final[dict[RowsForm, str]] = {
-    "json": "application/json; charset=utf-8",
-    "jsonl": "application/x-ndjson; charset=utf-8",
-    "csv": "text/csv; charset=utf-8",
-}
 MAX_LIVE_S = 600
 TYPES: Final[dict[LogFormat, str]] = {
     "json": "application/json; charset=utf-8",
+    "jsonl": "application/x-ndjson; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
 }
 
@@ -97,7 +92,7 @@ class LogHandler(RowsHandler):
 
     async def get(self, exp_id: str) -> None:
         """Query: limit?, before?, from?, to?, format?. All rows; with a limit a page, of which the header
-        `Link: <...>; rel="next"` leads to older rows. JSON or CSV, as `Accept` or `format` asks.
+        `Link: <...>; rel="next"` leads to older rows. JSON, JSON lines or CSV, as `Accept` or `format` asks.
         """
         form = self.format_argument(TYPES)
         limit = self.integer_argument("limit", 0, 0, MAX_ROWS)
@@ -126,11 +121,11 @@ class DecisionsHandler(RowsHandler):
         """Query: limit?, before?, from?, to?, format?. Decisions, newest first, each with its rewards; with a
         limit a page, as of a log.
         """
-        form = self.format_argument(ROW_TYPES)
+        form = self.format_argument(TYPES)
         limit = self.integer_argument("limit", 0, 0, MAX_ROWS)
         query = self.log_query("action")
         experiments = self.services.experiments
-        self.set_header("Content-Type", ROW_TYPES[form])
+        self.set_header("Content-Type", TYPES[form])
         self.set_header("Vary", "Accept")
         if limit:
             rows, more = await experiments.decision_page(self.user.name, exp_id, query, form, limit)

@@ -84,22 +84,22 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     "Rows, newest first. A page ends early rather than grow beyond 16 MiB.",
                     array(row),
                     example,
-                    others={"text/csv": TEXT},
+                    others={"text/csv": TEXT, "application/x-ndjson": TEXT},
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
-            query=_rows(tuple(stats.TYPES)),
+            query=_rows(),
         )
     }
 
 
-def _rows(forms: tuple[str, ...]) -> tuple[Parameter, ...]:
+def _rows() -> tuple[Parameter, ...]:
     return (
         Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
         Parameter("before", "A position that `Link` gave.", text()),
         Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
         Parameter("to", "Only earlier dates, ISO 8601.", text()),
-        Parameter("format", "In place of the header `Accept`.", one_of(*forms)),
+        Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
     )
 
 
@@ -188,7 +188,7 @@ def operations(_settings: Settings) -> Described:
                         headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                     )
                 },
-                query=_rows(tuple(stats.ROW_TYPES)),
+                query=_rows(),
             )
         },
         stats.HealthHandler: {

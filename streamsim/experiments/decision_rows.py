@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from streamsim import values
 from streamsim.decisions.gathering import added
 from streamsim.errors import BadRequest, TooLarge
-from streamsim.experiments.logs import DISORDER_MS, Iso, LogQuery, Reader, cell, lines
+from streamsim.experiments.logs import DISORDER_MS, Iso, LogFormat, LogQuery, Reader, cell, lines
 from streamsim.storage.contract.logs import LogRow, LogStore
 
-RowsForm = Literal["json", "jsonl", "csv"]
 COLUMNS: Final = (
     *("date", "exp_id", "id", "advice_id", "context", "action", "propensity", "probabilities", "decided_by"),
     *("revision", "reward", "delay_ms", "rewards"),
@@ -97,7 +96,7 @@ class _Arrivals:
 
 
 async def page(
-    store: LogStore, experiment_id: str, query: LogQuery, form: RowsForm, limit: int, iso: Iso
+    store: LogStore, experiment_id: str, query: LogQuery, form: LogFormat, limit: int, iso: Iso
 ) -> tuple[bytes, str | None]:
     """At most `limit` decisions, and the position to go on `before` if there may be more.
 
@@ -119,7 +118,7 @@ async def page(
 
 
 async def whole(
-    store: LogStore, experiment_id: str, query: LogQuery, form: RowsForm, iso: Iso
+    store: LogStore, experiment_id: str, query: LogQuery, form: LogFormat, iso: Iso
 ) -> AsyncGenerator[bytes, None]:
     """All decisions in parts.
 
@@ -214,4 +213,4 @@ class _Csv(_Lines):
         return lines([cell(row.get(name)) for name in COLUMNS] for row in rows)
 
 
-_WRITERS: Final[dict[RowsForm, Callable[[], _Json]]] = {"json": _Json, "jsonl": _Lines, "csv": _Csv}
+_WRITERS: Final[dict[LogFormat, Callable[[], _Json]]] = {"json": _Json, "jsonl": _Lines, "csv": _Csv}

@@ -13,8 +13,7 @@ from streamsim import dates, values
 from streamsim.decisions.wire import PIECES, theta_labels
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
 from streamsim.experiments import decision_rows, fields, logs, webhooks, whole_theta
-from streamsim.experiments.decision_rows import RowsForm
-from streamsim.experiments.logs import LogQuery
+from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
@@ -291,7 +290,7 @@ class Experiments:
             yield part
 
     async def decision_page(
-        self, tenant: str, experiment_id: str, query: LogQuery, form: RowsForm, limit: int
+        self, tenant: str, experiment_id: str, query: LogQuery, form: LogFormat, limit: int
     ) -> tuple[bytes, str | None]:
         """At most `limit` decisions with their rewards: `decision_rows.page`. :raises Unauthorized:"""
         await self.get(tenant, experiment_id)
@@ -299,7 +298,7 @@ class Experiments:
             return await decision_rows.page(self._store.logs, experiment_id, query, form, limit, self.iso)
 
     async def decision_rows(
-        self, tenant: str, experiment_id: str, query: LogQuery, form: RowsForm
+        self, tenant: str, experiment_id: str, query: LogQuery, form: LogFormat
     ) -> AsyncGenerator[bytes, None]:
         """All decisions with their rewards, in parts: `decision_rows.whole`. :raises Unauthorized:"""
         await self.get(tenant, experiment_id)

@@ -1,4 +1,4 @@
-"""Logs as their owners read them: in pages or whole, as JSON or as comma-separated values, newest first."""
+"""Logs as their owners read them: in pages or whole, as JSON, JSON lines or CSV, newest first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamsim.dates import HOUR_MS
 from streamsim.errors import BadRequest
 from streamsim.storage.contract.logs import LogKind, LogRow, LogStore, is_last
 
-LogFormat = Literal["json", "csv"]
+LogFormat = Literal["json", "jsonl", "csv"]
 Iso = Callable[[int], str]
 """Writes a date."""
 
@@ -151,6 +151,19 @@ class _Json:
         return b"]"
 
 
+class _Lines(_Json):
+    """A JSON object for each line."""
+
+    def begin(self) -> bytes:
+        return b""
+
+    def rows(self, rows: Iterable[LogRow]) -> bytes:
+        return b"".join(log_row(self._experiment_id, self._kind, row, self._iso) + b"\n" for row in rows)
+
+    def end(self) -> bytes:
+        return b""
+
+
 class _Csv:
     """A header and a line for each row."""
 
@@ -179,7 +192,11 @@ class _Csv:
         return [*cells, values.dump(rest).decode() if rest else ""]
 
 
-_WRITERS: Final[dict[LogFormat, Callable[[str, LogKind, Iso], _Json | _Csv]]] = {"json": _Json, "csv": _Csv}
+_WRITERS: Final[dict[LogFormat, Callable[[str, LogKind, Iso], _Json | _Csv]]] = {
+    "json": _Json,
+    "jsonl": _Lines,
+    "csv": _Csv,
+}
 
 
 def log_row(experiment_id: str, kind: LogKind, row: LogRow, iso: Iso) -> bytes:

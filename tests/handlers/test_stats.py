@@ -229,6 +229,21 @@ async def test_a_log_comes_as_comma_separated_values(ann: Caller, ask: str) -> N
     assert await table("errorlog") == []
 
 
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+@pytest.mark.parametrize("log", ["actionlog", "rewardlog", "log", "errorlog"])
+async def test_a_log_comes_as_lines_of_json(ann: Caller, log: str) -> None:
+    experiment = await used(ann, 4)
+    path = f"/stats/{experiment['id']}/{log}"
+    rows = (await ann.get(path)).body
+    answer = await ann.get(path, format="jsonl")
+    assert answer.headers["content-type"] == "application/x-ndjson; charset=utf-8"
+    assert [json.loads(line) for line in answer.body.splitlines()] == rows
+    newest = await ann.request("GET", path, query={"limit": 2}, headers={"Accept": "application/x-ndjson"})
+    assert newest.body.splitlines() == answer.body.splitlines()[:2]
+    assert ("link" in newest.headers) == bool(rows)
+
+
 @pytest.mark.gen_test
 async def test_what_a_cell_holds_reads_back_as_the_same_value(ann: Caller) -> None:
     odd = {"text": 'a,b\n"c"', "number": "1", "true": True, "none": None, "list": [1, "é"]}
