@@ -7,6 +7,8 @@ from typing import Unpack
 
 from streamsim_client.answers import Created, Done, Policy, Rotated, Updated
 from streamsim_client.experiment_answers import (
+    Code,
+    DryRun,
     Experiment,
     ExperimentFields,
     Message,
@@ -16,7 +18,7 @@ from streamsim_client.experiment_answers import (
 )
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
-from streamsim_client.values import Object
+from streamsim_client.values import Json, Object
 
 
 class Experiments(Group[S]):
@@ -75,6 +77,18 @@ class Experiments(Group[S]):
         """Give an experiment a new `key`; the old one is refused from now on."""
         # Not sent again: the key of a first answer that got lost would be another.
         return await self._ask(Rotated, "POST", path("exp", experiment, "key"), repeat="never")
+
+    @call
+    async def dry_run(
+        self, experiment: str, context: Json = None, *, reward: Json = None, **code: Unpack[Code]
+    ) -> DryRun:
+        """What would be decided now, on the theta that there is; nothing of it is stored.
+
+        :param reward: what is learned from it is told too. :param code: pieces that are not saved.
+        :raises Unprocessable: the code failed, with piece and line in `detail`.
+        """
+        body = {**given(context=context, reward=reward), **code}
+        return await self._ask(DryRun, "POST", path("exp", experiment, "dryrun"), body=body, repeat="safe")
 
     @call
     async def webhooks(self, experiment: str, *, limit: int | None = None) -> list[Message]:

@@ -6,16 +6,21 @@ from typing import Any, Final, get_args
 
 from handlers import admin
 from handlers.openapi.operation import (
+    ANY,
+    BOOLEAN,
+    NUMBER,
     OBJECT,
     TEXT,
     Answer,
     Described,
     Operation,
     Parameter,
+    Schema,
     array,
     integer,
     mapping,
     one_of,
+    or_null,
     record,
     ref,
     text,
@@ -31,7 +36,8 @@ from handlers.openapi.parts import (
     experiment_field,
 )
 from streamsim.config import Settings
-from streamsim.decisions.wire import MAX_ADDRESS
+from streamsim.decisions.dry_run import MAX_SHOWN
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES
 from streamsim.experiments import fields, webhooks
 from streamsim.storage.contract.deliveries import DeliveryState
 from streamsim.webhooks.events import EVENTS
@@ -49,6 +55,25 @@ _SHOWN: Final[dict[str, Any]] = {
     "created": DATE,
     "modified": DATE,
 }
+
+
+def _dry_run() -> Schema:
+    row = {"exp_id": TEXT, **_ADDRESS, "theta": or_null(OBJECT)}
+    newer = {**BOOLEAN, "description": "It was written since, and this is newer."}
+    return record(
+        {
+            "action": ANY,
+            "propensity": or_null(NUMBER),
+            "probabilities": or_null(mapping(NUMBER)),
+            "propensity_runs": or_null(integer(1)),
+            "context": {"description": "As the code leaves it."},
+            "read": array(record(row, {"changed": newer})),
+            "written": {**array(record(row)), "description": "Null for what would be deleted."},
+            "more": {**BOOLEAN, "description": f"There are more rows than {MAX_SHOWN} or 1 MiB of either."},
+            "logged": array(OBJECT),
+            "ms": NUMBER,
+        }
+    )
 
 
 def operations(_settings: Settings) -> Described:
@@ -136,6 +161,23 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 errors=(409,),
+            )
+        },
+        admin.DryRunHandler: {
+            "post": Operation(
+                "What would be decided now.",
+                {
+                    200: Answer(
+                        "The decision, and with a reward what is learned from it. Nothing of it is stored.",
+                        _dry_run(),
+                    )
+                },
+                more="The code runs in the sandbox on the theta that there is. Of what is declared around "
+                "it, the floor and arms that are off count; state, ramp, holdout, burn-in and kept actions "
+                "do not.",
+                body=record({}, {"context": ANY, "reward": ANY, **dict.fromkeys(PIECES, TEXT)}),
+                sends={"context": {"age": 41}, "reward": 1, "get_action": CODE_PIECES["get_action"]},
+                errors=(422, 429, 504),
             )
         },
         admin.ResetHandler: {

@@ -130,6 +130,18 @@ def test_service(nobody: Shown) -> None:
     assert nobody.service.full_metrics()["instanceCount"] >= 0
 
 
+def test_a_dry_run_tells_what_would_be_decided(user: Shown, counting: dict[str, Any]) -> None:
+    before = user.stats.summary(counting["id"])
+    told = user.experiments.dry_run(counting["id"], {"n": 1}, reward={"value": 1})
+    assert told["context"] == {"n": 1}
+    assert told["written"]
+    with pytest.raises(Unprocessable) as failed:
+        user.experiments.dry_run(counting["id"], get_action="x = 1\ny = x / 0")
+    assert isinstance(failed.value.detail, dict)
+    assert failed.value.detail["line"] == 2
+    assert user.stats.summary(counting["id"]) == before
+
+
 def test_an_experiment_is_made_edited_archived(user: Shown, counting: dict[str, Any]) -> None:
     shown = user.experiments.get(counting["id"])
     assert {name: shown[name] for name in COUNTING} == COUNTING

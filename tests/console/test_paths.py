@@ -82,6 +82,20 @@ def test_an_experiment_is_made_learns_is_changed_simulated_and_compared(page: Pa
     expect(page.get_by_text("revision 2 is saved and decides")).to_be_visible()
     assert client.get(f"/exp/{exp_id}").body["get_action"].endswith("if True: pass")
 
+    # One decision of code that is not saved, on theta as it is; an error is shown at its line.
+    editor.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text("1 / 0")
+    expect_failure(page, 422, f"/exp/{exp_id}/dryrun")
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.locator(".editor p[role=alert]")).to_contain_text(f"line {last + 1}: ZeroDivisionError")
+    page.get_by_role("button", name="Back to what is saved").click()
+    page.get_by_label("Reward for it").fill("1")
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.get_by_text("Theta that would be written")).to_be_visible()
+    assert client.get(f"/stats/{exp_id}/summary").body["get_action_calls"] == 400
+
     # Simulated, beside the code.
     page.get_by_label("Draws").fill("60")
     page.get_by_role("button", name="Simulate").click()

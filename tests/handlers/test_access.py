@@ -48,6 +48,7 @@ CLASSIFIED = {
     "/exp/defaults/{default_id:part}": ("user", "GET"),
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
     "/exp/{exp_id}/key": ("user", "POST"),
+    "/exp/{exp_id}/dryrun": ("user", "POST"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/exp/{exp_id}/theta": ("user", "GET PUT"),
     "/exp/{exp_id}/webhooks": ("user", "GET"),

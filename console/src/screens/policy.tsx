@@ -7,6 +7,7 @@ import { Editor, type Mark } from "../editor";
 import { route, unsaved } from "../router";
 import { Choice, Failure, Field, Show, useAct, useDraft, useLoad, Waiting } from "../ui";
 import { look, lookOf, number } from "../values";
+import { DryRun } from "./dryrun";
 import { Idea } from "./experiments";
 import type { Experiment } from "./experiment";
 
@@ -89,6 +90,7 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
         </div>
       </form>
       <div class="stack">
+        <section class="panel"><DryRun id={id} code={() => latest.current.code} onFault={setMark} /></section>
         <section class="panel"><Simulate experiment={experiment} changed={changed.length > 0} onFault={setMark} /></section>
         <section class="panel"><Catalogue onTake={(taken) => setDraft({ ...draft, code: { ...code, ...taken } })} /></section>
       </div>
