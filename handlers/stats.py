@@ -16,9 +16,11 @@ from streamsim.evaluation.inference import asked
 from streamsim.evaluation.pictures import check_plots
 from streamsim.experiments.experiments import THETA
 from streamsim.experiments.logs import LogFormat, LogQuery
+from streamsim.storage.contract.buckets import STEP_MS
 from streamsim.storage.contract.logs import LogKind
 
 MAX_ROWS = 10_000
+MAX_LISTED: Final = 100
 MAX_LIVE_S = 600
 TYPES: Final[dict[LogFormat, str]] = {
     "json": "application/json; charset=utf-8",
@@ -171,6 +173,39 @@ class SimulationLogHandler(LogHandler):
     kind: ClassVar[LogKind] = "simulation"
 
 
+class OverviewHandler(BaseHandler):
+    """`/stats`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self) -> None:
+        """Query: limit?, after?. The user's experiments, with state, counters and the last 24 hours."""
+        limit = self.integer_argument("limit", MAX_LISTED, 1, MAX_LISTED)
+        after = self.text_argument("after") or ""
+        found, last = await self.services.traffic.overview(self.user.name, limit=limit, after=after)
+        if last is not None:
+            self.link_next(limit=limit, after=last)
+        self.write_json(found)
+
+
+class BucketsHandler(BaseHandler):
+    """`/stats/{exp_id}/buckets`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Query: step?, from?, to?. Decisions and rewards by minute or by hour, arm by arm."""
+        named = self.text_argument("step") or "minute"
+        for step in STEP_MS:
+            if step == named:
+                break
+        else:
+            raise BadRequest(f"step must be one of {', '.join(STEP_MS)}", field="step")
+        from_ms, to_ms = self.date_argument("from"), self.date_argument("to")
+        traffic = self.services.traffic
+        self.write_json(await traffic.buckets(self.user.name, exp_id, step, from_ms, to_ms))
+
+
 class HealthHandler(BaseHandler):
     """`/stats/{exp_id}/health`"""
 
@@ -229,6 +264,7 @@ class InferenceHandler(BaseHandler):
 
 
 routes = [
+    ("/stats", OverviewHandler),
     ("/stats/{exp_id}/currenttheta", CurrentThetaHandler),
     ("/stats/{exp_id}/hourlytheta", HourlyThetaHandler),
     ("/stats/{exp_id}/log", ManualLogHandler),
@@ -238,6 +274,7 @@ routes = [
     ("/stats/{exp_id}/simulationlog", SimulationLogHandler),
     ("/stats/{exp_id}/errorlog", ErrorLogHandler),
     ("/stats/{exp_id}/decisions", DecisionsHandler),
+    ("/stats/{exp_id}/buckets", BucketsHandler),
     ("/stats/{exp_id}/health", HealthHandler),
     ("/stats/{exp_id}/live", LiveHandler),
     ("/stats/{exp_id}/inference", InferenceHandler),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamsim.evaluation.offline import Offline
     from streamsim.experiments.catalogue import Catalogue
     from streamsim.experiments.experiments import Experiments
+    from streamsim.experiments.traffic import Traffic
     from streamsim.experiments.watching import Watching
     from streamsim.jobs.jobs import Jobs
     from streamsim.metrics import Metrics
@@ -38,6 +39,7 @@ class Services:
     accounts: Accounts
     experiments: Experiments
     watching: Watching
+    traffic: Traffic
     catalogue: Catalogue
     metrics: Metrics
     models: Models

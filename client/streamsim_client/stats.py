@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Literal
 
 from streamsim_client.answers import (
     ActionRow,
@@ -19,6 +20,7 @@ from streamsim_client.groups import Group, S, T, call, each, path
 from streamsim_client.inference_answers import Inference
 from streamsim_client.reading import events
 from streamsim_client.sending import Request
+from streamsim_client.traffic_answers import Buckets, Overview
 from streamsim_client.values import Object
 
 PAGE_ROWS = 1_000
@@ -46,6 +48,27 @@ class Stats(Group[S]):
     async def summary(self, experiment: str) -> Summary:
         """Numbers of calls, and the dates of the last ones."""
         return await self._ask(Summary, "GET", path("stats", experiment, "summary"))
+
+    @call
+    async def overview(self, *, limit: int | None = None, after: str | None = None) -> list[Overview]:
+        """The user's experiments in order of id, with what came in the last 24 hours.
+
+        :param limit: at most so many, up to 100. :param after: those with a greater id.
+        """
+        return await self._ask(list[Overview], "GET", "/stats", query={"limit": limit, "after": after})
+
+    @call
+    async def buckets(
+        self,
+        experiment: str,
+        *,
+        step: Literal["minute", "hour"] = "minute",
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Buckets:
+        """Decisions and rewards by minute or hour, arm by arm. :param since: ISO 8601; so is `until`."""
+        query = {"step": step, "from": since, "to": until}
+        return await self._ask(Buckets, "GET", path("stats", experiment, "buckets"), query=query)
 
     @each
     async def live(self, experiment: str, *, seconds: int = 0) -> AsyncGenerator[Object, None]:

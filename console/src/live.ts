@@ -74,6 +74,36 @@ export interface View {
   unread: number;
 }
 
+/** What the server counted by minute or by hour, by time and by arm. */
+export function counted(told: Answer<"GET /stats/{exp_id}/buckets">, summary: Summary): View {
+  const bucket = told.step === "minute" ? 60 : 3600;
+  const at = told.buckets.map((one) => Date.parse(one.start) / 1000);
+  const begin = at[0] ?? 0, count = at.length ? (at.at(-1)! - begin) / bucket + 1 : 0;
+  const times = Array.from({ length: count }, (_, i) => begin + (i + 1) * bucket);
+  const place = new Map(at.map((start, i) => [(start - begin) / bucket, told.buckets[i]!]));
+  const each = times.map((_, i) => place.get(i));
+  const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+  const made: View = {
+    summary, times, bucket, arms: [], shares: {}, means: {},
+    decisions: each.map((one) => one?.decisions ?? 0), rewards: each.map((one) => one?.rewards ?? 0),
+    seen: { decisions: sum(told.buckets.map((one) => one.decisions)), rewards: sum(told.buckets.map((one) => one.rewards)) },
+    unread: sum(told.buckets.map((one) => one.rewards - one.numbers)),
+  };
+  // Numbers that are all 0 or 1 are their own squares.
+  const binary = told.buckets.every((one) => one.reward_sum === one.reward_squares);
+  for (const name of [...new Set(told.buckets.flatMap((one) => Object.keys(one.arms)))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
+    const rows = each.map((one) => one?.arms[name]);
+    made.shares[name] = rows.map((row, i) => (made.decisions[i] ? (row?.decisions ?? 0) / made.decisions[i]! : null));
+    let n = 0, total = 0, squares = 0;
+    made.means[name] = rows.map((row) => {
+      n += row?.numbers ?? 0, total += row?.reward_sum ?? 0, squares += row?.reward_squares ?? 0;
+      return n ? interval(n, total, squares, binary) : { mean: null, low: null, high: null };
+    });
+    made.arms.push({ name, decisions: sum(rows.map((row) => row?.decisions ?? 0)), rewards: n, ...(n ? interval(n, total, squares, binary) : { mean: NaN, low: NaN, high: NaN }) });
+  }
+  return made;
+}
+
 const STEPS = [1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 86400, 604800];
 
 /** What was told, by time and by arm. `since`: what came before that is left out, in seconds since 1970. */

@@ -17,6 +17,7 @@ from handlers.openapi.operation import (
     Schema,
     array,
     integer,
+    mapping,
     one_of,
     or_null,
     record,
@@ -25,10 +26,12 @@ from handlers.openapi.operation import (
 )
 from handlers.openapi.parts import DATE, EXPERIMENT, PICTURES, WHEN
 from streamsim.config import Settings
-from streamsim.decisions.declared import Family
+from streamsim.decisions.declared import Family, State
 from streamsim.decisions.mechanism import Reason
 from streamsim.evaluation import live_health
 from streamsim.evaluation.inference import asked
+from streamsim.experiments import traffic
+from streamsim.storage.contract.buckets import STEP_MS
 
 _OWN: Final = {"date": WHEN, "exp_id": TEXT}
 ROW: Final = {**_OWN, "id": TEXT}
@@ -72,6 +75,45 @@ ERROR_ROW: Final = record(
     {**ROW, "call": TEXT, "code": TEXT, "message": TEXT, "detail": or_null(OBJECT)}, closed=False
 )
 THETA_ROW: Final = record({**ROW, "theta": OBJECT}, {"named": OBJECT})
+
+
+NUMBER: Final[Schema] = {"type": "number"}
+_FIGURES: Final = {
+    "decisions": integer(0),
+    "rewards": integer(0),
+    "numbers": integer(0),
+    "reward_sum": NUMBER,
+    "reward_squares": NUMBER,
+}
+_BUCKETS: Final = record(
+    {
+        "step": one_of(*STEP_MS),
+        "from": WHEN,
+        "to": WHEN,
+        "since": or_null(WHEN),
+        "buckets": array(
+            record({"start": WHEN, **_FIGURES, "errors": integer(0), "arms": mapping(record(_FIGURES))})
+        ),
+    }
+)
+
+
+def _listed(summary: Schema) -> Schema:
+    counts = array(integer(0))
+    return record(
+        {
+            "id": TEXT,
+            "name": TEXT,
+            "state": one_of(*get_args(State)),
+            **summary["properties"],
+            "decisions": counts,
+            "rewards": counts,
+            "errors": integer(0),
+            "mean": or_null(NUMBER),
+            "low": or_null(NUMBER),
+            "high": or_null(NUMBER),
+        }
+    )
 
 
 def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
@@ -189,6 +231,46 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 query=_rows(),
+            )
+        },
+        stats.OverviewHandler: {
+            "get": Operation(
+                "Your experiments: state, counters, and the last 24 hours.",
+                {
+                    200: Answer(
+                        "In order of id. `decisions` and `rewards` by the hour, the present one last; `mean` "
+                        "of rewards in this time, with a 95 % interval for one look.",
+                        array(_listed(summary)),
+                        headers={"Link": 'More experiments, if there are: <PATH>; rel="next".'},
+                    )
+                },
+                query=(
+                    Parameter("limit", "Most experiments.", integer(1, stats.MAX_LISTED), 1),
+                    Parameter("after", "Ids greater than this one.", text()),
+                ),
+            )
+        },
+        stats.BucketsHandler: {
+            "get": Operation(
+                "Decisions and rewards by minute or by hour, arm by arm.",
+                {
+                    200: Answer(
+                        "Those buckets in which something came, oldest first. `since`: from when on calls "
+                        "are counted, if not all are. What names no arm, or one beyond the 50 that a server "
+                        "process met first, is in the sums alone.",
+                        _BUCKETS,
+                    )
+                },
+                query=(
+                    Parameter("step", "Their length; minute by default.", one_of(*STEP_MS)),
+                    Parameter(
+                        "from",
+                        "The earliest, ISO 8601; 3 hours or 7 days before `to` by default, "
+                        f"and at most {traffic.MOST:,} buckets.",
+                        text(),
+                    ),
+                    Parameter("to", "Only earlier ones, ISO 8601; now by default.", text()),
+                ),
             )
         },
         stats.HealthHandler: {

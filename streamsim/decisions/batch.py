@@ -12,6 +12,7 @@ from streamsim.config import LaneSettings
 from streamsim.dates import HOUR_MS
 from streamsim.decisions import records
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.counting import Arms, Counting
 from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.mechanism import KEPT
 from streamsim.decisions.routing import Around, Routed
@@ -60,6 +61,7 @@ def prepare(
     opened: dict[str, int],
     settings: LaneSettings,
     now_ms: int,
+    arms: Arms,
     *,
     debug: bool = False,
 ) -> Prepared:
@@ -83,6 +85,7 @@ def prepare(
         logs,
         now_ms=now_ms,
     )
+    counting = Counting(transaction, experiment, now_ms, arms)
     expires_ms = advice_expiry(experiment, now_ms)
     ends: list[tuple[Pending, bytes | StreamsimError]] = []
     if routed.before is not None:
@@ -94,6 +97,7 @@ def prepare(
         if around.shadows(call):
             if error is not None:  # which is no reason not to answer
                 logs.append(_failure(experiment, call, error, now_ms))
+                counting.errors()
             elif routed.runs(call):
                 shadow = outcome
             own = call.present.get("propensity") if isinstance(call.present, dict) else None
@@ -104,6 +108,7 @@ def prepare(
         if error is not None:
             ends.append((call, error))
             logs.append(_failure(experiment, call, error, now_ms))
+            counting.errors()
             continue
         if isinstance(call, Decision):
             by = None
@@ -129,6 +134,7 @@ def prepare(
                 shadow=shadow,
             )
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
+            counting.decision(outcome.action, outcome.probabilities)
             if issued is not None:
                 transaction.advices.append(issued)
         else:
@@ -137,6 +143,7 @@ def prepare(
             answer, row = records.reward(call, outcome, how, debug=debug)
             if how != "close":
                 logs.append(LogRow(experiment.id, "reward", records.row_id(), now_ms, row))
+                counting.reward(call.action, call.reward, once=how == "learn")
             if isinstance(effect, Redemption):
                 transaction.redemptions.append(effect)
             elif effect is not None:
@@ -175,11 +182,13 @@ def failures(
     experiment: Experiment, calls: Sequence[Pending], error: PolicyError, now_ms: int
 ) -> Transaction:
     """What a batch without any result does: it is in the experiment's log of errors."""
-    return Transaction(
+    transaction = Transaction(
         experiment.tenant,
         {experiment.id: experiment.revision},
         logs=[_failure(experiment, call, error, now_ms) for call in calls],
     )
+    Counting(transaction, experiment, now_ms, Arms()).errors(len(calls))
+    return transaction
 
 
 def _failure(experiment: Experiment, call: Pending, error: PolicyError, now_ms: int) -> LogRow:

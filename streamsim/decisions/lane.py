@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
+from streamsim.decisions.counting import Arms
 from streamsim.decisions.queueing import take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
@@ -79,6 +80,7 @@ class Lane:
         self.let_go = let_go
         self._written = Written(settings.minute_bytes)
         self._around: Around | None = None
+        self._arms = Arms()
         self.used_ms = now_ms()
         self._store = store
         self._worker = worker
@@ -379,7 +381,7 @@ class Lane:
         frames = [batch.frame(call) for call in routed.calls if routed.runs(call)]
         done = await worker.run(experiment, frames) if frames else Done([], [], [], [], [])
         assert self._around is not None
-        given = self._around, routed, done, worker.opened, self._settings, self._now_ms()
+        given = (self._around, routed, done, worker.opened, self._settings, self._now_ms(), self._arms)
         try:
             return batch.prepare(*given, debug=self._debug)
         except Untrustworthy as error:

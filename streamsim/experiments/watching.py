@@ -23,6 +23,9 @@ log = logging.getLogger("streamsim.watching")
 NEWEST: Final = 1000
 """So many of the newest decisions, and of the newest rewards, are told."""
 EVERY_S: Final = 1.0
+BYTES_A_SECOND: Final = 1 << 17
+"""About so much is sent to all who watch one experiment: the more there are, the rarer it is."""
+LONGEST_S: Final = 30.0
 _SLACK: Final = 50
 _BEHIND: Final = 8
 """So many events wait for a watcher; who is further behind gets all numbers anew."""
@@ -93,6 +96,7 @@ class _Watched:
         }
         self._seen: dict[Kind, str] = {"action": "", "reward": ""}
         self._more: dict[Kind, int] = {"action": 0, "reward": 0}
+        self._sent = 0
         self._begun: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -121,7 +125,8 @@ class _Watched:
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(pause_s(self._sent))
+            self._sent = 0
             try:
                 await self._look()
             except StoreUnavailable:
@@ -184,6 +189,7 @@ class _Watched:
         event = values.dump(
             {"all": False, "summary": self._counters(), "decisions": [], "rewards": [], **more}
         )
+        self._sent = len(event) * len(self.watchers)
         for queue in self.watchers:
             if queue.full():
                 while not queue.empty():
@@ -203,6 +209,11 @@ class _Watched:
 
     def _date(self, date_ms: int | None) -> str | None:
         return None if date_ms is None else self._iso(date_ms)
+
+
+def pause_s(sent: int) -> float:
+    """How long the store is not looked at after so many bytes were sent to all who watch an experiment."""
+    return min(max(EVERY_S, sent / BYTES_A_SECOND), LONGEST_S)
 
 
 def _number(reward: object) -> float | None:

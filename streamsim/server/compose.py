@@ -18,6 +18,7 @@ from streamsim.evaluation.workers import BatchWorkers
 from streamsim.experiments.catalogue import Catalogue, entries
 from streamsim.experiments.departure import Departure
 from streamsim.experiments.experiments import Experiments
+from streamsim.experiments.traffic import Traffic
 from streamsim.experiments.watching import Watching
 from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
@@ -163,6 +164,7 @@ async def running(
             accounts=accounts,
             experiments=experiments,
             watching=watching,
+            traffic=Traffic(store, experiments, now_ms),
             catalogue=Catalogue(entries()),
             metrics=metrics,
             models=models.models,

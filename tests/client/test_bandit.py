@@ -202,6 +202,11 @@ def test_decide_and_learn(user: Shown, nobody: Shown, counting: dict[str, Any]) 
     with pytest.raises(Unprocessable) as other:
         nobody.decisions.set_reward(experiment, key, {"value": 3}, idempotency_key="mine")
     assert other.value.field == "idempotency_key"
+    overview = {one["id"]: one for one in user.stats.overview()}
+    assert sum(overview[experiment]["decisions"]) == 2 == sum(overview[experiment]["rewards"])
+    hours = user.stats.buckets(experiment, step="hour")
+    assert sum(bucket["decisions"] for bucket in hours["buckets"]) == 2
+    assert hours["since"] is None
     summary = user.stats.summary(experiment)
     assert (summary["get_action_calls"], summary["set_reward_calls"]) == (2, 2)
     with pytest.raises(Unauthorized):

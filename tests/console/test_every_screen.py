@@ -24,6 +24,8 @@ def screens(things: Things) -> dict[str, tuple[str, str]]:
         "policy": (f"#/experiments/{things.hostile}/policy", "From the catalogue"),
         "theta": (f"#/experiments/{things.hostile}/theta", "Theta:"),
         "logs": (f"#/experiments/{things.hostile}/logs", "The newest 40 rows"),
+        "counted by time": (f"#/experiments/{things.hostile}/live?range=3h", "Mean reward of each arm"),
+        "life cycle": (f"#/experiments/{things.hostile}/lifecycle", "Schedule and traffic"),
         "errors": (f"#/experiments/{things.hostile}/logs?kind=error", "The newest 1 rows"),
         "compare": ("#/evaluate", "Experiments to compare"),
         "off-policy": ("#/evaluate?view=offpolicy", "Decisions logged by"),

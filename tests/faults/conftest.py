@@ -92,6 +92,9 @@ class Installation:
         summary = self.admin.get(f"/stats/{experiment_id}/summary").body
         assert summary["get_action_calls"] == len(tags["action"])
         assert summary["set_reward_calls"] == len(tags["reward"])
+        hours = self.admin.get(f"/stats/{experiment_id}/buckets?step=hour").body["buckets"]
+        assert sum(hour["decisions"] for hour in hours) == len(tags["action"])
+        assert sum(hour["rewards"] for hour in hours) == len(tags["reward"])
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ CLASSIFIED = {
     "/stats/{exp_id}/summary": ("user", "GET"),
     "/stats/{exp_id}/simulationlog": ("user", "GET"),
     "/stats/{exp_id}/errorlog": ("user", "GET"),
+    "/stats": ("user", "GET"),
+    "/stats/{exp_id}/buckets": ("user", "GET"),
     "/stats/{exp_id}/health": ("user", "GET"),
     "/stats/{exp_id}/live": ("user", "GET"),
     "/stats/{exp_id}/inference": ("user", "GET"),
@@ -70,6 +72,7 @@ CLASSIFIED = {
 }
 # Routes that name nothing of anybody's: another user gets an answer of its own there.
 OWN = {
+    "/stats",
     "/eval/sample-ratio",
     "/exp",
     "/exp/defaults",

@@ -162,6 +162,25 @@ async def test_who_is_behind_gets_all_numbers_anew(ann: Caller, services: Servic
         assert json.loads(event)["all"] is True
 
 
+def test_the_more_is_sent_to_all_who_watch_the_rarer_it_is() -> None:
+    one = watching.BYTES_A_SECOND
+    assert [watching.pause_s(sent) for sent in (0, one // 2, 7 * one, 10_000 * one)] == [1, 1, 7, 30]
+
+
+@pytest.mark.gen_test
+async def test_what_is_sent_counts_for_each_who_watches(ann: Caller, services: Services) -> None:
+    made = await used(ann, 2)
+    experiment = await services.experiments.get("ann", made["id"])
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            events = await stack.enter_async_context(aclosing(services.watching.events(experiment)))
+            await anext(events)
+        one = services.watching._watched[made["id"]]
+        one._tell({})
+        told = one.watchers[0].get_nowait()
+        assert one._sent == 3 * len(told)
+
+
 @pytest.mark.gen_test
 async def test_no_more_than_the_newest_rows_are_told(
     ann: Caller, services: Services, monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,12 @@ function clock(_: uPlot, at: number[], _axis: number, _space: number, step: numb
   });
 }
 
+/** Places of values that have none beside them: no line goes through them. */
+function alone(values: (number | null)[]): number[] {
+  const none = (i: number) => (values[i] ?? null) === null;
+  return [...values.keys()].filter((i) => !none(i) && none(i - 1) && none(i + 1));
+}
+
 /** The drawing alone. `fill`: areas that stand on each other, whose values are sums already. */
 function options(xs: number[], series: Series[], x: string, y: string, time: boolean, width: number, height: number, fill: boolean, range?: [number, number]): [uPlot.Options, uPlot.AlignedData] {
   const data: (number | null)[][] = [xs];
@@ -41,7 +47,7 @@ function options(xs: number[], series: Series[], x: string, y: string, time: boo
     data.push(one.values);
     const main = drawn.push({
       label: one.name, stroke: one.colour, width: fill ? 1 : 2, dash: one.dash, spanGaps: false,
-      points: { show: xs.length < 3 }, ...(fill ? { fill: `${one.colour}b0` } : {}),
+      points: { show: true, size: 5, fill: one.colour, filter: (_plot, place, show) => (show ? (xs.length < 3 ? [...xs.keys()] : alone(data[place] as (number | null)[])) : null) }, ...(fill ? { fill: `${one.colour}b0` } : {}),
     }) - 1;
     // Its area ends where the one below begins.
     if (fill && main > 1) bands.push({ series: [main, main - 1] });

@@ -2,13 +2,14 @@
 import { call, type Answer } from "../api";
 import { go, href } from "../router";
 import { Copy, Destroy, Show, Time, useLoad } from "../ui";
+import { LifeCycle } from "./lifecycle";
 import { Live } from "./live";
 import { Logs } from "./logs";
 import { Policy } from "./policy";
 import { Theta } from "./theta";
 
 export type Experiment = Answer<"GET /exp/{exp_id}">;
-const TABS = [["live", "Live"], ["policy", "Policy"], ["theta", "Theta"], ["logs", "Logs"]] as const;
+const TABS = [["live", "Live"], ["policy", "Policy"], ["theta", "Theta"], ["logs", "Logs"], ["lifecycle", "Life cycle"]] as const;
 
 export function Experiment({ id, tab }: { id: string; tab: string }) {
   const found = useLoad((signal) => call("GET /exp/{exp_id}", { path: { exp_id: id }, signal }), [id]);
@@ -18,7 +19,7 @@ export function Experiment({ id, tab }: { id: string; tab: string }) {
         <>
           <div class="head">
             <h1>{experiment.name}</h1>
-            <span class="quiet"><code>{id.slice(0, 8)}…</code> <Copy text={id} label="Copy id" /> revision {experiment.revision}, changed <Time at={experiment.modified} /></span>
+            <span class="quiet"><code>{id.slice(0, 8)}…</code> <Copy text={id} label="Copy id" /> {experiment.state ?? "running"}, revision {experiment.revision}, changed <Time at={experiment.modified} /></span>
             <Destroy
               label="Archive" name={experiment.name}
               about="Its calls are refused from then on, and its name is free again. Its logs stay stored."
@@ -35,6 +36,7 @@ export function Experiment({ id, tab }: { id: string; tab: string }) {
           {tab === "policy" && <Policy experiment={experiment} reload={found.reload} />}
           {tab === "theta" && <Theta experiment={experiment} />}
           {tab === "logs" && <Logs experiment={experiment} />}
+          {tab === "lifecycle" && <LifeCycle experiment={experiment} reload={found.reload} />}
         </>
       )}
     </Show>

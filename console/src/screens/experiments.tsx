@@ -1,34 +1,35 @@
 // All experiments of the user, and a new one from the catalogue.
 import { useEffect, useState } from "preact/hooks";
-import { call, type Answer } from "../api";
+import { call, fetched, type Answer } from "../api";
+import { Spark } from "../charts/spark";
 import { filter, go, href, route } from "../router";
 import { Choice, Copy, Dialog, Empty, Failure, Field, Show, Table, Time, useAct, useDraft, useLoad, type Column } from "../ui";
 import { number } from "../values";
 
-type Summary = Answer<"GET /stats/{exp_id}/summary">;
+type Listed = Answer<"GET /stats">[number];
 interface Item {
   id: string;
   name: string;
 }
-const SHOWN = 100, AT_ONCE = 4;
+const SHOWN = 100;
 
-/** Numbers of calls of the listed experiments, which come one after the other while the list is there already. */
-function useSummaries(items: Item[]): Record<string, Summary> {
-  const [found, set] = useState<Record<string, Summary>>({});
-  const ids = items.map((one) => one.id).join();
+/** Numbers of all experiments, a hundred with each request; the list is there already. */
+function useNumbers(): Record<string, Listed> {
+  const [found, set] = useState<Record<string, Listed>>({});
   useEffect(() => {
     const control = new AbortController();
-    const wanted = [...items];
     const work = async () => {
-      for (let next = wanted.shift(); next && !control.signal.aborted; next = wanted.shift()) {
-        const { id } = next;
-        const summary = await call("GET /stats/{exp_id}/summary", { path: { exp_id: id }, signal: control.signal }).catch(() => null);
-        if (summary && !control.signal.aborted) set((old) => ({ ...old, [id]: summary }));
+      for (let after: string | undefined = ""; after !== undefined; ) {
+        const { answer, headers } = await fetched("GET /stats", { query: { after }, signal: control.signal });
+        const page = answer as Listed[];
+        set((old) => ({ ...old, ...Object.fromEntries(page.map((one) => [one.id, one])) }));
+        after = headers.has("Link") ? page.at(-1)?.id : undefined;
       }
     };
-    for (let i = 0; i < AT_ONCE; i++) void work();
+    // What failed stays unknown in the table; the list itself says what is wrong.
+    work().catch(() => undefined);
     return () => control.abort();
-  }, [ids]);
+  }, []);
   return found;
 }
 
@@ -41,12 +42,16 @@ export function Experiments() {
   const search = route.value.query.get("search") ?? "";
   const matching = (listed.data ?? []).filter((one) => one.name.toLowerCase().includes(search.toLowerCase()));
   const shown = matching.slice(0, SHOWN);
-  const summaries = useSummaries(shown);
+  const numbers = useNumbers();
   const columns: Column<Item>[] = [
     { name: "Name", cell: (one) => <a href={href(["experiments", one.id])}>{one.name}</a>, data: (one) => one.name },
-    { name: "Decisions", number: true, cell: ({ id }) => (summaries[id] ? number(summaries[id].get_action_calls) : "…"), data: ({ id }) => summaries[id]?.get_action_calls },
-    { name: "Rewards", number: true, cell: ({ id }) => (summaries[id] ? number(summaries[id].set_reward_calls) : "…"), data: ({ id }) => summaries[id]?.set_reward_calls },
-    { name: "Last decision", cell: ({ id }) => (summaries[id] ? <Time at={summaries[id].last_added_get_action} /> : "…"), data: ({ id }) => summaries[id]?.last_added_get_action },
+    { name: "State", cell: ({ id }) => numbers[id]?.state ?? "…", data: ({ id }) => numbers[id]?.state },
+    { name: "Decisions", number: true, cell: ({ id }) => (numbers[id] ? number(numbers[id].get_action_calls) : "…"), data: ({ id }) => numbers[id]?.get_action_calls },
+    { name: "In 24 hours", cell: ({ id }) => numbers[id] && <Spark values={numbers[id].decisions} label={`${number(numbers[id].decisions.reduce((a, b) => a + b, 0))} decisions in 24 hours`} />, data: ({ id }) => numbers[id]?.decisions },
+    { name: "Rewards", number: true, cell: ({ id }) => (numbers[id] ? number(numbers[id].set_reward_calls) : "…"), data: ({ id }) => numbers[id]?.set_reward_calls },
+    { name: "Mean reward, 24 h", number: true, cell: ({ id }) => <Mean of={numbers[id]} />, data: ({ id }) => [numbers[id]?.mean, numbers[id]?.low, numbers[id]?.high] },
+    { name: "Errors, 24 h", number: true, cell: ({ id }) => numbers[id] && <span class={numbers[id].errors ? "wrong" : undefined}>{number(numbers[id].errors)}</span>, data: ({ id }) => numbers[id]?.errors },
+    { name: "Last decision", cell: ({ id }) => (numbers[id] ? <Time at={numbers[id].last_added_get_action} /> : "…"), data: ({ id }) => numbers[id]?.last_added_get_action },
     { name: "Id", cell: ({ id }) => <><code>{id.slice(0, 8)}…</code> <Copy text={id} /></>, data: ({ id }) => id },
   ];
   return (
@@ -77,6 +82,11 @@ export function Experiments() {
       {making && <New onClose={() => make(false)} />}
     </>
   );
+}
+
+function Mean({ of }: { of?: Listed }) {
+  if (!of) return <>…</>;
+  return <>{number(of.mean)}{of.low !== null && <span class="quiet"> ({number(of.low)} to {number(of.high)})</span>}</>;
 }
 
 function New({ onClose }: { onClose: () => void }) {

@@ -4,23 +4,22 @@ import { call } from "../api";
 import { Calls } from "../calls";
 import { LineChart, Swatch, type Series } from "../charts/line";
 import { Shares } from "../charts/shares";
-import { follow, NEWEST, viewed, type Told, type View } from "../live";
+import { counted, follow, NEWEST, viewed, type Told, type View } from "../live";
 import { filter, href, route } from "../router";
 import { Choice, Empty, Failure, Show, Table, Time, useLoad, Waiting } from "../ui";
 import { look, lookOf, number, percent } from "../values";
 import type { Experiment } from "./experiment";
 
 const AGAIN_MS = 5000;
-const RANGES: [string, string][] = [["15m", "the last 15 minutes"], ["3h", "the last 3 hours"], ["24h", "the last 24 hours"], ["7d", "the last 7 days"]];
-const HOURS: Record<string, number> = { "15m": 0.25, "3h": 3, "24h": 24, "7d": 168 };
+const RANGES: [string, string][] = [["15m", "the last 15 minutes"], ["3h", "the last 3 hours"], ["24h", "the last 24 hours"], ["7d", "the last 7 days"], ["30d", "the last 30 days"]];
+const HOURS: Record<string, number> = { "15m": 0.25, "3h": 3, "24h": 24, "7d": 168, "30d": 720 };
 // So many arms are drawn by themselves.
 const DRAWN = 12;
 
-function useView(id: string, range: string): { view?: View; error: unknown; stamp: string } {
+function useView(id: string, range: string): { view?: View; error: unknown; stamp: string; whole: boolean; since: string | null } {
   const [told, tell] = useState<Told>();
   const [error, fail] = useState<unknown>();
   useEffect(() => follow(id, tell, fail), [id]);
-  const view = useMemo(() => told && viewed(told, HOURS[range] ? Date.now() / 1000 - HOURS[range] * 3600 : 0), [told, range]);
   // What costs the server more is asked anew at most once in a while.
   const [stamp, setStamp] = useState("");
   const counters = told && JSON.stringify(told.summary);
@@ -29,20 +28,34 @@ function useView(id: string, range: string): { view?: View; error: unknown; stam
     const timer = setTimeout(() => setStamp(counters), stamp ? AGAIN_MS : 0);
     return () => clearTimeout(timer);
   }, [stamp, counters !== undefined && counters !== stamp]);
-  return { view, error, stamp };
+  // Of the newest rows what was told; of a time what the server counted, however many calls that were.
+  const hours = HOURS[range];
+  const counts = useLoad(async (signal) => {
+    if (!hours || !stamp) return undefined;
+    const query = { step: hours <= 3 ? "minute" : "hour", from: new Date(Date.now() - hours * 3_600_000).toISOString() };
+    return { range, told: await call("GET /stats/{exp_id}/buckets", { path: { exp_id: id }, query, signal }) };
+  }, [id, range, stamp]);
+  const view = useMemo(() => {
+    if (!told) return undefined;
+    if (!hours) return viewed(told, 0);
+    return counts.data?.range === range ? counted(counts.data.told, told.summary) : undefined;
+  }, [hours ? counts.data : told, range, told === undefined]);
+  const since = (hours && counts.data?.told.since) || null;
+  return { view, error: error ?? counts.error, stamp, whole: Boolean(hours), since: since && since > counts.data!.told.from ? since : null };
 }
 
 export function Live({ experiment }: { experiment: Experiment }) {
   const { id } = experiment;
   const range = route.value.query.get("range") ?? "";
-  const { view, error, stamp } = useView(id, range);
+  const { view, error, stamp, whole, since } = useView(id, range);
   return (
     <>
       <div class="row">
         <Choice label="Time range" value={range} options={RANGES} empty="all, of the newest rows" onChange={(value) => filter({ range: value })} />
       </div>
       <Failure error={error} />
-      {!view ? !error && <Waiting what="Reading the newest decisions and rewards" /> : <Numbers view={view} id={id} />}
+      {since && <p class="note">Calls are counted by time since <Time at={since} />; those before are not in these numbers.</p>}
+      {!view ? !error && <Waiting what="Reading the newest decisions and rewards" /> : <Numbers view={view} id={id} whole={whole} />}
       <div class="grid">
         <section class="panel"><Health id={id} stamp={stamp} /></section>
         <section class="panel"><Errors id={id} stamp={stamp} /></section>
@@ -53,12 +66,12 @@ export function Live({ experiment }: { experiment: Experiment }) {
   );
 }
 
-function Numbers({ view, id }: { view: View; id: string }) {
+function Numbers({ view, id, whole }: { view: View; id: string; whole: boolean }) {
   const { summary, arms, seen } = view;
   const rewarded = arms.filter((arm) => arm.rewards > 0);
   const total = rewarded.reduce((sum, arm) => sum + arm.rewards, 0);
   const mean = rewarded.reduce((sum, arm) => sum + arm.mean * arm.rewards, 0) / total;
-  const part = seen.decisions >= NEWEST || seen.rewards >= NEWEST;
+  const part = !whole && (seen.decisions >= NEWEST || seen.rewards >= NEWEST);
   const most = [...arms].sort((a, b) => b.decisions - a.decisions).slice(0, DRAWN).map((arm) => arm.name);
   const drawn = arms.filter((arm) => most.includes(arm.name)).map((arm) => arm.name);
   const others = arms.length - drawn.length;
@@ -67,8 +80,8 @@ function Numbers({ view, id }: { view: View; id: string }) {
   return (
     <>
       <dl class="facts">
-        <div><dt>Decisions</dt><dd>{number(summary.get_action_calls)}</dd></div>
-        <div><dt>Rewards</dt><dd>{number(summary.set_reward_calls)}</dd></div>
+        <div><dt>Decisions{whole && " in this time"}</dt><dd>{number(whole ? seen.decisions : summary.get_action_calls)}</dd></div>
+        <div><dt>Rewards{whole && " in this time"}</dt><dd>{number(whole ? seen.rewards : summary.set_reward_calls)}</dd></div>
         <div><dt>Mean reward{part ? ` of the newest ${number(total)}` : ""}</dt><dd>{number(mean)}</dd></div>
         <div><dt>Last decision</dt><dd><Time at={summary.last_added_get_action} /></dd></div>
         <div><dt>Last reward</dt><dd><Time at={summary.last_added_set_reward} /></dd></div>

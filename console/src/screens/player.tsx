@@ -1,4 +1,4 @@
-// A model of system dynamics as something to play with: constants as sliders, equations as curves, one or two scenarios.
+// A model as something to play with: constants as sliders, equations and states of agents as curves, one or two scenarios.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "../api";
 import { LineChart, type Series } from "../charts/line";
@@ -7,9 +7,24 @@ import { Choice, Failure, Show, useAct, useLoad, Waiting } from "../ui";
 import { look, number } from "../values";
 import type { Model } from "./models";
 
-type Steps = Record<string, Record<string, Record<string, Record<string, number | null>>>>;
+type At = Record<string, number | null>;
+/** By manager and scenario: equations, and states of agents by their type. */
+type Steps = Record<string, Record<string, Record<string, At> & { agents?: Record<string, Record<string, At>> }>>;
+type Agents = Record<string, { states: string[] }>;
 type Values = Record<string, number>;
 const CURVES = 6;
+
+/** The curve of how many agents of a type are in a state. */
+function curveOf(type: string, state: string): string {
+  return `${type}: ${state}`;
+}
+
+/** What a step says of a curve: its time and value. */
+function told(one: Steps, manager: string, scenario: string, curve: string): [string, number | null] | undefined {
+  const { agents, ...equations } = one[manager]?.[scenario] ?? {};
+  const counts = Object.entries(agents ?? {}).flatMap(([type, states]) => Object.entries(states).map(([state, at]) => [curveOf(type, state), at] as const));
+  return Object.entries(Object.fromEntries([...Object.entries(equations as Record<string, At>), ...counts])[curve] ?? {})[0];
+}
 
 export function Player({ name }: { name: string }) {
   const found = useLoad((signal) => call("GET /models/{model}", { path: { model: name }, signal }), [name]);
@@ -34,7 +49,7 @@ function Managers({ model }: { model: Model }) {
         <Choice label="Scenario" value={scenario} options={names} onChange={(value) => filter({ scenario: value })} />
         <Choice label="Beside it" value={beside} options={names.filter((one) => one !== scenario)} empty="no other" onChange={(value) => filter({ beside: value })} />
       </div>
-      <Board key={`${manager}/${scenario}/${beside}`} manager={manager} scenarios={beside ? [scenario, beside] : [scenario]} />
+      <Board key={`${manager}/${scenario}/${beside}`} manager={manager} agents={(model.agents[manager] ?? {}) as Agents} scenarios={beside ? [scenario, beside] : [scenario]} />
     </>
   );
 }
@@ -49,16 +64,19 @@ async function constants(manager: string, scenarios: string[], names: string[], 
   }))]));
 }
 
-function Board({ manager, scenarios }: { manager: string; scenarios: string[] }) {
+function Board({ manager, scenarios, agents }: { manager: string; scenarios: string[]; agents: Agents }) {
   const found = useLoad(async (signal) => {
     const kinds = (await call("POST /equations", { body: { scenarioManager: manager, scenario: scenarios[0] }, signal })) as Record<string, string[]>;
     const curves = [...(kinds.stocks ?? []), ...(kinds.flows ?? []), ...(kinds.converters ?? [])];
-    return { curves, begin: await constants(manager, scenarios, kinds.constants ?? [], signal) };
+    const counted = Object.entries(agents).flatMap(([type, { states }]) => states.map((state) => curveOf(type, state)));
+    return { equations: curves, curves: [...curves, ...counted], begin: await constants(manager, scenarios, kinds.constants ?? [], signal) };
   }, []);
-  return <Show of={found} what="Loading the model">{({ curves, begin }) => <Play manager={manager} scenarios={scenarios} curves={curves} begin={begin} />}</Show>;
+  return <Show of={found} what="Loading the model">{({ equations, curves, begin }) => <Play manager={manager} scenarios={scenarios} agents={agents} equations={equations} curves={curves} begin={begin} />}</Show>;
 }
 
-function Play({ manager, scenarios, curves, begin }: { manager: string; scenarios: string[]; curves: string[]; begin: Record<string, Values> }) {
+function Play({ manager, scenarios, agents, equations, curves, begin }: {
+  manager: string; scenarios: string[]; agents: Agents; equations: string[]; curves: string[]; begin: Record<string, Values>;
+}) {
   const chosen = route.value.query.get("curves")?.split("|").filter((one) => curves.includes(one)) ?? curves.slice(0, Math.min(2, CURVES));
   const [values, setValues] = useState(begin);
   const [steps, setSteps] = useState<Steps[]>([]);
@@ -68,9 +86,11 @@ function Play({ manager, scenarios, curves, begin }: { manager: string; scenario
   const sent = useRef<Record<string, Values>>(begin);
   const doing = useAct();
 
+  const types = Object.keys(agents);
+  const states = types.length ? { agents: types, agent_states: [...new Set(types.flatMap((type) => agents[type]!.states))] } : {};
   const start = async () => {
     if (!instance.current) instance.current = ((await call("POST /start-instance", { body: { timeout: { minutes: 30 } } })) as { instance_uuid: string }).instance_uuid;
-    await call("POST /{instance}/begin-session", { path: { instance: instance.current }, body: { scenario_managers: [manager], scenarios, equations: curves } });
+    await call("POST /{instance}/begin-session", { path: { instance: instance.current }, body: { scenario_managers: [manager], scenarios, equations, ...states } });
     sent.current = begin;
     setSteps([]);
     setOver(false);
@@ -112,13 +132,13 @@ function Play({ manager, scenarios, curves, begin }: { manager: string; scenario
     return () => clearTimeout(timer);
   }, [playing, doing.busy, steps.length]);
 
-  const times = steps.map((one) => Number(Object.keys(Object.values(one[manager]?.[scenarios[0]!] ?? {})[0] ?? {})[0]));
+  const times = steps.map((one) => Number(told(one, manager, scenarios[0]!, curves[0] ?? "")?.[0]));
   const series: Series[] = chosen.slice(0, CURVES).flatMap((curve, i) =>
     scenarios.map((scenario, j) => ({
       name: scenarios.length > 1 ? `${curve}, ${scenario}` : curve,
       colour: look(i).colour,
       dash: j ? [6, 4] : [],
-      values: steps.map((one) => Object.values(one[manager]?.[scenario]?.[curve] ?? {})[0] ?? null),
+      values: steps.map((one) => told(one, manager, scenario, curve)?.[1] ?? null),
     })),
   );
   const busy = doing.busy !== "";

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from streamsim.storage.contract.buckets import Buckets, Counted, Counts, Step
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.logs import LogRow
 from streamsim.values import JsonObject
@@ -105,6 +106,7 @@ class Transaction(msgspec.Struct, gc=False):
     `drops`: experiments whose advices are all forgotten, open or not; those in `advices` are issued after it.
     `at_most`: by experiment, how many action rows it may have before this commit; one whose id came before
     may count until logs are read.
+    `buckets`: what is added to the numbers of calls by minute and by hour.
     `now_ms`: an idempotency record that expired by then is not live; 0 takes every stored one as live.
     """
 
@@ -121,6 +123,7 @@ class Transaction(msgspec.Struct, gc=False):
     drops: list[str] = []
     at_most: dict[str, int] = {}
     amendments: list[Amendment] = []
+    buckets: dict[Counted, Counts] = {}
 
     def check(self) -> None:
         """What every backend refuses, since `revisions` is what keeps tenants apart.
@@ -133,6 +136,7 @@ class Transaction(msgspec.Struct, gc=False):
         named.update(row.experiment_id for row in self.logs)
         named.update(self.drops)
         named.update(self.at_most)
+        named.update(counted.experiment_id for counted in self.buckets)
         for part in (self.advices, self.redemptions, self.idempotency, self.amendments):
             named.update(item.experiment_id for item in part)
         if not named <= self.revisions.keys():
@@ -268,6 +272,13 @@ class DecisionStore(Protocol):
 
     async def summary(self, experiment_id: str) -> Summary:
         """Counters of the experiment; costs the same whatever the length of its logs."""
+
+    async def buckets(
+        self, experiment_ids: Sequence[str], step: Step, from_ms: int, to_ms: int
+    ) -> dict[str, Buckets]:
+        """By experiment, the buckets that begin at `from_ms` or later and before `to_ms`.
+
+        Costs the same whatever the length of the logs. Only of experiments that exist."""
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         """Take a piece of work until a date, atomically. False while another owner's claim lasts.

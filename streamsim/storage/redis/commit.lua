@@ -5,7 +5,8 @@
 -- ARGV  numbers that belong together are one argument, in decimal with spaces between, shown here in []
 --       [now_ms, effects (1: something to apply, 0: only checks), most rows, most bytes that may wait in the
 --           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
---           amendments, idempotency records, deletes, groups to write, drops, and advices follow]
+--           amendments, idempotency records, deletes, groups to write, drops, advices, and hashes of buckets
+--           follow]
 --       the log rows
 --       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count),
 --           how many actions there may be before, -1 for any number]
@@ -24,6 +25,7 @@
 --       writes: one per group: [@sets, @groups, @group, how many rows], name, key, then value and JSON of each
 --       drops: [@advices]
 --       advices: [@advices, expires ms], id, record, member of the due zset
+--       buckets: one per hash: [@buckets, expires ms, how many rows], field and numbers to add of each
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
 --       0  places of stale experiments; reads {place, version, rows or nil for a set};
@@ -68,7 +70,7 @@ local old_experiments, old_reads, old_advices, old_records, full = {}, {}, {}, {
 for place = 1, head[7] do
   local n = numbers()
   local x, actions, rewards = key(n[1]), tonumber(n[3]), tonumber(n[5])
-  local has = call('HMGET', x, 'revision', 'live', 'actions', 'last_action', 'rewards', 'last_reward')
+  local has = call('HMGET', x, 'revision', 'live', 'actions', 'last_action', 'rewards', 'last_reward', 'buckets')
   if has[1] ~= n[2] or has[2] ~= '1' then
     fine, stale[place] = false, true
     old_experiments[#old_experiments + 1] = place
@@ -84,6 +86,11 @@ for place = 1, head[7] do
       local last = #fields
       fields[last + 1], fields[last + 2] = 'rewards', text(tonumber(has[5] or 0) + rewards)
       fields[last + 3], fields[last + 4] = 'last_reward', text(math.max(has[6] or n[6], n[6]))
+    end
+    if not has[7] then
+      local last = #fields
+      local before = tonumber(has[3] or 0) + tonumber(has[5] or 0)
+      fields[last + 1], fields[last + 2] = 'buckets', before > 0 and (actions > 0 and n[4] or n[6]) or '0'
     end
     counters[#counters + 1] = fields
   end
@@ -243,6 +250,23 @@ for _ = 1, head[14] do call('UNLINK', key(take())) end
 for _ = 1, head[15] do
   local n, id, record, member = numbers(), take(), take(), take()
   if call('HSETNX', key(n[1]), id, record) == 1 then call('ZADD', due, n[2], member) end
+end
+for _ = 1, head[16] do
+  local n = numbers()
+  local hash = key(n[1])
+  for _ = 1, n[3] do
+    local field, more = take(), take()
+    local had = call('HGET', hash, field)
+    if had then
+      local sums, add = {}, string.gmatch(more, '%S+')
+      for word in string.gmatch(had, '%S+') do
+        sums[#sums + 1] = string.format('%.17g', tonumber(word) + tonumber(add()))
+      end
+      more = table.concat(sums, ' ')
+    end
+    call('HSET', hash, field, more)
+  end
+  call('PEXPIREAT', hash, n[2])
 end
 for _, one in ipairs(redemptions) do
   call('HSET', one[1], one[2], one[3])

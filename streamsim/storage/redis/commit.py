@@ -14,6 +14,7 @@ from streamsim.storage.contract.decisions import (
     Transaction,
 )
 from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.redis import buckets as redis_buckets
 from streamsim.storage.redis.connection import Arg
 from streamsim.storage.redis.keys import TenantKeys, member
 from streamsim.storage.redis.records import (
@@ -62,10 +63,12 @@ def encode(
     closed, amended = transaction.redemptions, transaction.amendments
     parts: tuple[Sized, ...] = (closed, amended, transaction.idempotency, transaction.deletes)
     groups_written = _by_group(transaction)
-    effects = logs or groups_written or transaction.advices or any(parts) or transaction.drops
+    some = logs, groups_written, transaction.advices, any(parts), transaction.drops, transaction.buckets
+    effects = any(some)
     counts = (len(transaction.revisions), len(transaction.reads), *map(len, parts))
     head = (transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), *counts)
-    rest = (len(groups_written), len(transaction.drops), len(transaction.advices))
+    buckets = redis_buckets.encode(transaction.buckets, tenant, at)
+    rest = (len(groups_written), len(transaction.drops), len(transaction.advices), len(buckets))
     args: list[Arg] = [_numbers(*head, *rest), blob]
 
     order: dict[str, int] = {}
@@ -125,6 +128,9 @@ def encode(
     for advice in transaction.advices:
         args.append(_numbers(at(tenant.advices(advice.experiment_id)), advice.expires_ms))
         args += (advice.id, pack_advice(advice), member(advice.experiment_id, advice.id))
+
+    for block in buckets:
+        args += block
     return list(places), args
 
 

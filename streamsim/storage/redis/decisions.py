@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from streamsim.storage.contract.buckets import Buckets, Step
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
@@ -26,6 +27,7 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
+from streamsim.storage.redis import buckets as redis_buckets
 from streamsim.storage.redis.commit import (
     HighWater,
     decode_committed,
@@ -356,6 +358,16 @@ class RedisDecisions:
     async def ping(self) -> None:
         """A write, since a server may read and yet refuse those."""
         await self._connection.command("SET", self._keys.pulse, "")
+
+    async def buckets(
+        self, experiment_ids: Sequence[str], step: Step, from_ms: int, to_ms: int
+    ) -> dict[str, Buckets]:
+        homes = {one: keys for one in experiment_ids if (keys := await self._home(one)) is not None}
+        reads = (
+            redis_buckets.read(self._connection, keys, one, step, from_ms, to_ms)
+            for one, keys in homes.items()
+        )
+        return dict(zip(homes, await asyncio.gather(*reads), strict=True))
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         kept_ms = max(until_ms - now_ms, 0) + 60_000

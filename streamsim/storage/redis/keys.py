@@ -21,6 +21,7 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:d:<experiment>       zset    its deliveries by the date they were made
     {P/T}:a:<experiment>       hash    advice id -> state and content
     {P/T}:i:<experiment>       hash    idempotency key -> record
+    {P/T}:b:<block>:<experiment>  hash  "<start ms>:<arm>" -> what a row of a bucket counts; expires
     {P/T}:n:<experiment>       hash    name of a parameter set -> version of the set
     {P/T}:k:<experiment><name> hash    key -> version of the group
     {P/T}:g:<experiment><name><key>    hash  value -> "<version>:<JSON>", the rows of one group
@@ -129,6 +130,9 @@ class TenantKeys:
 
     def idempotency(self, experiment_id: str) -> str:
         return f"{self._base}i:{experiment_id}"
+
+    def buckets(self, experiment_id: str, step: str, block_ms: int) -> str:
+        return f"{self._base}b:{step}{block_ms}:{experiment_id}"
 
     def sets(self, experiment_id: str) -> str:
         return f"{self._base}n:{experiment_id}"

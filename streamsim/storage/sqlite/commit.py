@@ -15,6 +15,7 @@ from streamsim.storage.contract.decisions import (
     Transaction,
 )
 from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.sqlite import buckets as sqlite_buckets
 from streamsim.storage.sqlite.rows import each_in, insert
 from streamsim.storage.sqlite.theta import read_scope, scope_version, write_theta
 
@@ -47,6 +48,8 @@ def commit(db: sqlite3.Connection, transaction: Transaction) -> Committed | Stal
     versions = write_theta(db, transaction, numbers) if transaction.writes or transaction.deletes else {}
     if transaction.logs:
         _append(db, transaction.logs, numbers)
+    if transaction.buckets:
+        sqlite_buckets.add(db, transaction.buckets, numbers)
     for experiment_id in transaction.drops:
         db.execute("DELETE FROM advices WHERE experiment = ?", (numbers[experiment_id],))
     if transaction.redemptions:
@@ -161,15 +164,17 @@ def _append(db: sqlite3.Connection, logs: list[LogRow], numbers: dict[str, int])
     # The rows added are the last of the table; those that were there already are not counted again.
     db.execute(
         """
-        INSERT INTO summaries (experiment, action_calls, last_action_ms, reward_calls, last_reward_ms)
+        INSERT INTO summaries (experiment, action_calls, last_action_ms, reward_calls, last_reward_ms,
+            buckets_since_ms)
         SELECT experiment, sum(kind = 'action'), max(CASE kind WHEN 'action' THEN date_ms END),
-            sum(kind = 'reward'), max(CASE kind WHEN 'reward' THEN date_ms END)
+            sum(kind = 'reward'), max(CASE kind WHEN 'reward' THEN date_ms END), 0
         FROM logs NOT INDEXED
         WHERE position > (SELECT max(position) FROM logs) - ? AND kind IN ('action', 'reward')
         GROUP BY experiment
         ON CONFLICT (experiment) DO UPDATE SET
             action_calls = action_calls + excluded.action_calls,
             reward_calls = reward_calls + excluded.reward_calls,
+            buckets_since_ms = coalesce(buckets_since_ms, excluded.last_action_ms, excluded.last_reward_ms),
             last_action_ms = max(ifnull(last_action_ms, excluded.last_action_ms),
                 ifnull(excluded.last_action_ms, last_action_ms)),
             last_reward_ms = max(ifnull(last_reward_ms, excluded.last_reward_ms),

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from streamsim.storage.contract.buckets import Buckets, Step
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
@@ -21,6 +22,7 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName
+from streamsim.storage.sqlite import buckets as sqlite_buckets
 from streamsim.storage.sqlite import commit as sqlite_commit
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
@@ -178,6 +180,11 @@ class SQLiteDecisions:
         )
         rows = await self._db.read(lambda db: db.execute(sql, (experiment_id,)).fetchall())
         return Summary(*rows[0]) if rows else Summary()
+
+    async def buckets(
+        self, experiment_ids: Sequence[str], step: Step, from_ms: int, to_ms: int
+    ) -> dict[str, Buckets]:
+        return await self._db.read(lambda db: sqlite_buckets.read(db, experiment_ids, step, from_ms, to_ms))
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         sql = (

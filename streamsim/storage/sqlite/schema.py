@@ -273,6 +273,24 @@ MIGRATIONS = (
     CREATE INDEX logs_by_advice ON logs (experiment, json_extract(CAST(data AS TEXT), '$.advice_id'))
         WHERE kind = 'reward';
 """,
+    # Numbers of calls by minute and hour; `step` is their length in ms. None of what came before.
+    """
+    CREATE TABLE buckets (
+        experiment INTEGER NOT NULL REFERENCES experiments DEFERRABLE INITIALLY DEFERRED,
+        step INTEGER NOT NULL,
+        start_ms INTEGER NOT NULL,
+        arm TEXT NOT NULL,
+        decisions INTEGER NOT NULL,
+        rewards INTEGER NOT NULL,
+        numbers INTEGER NOT NULL,
+        reward_sum REAL NOT NULL,
+        reward_squares REAL NOT NULL,
+        errors INTEGER NOT NULL,
+        PRIMARY KEY (experiment, step, start_ms, arm)
+    ) WITHOUT ROWID;
+    CREATE INDEX buckets_by_date ON buckets (step, start_ms);
+    ALTER TABLE summaries ADD COLUMN buckets_since_ms INTEGER;
+""",
 )
 
 

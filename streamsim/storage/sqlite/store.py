@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from streamsim.storage.contract.buckets import KEPT_MS, STEP_MS
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.accounts import SQLiteAccounts
 from streamsim.storage.sqlite.database import Database
@@ -29,6 +30,12 @@ _FORGET = (
     "DELETE FROM advices WHERE num IN (SELECT a.num FROM advices a INDEXED BY advices_open"
     " CROSS JOIN experiments e ON e.num = a.experiment AND e.archived = 1"
     " WHERE a.redeemed_by IS NULL AND a.expires_ms < :cutoff LIMIT :limit)",
+    *(
+        "DELETE FROM buckets WHERE (experiment, step, start_ms, arm) IN"
+        f" (SELECT experiment, step, start_ms, arm FROM buckets WHERE step = {length_ms}"
+        f" AND start_ms < :now - {KEPT_MS[step]} LIMIT :limit)"
+        for step, length_ms in STEP_MS.items()
+    ),
 )
 
 
