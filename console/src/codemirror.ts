@@ -13,6 +13,7 @@ import type { Mark } from "./editor";
 export interface Handle {
   set(text: string): void;
   mark(mark: Mark | undefined): void;
+  focus(from: number, to: number): void;
   destroy(): void;
 }
 
@@ -77,6 +78,11 @@ export function attach(place: HTMLElement, label: string, text: string, changed:
       const line = view.state.doc.line(Math.min(Math.max(mark.line, 1), view.state.doc.lines));
       view.dispatch(setDiagnostics(view.state, [{ from: line.from, to: line.to, severity: "error", message: mark.message }]));
       view.dispatch({ effects: EditorView.scrollIntoView(line.from, { y: "center" }) });
+    },
+    focus(from, to) {
+      const end = view.state.doc.length;
+      view.dispatch({ selection: { anchor: Math.min(from, end), head: Math.min(to, end) } });
+      view.focus();
     },
     destroy: () => view.destroy(),
   };

@@ -11,6 +11,7 @@ export function Editor({ label, value, onChange, mark, rows = 6 }: {
   label: string; value: string; onChange: (text: string) => void; mark?: Mark; rows?: number;
 }) {
   const place = useRef<HTMLDivElement>(null);
+  const area = useRef<HTMLTextAreaElement>(null);
   const handle = useRef<Handle | null>(null);
   const change = useRef(onChange);
   change.current = onChange;
@@ -20,7 +21,12 @@ export function Editor({ label, value, onChange, mark, rows = 6 }: {
     let gone = false;
     void import("./codemirror").then(({ attach }) => {
       if (gone) return;
-      handle.current = attach(place.current!, label, value, (text) => change.current(text));
+      // Somebody may be typing in the text area by now: what they typed and where they are is taken over.
+      const { value: typed, selectionStart, selectionEnd } = area.current!, typing = document.activeElement === area.current;
+      place.current!.hidden = false;
+      handle.current = attach(place.current!, label, typed, (text) => change.current(text));
+      if (typing) handle.current.focus(selectionStart, selectionEnd);
+      area.current!.hidden = true;
       setReady(true);
     }, () => undefined);
     return () => {
@@ -35,7 +41,7 @@ export function Editor({ label, value, onChange, mark, rows = 6 }: {
     <div class={mark ? "editor wrong" : "editor"}>
       <label for={ready ? undefined : id}>{label}</label>
       <div ref={place} class="code" hidden={!ready} />
-      {!ready && <textarea id={id} class="code" rows={rows} spellcheck={false} value={value} onInput={(e) => onChange(e.currentTarget.value)} />}
+      {!ready && <textarea id={id} ref={area} class="code" rows={rows} spellcheck={false} value={value} onInput={(e) => onChange(e.currentTarget.value)} />}
       {mark && <p class="wrong" role="alert">line {mark.line}: {mark.message}</p>}
     </div>
   );

@@ -11,20 +11,24 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** What a function answers, anew whenever something it depends on changes; what it answered before stays till then. */
-export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, needs: unknown[]): Loaded<T> {
-  const [state, set] = useState<{ data?: T; error?: unknown; loading: boolean }>({ loading: true });
+/** What a function answers, anew whenever something it depends on changes. `of` says what it is of: what was answered of another
+ * thing is gone at once, so that nobody acts on it. When one of `newer` changes, the answer before stays till the next has come. */
+export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, of: unknown[], newer: unknown[] = []): Loaded<T> {
+  const key = JSON.stringify(of);
+  const [state, set] = useState<{ key: string; data?: T; error?: unknown; loading: boolean }>({ key, loading: true });
   const [again, setAgain] = useState(0);
   useEffect(() => {
     const control = new AbortController();
-    set((old) => ({ ...old, error: undefined, loading: true }));
+    set((old) => ({ key, data: old.key === key ? old.data : undefined, loading: true }));
     load(control.signal).then(
-      (data) => control.signal.aborted || set({ data, loading: false }),
+      (data) => control.signal.aborted || set({ key, data, loading: false }),
       (error) => control.signal.aborted || set((old) => ({ ...old, error, loading: false })),
     );
     return () => control.abort();
-  }, [...needs, again]);
-  return { data: state.data, error: state.error, loading: state.loading, reload: () => setAgain((n) => n + 1) };
+  }, [key, ...newer, again]);
+  const reload = () => setAgain((n) => n + 1);
+  // What was loaded of another thing is no more, from the moment on at which this one is asked for.
+  return state.key === key ? { data: state.data, error: state.error, loading: state.loading, reload } : { data: undefined, error: undefined, loading: true, reload };
 }
 
 /** Something that takes a while: runs once at a time, and keeps its error. */

@@ -130,18 +130,18 @@ def log(summary: str, row: Schema, example: Any) -> dict[str, Operation]:
                     headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                 )
             },
-            query=_rows(),
+            query=_rows(tuple(stats.TYPES)),
         )
     }
 
 
-def _rows() -> tuple[Parameter, ...]:
+def _rows(forms: tuple[str, ...]) -> tuple[Parameter, ...]:
     return (
         Parameter("limit", "Rows of a page; 0: all rows.", integer(0, stats.MAX_ROWS, default=0), 1),
         Parameter("before", "A position that `Link` gave.", text()),
         Parameter("from", "The earliest date, ISO 8601; UTC unless it says another zone.", text()),
         Parameter("to", "Only earlier dates, ISO 8601.", text()),
-        Parameter("format", "In place of the header `Accept`.", one_of(*stats.TYPES)),
+        Parameter("format", "In place of the header `Accept`.", one_of(*forms)),
     )
 
 
@@ -230,7 +230,7 @@ def operations(_settings: Settings) -> Described:
                         headers={"Link": 'Older rows, if there may be some: <PATH>; rel="next".'},
                     )
                 },
-                query=_rows(),
+                query=_rows(tuple(stats.TYPES)),
             )
         },
         stats.OverviewHandler: {

@@ -1,4 +1,4 @@
-"""Logs as their owners read them: in pages or whole, as JSON, JSON lines or CSV, newest first."""
+"""Logs as their owners read them: in pages or whole, as JSON or as comma-separated values, newest first."""
 
 from __future__ import annotations
 

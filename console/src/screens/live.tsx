@@ -34,7 +34,7 @@ function useView(id: string, range: string): { view?: View; error: unknown; stam
     if (!hours || !stamp) return undefined;
     const query = { step: hours <= 3 ? "minute" : "hour", from: new Date(Date.now() - hours * 3_600_000).toISOString() };
     return { range, told: await call("GET /stats/{exp_id}/buckets", { path: { exp_id: id }, query, signal }) };
-  }, [id, range, stamp]);
+  }, [id, range], [stamp]);
   const view = useMemo(() => {
     if (!told) return undefined;
     if (!hours) return viewed(told, 0);
@@ -132,7 +132,7 @@ function spoken(seconds: number): string {
 }
 
 function Health({ id, stamp }: { id: string; stamp: string }) {
-  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/health", { path: { exp_id: id }, query: { rows: 1000 }, signal }) : undefined), [id, stamp]);
+  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/health", { path: { exp_id: id }, query: { rows: 1000 }, signal }) : undefined), [id], [stamp]);
   return (
     <>
       <h2>Health</h2>
@@ -150,7 +150,7 @@ function Health({ id, stamp }: { id: string; stamp: string }) {
 }
 
 function Errors({ id, stamp }: { id: string; stamp: string }) {
-  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/errorlog", { path: { exp_id: id }, query: { limit: 5 }, signal }) : undefined), [id, stamp]);
+  const found = useLoad(async (signal) => (stamp ? call("GET /stats/{exp_id}/errorlog", { path: { exp_id: id }, query: { limit: 5 }, signal }) : undefined), [id], [stamp]);
   return (
     <>
       <h2>Last errors</h2>
@@ -174,7 +174,7 @@ function Errors({ id, stamp }: { id: string; stamp: string }) {
 
 function Inference({ experiment }: { experiment: Experiment }) {
   const [asked, ask] = useState(0);
-  const found = useLoad(async (signal) => (asked ? call("GET /stats/{exp_id}/inference", { path: { exp_id: experiment.id }, signal }) : undefined), [asked]);
+  const found = useLoad(async (signal) => (asked ? call("GET /stats/{exp_id}/inference", { path: { exp_id: experiment.id }, signal }) : undefined), [experiment.id], [asked]);
   const segment = found.data?.segments[0];
   return (
     <>

@@ -57,6 +57,7 @@ export function Logs({ experiment }: { experiment: Experiment }) {
         <Field label="Until (UTC)" type="datetime-local" value={to} onChange={(e) => filter({ to: e.currentTarget.value })} />
         <Field label="Search what is shown" type="search" value={search} onInput={(e) => filter({ search: e.currentTarget.value })} />
         <a class="button" href={file("csv")} download={`${experiment.name}-${kind}.csv`}>All rows as CSV</a>
+        <a class="button" href={file("json")} download={`${experiment.name}-${kind}.json`}>as JSON</a>
         <a class="button" href={file("jsonl")} download={`${experiment.name}-${kind}.jsonl`}>as JSON lines</a>
       </div>
       <Failure error={doing.error} retry={() => void more(rows, before)} />

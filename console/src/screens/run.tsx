@@ -48,7 +48,7 @@ function Variables({ id, about, stamp, onChange }: { id: string; about: Found; s
   const names = about.variables.map((one) => String(one.name)).slice(0, MOST);
   const found = useLoad(
     async (signal) => (names.length ? call("GET /v2/model/variable/{run}", { path: { run: id }, query: { include: names.join(",") }, signal }) : {}),
-    [id, stamp],
+    [id], [stamp],
   );
   return (
     <section class="panel">
@@ -137,7 +137,7 @@ function Operation({ id, about, onDone }: { id: string; about: Function; onDone:
 }
 
 function Journal({ id, stamp }: { id: string; stamp: number }) {
-  const found = useLoad((signal) => call("GET /v2/model/history/{run}", { path: { run: id }, signal }), [id, stamp]);
+  const found = useLoad((signal) => call("GET /v2/model/history/{run}", { path: { run: id }, signal }), [id], [stamp]);
   return (
     <Show of={found} what="Reading what was done">
       {(entries) => {

@@ -17,7 +17,7 @@ export function Runs() {
     const options = { path: { account, project }, query: { startrecord: page * PAGE, endrecord: page * PAGE + PAGE - 1, sort: "created", direction: "desc" }, signal };
     const { answer, headers } = await fetched("GET /v2/run/{account}/{project}", options);
     return { runs: answer as RunRecord[], total: Number(headers.get("Content-Range")?.split("/")[1] ?? 0) };
-  }, [account, project, page]);
+  }, [account, project], [page]);
   const [model, setModel] = useState(wanted);
   const doing = useAct();
   const create = (event: Event) => {
