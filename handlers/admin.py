@@ -8,7 +8,7 @@ from handlers.base import Access, BaseHandler
 from handlers.core import given
 from streamsim import values
 from streamsim.decisions.wire import PIECES
-from streamsim.errors import BadRequest, refuse_unknown
+from streamsim.errors import BadRequest, NotFound, refuse_unknown
 from streamsim.experiments import fields, webhooks, whole_theta
 
 MAX_LISTED = 1000
@@ -106,6 +106,29 @@ class KeyHandler(BaseHandler):
         self.write_json(answer)
 
 
+class RevisionsHandler(BaseHandler):
+    """`/exp/{exp_id}/revisions`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Each save of the code that is kept, newest first, without the code."""
+        self.write_json({"revisions": await self.services.experiments.revisions(self.user.name, exp_id)})
+
+
+class RevisionHandler(BaseHandler):
+    """`/exp/{exp_id}/revisions/{revision}`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str, revision: str) -> None:
+        """One with its code."""
+        if not (revision.isascii() and revision.isdecimal() and len(revision) < 19):
+            raise NotFound("revision must be a number, as the list of revisions has it")
+        found = await self.services.experiments.revision(self.user.name, exp_id, int(revision))
+        self.write_json(found)
+
+
 class DryRunHandler(BaseHandler):
     """`/exp/{exp_id}/dryrun`"""
 
@@ -190,6 +213,8 @@ routes = [
     ("/exp/defaults/{default_id:part}", DefaultHandler),
     ("/exp/{exp_id}", ExperimentHandler),
     ("/exp/{exp_id}/key", KeyHandler),
+    ("/exp/{exp_id}/revisions", RevisionsHandler),
+    ("/exp/{exp_id}/revisions/{revision}", RevisionHandler),
     ("/exp/{exp_id}/dryrun", DryRunHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
     ("/exp/{exp_id}/theta", ThetaHandler),

@@ -101,8 +101,12 @@ class Code(TypedDict, total=False):
 
 
 class ExperimentFields(Code, total=False):
-    """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back."""
+    """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back.
 
+    `note`: what a change of code is for; it is kept with its revision.
+    """
+
+    note: str
     advice_id: bool
     delta_hours: int | None
     default_reward: Object | str | None
@@ -202,3 +206,21 @@ class DryRun(TypedDict):
     more: bool
     logged: list[Object]
     ms: float
+
+
+class Revision(TypedDict):
+    """A save of an experiment's code. `date`: ISO 8601."""
+
+    revision: int
+    date: str
+    user: str
+    note: str
+
+
+class RevisionCode(Revision):
+    """With the code."""
+
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str

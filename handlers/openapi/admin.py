@@ -26,6 +26,7 @@ from handlers.openapi.operation import (
     text,
 )
 from handlers.openapi.parts import (
+    ACCOUNT,
     CODE_PIECES,
     DATE,
     EXPERIMENT,
@@ -33,17 +34,22 @@ from handlers.openapi.parts import (
     KEY,
     SUCCESS,
     THETA_VERSION,
+    WHEN,
     experiment_field,
 )
 from streamsim.config import Settings
 from streamsim.decisions.dry_run import MAX_SHOWN
 from streamsim.decisions.wire import MAX_ADDRESS, PIECES
 from streamsim.experiments import fields, webhooks
+from streamsim.experiments.revisions import MAX_NOTE
 from streamsim.storage.contract.deliveries import DeliveryState
+from streamsim.storage.contract.revisions import MAX_REVISION_BYTES, MAX_REVISIONS
 from streamsim.webhooks.events import EVENTS
 
-_NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
-_CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}
+_SAVED: Final = {"revision": integer(1), "date": WHEN, "user": TEXT, "note": TEXT}
+_NOTE: Final = text(0, MAX_NOTE, description="What a change of code is for; it is kept with its revision.")
+_CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS} | {"note": _NOTE}
+_NEW: Final = {name: schema for name, schema in _CHANGED.items() if name not in fields.READ_ONLY}
 _ADDRESS: Final[dict[str, Any]] = dict.fromkeys(("name", "key", "value"), text(0, MAX_ADDRESS))
 _SHOWN: Final[dict[str, Any]] = {
     "id": EXPERIMENT,
@@ -78,6 +84,7 @@ def _dry_run() -> Schema:
 
 def operations(_settings: Settings) -> Described:
     warned = {"warning": {"description": "What was not stored, or otherwise than given.", **array(TEXT)}}
+    saved = {"revision": 1, "date": DATE, "user": ACCOUNT, "note": ""}
     created = record({"id": ID, "name": TEXT, "key": ID, "error": one_of(False)}, warned)
     return {
         admin.ExperimentsHandler: {
@@ -161,6 +168,31 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 errors=(409,),
+            )
+        },
+        admin.RevisionsHandler: {
+            "get": Operation(
+                "Each save of the code that is kept.",
+                {
+                    200: Answer(
+                        f"Newest first: the newest {MAX_REVISIONS}, of {MAX_REVISION_BYTES >> 20} MiB of "
+                        "code in all. The first is the code that decides now.",
+                        record({"revisions": array(record(_SAVED))}),
+                        {"revisions": [saved]},
+                    )
+                },
+            )
+        },
+        admin.RevisionHandler: {
+            "get": Operation(
+                "The code of a revision.",
+                {
+                    200: Answer(
+                        "The code as it was saved.",
+                        record({**_SAVED, **dict.fromkeys(PIECES, TEXT)}),
+                        {**saved, **CODE_PIECES},
+                    )
+                },
             )
         },
         admin.DryRunHandler: {

@@ -106,6 +106,7 @@ PATH: Final = {
         Parameter("exp_id", "Id of an experiment.", PLAIN, EXPERIMENT),
         Parameter("job", "Id of a simulation job.", PLAIN, JOB),
         Parameter("token_id", "Id of a bearer token.", PLAIN, TOKEN_ID),
+        Parameter("revision", "Number of a revision that is kept.", PLAIN, "1"),
         Parameter("session_id", "Id of a login session or a bearer token.", PLAIN, TOKEN_ID),
         Parameter("username", "Name of a user.", PART, ACCOUNT),
         Parameter("default_id", "Number of a policy of the catalogue, from 0, or its name.", PART, "2"),

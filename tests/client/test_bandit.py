@@ -130,6 +130,20 @@ def test_service(nobody: Shown) -> None:
     assert nobody.service.full_metrics()["instanceCount"] >= 0
 
 
+def test_code_that_was_replaced_is_found_and_restored(user: Shown, counting: dict[str, Any]) -> None:
+    user.experiments.update(counting["id"], get_action="self.action['arm'] = 'c'", note="c alone")
+    assert [(one["revision"], one["note"]) for one in user.experiments.revisions(counting["id"])] == [
+        (2, "c alone"),
+        (1, ""),
+    ]
+    old = user.experiments.revision(counting["id"], 1)
+    assert old["get_action"] == COUNTING["get_action"]
+    user.experiments.update(counting["id"], get_action=old["get_action"], note="back to 1")
+    assert user.experiments.get(counting["id"])["get_action"] == COUNTING["get_action"]
+    with pytest.raises(NotFound):
+        user.experiments.revision(counting["id"], 4)
+
+
 def test_a_dry_run_tells_what_would_be_decided(user: Shown, counting: dict[str, Any]) -> None:
     before = user.stats.summary(counting["id"])
     told = user.experiments.dry_run(counting["id"], {"n": 1}, reward={"value": 1})

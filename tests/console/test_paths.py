@@ -82,6 +82,21 @@ def test_an_experiment_is_made_learns_is_changed_simulated_and_compared(page: Pa
     expect(page.get_by_text("revision 2 is saved and decides")).to_be_visible()
     assert client.get(f"/exp/{exp_id}").body["get_action"].endswith("if True: pass")
 
+    # What was saved is found again, with what differs, and can be put back.
+    page.get_by_role("button", name="Changes since revision 1").click()
+    changes = page.get_by_role("region", name="Changes of get_action")
+    expect(changes).to_contain_text("added: if True: pass")
+    page.get_by_role("button", name="Restore revision 1").click()
+    expect(page.get_by_role("cell", name="restored from revision 1")).to_be_visible()
+    restored = client.get(f"/exp/{exp_id}").body
+    assert (restored["revision"], restored["get_action"]) == (3, made["get_action"])
+    page.get_by_role("button", name="Changes since revision 2").click()
+    page.get_by_role("button", name="Put it into the editors").click()
+    page.get_by_label("Note").fill("as it was")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("cell", name="as it was")).to_be_visible()
+    page.get_by_role("button", name="Changes since revision 2").click()
+
     # One decision of code that is not saved, on theta as it is; an error is shown at its line.
     editor.click()
     page.keyboard.press("Control+End")

@@ -50,6 +50,8 @@ CLASSIFIED = {
     "/exp/defaults/{default_id:part}": ("user", "GET"),
     "/exp/{exp_id}": ("user", "GET PUT DELETE"),
     "/exp/{exp_id}/key": ("user", "POST"),
+    "/exp/{exp_id}/revisions": ("user", "GET"),
+    "/exp/{exp_id}/revisions/{revision}": ("user", "GET"),
     "/exp/{exp_id}/dryrun": ("user", "POST"),
     "/exp/{exp_id}/resetexperiment": ("user", "GET"),
     "/exp/{exp_id}/theta": ("user", "GET PUT"),
@@ -121,6 +123,7 @@ class Anns:
             "token_id": token["id"],
             "session_id": token["id"],
             "username": "ann",
+            "revision": "1",
             "default_id": "1",
             "job": job["id"],
         }

@@ -2,9 +2,12 @@
 --
 -- KEYS  1 the experiment (hash)  2 live (zset)  3 names (hash)  4 archived (zset)
 --       5 deliveries (hash)  6 their states (hash)  7 those that wait (zset)  8 those of the experiment (zset)
+--       9 revisions (hash)  10 their code (hash)
 -- ARGV  1 id  2 token of this call  3 modified ms
 --       4 expected revision  5 name  6 document (JSON)     to replace it
 --       4 ""  5 ""  6 ""                                   to archive it
+--       7 most revisions that are kept  8 most bytes of their code  9 how many revisions follow
+--       then of each revision: number, record (JSON), code (JSON)
 --       then of each delivery: id, record (JSON), due ms, created ms
 -- Returns {1, document, revision, modified, live} when it is done; {0} when it is not live, not there or has
 -- another revision; {2} when the name is taken
@@ -29,7 +32,22 @@ else
   end
   call('HSET', KEYS[1], 'doc', ARGV[6], 'name', ARGV[5])
 end
-for at = 7, #ARGV, 4 do
+local after = 10 + 3 * ARGV[9]
+for at = 10, after - 1, 3 do
+  if call('HSETNX', KEYS[10], ARGV[at], ARGV[at + 2]) == 1 then call('HSET', KEYS[9], ARGV[at], ARGV[at + 1]) end
+end
+if after > 10 then
+  local numbers, bytes = call('HKEYS', KEYS[10]), 0
+  table.sort(numbers, function(one, other) return tonumber(one) > tonumber(other) end)
+  for place, number in ipairs(numbers) do
+    bytes = bytes + call('HSTRLEN', KEYS[10], number)
+    if place > 1 and (place > tonumber(ARGV[7]) or bytes > tonumber(ARGV[8])) then
+      call('HDEL', KEYS[10], number)
+      call('HDEL', KEYS[9], number)
+    end
+  end
+end
+for at = after, #ARGV, 4 do
   if call('HSETNX', KEYS[5], ARGV[at], ARGV[at + 1]) == 1 then
     call('HSET', KEYS[6], ARGV[at], '0 waiting 0 ')
     call('ZADD', KEYS[7], ARGV[at + 2], ARGV[at])
