@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """In a child: a test run that is killed leaves no server behind."""
+    """In a child: a test run that is killed leaves no server behind. Its parent is a thread."""
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 

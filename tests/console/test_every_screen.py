@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page
+from playwright.sync_api import Dialog, Page, Route
 
 from tests.console.things import HTML, Things
 from tests.support import ROOT, Server
@@ -85,14 +85,16 @@ def test_every_screen_is_accessible_narrow_enough_and_shows_html_as_text(
     assert shown >= 7
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_login_page_is_accessible_and_explains_the_first_visit(
-    browser: Any, server: Server, axe: str
+    browser: Any, server: Server, axe: str, scheme: str
 ) -> None:
-    context = browser.new_context()
+    context = browser.new_context(color_scheme=scheme)
     page = context.new_page()
     page.goto(server.url)
     page.get_by_role("heading", name="Log in to streamsim").wait_for()
-    assert grave(page, axe, "login") == []
+    assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+    assert grave(page, axe, f"login, {scheme}") == []
     assert f"{server.url}/getaction/" in page.get_by_label("The two calls in curl").inner_text()
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password", exact=True).fill("wrong")
@@ -103,6 +105,24 @@ def test_the_login_page_is_accessible_and_explains_the_first_visit(
     # What was typed is still there.
     assert page.get_by_label("User name").input_value() == "admin"
     context.close()
+
+
+def test_a_slow_answer_is_waited_for_in_words_and_then_shown(
+    page: Page, server: Server, things: Things, axe: str
+) -> None:
+    held: list[Route] = []
+    page.route("**/stats/*/actionlog*", lambda route: held.append(route))
+    page.goto(f"{server.url}/#/experiments/{things.hostile}/logs")
+    waiting = page.get_by_role("status").filter(has_text="Reading decisions")
+    # The seconds are said once it takes longer than one expects.
+    waiting.filter(has_text="for 2 s").wait_for()
+    assert grave(page, axe, "a slow answer") == []
+    # What was asked before the answer can be changed meanwhile.
+    assert page.get_by_label("Log", exact=True).is_enabled()
+    for one in held:
+        one.continue_()
+    page.get_by_text("The newest 40 rows").wait_for()
+    waiting.wait_for(state="detached")
 
 
 def test_the_first_load_is_small_and_the_editor_comes_when_it_is_needed(

@@ -300,7 +300,14 @@ def test_no_connection_is_taken_before_there_is_who_answers_it(tmp_path: Path, p
     server.start()
     assert server.stop() == 0
     seen: list[bool] = []
-    starting = threading.Thread(target=server.start)
+    seen_all = threading.Event()
+
+    def start() -> None:
+        server.start()
+        # It would die with the thread that started it.
+        seen_all.wait(PATIENCE_S)
+
+    starting = threading.Thread(target=start)
     starting.start()
     try:
         while not seen:
@@ -313,6 +320,7 @@ def test_no_connection_is_taken_before_there_is_who_answers_it(tmp_path: Path, p
             except ConnectionRefusedError:
                 time.sleep(0.005)
     finally:
+        seen_all.set()
         starting.join()
         server.kill()
     assert seen == [True]

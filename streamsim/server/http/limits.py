@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import socket
+import struct
 from typing import Any, Final
 
 from streamsim import values
@@ -18,19 +21,35 @@ ACCEPT_S: Final = 0.05
 """How long a server that stops still takes what the kernel accepted for it."""
 
 
+# A packet filter drops TCP segments that begin a connection: with SYN (0x02) in their 14th byte, the flags.
+_NO_SYN: Final = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
+_SO_ATTACH_FILTER: Final = 26
+
+
 def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
-    """Connections that the kernel accepted for a listening socket and nobody took yet, with addresses."""
+    """All connections that the kernel accepted for a listening socket and nobody took yet, with addresses.
+
+    No other one comes after them: once the socket is closed, the kernel tells who tries that nobody listens.
+    """
     listening.setblocking(False)
+    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    attached = struct.pack("HL", len(_NO_SYN) // 8, ctypes.addressof(program))
+    # Where an ordinary user may attach none, one may still come in the moment until the socket is closed.
+    with contextlib.suppress(PermissionError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
     found: list[tuple[socket.socket, Any]] = []
-    # No longer than a full queue, should more come all the time.
-    while len(found) <= BACKLOG:
+    while True:
         try:
             connection, address = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            break
+        except ConnectionAbortedError:
+            continue
+        except BlockingIOError:
+            return found
         connection.setblocking(False)
         found.append((connection, address))
-    return found
 
 
 def largest_body(settings: Settings) -> int:
