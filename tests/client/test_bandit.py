@@ -15,20 +15,16 @@ from streamsim_client import (
     NotFound,
     ServerError,
     TooLarge,
-    TooManyRequests,
     Unauthorized,
     Unprocessable,
 )
-from streamsim_client.accounts import Accounts
 from streamsim_client.decisions import Decisions
 from streamsim_client.evaluation import Evaluation
 from streamsim_client.experiments import Experiments
-from streamsim_client.service import Service
 from streamsim_client.stats import Stats
-from tests.client.conftest import Called, Connect, Shown, public_calls
-from tests.support import PASSWORD, Server
+from tests.client.conftest import Called, Shown, public_calls
 
-GROUPS = (Accounts, Decisions, Evaluation, Experiments, Service, Stats)
+GROUPS = (Decisions, Evaluation, Experiments, Stats)
 COUNTING = {
     "get_context": "self.context['n'] = 1",
     "get_action": "self.action['arm'] = 'a' if self.context.get('n', 0) % 2 else 'b'",
@@ -50,84 +46,6 @@ def decide(user: Shown, made: dict[str, Any], number: int) -> list[Any]:
     contexts = [{"n": n} for n in range(number)]
     decisions: list[Any] = user.decisions.get_actions(made["id"], made["key"], contexts)
     return decisions
-
-
-def test_login_tokens_and_passwords(admin: Shown, connect: Connect, server: Server, name: str) -> None:
-    assert admin.accounts.add_user(name, PASSWORD) == {"status": "success"}
-    with pytest.raises(BadRequest) as taken:
-        admin.accounts.add_user(name, PASSWORD)
-    assert (taken.value.status, taken.value.field) == (400, "username")
-    client = connect(server.url)
-    assert client.accounts.log_in(name, PASSWORD) == {
-        "status": "success",
-        "username": name,
-        "admin": False,
-    }
-    with pytest.raises(Unauthorized):
-        client.accounts.add_user("another", PASSWORD)
-    issued = client.accounts.add_token("laptop", 3)
-    assert client.accounts.tokens() == [{k: v for k, v in issued.items() if k != "token"}]
-    bearer = connect(server.url, token=issued["token"])
-    assert [one["label"] for one in bearer.accounts.tokens()] == ["laptop"]
-    assert {(one["kind"], one["current"]) for one in client.accounts.sessions(name)} == {
-        ("login", True),
-        ("token", False),
-    }
-    with pytest.raises(Unauthorized):
-        client.accounts.sessions("admin")
-    spare = connect(server.url)
-    spare.accounts.log_in(name, PASSWORD)
-    (ended,) = (one["id"] for one in spare.accounts.sessions(name) if one["current"])
-    assert admin.accounts.end_session(name, ended) == {"status": "success"}
-    with pytest.raises(NotFound):
-        admin.accounts.end_session(name, ended)
-    with pytest.raises(Unauthorized):
-        spare.accounts.tokens()
-    # The password ends login sessions, and no tokens.
-    assert client.accounts.change_password(PASSWORD, "another password") == {"status": "success"}
-    with pytest.raises(Unauthorized):
-        client.accounts.tokens()
-    assert len(bearer.accounts.tokens()) == 1
-    client.accounts.log_in(name, "another password")
-    assert client.accounts.revoke_token(issued["id"])["id"] == issued["id"]
-    with pytest.raises(Unauthorized):
-        bearer.accounts.tokens()
-    # After a login, it is the session that counts.
-    bearer.accounts.log_in(name, "another password")
-    assert bearer.accounts.tokens() == []
-    assert bearer.accounts.log_out() == {"status": "success"}
-    with pytest.raises(Unauthorized):
-        bearer.accounts.tokens()
-
-
-def test_too_many_login_attempts_say_when_to_come_back(nobody: Shown, name: str) -> None:
-    errors: list[ServerError] = []
-    while not errors or isinstance(errors[-1], Unauthorized):
-        with pytest.raises(ServerError) as refused:
-            nobody.accounts.log_in(name, "a wrong password")
-        errors.append(refused.value)
-    assert isinstance(errors[-1], TooManyRequests)
-    assert errors[-1].retry_after_s is not None
-    assert errors[-1].retry_after_s > 0
-
-
-def test_administrators_see_who_has_an_account_and_what_the_server_is(admin: Shown, user: Shown) -> None:
-    names = [one["name"] for one in admin.accounts.users(limit=1)]
-    assert names == sorted(names)
-    assert "admin" in names
-    assert admin.service.about()["sandbox"]["seccomp"] is True
-    with pytest.raises(Unauthorized):
-        list(user.accounts.users())
-    with pytest.raises(Unauthorized):
-        user.service.about()
-
-
-def test_service(nobody: Shown) -> None:
-    assert nobody.service.healthy()["status"] == "ok"
-    assert nobody.service.ready() == {"status": "ready"}
-    assert "streamsim_http_request_seconds" in nobody.service.metrics()
-    assert "/getaction/{exp_id}" in nobody.service.openapi()["paths"]
-    assert nobody.service.full_metrics()["instanceCount"] >= 0
 
 
 def test_code_that_was_replaced_is_found_and_restored(user: Shown, counting: dict[str, Any]) -> None:
