@@ -31,11 +31,9 @@ export function Revisions({ experiment, code, pieces, changed, onTake, onRestore
       <Show of={found} what="Reading the revisions">
         {({ revisions }) => (
           <Table title={`${revisions.length} ${revisions.length === 1 ? "save" : "saves"} of the code`} rows={revisions} keyOf={(one) => String(one.revision)} columns={[
-            { name: "Number", number: true, cell: (one) => one.revision },
-            { name: "Saved", cell: (one) => <Time at={one.date} /> },
-            { name: "By", cell: (one) => one.user },
-            { name: "Note", cell: (one) => one.note || <span class="quiet">none</span> },
-            { name: "", cell: (one) => <button type="button" class="small" aria-expanded={chosen === one.revision} aria-label={`Changes since revision ${one.revision}`} onClick={() => choose(chosen === one.revision ? undefined : one.revision)}>Changes since</button> },
+            { name: "Revision", cell: (one) => one.revision },
+            { name: "Note", cell: (one) => <>{one.note && <div>{one.note}</div>}<span class="quiet">{one.user}, <Time at={one.date} /></span></> },
+            { name: "", cell: (one) => <button type="button" class="small" aria-expanded={chosen === one.revision} aria-label={`Changes since revision ${one.revision}`} onClick={() => choose(chosen === one.revision ? undefined : one.revision)}>Changes</button> },
           ]} />
         )}
       </Show>

@@ -69,10 +69,10 @@ function About({ of }: { of: Answer<"GET /server"> }) {
   const { missing, notes, ...layers } = of.sandbox;
   const said = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : value === true ? "yes" : value === false ? "no" : String(value));
   return (
-    <>
+    <div class="stack">
       <div class="side">
         <section class="panel stack">
-          <h2>Store</h2>
+          <h2>Store and machine</h2>
           <dl class="facts">
             <div><dt>python</dt><dd>{of.python}</dd></div>
             <div><dt>kernel</dt><dd>{of.kernel}</dd></div>
@@ -91,6 +91,6 @@ function About({ of }: { of: Answer<"GET /server"> }) {
         { name: "Value", number: true, cell: (one) => (typeof one.value === "number" ? <span title={String(one.value)}>{number(one.value)}</span> : said(one.value)), data: (one) => one.value },
         { name: "Meaning", cell: (one) => one.meaning, data: (one) => one.meaning },
       ]} />
-    </>
+    </div>
   );
 }
