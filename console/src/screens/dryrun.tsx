@@ -3,7 +3,7 @@ import { useId, useState } from "preact/hooks";
 import { ApiError, call, type Answer } from "../api";
 import type { Mark } from "../editor";
 import { Failure, Field, Table, useAct, Waiting } from "../ui";
-import { json, number, percent, typed } from "../values";
+import { json, number, typed } from "../values";
 
 type Told = Answer<"POST /exp/{exp_id}/dryrun">;
 type Row = Told["written"][number];
@@ -66,7 +66,7 @@ function Outcome({ of }: { of: Told }) {
         <div><dt>Propensity</dt><dd>{number(of.propensity)}{of.propensity_runs !== null && <span class="quiet"> from {of.propensity_runs} runs</span>}</dd></div>
         <div><dt>Time</dt><dd>{number(of.ms)} ms</dd></div>
       </dl>
-      {of.probabilities && <p>Probabilities: {Object.entries(of.probabilities).map(([arm, p], place) => <span key={arm}>{place > 0 && ", "}<code>{arm}</code>&nbsp;<span title={String(p)}>{percent(p)}</span></span>)}</p>}
+      {of.probabilities && <p>Probabilities: {Object.entries(of.probabilities).map(([arm, p], place) => <span key={arm}>{place > 0 && ", "}<code>{arm}</code>&nbsp;<span title={String(p)}>{number(p)}</span></span>)}</p>}
       <p>Context afterwards: <code>{json(of.context)}</code></p>
       {of.read.length > 0 && <Table title={`Theta that was read: ${of.read.length}`} rows={of.read} keyOf={key} columns={columns} />}
       {of.written.length > 0 ? <Table title={`Theta that would be written: ${of.written.length}`} rows={of.written} keyOf={key} columns={columns} /> : <p class="quiet">It would write no theta.</p>}
