@@ -14,12 +14,6 @@ from tests.patience import PATIENCE_S
 from tests.support import Server
 from tests.tea import TEA
 
-# The label or text of what has the focus, in an editor too.
-FOCUSED = """() => {
-  let at = document.activeElement;
-  while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-  return (at.getAttribute("aria-label") || at.innerText || "").trim();
-}"""
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
@@ -229,51 +223,3 @@ def test_an_administrator_adds_a_user_and_ends_its_login(page: Page, server: Ser
     assert client.get("/exp").status == 401
     page.goto(f"{server.url}/#/server")
     expect(page.get_by_role("cell", name="sandbox.cpu_ms")).to_be_visible()
-
-
-def test_everything_can_be_reached_by_keyboard_alone(page: Page, server: Server) -> None:
-    client = server.admin()
-    made = client.post("/exp", {"name": "by keyboard", "get_action": "self.action['arm'] = 'a'"}).body
-    keys = page.keyboard
-    page.goto(server.url)
-    page.get_by_role("heading", name="Experiments").wait_for()
-    keys.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-    keys.press("Escape")
-    keys.press("g")
-    keys.press("m")
-    page.get_by_role("heading", name="Models").wait_for()
-    keys.press("g")
-    keys.press("e")
-    page.get_by_role("heading", name="Experiments").wait_for()
-    keys.press("/")
-    keys.type("by keyb")
-    expect(page.get_by_role("table")).to_contain_text("1 of ")
-
-    def tab_to(name: str, most: int = 60) -> None:
-        for _ in range(most):
-            # In an editor Tab indents, but after Escape.
-            keys.press("Escape")
-            keys.press("Tab")
-            found = page.evaluate(FOCUSED)
-            if found.startswith(name):
-                return
-        pytest.fail(f"no Tab leads to {name}")
-
-    tab_to("by keyboard")
-    keys.press("Enter")
-    page.get_by_role("heading", name="by keyboard").wait_for()
-    tab_to("Policy")
-    keys.press("Enter")
-    page.locator("div.code").first.wait_for()
-    tab_to("get_action")
-    keys.press("Control+a")
-    keys.type("self.action['arm'] = 'b'")
-    tab_to("Save")
-    keys.press("Enter")
-    expect(page.get_by_text("revision 2 is saved and decides")).to_be_visible()
-    assert client.get(f"/exp/{made['id']}").body["get_action"] == "self.action['arm'] = 'b'"
-    keys.press("c")
-    expect(page.get_by_role("dialog")).to_contain_text(
-        f'-X PUT -H "Authorization: Bearer $TOKEN" \'{server.url}/exp/'
-    )
