@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
+from handlers.core import given
 from streamsim import values
-from streamsim.errors import BadRequest, refuse_unknown
+from streamsim.decisions.wire import PIECES
+from streamsim.errors import BadRequest, NotFound, refuse_unknown
 from streamsim.experiments import fields, webhooks, whole_theta
 
 MAX_LISTED = 1000
@@ -104,6 +106,43 @@ class KeyHandler(BaseHandler):
         self.write_json(answer)
 
 
+class RevisionsHandler(BaseHandler):
+    """`/exp/{exp_id}/revisions`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str) -> None:
+        """Each save of the code that is kept, newest first, without the code."""
+        self.write_json({"revisions": await self.services.experiments.revisions(self.user.name, exp_id)})
+
+
+class RevisionHandler(BaseHandler):
+    """`/exp/{exp_id}/revisions/{revision}`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def get(self, exp_id: str, revision: str) -> None:
+        """One with its code."""
+        if not (revision.isascii() and revision.isdecimal() and len(revision) < 19):
+            raise NotFound("revision must be a number, as the list of revisions has it")
+        found = await self.services.experiments.revision(self.user.name, exp_id, int(revision))
+        self.write_json(found)
+
+
+class DryRunHandler(BaseHandler):
+    """`/exp/{exp_id}/dryrun`"""
+
+    access: ClassVar[Access] = "user"
+
+    async def post(self, exp_id: str) -> None:
+        """Body: context?, reward?, and any of the code pieces, unsaved. What would be decided now."""
+        body = self.json_body(("context", "reward", *PIECES))
+        found = await self.services.experiments.get(self.user.name, exp_id)
+        context, reward = given(body.pop("context", None)), body.pop("reward", None)
+        work = self.services.decisions.dry_run(fields.drafted(found, body), context, reward)
+        self.write_json(await self.while_connected(work))
+
+
 class ResetHandler(BaseHandler):
     """`/exp/{exp_id}/resetexperiment`"""
 
@@ -174,6 +213,9 @@ routes = [
     ("/exp/defaults/{default_id:part}", DefaultHandler),
     ("/exp/{exp_id}", ExperimentHandler),
     ("/exp/{exp_id}/key", KeyHandler),
+    ("/exp/{exp_id}/revisions", RevisionsHandler),
+    ("/exp/{exp_id}/revisions/{revision}", RevisionHandler),
+    ("/exp/{exp_id}/dryrun", DryRunHandler),
     ("/exp/{exp_id}/resetexperiment", ResetHandler),
     ("/exp/{exp_id}/theta", ThetaHandler),
     ("/exp/{exp_id}/webhooks", WebhooksHandler),

@@ -13,7 +13,20 @@ from collections.abc import Iterable
 
 from tornado.routing import URLSpec
 
-from handlers import admin, console, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
+from handlers import (
+    admin,
+    administration,
+    console,
+    core,
+    evaluation,
+    jobs,
+    login,
+    models,
+    ops,
+    runs,
+    scenarios,
+    stats,
+)
 from handlers.base import BaseHandler
 
 _PARTS = {None: r"\w+", "part": "[^/]+", "rest": ".+"}
@@ -28,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *evaluation.routes,
     *admin.routes,
     *login.routes,
+    *administration.routes,
     *ops.routes,
     *jobs.routes,
     *models.routes,

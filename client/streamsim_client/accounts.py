@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import TypedDict
 
+from streamsim_client.account_answers import Session, UserShown
 from streamsim_client.answers import Done, LoggedIn, NewToken, Token
-from streamsim_client.groups import Group, S, call, given, path
+from streamsim_client.groups import Group, S, call, each, given, path
 
 
 class _Tokens(TypedDict):
     tokens: list[Token]
+
+
+class _Users(TypedDict):
+    users: list[UserShown]
+
+
+class _Sessions(TypedDict):
+    sessions: list[Session]
 
 
 class Accounts(Group[S]):
@@ -66,3 +76,26 @@ class Accounts(Group[S]):
     async def revoke_token(self, token_id: str) -> Token:
         """Revoke a token by its id, not its secret. :raises NotFound:"""
         return await self._ask(Token, "DELETE", path("user", "token", token_id))
+
+    @each
+    async def users(self, *, limit: int | None = None) -> AsyncGenerator[UserShown, None]:
+        """All users in order of name; for administrators. :param limit: how many one request fetches."""
+        async for page in self._pages(_Users, "/users", {"limit": limit}):
+            for user in page["users"]:
+                yield user
+
+    @call
+    async def sessions(self, username: str) -> list[Session]:
+        """The live login sessions and tokens of a user, the newest first: one's own, or an administrator's.
+
+        :raises Unauthorized: another user's. :raises NotFound: there is no such user.
+        """
+        return (await self._ask(_Sessions, "GET", path("users", username, "sessions")))["sessions"]
+
+    @call
+    async def end_session(self, username: str, session_id: str) -> Done:
+        """End a login session or revoke a token, of oneself or, for administrators, of anybody.
+
+        :raises Unauthorized: another user's. :raises NotFound: there is none of this id.
+        """
+        return await self._ask(Done, "DELETE", path("users", username, "sessions", session_id))

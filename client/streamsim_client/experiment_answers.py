@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-from streamsim_client.values import Object
+from streamsim_client.values import Json, Object
 
 
 class Experiment(TypedDict):
@@ -91,13 +91,22 @@ class Guardrail(TypedDict):
     then: NotRequired[str]
 
 
-class ExperimentFields(TypedDict, total=False):
-    """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back."""
+class Code(TypedDict, total=False):
+    """Pieces of policy code."""
 
     get_context: str
     get_action: str
     get_reward: str
     set_reward: str
+
+
+class ExperimentFields(Code, total=False):
+    """What can be set on an experiment; see docs/api-bandit.md. None takes a declaration back.
+
+    `note`: what a change of code is for; it is kept with its revision.
+    """
+
+    note: str
     advice_id: bool
     delta_hours: int | None
     default_reward: Object | str | None
@@ -170,3 +179,48 @@ class ThetaVersion(TypedDict):
 
     status: str
     version: str
+
+
+class DryRow(TypedDict):
+    """A row of theta. `theta`: None for none, or for a delete. `changed`: it is newer than what was read."""
+
+    exp_id: str
+    name: str
+    key: str
+    value: str
+    theta: Object | None
+    changed: NotRequired[bool]
+
+
+class DryRun(TypedDict):
+    """What would be decided. `context`: as the code leaves it. `more`: not all rows are in `read` and
+    `written`. `ms`: how long the code took."""
+
+    action: Json
+    propensity: float | None
+    probabilities: dict[str, float] | None
+    propensity_runs: int | None
+    context: Json
+    read: list[DryRow]
+    written: list[DryRow]
+    more: bool
+    logged: list[Object]
+    ms: float
+
+
+class Revision(TypedDict):
+    """A save of an experiment's code. `date`: ISO 8601."""
+
+    revision: int
+    date: str
+    user: str
+    note: str
+
+
+class RevisionCode(Revision):
+    """With the code."""
+
+    get_context: str
+    get_action: str
+    get_reward: str
+    set_reward: str

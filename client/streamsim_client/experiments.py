@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 from streamsim_client.answers import Created, Done, Policy, Rotated, Updated
 from streamsim_client.experiment_answers import (
+    Code,
+    DryRun,
     Experiment,
     ExperimentFields,
     Message,
+    Revision,
+    RevisionCode,
     ThetaPart,
     ThetaVersion,
     WholeTheta,
 )
 from streamsim_client.groups import Group, S, call, each, given, path
 from streamsim_client.retries import Repeat
-from streamsim_client.values import Object
+from streamsim_client.values import Json, Object
+
+
+class _Revisions(TypedDict):
+    revisions: list[Revision]
 
 
 class Experiments(Group[S]):
@@ -75,6 +83,28 @@ class Experiments(Group[S]):
         """Give an experiment a new `key`; the old one is refused from now on."""
         # Not sent again: the key of a first answer that got lost would be another.
         return await self._ask(Rotated, "POST", path("exp", experiment, "key"), repeat="never")
+
+    @call
+    async def revisions(self, experiment: str) -> list[Revision]:
+        """Each save of its code that is kept, newest first."""
+        return (await self._ask(_Revisions, "GET", path("exp", experiment, "revisions")))["revisions"]
+
+    @call
+    async def revision(self, experiment: str, number: int) -> RevisionCode:
+        """One with its code; to restore it, `update` with that. :raises NotFound: it is not kept."""
+        return await self._ask(RevisionCode, "GET", path("exp", experiment, "revisions", str(number)))
+
+    @call
+    async def dry_run(
+        self, experiment: str, context: Json = None, *, reward: Json = None, **code: Unpack[Code]
+    ) -> DryRun:
+        """What would be decided now, on the theta that there is; nothing of it is stored.
+
+        :param reward: what is learned from it is told too. :param code: pieces that are not saved.
+        :raises Unprocessable: the code failed, with piece and line in `detail`.
+        """
+        body = {**given(context=context, reward=reward), **code}
+        return await self._ask(DryRun, "POST", path("exp", experiment, "dryrun"), body=body, repeat="safe")
 
     @call
     async def webhooks(self, experiment: str, *, limit: int | None = None) -> list[Message]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from streamsim_client.account_answers import ServerShown
 from streamsim_client.groups import Group, S, call
 from streamsim_client.sending import Request
 from streamsim_client.values import Object
@@ -23,7 +24,7 @@ class Ready(TypedDict):
 
 
 class Service(Group[S]):
-    """`client.service`. Needs no login.
+    """`client.service`. Only `about` needs a login.
 
     >>> client.service.healthy()["status"]
     'ok'
@@ -53,3 +54,8 @@ class Service(Group[S]):
     async def full_metrics(self) -> Object:
         """As a BptkServer's: `instanceCount`, `threadCount`, and the steps of one's own instances."""
         return await self._ask(Object, "GET", "/full-metrics")
+
+    @call
+    async def about(self) -> ServerShown:
+        """Versions, store, sandbox and limits of the server; for administrators. :raises Unauthorized:"""
+        return await self._ask(ServerShown, "GET", "/server")

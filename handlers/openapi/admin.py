@@ -6,21 +6,27 @@ from typing import Any, Final, get_args
 
 from handlers import admin
 from handlers.openapi.operation import (
+    ANY,
+    BOOLEAN,
+    NUMBER,
     OBJECT,
     TEXT,
     Answer,
     Described,
     Operation,
     Parameter,
+    Schema,
     array,
     integer,
     mapping,
     one_of,
+    or_null,
     record,
     ref,
     text,
 )
 from handlers.openapi.parts import (
+    ACCOUNT,
     CODE_PIECES,
     DATE,
     EXPERIMENT,
@@ -28,16 +34,22 @@ from handlers.openapi.parts import (
     KEY,
     SUCCESS,
     THETA_VERSION,
+    WHEN,
     experiment_field,
 )
 from streamsim.config import Settings
-from streamsim.decisions.wire import MAX_ADDRESS
+from streamsim.decisions.dry_run import MAX_SHOWN
+from streamsim.decisions.wire import MAX_ADDRESS, PIECES
 from streamsim.experiments import fields, webhooks
+from streamsim.experiments.revisions import MAX_NOTE
 from streamsim.storage.contract.deliveries import DeliveryState
+from streamsim.storage.contract.revisions import MAX_REVISION_BYTES, MAX_REVISIONS
 from streamsim.webhooks.events import EVENTS
 
-_NEW: Final = {name: experiment_field(name) for name in fields.FIELDS if name not in fields.READ_ONLY}
-_CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS}
+_SAVED: Final = {"revision": integer(1), "date": WHEN, "user": TEXT, "note": TEXT}
+_NOTE: Final = text(0, MAX_NOTE, description="What a change of code is for; it is kept with its revision.")
+_CHANGED: Final = {name: experiment_field(name) for name in fields.FIELDS} | {"note": _NOTE}
+_NEW: Final = {name: schema for name, schema in _CHANGED.items() if name not in fields.READ_ONLY}
 _ADDRESS: Final[dict[str, Any]] = dict.fromkeys(("name", "key", "value"), text(0, MAX_ADDRESS))
 _SHOWN: Final[dict[str, Any]] = {
     "id": EXPERIMENT,
@@ -51,8 +63,28 @@ _SHOWN: Final[dict[str, Any]] = {
 }
 
 
+def _dry_run() -> Schema:
+    row = {"exp_id": TEXT, **_ADDRESS, "theta": or_null(OBJECT)}
+    newer = {**BOOLEAN, "description": "It was written since, and this is newer."}
+    return record(
+        {
+            "action": ANY,
+            "propensity": or_null(NUMBER),
+            "probabilities": or_null(mapping(NUMBER)),
+            "propensity_runs": or_null(integer(1)),
+            "context": {"description": "As the code leaves it."},
+            "read": array(record(row, {"changed": newer})),
+            "written": {**array(record(row)), "description": "Null for what would be deleted."},
+            "more": {**BOOLEAN, "description": f"There are more rows than {MAX_SHOWN} or 1 MiB of either."},
+            "logged": array(OBJECT),
+            "ms": NUMBER,
+        }
+    )
+
+
 def operations(_settings: Settings) -> Described:
     warned = {"warning": {"description": "What was not stored, or otherwise than given.", **array(TEXT)}}
+    saved = {"revision": 1, "date": DATE, "user": ACCOUNT, "note": ""}
     created = record({"id": ID, "name": TEXT, "key": ID, "error": one_of(False)}, warned)
     return {
         admin.ExperimentsHandler: {
@@ -136,6 +168,48 @@ def operations(_settings: Settings) -> Described:
                     )
                 },
                 errors=(409,),
+            )
+        },
+        admin.RevisionsHandler: {
+            "get": Operation(
+                "Each save of the code that is kept.",
+                {
+                    200: Answer(
+                        f"Newest first: the newest {MAX_REVISIONS}, of {MAX_REVISION_BYTES >> 20} MiB of "
+                        "code in all. The first is the code that decides now.",
+                        record({"revisions": array(record(_SAVED))}),
+                        {"revisions": [saved]},
+                    )
+                },
+            )
+        },
+        admin.RevisionHandler: {
+            "get": Operation(
+                "The code of a revision.",
+                {
+                    200: Answer(
+                        "The code as it was saved.",
+                        record({**_SAVED, **dict.fromkeys(PIECES, TEXT)}),
+                        {**saved, **CODE_PIECES},
+                    )
+                },
+            )
+        },
+        admin.DryRunHandler: {
+            "post": Operation(
+                "What would be decided now.",
+                {
+                    200: Answer(
+                        "The decision, and with a reward what is learned from it. Nothing of it is stored.",
+                        _dry_run(),
+                    )
+                },
+                more="The code runs in the sandbox on the theta that there is. Of what is declared around "
+                "it, the floor and arms that are off count; state, ramp, holdout, burn-in and kept actions "
+                "do not.",
+                body=record({}, {"context": ANY, "reward": ANY, **dict.fromkeys(PIECES, TEXT)}),
+                sends={"context": {"age": 41}, "reward": 1, "get_action": CODE_PIECES["get_action"]},
+                errors=(422, 429, 504),
             )
         },
         admin.ResetHandler: {

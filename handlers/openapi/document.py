@@ -10,7 +10,19 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from handlers.base import COOKIE, BaseHandler
-from handlers.openapi import admin, core, evaluation, jobs, login, models, ops, runs, scenarios, stats
+from handlers.openapi import (
+    admin,
+    administration,
+    core,
+    evaluation,
+    jobs,
+    login,
+    models,
+    ops,
+    runs,
+    scenarios,
+    stats,
+)
 from handlers.openapi.operation import (
     JSON,
     MISSING,
@@ -30,7 +42,19 @@ from handlers.run_api import RunApiHandler
 from handlers.scenarios import ScenarioHandler
 from streamsim.config import Settings
 
-MODULES: Final = (core, scenarios, stats, evaluation, admin, login, ops, jobs, models, runs)
+MODULES: Final = (
+    core,
+    scenarios,
+    stats,
+    evaluation,
+    admin,
+    login,
+    administration,
+    ops,
+    jobs,
+    models,
+    runs,
+)
 ABOUT: Final = """Contextual-bandit experiments, simulation models and runs of them.
 
 Paths match in any letter case; `x-aliases` are other paths of the same. A method that a path does not have

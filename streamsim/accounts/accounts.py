@@ -202,6 +202,22 @@ class Accounts:
                 return token
         raise NotFound("you have no token of this id")
 
+    async def sessions(self, name: str, *, limit: int) -> list[LoginSession]:
+        """A user's live login sessions and tokens, the newest first. :raises NotFound: no such user."""
+        if await self._store.accounts.get_user(name) is None:
+            raise NotFound(f"there is no user {name}")
+        now_ms = self._now_ms()
+        kinds: tuple[Literal["cookie"], Literal["token"]] = ("cookie", "token")
+        found = [
+            one for kind in kinds for one in await self._store.accounts.list_sessions(name, kind, now_ms)
+        ]
+        return sorted(found, key=lambda one: one.created_ms, reverse=True)[:limit]
+
+    async def end_session(self, name: str, session_id: str) -> None:
+        """End a login session of a user, or revoke a token. :raises NotFound: there is none of this id."""
+        if not await self._store.accounts.remove_session(name, session_id):
+            raise NotFound(f"{name} has no session or token of this id")
+
     # ---- inside
 
     async def _add_session(

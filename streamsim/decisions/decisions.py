@@ -12,6 +12,8 @@ from streamsim import dates
 from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.default_reward import default_reward
+from streamsim.decisions.dry_run import dry_run
+from streamsim.decisions.history import Readable
 from streamsim.decisions.lane import Lane
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import PolicyWorker
@@ -122,6 +124,18 @@ class Decisions:
         except WorkerDied as died:
             raise BadRequest(f"the code cannot be compiled: {died}") from None
 
+    async def dry_run(self, experiment: Experiment, context: Any, reward: Any = None) -> dict[str, Any]:
+        """What an experiment, with the code that it has here, would decide: `dry_run.dry_run`. As for checks
+        of code, one at a time for one tenant.
+
+        :raises PolicyError: the code failed. :raises TooManyRequests: too many wait. :raises Unavailable:
+        """
+        tenant = experiment.tenant
+        if self._checks.waiting(tenant) >= _CHECKS_WAITING:
+            raise TooManyRequests("too many of your dry runs and edits wait; try again soon")
+        async with self._checks.place(tenant):
+            return await dry_run(self._worker, self._store, experiment, context, reward)
+
     async def find(self, experiment_id: str) -> Experiment | None:
         """The live experiment, from this process's cache or the store. A commit finds out if it is old."""
         experiment = self._experiments.get(experiment_id)
@@ -182,6 +196,9 @@ class Decisions:
 
     # ---- inside
 
+    def _worker(self, store: Readable) -> PolicyWorker:
+        return PolicyWorker(self._sandbox, store, self._limits, self._lane.theta_rows, self.find, self._logs)
+
     async def authorize(self, experiment_id: str, key: str) -> None:
         """Check the key of a call. :raises Unauthorized: unknown experiment or wrong key."""
         # Awaiting nothing where the experiment is known keeps a decision on its fast way.
@@ -223,9 +240,7 @@ class Decisions:
                 experiment_id,
                 tenant,
                 self._store,
-                PolicyWorker(
-                    self._sandbox, self._store, self._limits, self._lane.theta_rows, self.find, self._logs
-                ),
+                self._worker(self._store),
                 self._lane,
                 debug=self._debug,
                 find=self.find,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from streamsim.dates import iso
-from streamsim.storage.contract.decisions import DecisionStore
+from streamsim.storage.contract.decisions import Summary, ThetaAddress, ThetaRows
 from streamsim.storage.contract.logs import LogKind, LogStore, pages
 
 MAX_ROWS: Final = 10_000
@@ -15,6 +15,14 @@ KINDS: Final[dict[str, LogKind]] = {
 }
 WireLog = list[tuple[str, bytes]]
 """Rows on the wire, newest first: (date, JSON object text)."""
+
+
+class Readable(Protocol):
+    """What code that runs reads of a `DecisionStore`."""
+
+    async def read_theta(self, scope: ThetaAddress) -> ThetaRows: ...
+
+    async def summary(self, experiment_id: str) -> Summary: ...
 
 
 async def rows(logs: LogStore, experiment_id: str, kind: LogKind, limit: int, room: int) -> WireLog:
@@ -34,7 +42,7 @@ async def rows(logs: LogStore, experiment_id: str, kind: LogKind, limit: int, ro
     return found
 
 
-async def summary(store: DecisionStore, experiment_id: str) -> dict[str, Any]:
+async def summary(store: Readable, experiment_id: str) -> dict[str, Any]:
     """The counters as StreamingBandit gives them to code, with a sentence for a date that there is not."""
     found = await store.summary(experiment_id)
     action_ms, reward_ms = found.last_action_ms, found.last_reward_ms

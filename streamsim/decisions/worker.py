@@ -37,7 +37,6 @@ from streamsim.sandbox.host.pool import (
 )
 from streamsim.storage.contract.decisions import (
     Committed,
-    DecisionStore,
     Experiment,
     Stale,
     ThetaAddress,
@@ -68,7 +67,7 @@ class PolicyWorker:
     def __init__(
         self,
         sandbox: Sandbox,
-        store: DecisionStore,
+        store: history.Readable,
         limits: Limits,
         cached_rows: int,
         find: Callable[[str], Awaitable[Experiment | None]],
@@ -107,6 +106,10 @@ class PolicyWorker:
             return await self._attempt(experiment, calls)
         except SandboxLost as error:
             raise BatchFailed(Unavailable(str(error)), of_all=True) from None
+
+    async def start(self, experiment: Experiment) -> None:
+        """Have a process that has loaded the code. :raises BatchFailed: :raises SandboxLost:"""
+        await self._ready(experiment)
 
     async def _attempt(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         worker = await self._ready(experiment)

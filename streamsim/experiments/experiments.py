@@ -9,17 +9,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streamsim import dates, values
-from streamsim.decisions.wire import PIECES, theta_labels
+from streamsim import dates
+from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
-from streamsim.experiments import decision_rows, fields, logs, webhooks, whole_theta
+from streamsim.experiments import decision_rows, fields, logs, revisions, webhooks, whole_theta
 from streamsim.experiments.logs import LogFormat, LogQuery
+from streamsim.experiments.theta_views import theta_text
 from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
     Summary,
     ThetaAddress,
-    ThetaRows,
     Transaction,
 )
 from streamsim.storage.contract.errors import DuplicateName
@@ -79,6 +79,7 @@ class Experiments:
 
         :raises BadRequest: naming the field. :raises Conflict: there are too many of this name.
         """
+        body, note = revisions.note_of(body)
         name, code, properties, warnings, _ = fields.read(body)
         if name is None:
             raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
@@ -98,7 +99,8 @@ class Experiments:
         )
         for other in _other_names(name):
             try:
-                await self._store.decisions.create_experiment(experiment)
+                kept = [revisions.saved(experiment, note)]
+                await self._store.decisions.create_experiment(experiment, kept)
             except DuplicateName:
                 experiment = msgspec.structs.replace(experiment, name=other)
                 continue
@@ -147,19 +149,20 @@ class Experiments:
         tenant: str,
         experiment_id: str,
         body: dict[str, Any],
-        revisions: Container[int] | None = None,
+        expected: Container[int] | None = None,
     ) -> tuple[Experiment, list[str]]:
         """Change the fields that a request has; the others stay. The experiment then, and warnings.
 
-        :param revisions: those that may be edited, as the header `If-Match` says; None: any.
+        :param expected: those that may be edited, as the header `If-Match` says; None: any.
         :raises BadRequest: :raises Unauthorized: :raises PreconditionFailed: it has another revision.
         :raises Conflict: name taken, or another revision than the field `if_revision` says.
         """
         checked: dict[str, str] = {}
+        body, note = revisions.note_of(body)
         for _ in range(_ATTEMPTS):
             current = await self.get(tenant, experiment_id)
             name, code, properties, warnings, if_revision = fields.read(body, fields.shown(current, self.iso))
-            if revisions is not None and current.revision not in revisions:
+            if expected is not None and current.revision not in expected:
                 raise PreconditionFailed("the experiment was edited since the revision that If-Match names")
             if if_revision not in (None, current.revision):
                 raise Conflict("the experiment was edited since this revision", field="if_revision")
@@ -178,13 +181,26 @@ class Experiments:
             )
             try:
                 told = state_changed(current, changed, changed.modified_ms)
-                stored = await self._store.decisions.update_experiment(changed, told)
+                kept = await revisions.of_edit(self._store.revisions, current, changed, note)
+                stored = await self._store.decisions.update_experiment(changed, told, kept)
             except DuplicateName:
                 raise _taken(changed.name) from None
             if stored is not None:
                 self._decisions.forget(experiment_id)
+                if note and not kept:
+                    warnings.append("no code changed; note was left out")
                 return stored, warnings
         raise Conflict("the experiment is being edited by others; try again")
+
+    async def revisions(self, tenant: str, experiment_id: str) -> list[dict[str, Any]]:
+        """Each save of its code that is kept, newest first: `revisions.listed`. :raises Unauthorized:"""
+        found = await self.get(tenant, experiment_id)
+        return await revisions.listed(self._store.revisions, found, self.iso)
+
+    async def revision(self, tenant: str, experiment_id: str, number: int) -> dict[str, Any]:
+        """One with its code. :raises Unauthorized: :raises NotFound: it is not kept."""
+        found = await self.get(tenant, experiment_id)
+        return await revisions.one(self._store.revisions, found, number, self.iso)
 
     async def rotate_key(self, tenant: str, experiment_id: str) -> Experiment:
         """The experiment with a new key; the old one is worth nothing from now on, in all processes.
@@ -267,7 +283,7 @@ class Experiments:
         await self.get(tenant, experiment_id)
         async with self._whole.place(tenant):
             theta = await self._store.decisions.read_theta(ThetaAddress(experiment_id, name, None, None))
-            async for part in _theta_text(theta):
+            async for part in theta_text(theta):
                 yield part
 
     async def log_page(
@@ -346,35 +362,11 @@ class Experiments:
             for address, (_, written) in rows.items():
                 if written < version:
                     row = ThetaAddress(experiment.id, name, *address)
-                    revisions = {experiment.id: experiment.revision}
+                    current = {experiment.id: experiment.revision}
                     # Refused if the row was written since, which makes it newer than the reset.
                     await self._store.decisions.commit(
-                        Transaction(experiment.tenant, revisions, reads={row: written}, deletes=[row])
+                        Transaction(experiment.tenant, current, reads={row: written}, deletes=[row])
                     )
-
-
-async def _theta_text(theta: ThetaRows) -> AsyncGenerator[bytes, None]:
-    """`theta_view` as JSON text in parts."""
-    if list(theta.rows) == [("", "")]:
-        yield theta.rows["", ""][0]
-        return
-    held = b"{"
-    separator = b""
-    for label, (data, _) in zip(theta_labels(theta.rows), theta.rows.values(), strict=True):
-        held += b"%b%b:%b" % (separator, values.dump(label), data)
-        separator = b","
-        if len(held) > _PART_BYTES:
-            yield held
-            held = b""
-    yield held + b"}"
-
-
-def theta_view(theta: ThetaRows) -> dict[str, Any]:
-    """A named parameter set: its keyless dict if that is the only one, else `{"key:value": JSON text}`."""
-    if list(theta.rows) == [("", "")]:
-        return dict(msgspec.json.decode(theta.rows["", ""][0]))
-    texts = (msgspec.Raw(data) for data, _ in theta.rows.values())
-    return dict(zip(theta_labels(theta.rows), texts, strict=True))
 
 
 def _other_names(name: str) -> Iterator[str]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from streamsim import values
 from streamsim.decisions import declared
 from streamsim.decisions.default_reward import reward_of_text
@@ -92,6 +94,12 @@ def read(body: dict[str, Any], shown: dict[str, Any] | None = None) -> Fields:
     if len(warnings) > MAX_WARNINGS:
         warnings[MAX_WARNINGS:] = [f"and {len(warnings) - MAX_WARNINGS} more"]
     return Fields(name, code, properties, warnings, if_revision)
+
+
+def drafted(experiment: Experiment, code: dict[str, Any]) -> Experiment:
+    """The experiment with pieces of code that are not saved. :raises BadRequest: a piece is no code."""
+    pieces = {piece: _code(value, piece) for piece, value in code.items()}
+    return msgspec.structs.replace(experiment, code=experiment.code | pieces)
 
 
 def complete(properties: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from streamsim.dates import HOUR_MS
 from streamsim.errors import StreamsimError, TooLarge
 from streamsim.evaluation.announcing import Announcer
 from streamsim.evaluation.guardrails import Guardrails
-from streamsim.experiments.experiments import THETA, theta_view
+from streamsim.experiments.experiments import THETA
+from streamsim.experiments.theta_views import theta_view
 from streamsim.services import Services
 from streamsim.storage.contract.decisions import (
     Experiment,

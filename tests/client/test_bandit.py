@@ -15,20 +15,16 @@ from streamsim_client import (
     NotFound,
     ServerError,
     TooLarge,
-    TooManyRequests,
     Unauthorized,
     Unprocessable,
 )
-from streamsim_client.accounts import Accounts
 from streamsim_client.decisions import Decisions
 from streamsim_client.evaluation import Evaluation
 from streamsim_client.experiments import Experiments
-from streamsim_client.service import Service
 from streamsim_client.stats import Stats
-from tests.client.conftest import Called, Connect, Shown, public_calls
-from tests.support import PASSWORD, Server
+from tests.client.conftest import Called, Shown, public_calls
 
-GROUPS = (Accounts, Decisions, Evaluation, Experiments, Service, Stats)
+GROUPS = (Decisions, Evaluation, Experiments, Stats)
 COUNTING = {
     "get_context": "self.context['n'] = 1",
     "get_action": "self.action['arm'] = 'a' if self.context.get('n', 0) % 2 else 'b'",
@@ -52,57 +48,30 @@ def decide(user: Shown, made: dict[str, Any], number: int) -> list[Any]:
     return decisions
 
 
-def test_login_tokens_and_passwords(admin: Shown, connect: Connect, server: Server, name: str) -> None:
-    assert admin.accounts.add_user(name, PASSWORD) == {"status": "success"}
-    with pytest.raises(BadRequest) as taken:
-        admin.accounts.add_user(name, PASSWORD)
-    assert (taken.value.status, taken.value.field) == (400, "username")
-    client = connect(server.url)
-    assert client.accounts.log_in(name, PASSWORD) == {
-        "status": "success",
-        "username": name,
-        "admin": False,
-    }
-    with pytest.raises(Unauthorized):
-        client.accounts.add_user("another", PASSWORD)
-    issued = client.accounts.add_token("laptop", 3)
-    assert client.accounts.tokens() == [{k: v for k, v in issued.items() if k != "token"}]
-    bearer = connect(server.url, token=issued["token"])
-    assert [one["label"] for one in bearer.accounts.tokens()] == ["laptop"]
-    # The password ends login sessions, and no tokens.
-    assert client.accounts.change_password(PASSWORD, "another password") == {"status": "success"}
-    with pytest.raises(Unauthorized):
-        client.accounts.tokens()
-    assert len(bearer.accounts.tokens()) == 1
-    client.accounts.log_in(name, "another password")
-    assert client.accounts.revoke_token(issued["id"])["id"] == issued["id"]
-    with pytest.raises(Unauthorized):
-        bearer.accounts.tokens()
-    # After a login, it is the session that counts.
-    bearer.accounts.log_in(name, "another password")
-    assert bearer.accounts.tokens() == []
-    assert bearer.accounts.log_out() == {"status": "success"}
-    with pytest.raises(Unauthorized):
-        bearer.accounts.tokens()
+def test_code_that_was_replaced_is_found_and_restored(user: Shown, counting: dict[str, Any]) -> None:
+    user.experiments.update(counting["id"], get_action="self.action['arm'] = 'c'", note="c alone")
+    assert [(one["revision"], one["note"]) for one in user.experiments.revisions(counting["id"])] == [
+        (2, "c alone"),
+        (1, ""),
+    ]
+    old = user.experiments.revision(counting["id"], 1)
+    assert old["get_action"] == COUNTING["get_action"]
+    user.experiments.update(counting["id"], get_action=old["get_action"], note="back to 1")
+    assert user.experiments.get(counting["id"])["get_action"] == COUNTING["get_action"]
+    with pytest.raises(NotFound):
+        user.experiments.revision(counting["id"], 4)
 
 
-def test_too_many_login_attempts_say_when_to_come_back(nobody: Shown, name: str) -> None:
-    errors: list[ServerError] = []
-    while not errors or isinstance(errors[-1], Unauthorized):
-        with pytest.raises(ServerError) as refused:
-            nobody.accounts.log_in(name, "a wrong password")
-        errors.append(refused.value)
-    assert isinstance(errors[-1], TooManyRequests)
-    assert errors[-1].retry_after_s is not None
-    assert errors[-1].retry_after_s > 0
-
-
-def test_service(nobody: Shown) -> None:
-    assert nobody.service.healthy()["status"] == "ok"
-    assert nobody.service.ready() == {"status": "ready"}
-    assert "streamsim_http_request_seconds" in nobody.service.metrics()
-    assert "/getaction/{exp_id}" in nobody.service.openapi()["paths"]
-    assert nobody.service.full_metrics()["instanceCount"] >= 0
+def test_a_dry_run_tells_what_would_be_decided(user: Shown, counting: dict[str, Any]) -> None:
+    before = user.stats.summary(counting["id"])
+    told = user.experiments.dry_run(counting["id"], {"n": 1}, reward={"value": 1})
+    assert told["context"] == {"n": 1}
+    assert told["written"]
+    with pytest.raises(Unprocessable) as failed:
+        user.experiments.dry_run(counting["id"], get_action="x = 1\ny = x / 0")
+    assert isinstance(failed.value.detail, dict)
+    assert failed.value.detail["line"] == 2
+    assert user.stats.summary(counting["id"]) == before
 
 
 def test_an_experiment_is_made_edited_archived(user: Shown, counting: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from streamsim_client import AsyncClient, Client, Retries
 from streamsim_client.groups import Group
 from streamsim_client.runs import Project
 from streamsim_client.sending import Blocking, Request
-from tests.client import test_bandit, test_models, test_runs
+from tests.client import test_accounts, test_bandit, test_models, test_runs
 from tests.client.conftest import public_calls
 
 
@@ -23,7 +23,7 @@ def groups(client: Client | AsyncClient) -> dict[str, Group[Any]]:
 
 
 def test_every_group_is_one_whose_calls_are_all_made_in_these_tests() -> None:
-    covered = {*test_bandit.GROUPS, *test_models.GROUPS, *test_runs.GROUPS}
+    covered = {*test_accounts.GROUPS, *test_bandit.GROUPS, *test_models.GROUPS, *test_runs.GROUPS}
     with Client("http://127.0.0.1:1") as client:
         assert {type(group) for group in groups(client).values()} | {Project} == covered
 

@@ -46,8 +46,9 @@ def take(page: Page, server: Server, name: str, address: str, text: str, dark: b
         page.get_by_text("At the stop time").wait_for()
     if name == "policy":
         page.locator("div.code").first.wait_for()
-        page.get_by_role("button", name="Simulate", exact=True).click()
-        page.get_by_text("Share of each arm in the simulation").wait_for()
+        page.get_by_label("Reward for it").fill("1")
+        page.get_by_role("button", name="Try", exact=True).click()
+        page.get_by_text("Theta that would be written").wait_for()
     page.mouse.move(0, 0)
     taken = Image.open(
         io.BytesIO(page.screenshot(clip={"x": 0, "y": 0, "width": SIZE["width"], "height": SIZE["height"]}))

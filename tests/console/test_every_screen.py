@@ -36,8 +36,8 @@ def screens(things: Things) -> dict[str, tuple[str, str]]:
         "runs": ("#/runs", "1 run in console"),
         "run": (f"#/runs/{things.run}?project=console", "Operations"),
         "account": ("#/account", "No token."),
-        "users": ("#/users", "Add a user"),
-        "server": ("#/server", "Metrics of the process"),
+        "users": ("#/users?of=admin", "Logins and tokens of admin"),
+        "server": ("#/server", "Limits:"),
     }
 
 

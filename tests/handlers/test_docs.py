@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from handlers import admin, core, login, ops, stats
+from handlers import admin, administration, core, login, ops, stats
 from tests.support import ROOT
 
 DOCUMENT = ROOT / "docs" / "api-bandit.md"
@@ -15,7 +15,7 @@ def test_document_and_routes_are_in_step() -> None:
     documented = set(re.findall(r"`(GET|POST|PUT|DELETE) (/\S*)`", DOCUMENT.read_text()))
     served = {
         (method, template.replace(":part", ""))
-        for module in (core, stats, admin, login, ops)
+        for module in (core, stats, admin, administration, login, ops)
         for template, handler in module.routes
         for method in METHODS
         if method in handler.allowed_methods()

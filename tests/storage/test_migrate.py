@@ -15,6 +15,7 @@ from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.contract.migration import Migratable, Record, ThetaRecord
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.contract.runs import Append, Filter, Model, Run, RunQuery
 from streamsim.storage.contract.store import Store
 from streamsim.storage.migrate import MigrationFailed, migrate
@@ -80,9 +81,10 @@ async def fill(store: Any) -> None:
     await store.accounts.add_session(session("t1", "bob", kind="token", label="é", epoch=2))
     for id, tenant in (("e1", "ann"), ("e2", "ann"), ("b1", "bob"), ("gone", "bob")):
         await store.decisions.create_experiment(experiment(id, tenant=tenant))
-    await store.decisions.update_experiment(
-        experiment("e2", name="renamed", properties={"hourly_theta": True, "default_reward": {"v": 1.0}})
+    renamed = experiment(
+        "e2", name="renamed", properties={"hourly_theta": True, "default_reward": {"v": 1.0}}
     )
+    await store.decisions.update_experiment(renamed, (), [saved(1), saved(2, note="é\n")])
     rows = {
         row(name, key, value): b'{"n":1}' for name in ODD_NAMES for key in ("", name) for value in ("", name)
     }
@@ -104,6 +106,11 @@ async def fill(store: Any) -> None:
     await committed(store, "gone", tenant="bob", logs=[log("of gone", experiment_id="gone")], **gone)
     await store.decisions.archive_experiment("bob", "gone", NOW + 7)
     await fill_models(store)
+
+
+def saved(number: int, note: str = "") -> Revision:
+    code = {"get_action": f"é = {number}"}
+    return Revision(experiment_id="e2", revision=number, date_ms=NOW, user="ann", note=note, code=code)
 
 
 async def fill_models(store: Any) -> None:
@@ -185,6 +192,10 @@ async def look(store: Any) -> tuple[Any, ...]:
         await store.decisions.due_advices(NOW + 2 * HOUR, 9),
         await store.deliveries.list_deliveries("e1", limit=9),
         await store.accounts.list_users(limit=9),
+        [
+            await store.revisions.get_revision("e2", one.revision)
+            for one in await store.revisions.list_revisions("e2")
+        ],
         [await store.accounts.get_session(id, NOW) for id in ("s1", "t1")],
         await store.accounts.secret("cookie", b"another"),
         await store.runs.list_models("ann"),
@@ -218,6 +229,7 @@ def test_there_and_back_gives_the_same_installation(run: Any, open_store: Open) 
             assert await look(target) == seen
         assert counts["ThetaRecord"] == 4 * len(ODD_NAMES) + 2
         assert counts["LogRow"] == 17
+        assert counts["Revision"] == 2
         assert counts["RunRecord"] == 3
         assert said[-1] == f"compared {len(before)} records"
 

@@ -1,13 +1,20 @@
-// One's own account: password and bearer tokens.
+// One's own account: bearer tokens, logins and password.
 import { useState } from "preact/hooks";
 import { call, session } from "../api";
 import { Copy, Empty, Failure, Field, Show, Table, Time, useAct, useLoad } from "../ui";
+import { Sessions } from "./sessions";
 
 export function Account() {
   return (
     <>
       <div class="head"><h1>Account of {session.value!.name}</h1></div>
-      <div class="side"><Tokens /><Password /></div>
+      <div class="side">
+        <Tokens />
+        <div class="stack">
+          <section class="panel stack"><h2>Logins</h2><Sessions username={session.value!.name} tokens={false} /></section>
+          <Password />
+        </div>
+      </div>
     </>
   );
 }

@@ -7,7 +7,9 @@ import { Editor, type Mark } from "../editor";
 import { route, unsaved } from "../router";
 import { Choice, Failure, Field, Show, useAct, useDraft, useLoad, Waiting } from "../ui";
 import { look, lookOf, number } from "../values";
+import { DryRun } from "./dryrun";
 import { Idea } from "./experiments";
+import { Revisions } from "./revisions";
 import type { Experiment } from "./experiment";
 
 export const PIECES = ["get_context", "get_action", "get_reward", "set_reward"] as const;
@@ -35,6 +37,7 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
   const [mark, setMark] = useState<(Mark & { piece: string }) | undefined>(
     query.has("piece") ? { piece: query.get("piece")!, line: Number(query.get("line")), message: "the last error came from here" } : undefined,
   );
+  const [note, setNote] = useState("");
   const doing = useAct();
   const fresh = () => ({ code: of(experiment), revision: experiment.revision });
   useEffect(() => {
@@ -52,7 +55,7 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
   const save = () =>
     void doing.act("Saving", async () => {
       try {
-        await call("PUT /exp/{exp_id}", { path: { exp_id: id }, body: { ...latest.current.code, if_revision: latest.current.revision } });
+        await call("PUT /exp/{exp_id}", { path: { exp_id: id }, body: { ...latest.current.code, if_revision: latest.current.revision, ...(note ? { note } : {}) } });
       } catch (error) {
         if (error instanceof ApiError && error.detail.piece) {
           setMark({ piece: error.detail.piece, line: error.detail.line ?? 1, message: `${error.detail.type}: ${error.detail.message}` });
@@ -60,10 +63,12 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
         throw error;
       }
       dropDraft();
+      setNote("");
       setMark(undefined);
       unsaved.value = null;
       reload();
     });
+  const take = (taken: Code, of = revision) => setDraft({ revision: of, code: Object.fromEntries(PIECES.map((piece) => [piece, taken[piece]])) as Code });
   const behind = revision !== experiment.revision && changed.length > 0;
   return (
     <div class="side">
@@ -83,13 +88,16 @@ export function Policy({ experiment, reload }: { experiment: Experiment; reload:
         ))}
         <Failure error={doing.error} />
         <div class="row">
+          <Field label="Note" name="note" hint="what the change is for" value={note} error={doing.error} onInput={(e) => setNote(e.currentTarget.value)} />
           <button class="main" disabled={!changed.length || doing.busy !== ""}>{doing.busy || "Save"}</button>
           <button type="button" disabled={!changed.length} onClick={() => { setDraft(fresh()); setMark(undefined); doing.clear(); }}>Back to what is saved</button>
           <span class="quiet" role="status">{changed.length ? `${changed.join(", ")} changed; kept in this browser` : `revision ${experiment.revision} is saved and decides`}</span>
         </div>
       </form>
       <div class="stack">
+        <section class="panel"><DryRun id={id} code={() => latest.current.code} onFault={setMark} /></section>
         <section class="panel"><Simulate experiment={experiment} changed={changed.length > 0} onFault={setMark} /></section>
+        <section class="panel"><Revisions experiment={experiment} code={code} pieces={ORDER} changed={changed.length > 0} onTake={(code) => take(code)} onRestore={(code, revision) => { take(code, revision); reload(); }} /></section>
         <section class="panel"><Catalogue onTake={(taken) => setDraft({ ...draft, code: { ...code, ...taken } })} /></section>
       </div>
     </div>

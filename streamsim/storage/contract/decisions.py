@@ -18,6 +18,7 @@ import msgspec
 from streamsim.storage.contract.buckets import Buckets, Counted, Counts, Step
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.revisions import Revision
 from streamsim.values import JsonObject
 
 
@@ -219,8 +220,10 @@ class Summary(msgspec.Struct, frozen=True):
 class DecisionStore(Protocol):
     """What serving decisions needs: experiments, theta, advices, idempotency, logs as they are written."""
 
-    async def create_experiment(self, experiment: Experiment) -> None:
-        """Store a new experiment. :raises DuplicateName: for a live experiment of this tenant and name."""
+    async def create_experiment(self, experiment: Experiment, revisions: Sequence[Revision] = ()) -> None:
+        """Store a new experiment, and the revisions with it.
+
+        :raises DuplicateName: for a live experiment of this tenant and name."""
 
     async def get_experiment(self, experiment_id: str) -> Experiment | None:
         """The experiment, archived or not; None for an unknown id."""
@@ -235,12 +238,16 @@ class DecisionStore(Protocol):
         """Live experiments of all tenants with the property `webhooks`, in order of id, after `after`."""
 
     async def update_experiment(
-        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+        self,
+        experiment: Experiment,
+        deliveries: Sequence[Delivery] = (),
+        revisions: Sequence[Revision] = (),
     ) -> Experiment | None:
         """Replace it if the stored one is live and has this `revision`; the answer has the next revision.
 
         None if the revision differs, or it is archived, unknown or another tenant's. `created_ms` stays.
-        :param deliveries: stored in the same step, if it is replaced. :raises DuplicateName:
+        :param deliveries: stored in the same step, if it is replaced; :param revisions: likewise.
+        :raises DuplicateName:
         """
 
     async def archive_experiment(

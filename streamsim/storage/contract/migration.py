@@ -21,6 +21,7 @@ from streamsim.storage.contract.decisions import (
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.contract.logs import LogRow
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.contract.runs import Model, Run
 
 
@@ -66,7 +67,7 @@ class ThetaRecord(msgspec.Struct, frozen=True):
 
 Shared = SecretRecord | User | LoginSession | ModelRecord | RunRecord | JobRecord
 """What belongs to no experiment."""
-Owned = ExperimentRecord | ThetaRecord | Advice | IdempotencyRecord | Delivery | LogRow
+Owned = ExperimentRecord | ThetaRecord | Revision | Advice | IdempotencyRecord | Delivery | LogRow
 """What belongs to one; its own record comes first. Log rows come in order, with positions that count from 1
 each kind of an experiment's."""
 Record = Shared | Owned

@@ -14,6 +14,7 @@ from streamsim.storage.contract.deliveries import DeliveryStore
 from streamsim.storage.contract.jobs import JobStore
 from streamsim.storage.contract.logs import LogStore
 from streamsim.storage.contract.migration import Migratable
+from streamsim.storage.contract.revisions import RevisionStore
 from streamsim.storage.contract.runs import RunStore
 from streamsim.storage.contract.statistics import StatisticsStore
 
@@ -44,6 +45,10 @@ class Store(Protocol):
     @property
     def statistics(self) -> StatisticsStore:
         """What was summed up of logs."""
+
+    @property
+    def revisions(self) -> RevisionStore:
+        """The code that experiments had."""
 
     @property
     def runs(self) -> RunStore:

@@ -15,6 +15,7 @@ from streamsim.storage.contract.migration import (
     Shared,
     ThetaRecord,
 )
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.mongo.migration import MongoMigration
 from streamsim.storage.production.cold_theta import ColdTheta
 from streamsim.storage.production.outbox import Outbox
@@ -23,6 +24,7 @@ from streamsim.storage.redis.decisions import RedisDecisions
 from streamsim.storage.redis.deliveries import RedisDeliveries
 from streamsim.storage.redis.keys import Keys, TenantKeys, member, split_member
 from streamsim.storage.redis.records import pack_advice, pack_record
+from streamsim.storage.redis.revisions import RedisRevisions
 
 _PAGE: Final = 500
 _RESTORE: Final = Script("restore")
@@ -37,6 +39,7 @@ class ProductionMigration:
         keys: Keys,
         decisions: RedisDecisions,
         deliveries: RedisDeliveries,
+        revisions: RedisRevisions,
         cold: MongoMigration,
         cold_theta: ColdTheta,
         outbox: Outbox,
@@ -45,6 +48,7 @@ class ProductionMigration:
         self._keys = keys
         self._decisions = decisions
         self._deliveries = deliveries
+        self._revisions = revisions
         self._cold = cold
         self._cold_theta = cold_theta
         self._outbox = outbox
@@ -73,6 +77,10 @@ class ProductionMigration:
         yield ExperimentRecord(found, await self._decisions.summary(experiment_id))
         async for row in self._cold_theta.theta(found):
             yield row
+        for shown in await self._revisions.list_revisions(experiment_id):
+            revision = await self._revisions.get_revision(experiment_id, shown.revision)
+            if revision is not None:
+                yield revision
         async for ids in self._members(experiment_id, keys.due, keys.closed):
             advices, _ = await self._decisions.peek(experiment_id, ids, [], 0)
             for advice in advices.values():
@@ -112,6 +120,8 @@ class ProductionMigration:
                 logs.append(record)
             elif isinstance(record, ExperimentRecord):
                 await self._restore_experiment(record)
+            elif isinstance(record, Revision):
+                await self._revisions.restore(record)
             elif isinstance(record, Advice):
                 await self._restore_advice(record)
             elif isinstance(record, IdempotencyRecord):

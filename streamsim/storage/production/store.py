@@ -58,6 +58,7 @@ class ProductionStore:
         rows = MongoLogs(self._mongo)
         self.decisions = RedisDecisions(self._redis, keys, high_water, self._committed)
         self.deliveries = RedisDeliveries(self._redis, keys, self.decisions.tenant_of)
+        self.revisions = self.decisions.revisions
         self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
         self.accounts = MongoAccounts(self._mongo)
         self.logs = DrainedLogs(self.decisions, self.outbox, rows)
@@ -70,6 +71,7 @@ class ProductionStore:
             keys,
             self.decisions,
             self.deliveries,
+            self.revisions,
             MongoMigration(self._mongo, rows, self.runs, self.jobs),
             self._cold_theta,
             self.outbox,

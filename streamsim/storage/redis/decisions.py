@@ -27,6 +27,7 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.redis import buckets as redis_buckets
 from streamsim.storage.redis.commit import (
     HighWater,
@@ -36,11 +37,12 @@ from streamsim.storage.redis.commit import (
     stale_sets,
     theta_rows,
 )
-from streamsim.storage.redis.connection import RedisConnection, Script
+from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.deliveries import delivery_args, delivery_keys
 from streamsim.storage.redis.due import Due, get_all
 from streamsim.storage.redis.keys import Keys, TenantKeys
-from streamsim.storage.redis.records import unpack_advice, unpack_record
+from streamsim.storage.redis.records import unpack_advice, unpack_experiment, unpack_record
+from streamsim.storage.redis.revisions import RedisRevisions, revision_args, revision_keys
 
 # How many tenants a job asks at once, and how many names it reads at once.
 _TENANTS_AT_ONCE = 32
@@ -53,9 +55,6 @@ _CREATE = Script("create")
 _UPDATE = Script("update", "store_deliveries")
 _CLAIM = Script("claim")
 _HIT = Script("hit")
-
-_encode_experiment = msgspec.json.Encoder().encode
-_decode_experiment = msgspec.json.Decoder(Experiment).decode
 
 
 class RedisDecisions:
@@ -74,6 +73,7 @@ class RedisDecisions:
         self._tenants: dict[str, str] = {}
         self._tenant_keys: dict[str, TenantKeys] = {}
         self.due = Due(connection, keys, self.tenants)
+        self.revisions = RedisRevisions(connection, keys, self.tenant_of)
 
     # Who owns what.
 
@@ -117,7 +117,9 @@ class RedisDecisions:
 
     # Experiments.
 
-    async def create_experiment(self, experiment: Experiment, *, token: str = "") -> None:
+    async def create_experiment(
+        self, experiment: Experiment, revisions: Sequence[Revision] = (), *, token: str = ""
+    ) -> None:
         """:param token: a call that repeats the token of the call that stored the experiment succeeds."""
         keys = self._of(experiment.tenant)
         # The index first: an entry that leads nowhere does no harm, an experiment that nobody finds would.
@@ -127,13 +129,15 @@ class RedisDecisions:
         if await self._connection.command("GET", index) != experiment.tenant.encode():
             raise DuplicateName(experiment.id)
         await self._index(experiment)
+        for one in revisions:
+            await self.revisions.restore(one)
         stored = await self._connection.call(
             _CREATE,
             [keys.experiment(experiment.id), keys.live, keys.names, keys.archived],
             [
                 experiment.id,
                 experiment.name,
-                _encode_experiment(experiment),
+                msgspec.json.encode(experiment),
                 experiment.revision,
                 experiment.modified_ms,
                 0 if experiment.archived else 1,
@@ -147,7 +151,7 @@ class RedisDecisions:
         keys = await self._home(experiment_id)
         if keys is None:
             return None
-        return _experiment(await self._fields(keys, experiment_id))
+        return unpack_experiment(await self._fields(keys, experiment_id))
 
     async def _fields(self, keys: TenantKeys, experiment_id: str) -> list[bytes | None]:
         fields: list[bytes | None] = await self._connection.command(
@@ -166,7 +170,9 @@ class RedisDecisions:
             for first in range(0, len(ids), _TENANTS_AT_ONCE):
                 some = ids[first : first + _TENANTS_AT_ONCE]
                 read = await asyncio.gather(*(self._fields(keys, id.decode()) for id in some))
-                found += [item for item in map(_experiment, read) if item is not None and not item.archived]
+                found += [
+                    item for item in map(unpack_experiment, read) if item is not None and not item.archived
+                ]
             if len(ids) < wanted:
                 break
             after = ids[-1].decode()
@@ -207,7 +213,10 @@ class RedisDecisions:
         return found
 
     async def update_experiment(
-        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+        self,
+        experiment: Experiment,
+        deliveries: Sequence[Delivery] = (),
+        revisions: Sequence[Revision] = (),
     ) -> Experiment | None:
         old = await self.get_experiment(experiment.id)
         if old is None or old.tenant != experiment.tenant:
@@ -218,21 +227,22 @@ class RedisDecisions:
             experiment.tenant,
             experiment.id,
             experiment.modified_ms,
-            [experiment.revision, experiment.name, _encode_experiment(new)],
+            [experiment.revision, experiment.name, msgspec.json.encode(new), *revision_args(revisions)],
             deliveries,
         )
 
     async def archive_experiment(
         self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()
     ) -> Experiment | None:
-        return await self._change(tenant, experiment_id, date_ms, ["", "", ""], deliveries)
+        change: list[Arg] = ["", "", "", *revision_args(())]
+        return await self._change(tenant, experiment_id, date_ms, change, deliveries)
 
     async def _change(
         self,
         tenant: str,
         experiment_id: str,
         date_ms: int,
-        change: list[str | int | bytes],
+        change: list[Arg],
         deliveries: Sequence[Delivery],
     ) -> Experiment | None:
         keys = self._of(tenant)
@@ -240,13 +250,14 @@ class RedisDecisions:
             _UPDATE,
             [
                 *(keys.experiment(experiment_id), keys.live, keys.names, keys.archived),
+                *revision_keys(keys, experiment_id),
                 *delivery_keys(keys, experiment_id),
             ],
             [experiment_id, uuid4().hex, date_ms, *change, *delivery_args(deliveries)],
         )
         if answer[0] == 2:
             raise DuplicateName(str(change[1]))
-        return _experiment(answer[1:]) if answer[0] else None
+        return unpack_experiment(answer[1:]) if answer[0] else None
 
     # Theta.
 
@@ -381,15 +392,3 @@ class RedisDecisions:
 
     async def clear_hits(self, window: str) -> None:
         await self._connection.command("DEL", self._keys.window(window))
-
-
-def _experiment(fields: list[bytes | None]) -> Experiment | None:
-    doc, revision, modified, live = fields
-    if doc is None or revision is None or modified is None:
-        return None
-    return msgspec.structs.replace(
-        _decode_experiment(doc),
-        revision=int(revision),
-        modified_ms=int(modified),
-        archived=live != b"1",
-    )

@@ -19,6 +19,8 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:done:<token>         string  outcome of a commit, kept a minute for who lost the answer
     {P/T}:x:<experiment>       hash    the experiment: doc, revision, live, modified, and its counters
     {P/T}:d:<experiment>       zset    its deliveries by the date they were made
+    {P/T}:r:<experiment>       hash    number of a revision -> JSON of date_ms, user, note
+    {P/T}:c:<experiment>       hash    number of a revision -> JSON of its code
     {P/T}:a:<experiment>       hash    advice id -> state and content
     {P/T}:i:<experiment>       hash    idempotency key -> record
     {P/T}:b:<block>:<experiment>  hash  "<start ms>:<arm>" -> what a row of a bucket counts; expires
@@ -124,6 +126,12 @@ class TenantKeys:
 
     def deliveries(self, experiment_id: str) -> str:
         return f"{self._base}d:{experiment_id}"
+
+    def revisions(self, experiment_id: str) -> str:
+        return f"{self._base}r:{experiment_id}"
+
+    def revision_code(self, experiment_id: str) -> str:
+        return f"{self._base}c:{experiment_id}"
 
     def advices(self, experiment_id: str) -> str:
         return f"{self._base}a:{experiment_id}"

@@ -1,4 +1,7 @@
-"""How advices, idempotency records, theta rows and log rows look in Redis. Payloads stay to the byte."""
+"""How experiments, advices, idempotency records, theta and log rows look in Redis.
+
+Payloads stay to the byte.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from streamsim.storage.contract.decisions import Advice, IdempotencyRecord, NewAdvice
+from streamsim.storage.contract.decisions import Advice, Experiment, IdempotencyRecord, NewAdvice
 from streamsim.storage.contract.logs import LogKind, LogRow
 
 Redeemer = Literal["reward", "timeout"]
@@ -18,6 +21,7 @@ _REDEEMED_BY: Final = {state: by for by, state in STATE.items()}
 OutboxRow = tuple[str, LogKind, str, int, bytes]
 _encode_rows = msgspec.msgpack.Encoder().encode
 _decode_rows = msgspec.msgpack.Decoder(list[OutboxRow]).decode
+_decode_experiment = msgspec.json.Decoder(Experiment).decode
 
 
 def pack_advice(advice: NewAdvice | Advice) -> bytes:
@@ -71,3 +75,16 @@ def pack_log(rows: Iterable[LogRow]) -> bytes:
 
 def unpack_log(blob: bytes) -> list[OutboxRow]:
     return _decode_rows(blob)
+
+
+def unpack_experiment(fields: list[bytes | None]) -> Experiment | None:
+    """From document, revision, modified and live; None without them."""
+    doc, revision, modified, live = fields
+    if doc is None or revision is None or modified is None:
+        return None
+    return msgspec.structs.replace(
+        _decode_experiment(doc),
+        revision=int(revision),
+        modified_ms=int(modified),
+        archived=live != b"1",
+    )

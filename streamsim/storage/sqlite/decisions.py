@@ -22,11 +22,13 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.deliveries import Delivery
 from streamsim.storage.contract.errors import DuplicateName
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.sqlite import buckets as sqlite_buckets
 from streamsim.storage.sqlite import commit as sqlite_commit
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.deliveries import add_deliveries
+from streamsim.storage.sqlite.revisions import add_revisions
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
 _DUE_ADVICES = (
@@ -43,7 +45,7 @@ class SQLiteDecisions:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def create_experiment(self, experiment: Experiment) -> None:
+    async def create_experiment(self, experiment: Experiment, revisions: Sequence[Revision] = ()) -> None:
         def work(db: sqlite3.Connection) -> None:
             _refuse_taken_name(db, experiment)
             marks = ", ".join("?" * (_EXPERIMENT.count(",") + 1))
@@ -60,6 +62,7 @@ class SQLiteDecisions:
                 experiment.archived,
             )
             db.execute(f"INSERT INTO experiments ({_EXPERIMENT}) VALUES ({marks})", row)
+            add_revisions(db, revisions)
 
         await self._db.write(work)
 
@@ -90,7 +93,10 @@ class SQLiteDecisions:
         return [_to_experiment(row) for row in rows]
 
     async def update_experiment(
-        self, experiment: Experiment, deliveries: Sequence[Delivery] = ()
+        self,
+        experiment: Experiment,
+        deliveries: Sequence[Delivery] = (),
+        revisions: Sequence[Revision] = (),
     ) -> Experiment | None:
         def work(db: sqlite3.Connection) -> Experiment | None:
             found = _experiment(db, experiment.id)
@@ -110,6 +116,7 @@ class SQLiteDecisions:
             row = (experiment.key, experiment.name, code, properties, experiment.modified_ms, experiment.id)
             db.execute(sql, row)
             add_deliveries(db, deliveries)
+            add_revisions(db, revisions)
             return _experiment(db, experiment.id)
 
         return await self._db.write(work)

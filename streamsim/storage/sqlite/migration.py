@@ -30,11 +30,13 @@ from streamsim.storage.contract.migration import (
     Shared,
     ThetaRecord,
 )
+from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.contract.runs import Model, Run, scalar
 from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.deliveries import COLUMNS, to_delivery
 from streamsim.storage.sqlite.jobs import job_columns, to_job
+from streamsim.storage.sqlite.revisions import add_revisions
 
 _PAGE: Final = 500
 _USER: Final = "name, password_hash, admin, session_epoch, created_ms"
@@ -111,6 +113,8 @@ class SQLiteMigration:
         yield ExperimentRecord(_to_experiment(row), Summary(*summaries[0]) if summaries else Summary())
         async for _, *row in self._pages("theta", "name, key, value, data", number):
             yield ThetaRecord(experiment_id, *row)
+        async for _, *row in self._pages("revisions", "revision, date_ms, user, note, code", number):
+            yield _to_revision(experiment_id, row)
         columns = "id, expires_ms, context, action, redeemed_by, gathered"
         async for _, *row in self._pages("advices", columns, number):
             yield Advice(experiment_id, *row)
@@ -219,6 +223,10 @@ def _restore_theta(db: sqlite3.Connection, record: ThetaRecord) -> None:
     sqlite_theta.write_theta(db, written, {record.experiment_id: _number(db, record.experiment_id)})
 
 
+def _restore_revision(db: sqlite3.Connection, record: Revision) -> None:
+    add_revisions(db, [record])
+
+
 def _restore_owned(db: sqlite3.Connection, record: Advice | IdempotencyRecord | Delivery | LogRow) -> None:
     table = _TABLES[type(record)]
     fields = msgspec.structs.asdict(record)
@@ -242,6 +250,7 @@ _RESTORE: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     JobRecord: _restore_job,
     ExperimentRecord: _restore_experiment,
     ThetaRecord: _restore_theta,
+    Revision: _restore_revision,
     Advice: _restore_owned,
     IdempotencyRecord: _restore_owned,
     Delivery: _restore_owned,
@@ -264,6 +273,18 @@ def _number(db: sqlite3.Connection, experiment_id: str) -> int:
 
 def _named(names: str, row: Sequence[Any]) -> dict[str, Any]:
     return dict(zip((name.strip() for name in names.split(",")), row, strict=True))
+
+
+def _to_revision(experiment_id: str, row: Sequence[Any]) -> Revision:
+    number, date_ms, user, note, code = row
+    return Revision(
+        experiment_id=experiment_id,
+        revision=number,
+        date_ms=date_ms,
+        user=user,
+        note=note,
+        code=msgspec.json.decode(code),
+    )
 
 
 def _to_user(row: Sequence[Any]) -> User:

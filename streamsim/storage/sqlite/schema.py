@@ -291,6 +291,19 @@ MIGRATIONS = (
     CREATE INDEX buckets_by_date ON buckets (step, start_ms);
     ALTER TABLE summaries ADD COLUMN buckets_since_ms INTEGER;
 """,
+    # The code that experiments had.
+    """
+    CREATE TABLE revisions (
+        num INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiments DEFERRABLE INITIALLY DEFERRED,
+        revision INTEGER NOT NULL,
+        date_ms INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        note TEXT NOT NULL,
+        code BLOB NOT NULL,
+        UNIQUE (experiment, revision)
+    );
+""",
 )
 
 

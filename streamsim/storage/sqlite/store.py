@@ -15,6 +15,7 @@ from streamsim.storage.sqlite.deliveries import SQLiteDeliveries
 from streamsim.storage.sqlite.jobs import SQLiteJobs
 from streamsim.storage.sqlite.logs import SQLiteLogs
 from streamsim.storage.sqlite.migration import SQLiteMigration
+from streamsim.storage.sqlite.revisions import SQLiteRevisions
 from streamsim.storage.sqlite.runs import SQLiteRuns
 from streamsim.storage.sqlite.statistics import SQLiteStatistics
 
@@ -59,6 +60,7 @@ class SQLiteStore:
         self.accounts = SQLiteAccounts(self._db)
         self.logs = SQLiteLogs(self._db)
         self.statistics = SQLiteStatistics(self._db)
+        self.revisions = SQLiteRevisions(self._db)
         self.runs = SQLiteRuns(self._db)
         self.jobs = SQLiteJobs(self._db)
         self.migration = SQLiteMigration(self._db)

@@ -70,8 +70,9 @@ def test_parameters_of_the_path_are_described(path: str, method: str) -> None:
 def test_fields_of_bodies_are_those_that_are_read() -> None:
     assert fields("post", "/setreward/{exp_id}") == core.FIELDS | {"key", "rewards"}
     assert core_words.REWARD.keys() == core.FIELDS
-    assert fields("put", "/exp/{exp_id}") == set(experiment_fields.FIELDS) | {"if_revision"}
-    assert fields("post", "/exp") == set(experiment_fields.FIELDS) - set(experiment_fields.READ_ONLY)
+    shown = set(experiment_fields.FIELDS)
+    assert fields("put", "/exp/{exp_id}") == shown | {"if_revision", "note"}
+    assert fields("post", "/exp") == shown - set(experiment_fields.READ_ONLY) | {"note"}
     assert fields("post", "/eval/{exp_id}/simulations") == set(requests.JOB_FIELDS)
     assert fields("post", "/eval/compare") == set(requests.COMPARE_FIELDS)
     assert fields("post", "/eval/comparisons") == set(requests.COMPARE_FIELDS)

@@ -100,7 +100,7 @@ class Tenant:
 
     def prepare(self, path: str, tag: str) -> None:
         """What the example of an operation needs beyond what it names."""
-        if path == "/user":
+        if path in ("/user", "/users", "/server"):
             self.token = given(self.admin.post("/user/token", {})).body["token"]
         elif path == "/agents":
             self.model("market", (EXAMPLES / "agent_market.py").read_text(), "bptk")
