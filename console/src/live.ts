@@ -1,11 +1,13 @@
 // An experiment's newest decisions and rewards, as an analyst looks at them: by time and by arm.
-import { call, type Answer } from "./api";
+import { ApiError, call, type Answer } from "./api";
 import { interval } from "./values";
 
 /** The server tells so many of the newest decisions, and of the newest rewards, however long the logs are. */
 export const NEWEST = 1000;
 /** A stream ends after so long, and the browser begins the next one: who may no longer watch is told then. */
 const STREAM_S = 300;
+/** A stream that the server could not begin just now is asked for again after so long. */
+const AGAIN_MS = 3000;
 
 type Summary = Answer<"GET /stats/{exp_id}/summary">;
 export interface Told {
@@ -16,9 +18,12 @@ export interface Told {
   rewards: [string, string, number | null][];
 }
 
-/** Tell what there is, and then what comes, as long as the page is seen. Returns what ends it. */
+/**
+ * Tell what there is, and then what comes, as long as the page is seen. Returns what ends it.
+ * `fail` is given what the API says of a refusal, and undefined when numbers come again.
+ */
 export function follow(id: string, tell: (all: Told) => void, fail: (error: unknown) => void): () => void {
-  let events: EventSource | null = null, known: Told | null = null;
+  let events: EventSource | null = null, known: Told | null = null, again = 0, ended = false;
   const open = () => {
     events = new EventSource(`/stats/${encodeURIComponent(id)}/live?seconds=${STREAM_S}`);
     events.addEventListener("live", (event) => {
@@ -28,15 +33,25 @@ export function follow(id: string, tell: (all: Told) => void, fail: (error: unkn
         decisions: [...known.decisions, ...told.decisions].slice(-NEWEST),
         rewards: [...known.rewards, ...told.rewards].slice(-NEWEST),
       };
+      fail(undefined);
       tell(known);
     });
-    // A refusal: what the API says of it is told.
+    // A browser begins a stream that broke off anew, but never one that was refused.
     events.addEventListener("error", () => {
-      if (events?.readyState === EventSource.CLOSED) call("GET /stats/{exp_id}/summary", { path: { exp_id: id } }).catch(fail);
+      if (events?.readyState !== EventSource.CLOSED) return;
+      events = null;
+      const later = () => (again = window.setTimeout(seen, AGAIN_MS));
+      call("GET /stats/{exp_id}/summary", { path: { exp_id: id } }).then(later, (error: unknown) => {
+        fail(error);
+        const final = error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429;
+        if (!final) later();
+      });
     });
   };
   // A browser has six connections to a server for all its tabs: those that nobody sees hold none.
   const seen = () => {
+    clearTimeout(again);
+    if (ended) return;
     if (document.hidden) {
       events?.close();
       events = null;
@@ -46,6 +61,8 @@ export function follow(id: string, tell: (all: Told) => void, fail: (error: unkn
   seen();
   return () => {
     document.removeEventListener("visibilitychange", seen);
+    ended = true;
+    clearTimeout(again);
     events?.close();
   };
 }

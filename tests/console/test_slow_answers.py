@@ -6,6 +6,8 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.console.conftest import expect_failure
+from tests.console.things import decide
 from tests.support import Server
 
 
@@ -48,3 +50,26 @@ def test_typing_goes_on_when_the_editor_comes(page: Page, server: Server) -> Non
     expect(page.get_by_text("revision 2 is saved and decides")).to_be_visible()
     saved = server.admin().get(f"/exp/{made['id']}").body["get_action"]
     assert saved == "# early\n# late\nself.action['arm'] = 'a'"
+
+
+def test_a_stream_that_was_refused_once_is_asked_for_again(page: Page, server: Server) -> None:
+    client = server.admin()
+    code = "self.action['arm'] = random.choice(['a', 'b'])"
+    made = client.post("/exp", {"name": "refused once", "arm_field": "arm", "get_action": code}).body
+    refused: list[Route] = []
+
+    def refuse_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route)
+        route.fulfill(status=503, json={"error": "the server is going away", "status": 503})
+
+    page.route(f"**/stats/{made['id']}/live?*", refuse_once)
+    expect_failure(page, 503, f"/stats/{made['id']}/live")
+    page.goto(f"{server.url}/#/experiments/{made['id']}")
+    decide(client, made, 7, {"a": 0.5, "b": 0.5}, 1)
+    expect(
+        page.locator("dl.facts > div").filter(has=page.get_by_text("Decisions", exact=True))
+    ).to_contain_text("7")
+    assert refused

@@ -62,6 +62,8 @@ function options(xs: number[], series: Series[], x: string, y: string, time: boo
   return [
     {
       width, height, series: drawn, bands, legend: { show: false },
+      // Half of the widest mark stands beyond the last point.
+      padding: [10, 28, 0, 0],
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { x: { time }, ...(range ? { y: { range: () => range } } : {}) },
       axes: [
