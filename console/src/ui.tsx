@@ -155,6 +155,8 @@ export interface Column<R> {
   name: string;
   cell: (row: R) => ComponentChildren;
   number?: boolean;
+  /** Sentences: it is never so narrow that they stand a word a line. */
+  long?: boolean;
   /** What the cell is in a CSV. */
   data?: (row: R) => unknown;
 }
@@ -172,7 +174,7 @@ export function Table<R>({ title, columns, rows, keyOf, file }: {
         <tbody>
           {rows.map((row) => (
             <tr key={keyOf(row)}>
-              {columns.map((c) => <td key={c.name} class={c.number ? "number" : undefined}>{c.cell(row)}</td>)}
+              {columns.map((c) => <td key={c.name} class={c.number ? "number" : c.long ? "long" : undefined}>{c.cell(row)}</td>)}
             </tr>
           ))}
         </tbody>

@@ -1,6 +1,16 @@
 // Numbers, times and text as people read them.
 const DIGITS = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
+/** "1 run", "2 runs". */
+export function many(count: number, what: string): string {
+  return `${number(count)} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/** "The newest run", "The newest 2 runs". */
+export function newest(count: number, what: string): string {
+  return `The newest ${count === 1 ? what : many(count, what)}`;
+}
+
 /** A number with about so many significant digits; counts whole, with separators. */
 export function number(value: unknown, digits = 3): string {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";

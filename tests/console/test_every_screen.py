@@ -26,7 +26,7 @@ def screens(things: Things) -> dict[str, tuple[str, str]]:
         "logs": (f"#/experiments/{things.hostile}/logs", "The newest 40 rows"),
         "counted by time": (f"#/experiments/{things.hostile}/live?range=3h", "Mean reward of each arm"),
         "life cycle": (f"#/experiments/{things.hostile}/lifecycle", "Schedule and traffic"),
-        "errors": (f"#/experiments/{things.hostile}/logs?kind=error", "The newest 1 rows"),
+        "errors": (f"#/experiments/{things.hostile}/logs?kind=error", "The newest row"),
         "compare": ("#/evaluate", "Experiments to compare"),
         "off-policy": ("#/evaluate?view=offpolicy", "Decisions logged by"),
         "jobs": ("#/jobs", "No job."),

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { call, session } from "../api";
 import { Copy, Empty, Failure, Field, Show, Table, Time, useAct, useLoad } from "../ui";
+import { many } from "../values";
 import { Sessions } from "./sessions";
 
 export function Account() {
@@ -55,7 +56,7 @@ function Tokens() {
       <Show of={found} what="Reading your tokens">
         {({ tokens }) =>
           tokens.length === 0 ? <Empty>No token.</Empty> : (
-            <Table title={`${tokens.length} token${tokens.length === 1 ? "" : "s"}`} rows={tokens} keyOf={(one) => one.id} columns={[
+            <Table title={many(tokens.length, "token")} rows={tokens} keyOf={(one) => one.id} columns={[
               { name: "Label", cell: (one) => one.label || <span class="quiet">none</span> },
               { name: "Made", cell: (one) => <Time at={one.created} /> },
               { name: "Ends", cell: (one) => <Time at={one.expires} /> },

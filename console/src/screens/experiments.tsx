@@ -4,7 +4,7 @@ import { call, fetched, type Answer } from "../api";
 import { Spark } from "../charts/spark";
 import { filter, go, href, route } from "../router";
 import { Choice, Copy, Dialog, Empty, Failure, Field, Show, Table, Time, useAct, useDraft, useLoad, type Column } from "../ui";
-import { number } from "../values";
+import { many, number } from "../values";
 
 type Listed = Answer<"GET /stats">[number];
 interface Item {
@@ -73,7 +73,7 @@ export function Experiments() {
             <Empty>No experiment has “{search}” in its name.</Empty>
           ) : (
             <>
-              <Table title={search ? `${matching.length} of ${items.length} experiments` : `${items.length} experiment${items.length === 1 ? "" : "s"}`} columns={columns} rows={shown} keyOf={(one) => one.id} file="experiments" />
+              <Table title={search ? `${matching.length} of ${items.length} experiments` : many(items.length, "experiment")} columns={columns} rows={shown} keyOf={(one) => one.id} file="experiments" />
               {matching.length > SHOWN && <p class="quiet">The first {SHOWN} are shown; search finds the others.</p>}
             </>
           )

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { call, type Answer } from "../api";
 import { filter, href, route } from "../router";
 import { Choice, Empty, Failure, Show, Table, Time, useAct, useLoad } from "../ui";
-import { json, number } from "../values";
+import { json, newest, number } from "../values";
 
 type Job = Answer<"GET /jobs">[number];
 const STATES = ["waiting", "running", "interrupted", "done", "failed", "cancelled"];
@@ -33,7 +33,7 @@ export function Jobs() {
         {(jobs) => {
           const shown = jobs.filter((job) => !state || job.state === state);
           return shown.length === 0 ? <Empty>{state ? `No job is ${state}.` : "No job. Simulations, comparisons and sweeps that take a while become jobs."}</Empty> : (
-            <Table title={`The newest ${shown.length} jobs`} rows={shown} keyOf={(job) => job.id} file="jobs" columns={[
+            <Table title={newest(shown.length, "job")} rows={shown} keyOf={(job) => job.id} file="jobs" columns={[
               { name: "Kind", cell: (job) => job.kind, data: (job) => job.kind },
               { name: "Of", cell: (job) => (job.experiment ? <a href={href(["experiments", job.experiment])}>{job.experiment.slice(0, 8)}…</a> : about(job)), data: about },
               { name: "State", cell: (job) => <span class={job.state === "failed" ? "wrong" : job.state === "done" ? "good" : ""}>{job.state}</span>, data: (job) => job.state },

@@ -28,10 +28,12 @@ function useEdit(experiment: Experiment, reload: () => void) {
 export function LifeCycle({ experiment, reload }: { experiment: Experiment; reload: () => void }) {
   return (
     <div class="grid">
-      <section class="panel"><States experiment={experiment} reload={reload} /></section>
+      <div class="stack">
+        <section class="panel"><States experiment={experiment} reload={reload} /></section>
+        <section class="panel"><Beside experiment={experiment} reload={reload} /></section>
+      </div>
       <section class="panel"><Schedule key={experiment.revision} experiment={experiment} reload={reload} /></section>
       <section class="panel"><Guardrails experiment={experiment} reload={reload} /></section>
-      <section class="panel"><Beside experiment={experiment} reload={reload} /></section>
     </div>
   );
 }

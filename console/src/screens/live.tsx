@@ -58,8 +58,10 @@ export function Live({ experiment }: { experiment: Experiment }) {
       {!view ? !error && <Waiting what="Reading the newest decisions and rewards" /> : <Numbers view={view} id={id} whole={whole} />}
       <div class="grid">
         <section class="panel"><Health id={id} stamp={stamp} /></section>
-        <section class="panel"><Errors id={id} stamp={stamp} /></section>
-        <section class="panel"><Inference experiment={experiment} /></section>
+        <div class="stack">
+          <section class="panel"><Errors id={id} stamp={stamp} /></section>
+          <section class="panel"><Inference experiment={experiment} /></section>
+        </div>
         <section class="panel"><h2>The two calls</h2><Calls id={id} secret={experiment.key} field={experiment.arm_field ?? "arm"} /></section>
       </div>
     </>

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { address, fetched, type Name } from "../api";
 import { filter, route } from "../router";
 import { Choice, Empty, Failure, Field, Table, Time, useAct, Waiting, type Column } from "../ui";
-import { json } from "../values";
+import { json, newest } from "../values";
 import type { Experiment } from "./experiment";
 
 type Row = Record<string, unknown>;
@@ -62,7 +62,7 @@ export function Logs({ experiment }: { experiment: Experiment }) {
       </div>
       <Failure error={doing.error} retry={() => void more(rows, before)} />
       {read && rows.length === 0 && <Empty>No {words}{from || to ? " in this time" : " yet"}.</Empty>}
-      {rows.length > 0 && <Table title={search ? `${matching.length} of the ${rows.length} rows that are shown` : `The newest ${rows.length} rows`} columns={columns} rows={matching} keyOf={(row) => String(row.id ?? json(row))} file={`${experiment.name}-${kind}`} />}
+      {rows.length > 0 && <Table title={search ? `${matching.length} of the ${rows.length} rows that are shown` : newest(rows.length, "row")} columns={columns} rows={matching} keyOf={(row) => String(row.id ?? json(row))} file={`${experiment.name}-${kind}`} />}
       {doing.busy ? <Waiting what={doing.busy} /> : before && <p><button type="button" onClick={() => void more(rows, before)}>Older rows</button></p>}
     </>
   );

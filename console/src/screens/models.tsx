@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { call, type Answer } from "../api";
 import { filter, href, route } from "../router";
 import { Choice, Destroy, Empty, Failure, Field, Show, Table, Time, useAct, useLoad } from "../ui";
+import { many } from "../values";
 
 export type Model = Answer<"GET /models">[number];
 
@@ -22,7 +23,7 @@ export function Models() {
           return models.length === 0 ? (
             <Empty><h2>No model yet</h2><p>Drop a model below: Python for bptk-py, Vensim, XMILE, or a plain Python module.</p></Empty>
           ) : (
-            <Table title={`${shown.length} model${shown.length === 1 ? "" : "s"}`} rows={shown} keyOf={(one) => one.name} file="models" columns={[
+            <Table title={many(shown.length, "model")} rows={shown} keyOf={(one) => one.name} file="models" columns={[
               { name: "Name", cell: (one) => (Object.keys(one.scenario_managers).length ? <a href={href(["models", one.name])}>{one.name}</a> : <a href={href(["runs"], { model: one.name })}>{one.name}</a>), data: (one) => one.name },
               { name: "Engine", cell: (one) => one.engine, data: (one) => one.engine },
               { name: "Version", number: true, cell: (one) => one.version, data: (one) => one.version },

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { call } from "../api";
 import { diff, hunks } from "../diff";
 import { Failure, Show, Table, Time, useAct, useLoad } from "../ui";
+import { many } from "../values";
 import type { Experiment } from "./experiment";
 
 type Code = Pick<Experiment, "get_context" | "get_action" | "get_reward" | "set_reward">;
@@ -30,7 +31,7 @@ export function Revisions({ experiment, code, pieces, changed, onTake, onRestore
       <h2>Revisions</h2>
       <Show of={found} what="Reading the revisions">
         {({ revisions }) => (
-          <Table title={`${revisions.length} ${revisions.length === 1 ? "save" : "saves"} of the code`} rows={revisions} keyOf={(one) => String(one.revision)} columns={[
+          <Table title={`${many(revisions.length, "save")} of the code`} rows={revisions} keyOf={(one) => String(one.revision)} columns={[
             { name: "Revision", cell: (one) => one.revision },
             { name: "Note", cell: (one) => <>{one.note && <div>{one.note}</div>}<span class="quiet">{one.user}, <Time at={one.date} /></span></> },
             { name: "", cell: (one) => <button type="button" class="small" aria-expanded={chosen === one.revision} aria-label={`Changes since revision ${one.revision}`} onClick={() => choose(chosen === one.revision ? undefined : one.revision)}>Changes</button> },

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { call, fetched, session, type Answer } from "../api";
 import { filter, go, href, route } from "../router";
 import { Choice, Empty, Failure, Field, Show, Table, Time, useAct, useLoad } from "../ui";
-import { json, number } from "../values";
+import { json, many } from "../values";
 
 export type RunRecord = Answer<"GET /v2/run/{account}/{project}">[number];
 const PAGE = 50;
@@ -46,7 +46,7 @@ export function Runs() {
             <Empty><h2>No run in the project {project}</h2><p>{models.data?.length ? "Make one above: it keeps its variables, and comes back tomorrow." : <>A run needs a model: <a href="#/models">upload one</a>.</>}</p></Empty>
           ) : (
             <>
-              <Table title={`${number(total)} run${total === 1 ? "" : "s"} in ${project}`} rows={shown} keyOf={(one) => one.id} file={`runs-${project}`} columns={[
+              <Table title={`${many(total, "run")} in ${project}`} rows={shown} keyOf={(one) => one.id} file={`runs-${project}`} columns={[
                 { name: "Run", cell: (one) => <a href={href(["runs", one.id], { project })}>{one.id.slice(0, 8)}…</a>, data: (one) => one.id },
                 { name: "Model", cell: (one) => one.model, data: (one) => one.model },
                 { name: "Scope", cell: (one) => (Object.keys(one.scope).length ? <code>{json(one.scope)}</code> : ""), data: (one) => one.scope },

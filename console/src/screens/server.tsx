@@ -55,7 +55,7 @@ export function Server() {
                 { name: "Metric", cell: (one) => <code>{one.name}</code>, data: (one) => one.name },
                 { name: "Of", cell: (one) => <code>{one.labels}</code>, data: (one) => one.labels },
                 { name: "Value", number: true, cell: (one) => <span title={String(one.value)}>{number(one.value, 4)}</span>, data: (one) => one.value },
-                { name: "Meaning", cell: said, data: said },
+                { name: "Meaning", long: true, cell: said, data: said },
               ]} />
             </>
           );
@@ -89,7 +89,7 @@ function About({ of }: { of: Answer<"GET /server"> }) {
       <Table title={`Limits: ${of.limits.length}`} file="limits" rows={of.limits} keyOf={(one) => one.name} columns={[
         { name: "Setting", cell: (one) => <code>{one.name}</code>, data: (one) => one.name },
         { name: "Value", number: true, cell: (one) => (typeof one.value === "number" ? <span title={String(one.value)}>{number(one.value)}</span> : said(one.value)), data: (one) => one.value },
-        { name: "Meaning", cell: (one) => one.meaning, data: (one) => one.meaning },
+        { name: "Meaning", long: true, cell: (one) => one.meaning, data: (one) => one.meaning },
       ]} />
     </div>
   );

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { call, fetched, type Answer } from "../api";
 import { filter, route } from "../router";
 import { Failure, Field, Show, Table, Time, useAct, useLoad } from "../ui";
+import { many } from "../values";
 import { Sessions } from "./sessions";
 
 const PAGE = 200;
@@ -27,7 +28,7 @@ export function Users() {
               const shown = users.filter((one) => one.name.toLowerCase().includes(search.toLowerCase()));
               return (
                 <>
-                  <Table<User> title={`${shown.length} user${shown.length === 1 ? "" : "s"}`} file="users" rows={shown} keyOf={(one) => one.name} columns={[
+                  <Table<User> title={many(shown.length, "user")} file="users" rows={shown} keyOf={(one) => one.name} columns={[
                     { name: "Name", cell: (one) => one.name, data: (one) => one.name },
                     { name: "May", cell: (one) => (one.admin ? "administer" : <span class="quiet">use</span>), data: (one) => (one.admin ? "administer" : "use") },
                     { name: "Since", cell: (one) => <Time at={one.created} />, data: (one) => one.created },
