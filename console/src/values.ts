@@ -1,6 +1,12 @@
 // Numbers, times and text as people read them.
 const DIGITS = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
+/** A length of time in the unit that suits it. */
+export function duration(ms: number): string {
+  for (const [size, unit] of [[86_400_000, "days"], [3_600_000, "hours"], [60_000, "minutes"], [1000, "s"]] as const) if (ms >= 2 * size) return `${number(ms / size)} ${unit}`;
+  return `${number(ms)} ms`;
+}
+
 /** "1 run", "2 runs". */
 export function many(count: number, what: string): string {
   return `${number(count)} ${what}${count === 1 ? "" : "s"}`;

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.chromium import executable
 from tests.console.things import Things, make
@@ -104,6 +104,7 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
     """One browser profile, logged in."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     made.set_default_timeout(PATIENCE_S * 1000)
+    expect.set_options(timeout=PATIENCE_S * 1000)
     page = made.new_page()
     log_in(page, server.url)
     page.close()

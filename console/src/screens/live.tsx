@@ -8,6 +8,7 @@ import { counted, follow, NEWEST, viewed, type Told, type View } from "../live";
 import { filter, href, route } from "../router";
 import { Choice, Empty, Failure, Show, Table, Time, useLoad, Waiting } from "../ui";
 import { look, lookOf, number, percent } from "../values";
+import { Delays } from "./delays";
 import type { Experiment } from "./experiment";
 
 const AGAIN_MS = 5000;
@@ -61,6 +62,7 @@ export function Live({ experiment }: { experiment: Experiment }) {
         <div class="stack">
           <section class="panel"><Errors id={id} stamp={stamp} /></section>
           <section class="panel"><Inference experiment={experiment} /></section>
+          {experiment.advice_id && <section class="panel"><Delays id={id} stamp={stamp} /></section>}
         </div>
         <section class="panel"><h2>The two calls</h2><Calls id={id} secret={experiment.key} field={experiment.arm_field ?? "arm"} /></section>
       </div>

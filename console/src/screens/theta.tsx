@@ -1,12 +1,13 @@
 // What an experiment has learned, as a table and over time; and forgetting it.
 import { useState } from "preact/hooks";
-import { call } from "../api";
+import { ApiError, call, type Answer } from "../api";
 import { LineChart } from "../charts/line";
 import { filter, route } from "../router";
 import { Choice, Destroy, Empty, Failure, Field, Show, Table, useAct, useLoad } from "../ui";
 import { json, look, number } from "../values";
 import type { Experiment } from "./experiment";
 
+type WholeTheta = Answer<"GET /exp/{exp_id}/theta">;
 interface Row {
   key: string;
   field: string;
@@ -48,31 +49,41 @@ export function Theta({ experiment }: { experiment: Experiment }) {
                 { name: "Value", number: true, cell: (row) => (typeof row.value === "number" ? <span title={String(row.value)}>{number(row.value, 4)}</span> : <code>{json(row.value).slice(0, 200)}</code>), data: (row) => row.value },
               ]} />
               {matching.length > SHOWN && <p class="quiet">The first {SHOWN} are shown; search finds the others.</p>}
-              <OverTime experiment={experiment} fields={[...new Set(rows.filter((r) => typeof r.value === "number").map((r) => r.field))]} />
             </>
           );
         }}
       </Show>
+      <OverTime experiment={experiment} reload={found.reload} />
       <Reset experiment={experiment} reload={found.reload} />
     </>
   );
 }
 
-function OverTime({ experiment, fields }: { experiment: Experiment; fields: string[] }) {
-  const [field, set] = useState(fields[0] ?? "");
+interface Snapshot {
+  date: string;
+  theta: Record<string, unknown>;
+  named?: Record<string, unknown>;
+}
+
+function OverTime({ experiment, reload }: { experiment: Experiment; reload: () => void }) {
+  const [wanted, set] = useState<string>();
   const found = useLoad((signal) => call("GET /stats/{exp_id}/hourlytheta", { path: { exp_id: experiment.id }, query: { limit: 168 }, signal }), [experiment.id]);
   if (!experiment.hourly_theta) return <p class="quiet">Theta over time is there for experiments with <code>hourly_theta</code>.</p>;
   return (
     <section class="panel">
       <Show of={found} what="Reading the hourly snapshots">
         {(rows) => {
-          const old = [...(rows as unknown as { date: string; theta: Record<string, Record<string, unknown>> }[])].reverse();
-          const keys = [...new Set(old.flatMap((row) => Object.keys(row.theta)))].slice(0, 10);
+          const snapshots = rows as unknown as Snapshot[];
+          const old = [...snapshots].reverse().map((one) => ({ at: Date.parse(one.date) / 1000, rows: rowsOf(one.theta) }));
+          const numbers = old.flatMap((one) => one.rows.filter((row) => typeof row.value === "number"));
+          const fields = [...new Set(numbers.map((row) => row.field))], field = wanted ?? fields[0] ?? "";
+          const keys = [...new Set(numbers.filter((row) => row.field === field).map((row) => row.key))].slice(0, 10);
           return old.length === 0 ? <p class="quiet">The first hourly snapshot is still to come.</p> : (
             <>
               <Choice label="Field" value={field} options={fields} onChange={set} />
-              <LineChart title={`Theta by the hour: ${field}`} x="time" y={field} time xs={old.map((row) => Date.parse(row.date) / 1000)}
-                series={keys.map((key, i) => ({ name: key, ...look(i), values: old.map((row) => { const v = row.theta[key]?.[field]; return typeof v === "number" ? v : null; }) }))} />
+              <LineChart title={`Theta by the hour: ${field}`} x="time" y={field} time xs={old.map((one) => one.at)}
+                series={keys.map((key, i) => ({ name: key || field, ...look(i), values: old.map((one) => { const v = one.rows.find((row) => row.key === key && row.field === field)?.value; return typeof v === "number" ? v : null; }) }))} />
+              <Restore experiment={experiment} snapshots={snapshots} reload={reload} />
             </>
           );
         }}
@@ -81,14 +92,46 @@ function OverTime({ experiment, fields }: { experiment: Experiment; fields: stri
   );
 }
 
-function Reset({ experiment, reload }: { experiment: Experiment; reload: () => void }) {
-  const [key, setKey] = useState(""), [value, setValue] = useState("");
-  const doing = useAct();
+/** Theta as a snapshot has it. */
+function Restore({ experiment, snapshots, reload }: { experiment: Experiment; snapshots: Snapshot[]; reload: () => void }) {
+  const path = { exp_id: experiment.id };
+  const [date, setDate] = useState(snapshots[0]!.date);
   const work = async () => {
-    const query = { key: experiment.key, theta_key: key, theta_value: value };
-    await call("GET /exp/{exp_id}/resetexperiment", { path: { exp_id: experiment.id }, query });
+    const { theta, named } = snapshots.find((one) => one.date === date)!;
+    const { version } = await call("GET /exp/{exp_id}/theta", { path });
+    await call("PUT /exp/{exp_id}/theta", { path, body: { version, theta, ...(named ? { named } : {}) } });
     reload();
   };
+  return (
+    <div class="row">
+      <Choice label="Snapshot" value={date} options={snapshots.map((one) => [one.date, new Date(one.date).toLocaleString()])} onChange={setDate} />
+      <Destroy label="Bring it back" name={experiment.name} about={`Sets all of theta to what it was at ${date}. What was learned since is gone.`} act={work} />
+    </div>
+  );
+}
+
+function Reset({ experiment, reload }: { experiment: Experiment; reload: () => void }) {
+  const [key, setKey] = useState(""), [value, setValue] = useState("");
+  const [before, setBefore] = useState<WholeTheta>();
+  const doing = useAct();
+  const path = { exp_id: experiment.id };
+  const work = async () => {
+    const whole = await call("GET /exp/{exp_id}/theta", { path }).catch((error: unknown) => {
+      // More than one answer holds cannot be put back by one request.
+      if (error instanceof ApiError && error.status === 413) return undefined;
+      throw error;
+    });
+    const query = { key: experiment.key, theta_key: key, theta_value: value };
+    await call("GET /exp/{exp_id}/resetexperiment", { path, query });
+    setBefore(whole);
+    reload();
+  };
+  const undo = () => void doing.act("Putting it back", async () => {
+    const { version } = await call("GET /exp/{exp_id}/theta", { path });
+    await call("PUT /exp/{exp_id}/theta", { path, body: { version, rows: before!.rows } });
+    setBefore(undefined);
+    reload();
+  });
   return (
     <section class="panel">
       <h2>Forget</h2>
@@ -98,6 +141,12 @@ function Reset({ experiment, reload }: { experiment: Experiment; reload: () => v
         <Field label="Value (empty: all of the key)" value={value} onInput={(e) => setValue(e.currentTarget.value)} />
         <Destroy label="Forget" name={experiment.name} about={key ? `Deletes what is stored under ${key}${value ? `:${value}` : ""}.` : "Deletes all of theta and drops decisions that wait for their reward."} act={work} />
       </div>
+      {before && (
+        <div class="row" role="status">
+          <span>Theta was forgotten. Until you leave this page it can be put back as it was, over what is learned meanwhile; decisions that were dropped stay so.</span>
+          <button type="button" disabled={doing.busy !== ""} onClick={undo}>{doing.busy || "Undo"}</button>
+        </div>
+      )}
       <Failure error={doing.error} />
     </section>
   );
