@@ -22,8 +22,9 @@ export function number(value: unknown, digits = 3): string {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";
   if (Number.isInteger(value) || Math.abs(value) >= 10 ** (digits + 2)) return DIGITS.format(value);
   const size = Math.floor(Math.log10(Math.abs(value)));
-  if (size < -5) return value.toExponential(digits - 1);
-  return value.toFixed(Math.min(Math.max(digits - 1 - Math.max(size, -1), 0), 6));
+  if (size < -3) return value.toExponential(digits - 1);
+  // Numbers of a column end at the same place, unless nothing would be left of one.
+  return value.toFixed(Math.max(digits - 1 - (size < -2 ? size : Math.max(size, -1)), 0));
 }
 
 export function percent(value: unknown): string {
