@@ -273,6 +273,12 @@ class EvaluationSettings:
         low=0,
         high=19,
     )
+    spare_processors: int = _option(
+        1,
+        "Processors that jobs, and requests that take long, leave to live decisions where there are more.",
+        low=0,
+        high=64,
+    )
     draws: int = _option(100_000, "Most draws of one simulate request; a job may have more.", low=1)
     compare_draws: int = _option(
         2_000_000, "Most draws of one comparison: policies times replications times N.", low=1

@@ -104,6 +104,11 @@ class Decisions:
 
     # ---- the rest of the service
 
+    @property
+    def live(self) -> int:
+        """Experiments that had calls here in the last ten minutes."""
+        return len(self._lanes)
+
     async def check_code(self, tenant: str, code: dict[str, str]) -> None:
         """Compile the pieces in a sandbox of their own: for one tenant one at a time, tenants in turn.
 

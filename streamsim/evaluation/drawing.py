@@ -25,6 +25,7 @@ from streamsim.evaluation.inference.forest import forest
 from streamsim.evaluation.inference.report import Inference
 from streamsim.evaluation.pictures import Format
 from streamsim.evaluation.plots import plot
+from streamsim.evaluation.priority import Priority
 from streamsim.waiting import Room
 
 Form = Literal["json", "csv", "svg", "png"]
@@ -45,9 +46,9 @@ _DRAWN: Final[dict[str, Callable[[bytes, Format], bytes]]] = {
 class Drawing:
     """The pictures of one server process: so many at once, one of each tenant."""
 
-    def __init__(self, nice: int) -> None:
-        """:param nice: how far they stand back behind the server."""
-        self._nice = nice
+    def __init__(self, priority: Priority) -> None:
+        """:param priority: how they stand back behind live decisions."""
+        self._priority = priority
         self._room = Room(AT_ONCE, share=1)
 
     async def picture(self, tenant: str, text: bytes, kind: Format, subject: Subject = "comparison") -> bytes:
@@ -58,15 +59,18 @@ class Drawing:
         async with self._room.place(tenant):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-m", "streamsim.evaluation.drawing"),
-                *(kind, subject, str(self._nice)),
+                *(kind, subject),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
+            self._priority.lower(process.pid)
+            self._priority.keep_off(process.pid)  # the libraries that it loads alone take long
             try:
                 picture, said = await process.communicate(text)
             finally:
+                self._priority.ended(process.pid)
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
@@ -82,8 +86,7 @@ class Drawing:
 def main() -> None:
     """Draw one picture."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    kind, subject, nice = sys.argv[1:]
-    os.nice(int(nice))
+    kind, subject = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

@@ -64,7 +64,7 @@ class Evaluations:
         self.jobs = jobs
         self.pool = pool
         self.comparing = comparing or pool
-        self.drawing = Drawing(settings.nice // 2)
+        self.drawing = Drawing(workers.priority)
         jobs.add(Simulations(store, pool, settings, workers))
         jobs.add(Comparisons(store, pool, settings, workers))
         self.now_ms = now_ms

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -12,6 +11,7 @@ from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
 from streamsim.errors import TooLarge, TooManyRequests, Unavailable
+from streamsim.evaluation.priority import LONG_S, Priority
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
@@ -23,8 +23,6 @@ from streamsim.sandbox.host.pool import (
     WorkerDied,
 )
 from streamsim.waiting import Room
-
-log = logging.getLogger(__name__)
 
 Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
 _WAITING = 16
@@ -42,6 +40,7 @@ class BatchWorkers:
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
+    :param live: whether there are live decisions beside them.
     """
 
     def __init__(
@@ -51,8 +50,10 @@ class BatchWorkers:
         *,
         box: SandboxSettings | None = None,
         sandbox: Sandbox | None = None,
+        live: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings = settings
+        self.priority = Priority(settings.nice, settings.spare_processors, live)
         self.limits = limits
         self.box = box or SandboxSettings()
         self._sandbox = LazySandbox(
@@ -105,12 +106,16 @@ class BatchWorkers:
         self, program: str, load: object, limits: Limits | None, identity: str, lane: Lane
     ) -> AsyncIterator[Worker]:
         worker: Worker | None = None
+        later: asyncio.TimerHandle | None = None
         try:
             worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
-            lower_priority(
-                worker,
-                self.settings.nice if lane in ("batch", "candidate_batch") else self.settings.nice // 2,
-            )
+            if worker.pid:
+                if lane in ("batch", "candidate_batch"):
+                    self.priority.stand_back(worker.pid)
+                else:
+                    self.priority.lower(worker.pid)
+                    loop = asyncio.get_running_loop()
+                    later = loop.call_later(LONG_S, self.priority.stand_back, worker.pid)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
@@ -125,17 +130,8 @@ class BatchWorkers:
         except WorkerDied as error:
             raise death(error) from None
         finally:
+            if later is not None:
+                later.cancel()
             if worker is not None:
+                self.priority.ended(worker.pid)
                 worker.kill()
-
-
-def lower_priority(worker: Worker, nice: int) -> None:
-    """Lower a worker's priority, where the machine lets this process do so."""
-    if not worker.pid:
-        return
-    try:
-        os.setpriority(os.PRIO_PROCESS, worker.pid, nice)
-    except ProcessLookupError:
-        pass  # it ended, which its next exchange tells
-    except PermissionError:
-        log.warning("simulations run at the priority of live decisions: this process may not lower it")

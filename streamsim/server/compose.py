@@ -140,7 +140,9 @@ async def running(
             )
         )
         jobs.add(models.sweeps)
-        batch_workers = BatchWorkers(settings.evaluation, limits, box=box, sandbox=batch_sandbox)
+        batch_workers = BatchWorkers(
+            settings.evaluation, limits, box=box, sandbox=batch_sandbox, live=lambda: decisions.live > 0
+        )
         evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
         offline = Offline(
             settings.evaluation,

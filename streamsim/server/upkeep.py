@@ -83,6 +83,7 @@ class Upkeep:
             (self.schedules, ANNOUNCE_S),
             (self.announce, ANNOUNCE_S),
             (self.sample, 1.0),
+            (self.make_way, 1.0),
             (self.backlog, 10.0),
         ]
         self._tasks = [asyncio.create_task(self._repeat(job, pause_s)) for job, pause_s in plan]
@@ -173,6 +174,10 @@ class Upkeep:
     async def sample(self) -> None:
         """Read the gauges, for scrapes that reach another process."""
         self._services.metrics.sample()
+
+    async def make_way(self) -> None:
+        """Keep evaluations off some processors while there are live decisions."""
+        self._services.evaluations.workers.priority.make_way()
 
     async def backlog(self) -> None:
         """Ask the store how many log rows are on their way."""

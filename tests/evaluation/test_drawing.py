@@ -11,6 +11,7 @@ import pytest
 
 from streamsim.evaluation import drawing
 from streamsim.evaluation.drawing import Drawing
+from streamsim.evaluation.priority import Priority
 from tests.patience import PATIENCE_S
 
 LINE = {"mean": [1.0] * 200, "low": [0.5] * 200, "high": [1.5] * 200}
@@ -54,7 +55,7 @@ def _environment(pid: int) -> bytes:
 
 def test_whoever_leaves_ends_the_drawing_and_others_were_not_held_up() -> None:
     async def scenario() -> None:
-        drawings = Drawing(10)
+        drawings = Drawing(Priority(19, 1, lambda: True))
         flood = [asyncio.create_task(drawings.picture("ann", _comparison(20), "svg")) for _ in range(4)]
         async with asyncio.timeout(PATIENCE_S):
             while not _children():  # noqa: ASYNC110 -- the kernel sets no event
@@ -74,7 +75,9 @@ def test_a_process_that_draws_sees_no_setting_of_the_service(monkeypatch: pytest
     assert not any(name.startswith("STREAMSIM") for name in drawing.KEPT)
 
     async def scenario() -> None:
-        task = asyncio.create_task(Drawing(0).picture("ann", _comparison(20), "svg"))
+        task = asyncio.create_task(
+            Drawing(Priority(0, 0, lambda: False)).picture("ann", _comparison(20), "svg")
+        )
         async with asyncio.timeout(PATIENCE_S):
             while not (found := _children()):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

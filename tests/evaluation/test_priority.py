@@ -1,0 +1,70 @@
+"""Evaluations make way for live decisions: real processes, and what the kernel says of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from streamsim.evaluation.priority import Priority
+
+OWN = os.sched_getaffinity(0)
+
+
+@pytest.fixture
+def process() -> Iterator[int]:
+    """One that waits for its end."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        yield running.pid
+        running.kill()
+
+
+def test_who_is_waited_for_goes_behind_and_uses_every_processor(process: int) -> None:
+    Priority(19, 1, lambda: True).lower(process)
+    assert os.getpriority(os.PRIO_PROCESS, process) == 9
+    assert os.sched_getaffinity(process) == OWN
+
+
+def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: int) -> None:
+    live = [False]
+    priority = Priority(19, 1, lambda: live[0])
+    priority.stand_back(process)
+    assert os.getpriority(os.PRIO_PROCESS, process) == 19
+    assert os.sched_getaffinity(process) == OWN
+    live[0] = True
+    priority.make_way()
+    left = os.sched_getaffinity(process)
+    assert left <= OWN
+    assert len(left) == max(len(OWN) - 1, 1)
+    priority.make_way()
+    assert os.sched_getaffinity(process) == left
+    live[0] = False
+    priority.make_way()
+    assert os.sched_getaffinity(process) == OWN
+
+
+def test_one_processor_is_used_whatever_is_to_be_left(process: int) -> None:
+    Priority(10, 64, lambda: True).keep_off(process)
+    assert len(os.sched_getaffinity(process)) == 1
+
+
+def test_what_has_ended_is_no_more_moved(process: int) -> None:
+    live = [True]
+    priority = Priority(10, 1, lambda: live[0])
+    priority.keep_off(process)
+    placed = os.sched_getaffinity(process)
+    priority.ended(process)
+    live[0] = False
+    priority.make_way()
+    assert os.sched_getaffinity(process) == placed
+
+
+def test_a_process_that_is_gone_is_no_error() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    priority = Priority(10, 1, lambda: True)
+    priority.lower(gone.pid)
+    priority.stand_back(gone.pid)
