@@ -45,7 +45,7 @@ class PageHandler(ConsoleFiles):
             self.send(console, "no-store")
             return
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
         self.set_header("Content-Security-Policy", policy)
         self.finish(PAGE)
 

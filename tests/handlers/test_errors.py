@@ -130,11 +130,14 @@ async def test_request_id_is_the_callers_if_it_is_a_plain_one(nobody: Caller) ->
 
 
 @pytest.mark.gen_test
-async def test_answers_are_neither_sniffed_nor_cached(ann: Caller) -> None:
+async def test_answers_are_neither_sniffed_nor_cached_nor_framed(ann: Caller) -> None:
     for path in ("/exp", "/", "/healthy", "/nothing"):
         headers = (await ann.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
+        policy = headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"} <= {*policy}
+        assert headers["referrer-policy"] in ("no-referrer", "same-origin")
         assert "tornado" not in headers["server"].lower()
 
 
