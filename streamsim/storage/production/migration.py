@@ -18,7 +18,7 @@ from streamsim.storage.contract.migration import (
 from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.mongo.migration import MongoMigration
 from streamsim.storage.production.cold_theta import ColdTheta
-from streamsim.storage.production.outbox import Outbox
+from streamsim.storage.production.outbox import MOVED, Outbox
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.decisions import RedisDecisions
 from streamsim.storage.redis.deliveries import RedisDeliveries
@@ -143,6 +143,9 @@ class ProductionMigration:
     async def _restore_experiment(self, record: ExperimentRecord) -> None:
         one, summary = record.experiment, record.summary
         await self._decisions.create_experiment(one, token=f"restored {one.id}")
+        key = self._keys.of(one.tenant).experiment(one.id)
+        # Its logs come from elsewhere: which of their rows were moved is not known.
+        await self._connection.command("HDEL", key, *MOVED.values())
         fields: list[Arg] = []
         for name, count, date_ms in (
             ("action", summary.action_calls, summary.last_action_ms),
@@ -151,7 +154,7 @@ class ProductionMigration:
             if date_ms is not None:
                 fields += (f"{name}s", count, f"last_{name}", date_ms)
         if fields:
-            await self._connection.command("HSET", self._keys.of(one.tenant).experiment(one.id), *fields)
+            await self._connection.command("HSET", key, *fields)
 
     async def _restore_theta(self, scope: ThetaAddress, pairs: list[Arg]) -> None:
         assert scope.key is not None

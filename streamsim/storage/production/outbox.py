@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -27,6 +27,9 @@ _FETCH = Script("fetch")
 _ACK = Script("ack")
 # Counters in the hash of an experiment, by the kind of log that they count.
 _COUNTERS = {"action": "actions", "reward": "rewards"}
+MOVED: Final[dict[LogKind, str]] = {"action": "moved_action", "reward": "moved_reward"}
+"""In the same hash, by the kind of a log: the position of the last row that MongoDB was given, -1 before the
+first; not there where that is not known."""
 # A position is the version of the commit, and the place of the row in it.
 _PLACE_BITS = 16
 _AHEAD = 1000
@@ -151,6 +154,15 @@ class Outbox:
                 return found
             start = f"({page[-1][0].decode()}"
 
+    async def moved(self, tenant: str, experiment_id: str, kind: LogKind) -> int | None:
+        """The position of the last row of a log that left for MongoDB; None where that was never noted."""
+        field = MOVED.get(kind)
+        if field is None:
+            return None
+        key = self._keys.of(tenant).experiment(experiment_id)
+        found = await self._connection.command("HGET", key, field)
+        return None if found is None else int(found)
+
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
         sweep_at = clock()
@@ -228,12 +240,19 @@ class Outbox:
         keys = self._keys.of(tenant)
         places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
         args: list[Arg] = [_GROUP]
+
+        def place(experiment_id: str) -> int:
+            return places.setdefault(keys.experiment(experiment_id), len(places) + 1)
+
         for entry in entries:
             uncount = again.get(entry.version, [])
             args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
             for row in uncount:
-                hash_key = keys.experiment(row.experiment_id)
-                args += (places.setdefault(hash_key, len(places) + 1), _COUNTERS[row.kind])
+                args += (place(row.experiment_id), _COUNTERS[row.kind])
+            last = {(row.experiment_id, MOVED[row.kind]): row for row in entry.rows if row.kind in MOVED}
+            args.append(len(last))
+            for (experiment_id, field), row in last.items():
+                args += (place(experiment_id), field, row.position)
         await self._connection.call(_ACK, list(places), args)
 
 

@@ -164,7 +164,8 @@ class DrainedLogs:
     ) -> list[LogRow]:
         """Waits for nobody to move anything: what waits in the outbox is read there.
 
-        The outbox is asked first, so that what is moved meanwhile is in MongoDB when that is.
+        The outbox is asked first, so that what is moved meanwhile is in MongoDB when that is; MongoDB only if
+        something was moved since `after`.
         """
         tenant = await self._decisions.tenant_of(experiment_id)
         if tenant is not None and kind not in _ONCE:
@@ -175,9 +176,13 @@ class DrainedLogs:
             )
         position = position_of(after) if after else -1
         waiting = await self._outbox.after(tenant, experiment_id, kind, position)
-        stored = await self._rows.follow_log(
-            experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes
-        )
+        moved = await self._outbox.moved(tenant, experiment_id, kind)
+        if moved is not None and moved <= position:
+            stored = []  # all that is not in the outbox is known already
+        else:
+            stored = await self._rows.follow_log(
+                experiment_id, kind, limit=limit, after=after, max_bytes=max_bytes
+            )
         rows = {int(row.position): row for row in (*stored, *waiting)}
         places = sorted(rows)
         if not is_last(stored, limit, max_bytes):

@@ -14,5 +14,5 @@ else
   call('ZADD', KEYS[4], 0, ARGV[1])
 end
 call('HSET', KEYS[1], 'doc', ARGV[3], 'name', ARGV[2], 'revision', ARGV[4], 'modified', ARGV[5], 'live', ARGV[6],
-  'token', ARGV[7])
+  'token', ARGV[7], 'moved_action', '-1', 'moved_reward', '-1')
 return 1

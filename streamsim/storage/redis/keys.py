@@ -17,7 +17,7 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:unsent               zset    deliveries that wait, by the date they come due
     {P/T}:settled              zset    the other ones by the date they were settled
     {P/T}:done:<token>         string  outcome of a commit, kept a minute for who lost the answer
-    {P/T}:x:<experiment>       hash    the experiment: doc, revision, live, modified, and its counters
+    {P/T}:x:<experiment>       hash    the experiment: doc, revision, live, modified, counters, last row moved
     {P/T}:d:<experiment>       zset    its deliveries by the date they were made
     {P/T}:r:<experiment>       hash    number of a revision -> JSON of date_ms, user, note
     {P/T}:c:<experiment>       hash    number of a revision -> JSON of its code

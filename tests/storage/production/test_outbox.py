@@ -306,3 +306,29 @@ def test_rewards_from_before_they_had_an_index_are_told_of(
         assert await store.logs.rewards_of("e2", ["a1"]) == []
 
     run(body())
+
+
+def test_who_follows_a_log_is_told_what_comes_while_mongodb_is_away(
+    run: Any, make_store: Make, own_mongo: MongoServer
+) -> None:
+    async def body() -> None:
+        store = await make_store(mongo=impatient(own_mongo))
+        await store.decisions.create_experiment(experiment("e1"))
+        for n in range(3):
+            await committed(store, logs=[log(f"a{n}"), log(f"r{n}", "reward")])
+        await eventually(lambda: _none_waiting(store))
+        known = (await store.logs.follow_log("e1", "action", limit=9))[-1].position
+        own_mongo.kill()
+        await committed(store, logs=[log("late")])
+        page = await store.logs.follow_log("e1", "action", limit=9, after=known)
+        assert [one.id for one in page] == ["late"]
+        assert await store.logs.follow_log("e1", "action", limit=9, after=page[-1].position) == []
+        # Who knows less has to ask MongoDB.
+        with pytest.raises(StoreUnavailable):
+            await store.logs.follow_log("e1", "reward", limit=9)
+        # Nothing of a new log was ever moved.
+        await store.decisions.create_experiment(experiment("e2"))
+        await committed(store, "e2", logs=[log("first", "action", "e2")])
+        assert [one.id for one in await store.logs.follow_log("e2", "action", limit=9)] == ["first"]
+
+    run(body())
