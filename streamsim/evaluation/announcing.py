@@ -27,6 +27,7 @@ SURE: Final = 1e-6
 _RECENT_MS: Final = 24 * HOUR_MS
 """A date that has passed longer ago is not told any more."""
 _DRIFTS: Final = ("reward_drift", "context_drift", "shares")
+_REMEMBERED: Final = 10_000
 
 
 class Announcer:
@@ -56,6 +57,9 @@ class Announcer:
         until_ms = now_ms + self._check_ms
         if not await self._store.decisions.claim(work, self._owner, now_ms, until_ms):
             return False
+        if len(self._looked) >= _REMEMBERED:
+            recent = self._looked.items()
+            self._looked = {id: at for id, at in recent if now_ms < at + self._check_ms}
         self._looked[experiment.id] = now_ms
         told = await self._drift(experiment) if "drift" in wanted else 0
         told += await self._winner(experiment) if "winner" in wanted else 0

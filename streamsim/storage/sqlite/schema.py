@@ -304,6 +304,13 @@ MIGRATIONS = (
         UNIQUE (experiment, revision)
     );
 """,
+    # What is looked for again and again among all experiments.
+    """
+    CREATE INDEX experiments_by_hourly_theta ON experiments (id)
+        WHERE archived = 0 AND json_extract(CAST(properties AS TEXT), '$.hourly_theta') = 1;
+    CREATE INDEX experiments_by_webhooks ON experiments (id)
+        WHERE archived = 0 AND json_extract(CAST(properties AS TEXT), '$.webhooks') IS NOT NULL;
+""",
 )
 
 
