@@ -36,7 +36,7 @@ from streamsim.storage.sqlite import theta as sqlite_theta
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.deliveries import COLUMNS, to_delivery
 from streamsim.storage.sqlite.jobs import job_columns, to_job
-from streamsim.storage.sqlite.revisions import add_revisions
+from streamsim.storage.sqlite.revisions import SHOWN, add_revisions, to_revision
 
 _PAGE: Final = 500
 _USER: Final = "name, password_hash, admin, session_epoch, created_ms"
@@ -113,8 +113,8 @@ class SQLiteMigration:
         yield ExperimentRecord(_to_experiment(row), Summary(*summaries[0]) if summaries else Summary())
         async for _, *row in self._pages("theta", "name, key, value, data", number):
             yield ThetaRecord(experiment_id, *row)
-        async for _, *row in self._pages("revisions", "revision, date_ms, user, note, code", number):
-            yield _to_revision(experiment_id, row)
+        async for _, *row in self._pages("revisions", f"{SHOWN}, code", number):
+            yield to_revision(experiment_id, row)
         columns = "id, expires_ms, context, action, redeemed_by, gathered"
         async for _, *row in self._pages("advices", columns, number):
             yield Advice(experiment_id, *row)
@@ -273,18 +273,6 @@ def _number(db: sqlite3.Connection, experiment_id: str) -> int:
 
 def _named(names: str, row: Sequence[Any]) -> dict[str, Any]:
     return dict(zip((name.strip() for name in names.split(",")), row, strict=True))
-
-
-def _to_revision(experiment_id: str, row: Sequence[Any]) -> Revision:
-    number, date_ms, user, note, code = row
-    return Revision(
-        experiment_id=experiment_id,
-        revision=number,
-        date_ms=date_ms,
-        user=user,
-        note=note,
-        code=msgspec.json.decode(code),
-    )
 
 
 def _to_user(row: Sequence[Any]) -> User:

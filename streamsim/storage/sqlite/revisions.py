@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from streamsim.storage.contract.revisions import MAX_REVISION_BYTES, MAX_REVISIONS, Revision
 from streamsim.storage.sqlite.database import Database
 
+SHOWN: Final = "revision, date_ms, user, note"
 _OF: Final = "experiment = (SELECT num FROM experiments WHERE id = ?)"
 
 
@@ -41,23 +42,24 @@ class SQLiteRevisions:
         self._db = db
 
     async def list_revisions(self, experiment_id: str) -> list[Revision]:
-        sql = f"SELECT revision, date_ms, user, note FROM revisions WHERE {_OF} ORDER BY revision DESC"
+        sql = f"SELECT {SHOWN}, '{{}}' FROM revisions WHERE {_OF} ORDER BY revision DESC"
         rows = await self._db.read(lambda db: db.execute(sql, (experiment_id,)).fetchall())
-        return [
-            Revision(experiment_id=experiment_id, revision=number, date_ms=date_ms, user=user, note=note)
-            for number, date_ms, user, note in rows
-        ]
+        return [to_revision(experiment_id, row) for row in rows]
 
     async def get_revision(self, experiment_id: str, revision: int) -> Revision | None:
-        sql = f"SELECT date_ms, user, note, code FROM revisions WHERE {_OF} AND revision = ?"
+        sql = f"SELECT {SHOWN}, code FROM revisions WHERE {_OF} AND revision = ?"
         rows = await self._db.read(lambda db: db.execute(sql, (experiment_id, revision)).fetchall())
-        for date_ms, user, note, code in rows:
-            return Revision(
-                experiment_id=experiment_id,
-                revision=revision,
-                date_ms=date_ms,
-                user=user,
-                note=note,
-                code=msgspec.json.decode(code),
-            )
-        return None
+        return to_revision(experiment_id, rows[0]) if rows else None
+
+
+def to_revision(experiment_id: str, row: Sequence[Any]) -> Revision:
+    """From a row of `SHOWN` and the code."""
+    number, date_ms, user, note, code = row
+    return Revision(
+        experiment_id=experiment_id,
+        revision=number,
+        date_ms=date_ms,
+        user=user,
+        note=note,
+        code=msgspec.json.decode(code),
+    )
