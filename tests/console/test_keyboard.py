@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.patience import PATIENCE_S
+from tests.console.things import SHOP
 from tests.support import PASSWORD, Server
+from tests.tea import TEA
 
 # The label or text of what has the focus, in an editor too.
 FOCUSED = """() => {
@@ -14,7 +17,6 @@ FOCUSED = """() => {
   while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
   return (at.getAttribute("aria-label") || at.labels?.[0]?.innerText || at.innerText || "").trim();
 }"""
-expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def tab_to(page: Page, name: str, most: int = 60) -> None:
@@ -99,6 +101,84 @@ def test_from_the_login_to_a_policy_that_was_changed_tried_and_simulated(
     press(page, "Log out")
     page.get_by_role("heading", name="Log in to streamsim").wait_for()
     context.close()
+
+
+def test_a_model_is_uploaded_slid_and_stepped_and_a_run_is_set_and_operated(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    keys = page.keyboard
+    page.goto(server.url)
+    page.get_by_role("heading", name="Experiments").wait_for()
+    keys.press("g")
+    keys.press("m")
+    page.get_by_role("heading", name="Models").wait_for()
+    for name, text in (("cup", TEA), ("stall", SHOP)):
+        file = tmp_path / f"{name}.py"
+        file.write_text(text)
+        # The question for files is the system's own, and answered for us.
+        with page.expect_file_chooser() as asked:
+            press(page, "Drop files here")
+        asked.value.set_files(file)
+        expect(page.get_by_text(file.name, exact=True)).to_be_visible()
+        tab_to(page, "Engine")
+        keys.type("python" if text == SHOP else "bptk")
+        press(page, "Upload")
+        expect(page.get_by_role("status").get_by_text(f"{name}, version 1")).to_be_visible()
+    press(page, "cup")
+    expect(page.get_by_text("Before the first step", exact=True)).to_be_visible()
+    tab_to(page, "room")
+    keys.press("Home")
+    least = page.get_by_role("slider", name="room").input_value()
+    assert page.get_by_role("spinbutton", name="room").input_value() == least
+    press(page, "Step")
+    expect(page.get_by_text("Time 0", exact=True)).to_be_visible()
+    press(page, "Run")
+    expect(page.get_by_text("At the stop time 10")).to_be_visible()
+
+    keys.press("g")
+    keys.press("r")
+    page.get_by_role("heading", name="Runs").wait_for()
+    tab_to(page, "Project")
+    keys.press("Control+a")
+    keys.type("keys")
+    keys.press("Tab")
+    tab_to(page, "Model of a new run")
+    keys.type("stall")
+    press(page, "New run")
+    tab_to(page, "price")
+    keys.press("Control+a")
+    keys.type("4.5")
+    press(page, "Set")
+    expect(page.get_by_role("table", name="Journal")).to_be_visible()
+    tab_to(page, "fruit of sell")
+    keys.type("apples")
+    tab_to(page, "count of sell")
+    keys.type("4")
+    press(page, "sell")
+    expect(page.get_by_text("answered 18")).to_be_visible()
+    press(page, "Take back the last change")
+    expect(page.get_by_label('stock["apples"]')).to_have_value("20")
+
+
+def test_two_policies_are_compared(page: Page, server: Server) -> None:
+    client = server.admin()
+    policy = client.get("/exp/defaults/ab-test").body
+    pieces = ("get_context", "get_action", "get_reward", "set_reward")
+    for name in ("one of two", "two of two"):
+        client.post("/exp", {"name": name, **{piece: policy[piece] for piece in pieces}})
+    keys = page.keyboard
+    page.goto(server.url)
+    page.get_by_role("heading", name="Experiments").wait_for()
+    keys.press("g")
+    keys.press("v")
+    page.get_by_role("heading", name="Evaluate").wait_for()
+    for name in ("one of two", "two of two"):
+        press(page, name, "Space")
+    tab_to(page, "Draws")
+    keys.press("Control+a")
+    keys.type("60")
+    press(page, "Compare")
+    expect(page.get_by_text("Cumulative reward of each policy")).to_be_visible()
 
 
 def test_everything_can_be_reached_by_keyboard_alone(page: Page, server: Server) -> None:

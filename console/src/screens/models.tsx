@@ -74,7 +74,9 @@ function Upload({ known, done }: { known: Model[]; done: () => void }) {
         ? await call("PUT /models/{model}", { path: { model: name }, body })
         : await call("POST /models", { body: { name, ...body } });
       setMade(answer as Model);
+      // The next files are another model, unless they say otherwise.
       setFiles([]);
+      setName("");
       done();
     });
   };
