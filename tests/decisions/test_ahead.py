@@ -105,7 +105,7 @@ def test_a_batch_that_is_no_larger_waits_for_the_commit(bench: Bench, held: Held
             assert not first.done()
             held.go.set()
             await asyncio.gather(first, second, third)
-            return alone + [0] + held.batches
+            return [*alone, 0, *held.batches]
 
     assert bench.run(again()) == [1, 0, 1, 2]
     assert len(bench.log("action")) == 4
