@@ -1,33 +1,28 @@
 """`make bench`: requests per second and latency of the service beside a bare Tornado handler.
 
 Both answer the same bytes to the same client on the same machine, in turn, several rounds; what is printed is
-the median over the rounds, and the ratio of the medians. One table for each storage backend; then sessions
-and sweeps of simulation models beside a BptkServer, whole runs beside the libraries called directly, and what
-one user's floods cost another.
+the median over the rounds, and the ratio of the medians. One table for each storage backend; then where the
+processor's time of a decision goes, two server processes beside one, and a thousand experiments; then
+sessions and sweeps of simulation models beside a BptkServer, whole runs beside the libraries called directly,
+and what one user's floods cost another.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import quote
 
-from bench import cpu, engines, models, starve
+from bench import engines, many, models, processes, stages, starve
+from bench.calls import Bare, create, prepared, used_by
 from bench.floods import FLOODS
-from bench.load import Result, measure, request
-from streamsim.experiments import catalogue
+from bench.load import Result, measure
 from tests.backends import Storage, production
 from tests.servers import MongoServer, RedisServer
-from tests.support import Client, Server
+from tests.support import Server
 
 POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
 CONNECTIONS = (16, 64, 256)
@@ -51,6 +46,9 @@ def main() -> None:
         for backend in options.backend or BACKENDS:
             table(backend, BACKENDS[backend], folder / backend, options.seconds, options.rounds)
     if not options.backend:
+        stages.table(options.seconds, options.rounds)
+        processes.table(options.seconds, options.rounds)
+        many.table(options.seconds)
         models.compare(options.seconds, options.rounds)
         engines.compare(options.rounds)
         starve.table(options.seconds, list(FLOODS))
@@ -95,12 +93,6 @@ def storage(backend: str, folder: Path, stack: ExitStack) -> Storage:
     return production(servers[0].url, servers[1].url)
 
 
-def used_by(server: Server) -> cpu.Used:
-    """Processor time that a server has used so far."""
-    assert server.process is not None
-    return cpu.used(server.process.pid)
-
-
 def row(title: str, pairs: list[tuple[Result, Result]], server_us: float, workers_us: float) -> None:
     """Print one line of the table; the last two are processor time for each answer."""
 
@@ -111,56 +103,6 @@ def row(title: str, pairs: list[tuple[Result, Result]], server_us: float, worker
     p50, p99 = median(lambda r: r.quantile_ms(0.5), 0), median(lambda r: r.quantile_ms(0.99), 0)
     numbers = f"{ours:11.0f}{p50:11.1f}{p99:11.1f}{bare:11.0f}{ours / bare:11.2f}"
     print(f"{title:32}{numbers}{server_us:11.0f}{workers_us:11.0f}", flush=True)
-
-
-def create(client: Client, slug: str) -> dict[str, str]:
-    """Create an experiment from the catalogue; its id and key."""
-    entry = next(entry for entry in catalogue.entries() if entry.slug == slug)
-    experiment: dict[str, str] = client.post("/exp", {"name": entry.name, **entry.code}).body
-    return experiment
-
-
-def prepared(experiment: dict[str, str], slug: str, call: str) -> list[bytes]:
-    """Requests as a client would send them, with varied contexts or rewards."""
-    base = f"/{call}/{experiment['id']}?key={experiment['key']}"
-    requests = []
-    for i in range(200):
-        context = quote(json.dumps({"customer": i, "country": "NL", "age": 20 + i % 50}))
-        if call == "getaction":
-            requests.append(request("GET", f"{base}&context={context}"))
-        else:
-            action = quote(json.dumps({"arm": "ABCDE"[i % 2]}))
-            reward = quote(json.dumps({"value": i % 3 % 2}))
-            requests.append(request("GET", f"{base}&context={context}&action={action}&reward={reward}"))
-    return requests
-
-
-class Bare:
-    """The bare handler in a process of its own."""
-
-    def __init__(self, answer: bytes) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._answer = answer.decode()
-
-    def __enter__(self) -> Bare:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.bare", str(self.port), self._answer], stdin=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                measure(self.port, [request("GET", "/getaction/x")], 1, 0.01)
-                return self
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.__main__ import create
+from bench.calls import create
 from tests.support import Answer, Client, Server
 
 MOST_S = 2.0

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.__main__ import create, prepared
+from bench.calls import create, prepared
 from bench.load import measure
 from streamsim.dates import now_ms
 from streamsim.storage.contract.decisions import Transaction

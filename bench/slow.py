@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench.__main__ import create, prepared
+from bench.calls import create, prepared
 from bench.load import measure
 from tests.support import Server
 

@@ -6,6 +6,7 @@ wrong, is left to them, so that this knows one answer only: that the call waits 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -64,6 +65,19 @@ def submit(
         return False
 
 
+def unquoted(value: bytes) -> bytes:
+    """A value of a query, unquoted: `+` is a space, `%7B` a byte, and `%` before anything else is itself."""
+    if b"+" in value:
+        value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
+    try:
+        # Python's own escapes, for this is decoded in C and takes a tenth of the time.
+        return codecs.escape_decode(value.replace(b"\\", b"\\\\").replace(b"%", b"\\x"))[0]
+    except ValueError:
+        return unquote_to_bytes(value)
+
+
 def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
     """The fields of a query, as the handlers have them."""
     fields: dict[str, Any] = {}
@@ -77,7 +91,7 @@ def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
         if field in fields:
             raise _NotPlain
         try:
-            text = unquote_to_bytes(value.replace(b"+", b" ")).decode()
+            text = unquoted(value).decode()
         except UnicodeDecodeError:
             raise _NotPlain from None
         if _CONTROL.search(text):

@@ -2,8 +2,9 @@
 committed in one atomic step, and only then is every caller answered (group commit).
 
 While a batch is under way the next one gathers, so latency stays low when idle and throughput grows
-with load. A batch that leaves theta as it is, as decisions do, is committed while the next one runs.
-A refused commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect.
+with load. A batch that leaves theta as it is, as decisions do, is committed while the next one runs, if that
+is larger or full: else it waits, as who is answered may join it, and few large batches cost least. A refused
+commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.counting import Arms
-from streamsim.decisions.queueing import take
+from streamsim.decisions.queueing import gathered, take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -143,11 +144,13 @@ class Lane:
         on_behalf_of.set(self.tenant)
         try:
             while self._queue or self._committing is not None:
-                if not self._queue:
-                    await self._call_or_commit()
+                await self._gathered()
                 calls = self._take()
                 try:
-                    await (self._serve(calls) if calls else self._settled())
+                    if self._committing is not None and (not calls or self._committing.task.done()):
+                        await self._settled()
+                    if calls:
+                        await self._serve(calls)
                 except Exception as error:
                     self._failed(calls, error)
                 except BaseException:
@@ -168,12 +171,14 @@ class Lane:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
-    async def _call_or_commit(self) -> None:
-        """Wait until a call comes, or the batch that is being committed is."""
-        assert self._committing is not None
-        self._woken = asyncio.get_running_loop().create_future()
-        self._committing.task.add_done_callback(lambda _: self._wake())
-        await self._woken
+    async def _gathered(self) -> None:
+        """Wait until the batch that is being committed is, or the next one is worth running beside it."""
+        queue, most, committing = self._queue, self._settings.batch, self._committing
+        if committing is not None:
+            while not committing.task.done() and len(queue) < min(most, len(committing.calls) + 1):
+                self._woken = asyncio.get_running_loop().create_future()
+                await self._woken
+        await gathered(queue, most)
 
     def _failed(self, calls: Sequence[Pending], error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
@@ -229,6 +234,7 @@ class Lane:
                 continue  # what this batch ran on was out of date as well
             if prepared.leaves_theta:
                 task = asyncio.get_running_loop().create_task(self._commit_aside(prepared, left))
+                task.add_done_callback(lambda _: self._wake())
                 self._committing = _Committing(left, task)
                 return
             enter(left, "commit")

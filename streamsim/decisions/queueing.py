@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from typing import Final
 
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.errors import Unavailable
+
+_TURNS: Final = 8
+
+
+async def gathered(queue: deque[Pending], most: int) -> None:
+    """Wait while every turn of the event loop brings more calls: it has received more than it has read. At
+    most for a few turns, and for no more calls than a batch may have."""
+    before = -1
+    for _ in range(_TURNS):
+        if len(queue) == before or len(queue) >= most:
+            return
+        before = len(queue)
+        await asyncio.sleep(0)
 
 
 def take(queue: deque[Pending], most: int, now: float, call_s: float) -> list[Pending]:

@@ -17,8 +17,10 @@ class Written:
 
     def check(self) -> None:
         """:raises TooManyRequests: calls of this experiment have written what they may in this minute."""
+        if self._bytes < self._most:
+            return
         now = asyncio.get_running_loop().time()
-        if self._bytes >= self._most and now < self._until:
+        if now < self._until:
             raise TooManyRequests(
                 f"calls of this experiment have written {self._most} bytes of logs and theta in this minute "
                 "(lane.minute_bytes)",

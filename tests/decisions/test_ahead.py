@@ -1,4 +1,4 @@
-"""A batch that leaves theta as it is is committed while the next one runs."""
+"""A batch that leaves theta as it is is committed while the next one runs, if that is larger."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class Held:
         self.begun, self.go, self.twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.error: Exception | None = None
         self.ran = 0
+        self.batches: list[int] = []
         self._commit, self._run = store.commit, PolicyWorker.run
         monkeypatch.setattr(store, "commit", self.commit)
         held = self
 
         async def run(worker: PolicyWorker, *arguments: Any) -> Any:
+            held.batches.append(len(arguments[1]))
             done = await held._run(worker, *arguments)
             held.ran += 1
             if held.ran == 2:
@@ -59,12 +61,26 @@ def shown(answer: bytes) -> int:
     return number
 
 
-def test_the_next_batch_runs_while_a_decision_is_committed(bench: Bench, held: Held) -> None:
+async def decide_twice(bench: Bench) -> bytes:
+    """Two calls, which make a batch that is larger than that of one; the second answer."""
+    calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(2)]
+    return (await asyncio.gather(*calls))[1]
+
+
+async def learn_beside_a_decision(bench: Bench) -> bytes:
+    reward, _ = await asyncio.gather(
+        bench.learn(bench.decisions), bench.decisions.get_action("e1", "k", {}), return_exceptions=True
+    )
+    assert isinstance(reward, bytes), reward
+    return reward
+
+
+def test_a_larger_batch_runs_while_a_decision_is_committed(bench: Bench, held: Held) -> None:
     async def two() -> list[bool]:
         async with asyncio.timeout(PATIENCE_S):
             first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
             await held.begun.wait()
-            second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            second = asyncio.ensure_future(decide_twice(bench))
             await held.twice.wait()
             early = [first.done(), second.done()]
             held.go.set()
@@ -72,7 +88,27 @@ def test_the_next_batch_runs_while_a_decision_is_committed(bench: Bench, held: H
             return early
 
     assert bench.run(two()) == [False, False]  # nothing was answered before it was durable
-    assert len(bench.log("action")) == 3
+    assert len(bench.log("action")) == 4
+
+
+def test_a_batch_that_is_no_larger_waits_for_the_commit(bench: Bench, held: Held) -> None:
+    async def again() -> list[int]:
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.begun.wait()
+            second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            alone = list(held.batches)
+            third = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+            await held.twice.wait()
+            assert not first.done()
+            held.go.set()
+            await asyncio.gather(first, second, third)
+            return [*alone, 0, *held.batches]
+
+    assert bench.run(again()) == [1, 0, 1, 2]
+    assert len(bench.log("action")) == 4
 
 
 @pytest.mark.parametrize("follows", ["decision", "reward"])
@@ -89,9 +125,9 @@ def test_what_ran_ahead_of_a_refused_commit_runs_again(bench: Bench, held: Held,
             held.twice.clear()
             second: asyncio.Future[bytes]
             if follows == "decision":
-                second = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
+                second = asyncio.ensure_future(decide_twice(bench))
             else:
-                second = asyncio.ensure_future(bench.learn(bench.decisions))
+                second = asyncio.ensure_future(learn_beside_a_decision(bench))
             await held.twice.wait()
             held.go.set()
             return shown(await first), await second
@@ -115,7 +151,7 @@ def test_a_commit_that_fails_hurts_only_its_own_batch(bench: Bench, held: Held) 
         async with asyncio.timeout(PATIENCE_S):
             first = asyncio.ensure_future(bench.decisions.get_action("e1", "k", {}))
             await held.begun.wait()
-            second = asyncio.ensure_future(bench.learn(bench.decisions))
+            second = asyncio.ensure_future(learn_beside_a_decision(bench))
             await held.twice.wait()
             held.go.set()
             return list(await asyncio.gather(first, second, return_exceptions=True))
@@ -124,7 +160,7 @@ def test_a_commit_that_fails_hurts_only_its_own_batch(bench: Bench, held: Held) 
     assert isinstance(failed, Unavailable)
     assert learned == b'{"status":"success"}'
     assert count(bench) == 1
-    assert len(bench.log("action")) == 1
+    assert len(bench.log("action")) == 2
 
 
 def test_a_reward_is_committed_before_the_next_batch_runs(bench: Bench, held: Held) -> None:

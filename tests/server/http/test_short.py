@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 
 from handlers import core
+from handlers.short import unquoted
 from streamsim.services import Services
 from tests.application import Caller
 from tests.server.http.raw import LAST, exchanged, steady
@@ -161,3 +163,12 @@ def counted(services: Services) -> dict[str, float]:
     lines = services.metrics.text().decode().splitlines()
     found = [line.rpartition(" ") for line in lines if line.startswith("streamsim_http_requests_total{")]
     return {name: float(count) for name, _, count in found}
+
+
+def test_a_quoted_value_is_what_the_standard_library_makes_of_it() -> None:
+    rng = random.Random(5)
+    parts = [b"%7B", b"%7b", b"%C3%A9", b"%00", b"%5C", b"%", b"%%", b"%4", b"%zz", b"\\", b"\\n", b"\\x41"]
+    parts += [b"+", b"a", b"%2B", b"\r", b"'", b'"', b"\xe9"]
+    for _ in range(20_000):
+        value = b"".join(rng.choices(parts, k=rng.randrange(6)))
+        assert unquoted(value) == unquote_to_bytes(value.replace(b"+", b" ")), value
