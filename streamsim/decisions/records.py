@@ -15,6 +15,7 @@ from streamsim.errors import PolicyError
 from streamsim.storage.contract.decisions import NewAdvice
 
 _SUCCESS: Final = b'{"status":"success"}'
+_prefix: str
 _numbers = count()
 
 
