@@ -31,6 +31,8 @@ from tests.application import (
 from tests.backends import pytest_addoption, pytest_generate_tests, shared_storage, storage
 from tests.folders import tmp_path, use_memory
 from tests.servers import mongo_server, redis_cluster, redis_server
+from tests.support import Server
+from tests.warm import warm
 
 __all__ = [
     "admin",
@@ -73,6 +75,14 @@ LONG = (
 )
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def pytest_configure() -> None:
+    Server.executed = False
+
+
+def pytest_unconfigure() -> None:
+    warm.close()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from tests.patience import PATIENCE_S
+from tests.warm import Forked, warm
 
 ROOT = Path(__file__).parents[1]
 ADMIN, PASSWORD = "admin", "correct horse"
@@ -48,7 +49,12 @@ class Server:
 
     :param settings: dotted option names to values, passed through the environment.
     :param processes: server processes on the port.
+    :param executed: whether the command is executed, or a process that has imported the same forks; None as
+        the class says.
     """
+
+    executed = True
+    """Of tests false, as their conftest says: a start is mostly imports. What is measured is executed."""
 
     def __init__(
         self,
@@ -57,7 +63,10 @@ class Server:
         processes: int = 1,
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        executed: bool | None = None,
     ) -> None:
+        if executed is not None:
+            self.executed = executed
         self.folder = folder
         self.processes = processes
         self.log = folder / "server.log"
@@ -70,7 +79,7 @@ class Server:
             "STREAMSIM_ADMIN_PASSWORD": PASSWORD,
             **(environment or {}),
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self._kept: socket.socket | None = None
         self._clients: list[Client] = []
 
@@ -81,20 +90,23 @@ class Server:
     def start(self) -> None:
         """Start it, on the port it had before if there was one, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [Path(sys.executable).with_name("streamsim"), "serve", "--port", self.port]
-        command += ["--processes", self.processes, "--data", self.folder / "data"]
+        command = [str(Path(sys.executable).with_name("streamsim")), "serve", "--port", str(self.port)]
+        command += ["--processes", str(self.processes), "--data", str(self.folder / "data")]
         with self.log.open("ab") as log:
             began = log.tell()
-            self.process = subprocess.Popen(
-                [str(part) for part in command],
-                env=self._environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+            if self.executed:
+                self.process = subprocess.Popen(
+                    command,
+                    env=self._environment,
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,
+                )
+            else:
+                self.process = warm.start(command, self._environment, self.folder, log)
         deadline = time.monotonic() + PATIENCE_S
         while not self._healthy(began):
             if self.process.poll() is not None or time.monotonic() > deadline:

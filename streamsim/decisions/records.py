@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from itertools import count
 from typing import Any, Final
@@ -14,8 +15,18 @@ from streamsim.errors import PolicyError
 from streamsim.storage.contract.decisions import NewAdvice
 
 _SUCCESS: Final = b'{"status":"success"}'
-_prefix = secrets.token_hex(8)
+_prefix: str
 _numbers = count()
+
+
+def _draw_prefix() -> None:
+    global _prefix
+    _prefix = secrets.token_hex(8)
+
+
+_draw_prefix()
+# A forked process would give the ids of its parent.
+os.register_at_fork(after_in_child=_draw_prefix)
 
 
 def row_id() -> str:

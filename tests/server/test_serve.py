@@ -128,11 +128,12 @@ def test_connections_that_send_no_request_or_half_of_one_are_closed_in_time(tmp_
 
 @pytest.mark.durable
 def test_started_again_it_knows_what_it_knew(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
+    with Server(tmp_path, executed=True) as server:
         admin = server.admin()
         created = admin.post("/exp", {"name": "kept"}).body
         cookies = dict(admin.cookies)
-    with Server(tmp_path, environment={"STREAMSIM_ADMIN_PASSWORD": "another password"}) as server:
+    other = {"STREAMSIM_ADMIN_PASSWORD": "another password"}
+    with Server(tmp_path, environment=other, executed=True) as server:
         client = server.client()
         client.cookies = cookies
         assert client.get("/exp").body == {created["id"]: "kept"}  # the session lives, so does its secret
@@ -235,7 +236,7 @@ def test_processes_end_when_their_parent_is_killed(serving: Serving) -> None:
 def test_what_cannot_be_served_ends_the_start(tmp_path: Path, processes: int) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "streamsim.db").write_text("this is no database" * 1000)
-    server = Server(tmp_path, processes=processes)
+    server = Server(tmp_path, processes=processes, executed=True)
     with pytest.raises(AssertionError, match="did not start"):
         server.start()
     assert server.process is not None

@@ -1,0 +1,95 @@
+"""`python -P warm_server.py DESCRIPTOR`: has imported what a server imports, and becomes one in every child.
+
+The other side is `tests.warm`. Each request on the socket is one JSON datagram with three descriptors, the
+child's standard streams; the answer is its process id. It is a child of the process that asked: that takes
+over orphans for as long as the request lasts, and the one between them ends at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from streamsim.cli.main import main
+
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+# What a start imports only where it is configured.
+LATER = ("uvloop", "streamsim.storage.production.store")
+
+
+def imports() -> None:
+    """The rest of what a server may come to import.
+
+    :raises RuntimeError: something started threads.
+    """
+    for module in LATER:
+        importlib.import_module(module)
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise RuntimeError(f"{threads - 1} threads run, which a child would not have")
+
+
+def serve(channel: socket.socket) -> None:
+    """Fork a child for every request. Returns in each, and ends this process when nobody is there to ask."""
+    while True:
+        data, streams, _, _ = socket.recv_fds(channel, 1 << 20, 3)
+        if not data:
+            os._exit(0)
+        request = json.loads(data)
+        reader, writer = os.pipe()
+        between = os.fork()
+        if between == 0:
+            if os.fork() != 0:
+                os._exit(0)
+            os.close(writer)
+            # Ends once the process between is gone.
+            os.read(reader, 1)
+            os.close(reader)
+            become(request, streams)
+            channel.send(str(os.getpid()).encode())
+            channel.close()
+            return
+        os.waitpid(between, 0)
+        for descriptor in (reader, writer, *streams):
+            os.close(descriptor)
+
+
+def become(request: dict[str, Any], streams: list[int]) -> None:
+    """Take on what an executed process would have been given."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != request["parent"]:
+        os._exit(1)
+    prctl(PR_SET_NAME, b"streamsim", 0, 0, 0)
+    os.setsid()
+    for place, descriptor in enumerate(streams):
+        os.dup2(descriptor, place)
+    for descriptor in streams:
+        os.close(descriptor)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    sys.argv = request["command"]
+    sys.orig_argv = [sys.executable, *sys.argv]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
+    # Python's own generator reseeds itself.
+    np.random.seed()
+
+
+if __name__ == "__main__":
+    imports()
+    gc.collect()
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.exit(main())
