@@ -16,12 +16,12 @@ COMMANDS = {"streamsim-zygo", "streamsim-work"}
 class Auditor:
     """Looks at the server's processes from outside, as the kernel shows them."""
 
-    def __init__(self, server: int, workers: int, wrong: list[str]) -> None:
+    def __init__(self, server: int, workers: int, victims: list[int], wrong: list[str]) -> None:
         self.over = False
         self._server, self._workers, self._wrong = server, workers, wrong
         self._zygote = {pid for pid in _descendants(server) if _command(pid) == "streamsim-zygo"}
         self._kept = [server, *sorted(self._zygote)]
-        self._victims = [pid for pid in _descendants(server) if _command(pid) == "streamsim-work"]
+        self._victims = victims
         self._before = [_facts(pid) for pid in self._kept]
         self._victims_before = [_facts(pid) for pid in self._victims]
         self._bytes_before = memory_bytes(server) or 0
@@ -51,7 +51,7 @@ class Auditor:
 
     async def last_look(self) -> None:
         """The server, its zygote and the bystanders' workers are what they were; no worker still runs."""
-        left = [pid for pid in _descendants(self._server) if _command(pid) == "streamsim-work"]
+        left = working(self._server)
         if len(left) > self._workers:
             self._note(f"{len(left)} workers live; {self._workers} may")
         used = {pid: cpu_s(pid) for pid in left}
@@ -64,12 +64,20 @@ class Auditor:
             self._note(f"the server grew by {grown >> 20} MiB")
         if [_facts(pid) for pid in self._kept] != self._before:
             self._note("the server or its zygote was replaced, or its limits, priority or signals changed")
-        if [_facts(pid) for pid in self._victims] != self._victims_before:
-            self._note("a bystander's worker was replaced, or its limits, priority or signals changed")
+        for pid, before in zip(self._victims, self._victims_before, strict=True):
+            if (now := _facts(pid)) != before:
+                changed = [(one, other) for one, other in zip(before, now, strict=False) if one != other]
+                self._note(f"a bystander's worker was replaced, or its limits or signals: {changed}")
 
     def _note(self, text: str) -> None:
         if text not in self._wrong:
             self._wrong.append(text)
+
+
+def working(server: int) -> dict[int, int]:
+    """The workers that a server has, and how often each has waited for something since it started."""
+    found = [pid for pid in _descendants(server) if _command(pid) == "streamsim-work"]
+    return {pid: int(_field(pid, "voluntary_ctxt_switches") or 0) for pid in found}
 
 
 def _facts(pid: int) -> tuple[str, ...]:

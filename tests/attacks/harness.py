@@ -26,7 +26,7 @@ from typing import Any, Literal
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from streamsim.sandbox import table
-from tests.attacks.auditor import Auditor
+from tests.attacks.auditor import Auditor, working
 from tests.attacks.targets import SECRET, Targets, token
 from tests.patience import PATIENCE_S
 
@@ -159,9 +159,10 @@ def serving(kind: Kind, folder: Path) -> Iterator[Server]:
             "grace_ms": GRACE_MS,
             "memory_bytes": MEMORY_BYTES,
         },
-        # Room for the bystanders and every attacker at once; with one runner still below WORKERS.
+        # Room for the bystanders, every attacker at once and one that is ending, so that no bystander, idle
+        # between two steps, has to go; with one runner not above WORKERS.
         "models": {
-            "live": AT_ONCE + 2,
+            "live": AT_ONCE + 3,
             "runners": 1,
             "cpu_ms": CPU_MS,
             "wall_ms": WALL_MS,
@@ -247,11 +248,13 @@ class Campaign:
         await self._log_in()
         bystanders = [await self._bystander("b", "B"), await self._bystander("a", "A2")]
         await self._prepare(bystanders[0])
-        auditor = Auditor(self._server, WORKERS, self._result.wrong)
+        watchers = [asyncio.create_task(self._decide(*bystander)) for bystander in bystanders]
+        victims = await self._asked()
+        assert len(victims) == len(bystanders), victims
+        auditor = Auditor(self._server, WORKERS, victims, self._result.wrong)
         self._names |= auditor.find_names()
-        watchers = [asyncio.create_task(auditor.watch())]
+        watchers.append(asyncio.create_task(auditor.watch()))
         watchers.append(asyncio.create_task(self._tick()))
-        watchers += [asyncio.create_task(self._decide(*bystander)) for bystander in bystanders]
         alone = [snippet for snippet in snippets if snippet["id"] in ALONE]
         for queue, at_once in ([one for one in snippets if one not in alone], AT_ONCE), (alone, 1):
             await asyncio.gather(*(self._work(queue) for _ in range(at_once)))
@@ -259,6 +262,14 @@ class Campaign:
         auditor.over = True
         await asyncio.gather(*watchers)
         await auditor.last_look()
+
+    async def _asked(self) -> list[int]:
+        """The workers that the bystanders' calls go to: others, that checked their code, may be ending."""
+        before, calls = working(self._server), len(self._result.waits)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self._result.waits) < calls + 60:  # noqa: ASYNC110
+                await asyncio.sleep(TICK_S)
+        return [pid for pid, waited in working(self._server).items() if waited - before.get(pid, waited) > 10]
 
     async def _work(self, queue: list[dict[str, Any]]) -> None:
         while queue:
