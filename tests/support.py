@@ -126,11 +126,25 @@ class Server:
         return status
 
     def kill(self) -> None:
-        """SIGKILL to the process that was started; wait for its end."""
+        """SIGKILL to the process that was started; wait for its end, and until nobody listens any more.
+
+        The processes of a parent that was killed notice, and first of all cease to listen.
+        """
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_S)
+            deadline = time.monotonic() + PATIENCE_S
+            while self.processes > 1 and self.listening():
+                assert time.monotonic() < deadline, f"somebody listens on port {self.port} still"
+                time.sleep(0.01)
             self._keep_port()
+
+    def listening(self) -> set[int]:
+        """The inodes of sockets that listen on its port."""
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {
+            int(line[9]) for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == self.port
+        }
 
     def _keep_port(self) -> None:
         """No other test may listen where this server will again. Bound alone, it is in nobody's way."""

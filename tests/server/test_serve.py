@@ -178,7 +178,7 @@ def test_processes_share_the_port_the_sessions_and_the_metrics(serving: Serving)
     server = serving(2)
     admin = server.admin()
     created = admin.post("/exp", {"name": "one", "get_action": "self.action['a'] = 1"}).body
-    eventually(lambda: len(listening(server)) == 2)
+    eventually(lambda: len(server.listening()) == 2)
     for _ in range(40):  # each on a connection of its own, so that the kernel spreads them
         client = server.client()
         client.cookies = dict(admin.cookies)
@@ -205,19 +205,19 @@ def test_a_taken_port_is_refused_clearly(tmp_path: Path, serving: Serving, proce
 
 def test_a_process_that_died_is_replaced_and_the_others_go_on(serving: Serving) -> None:
     server = serving(2)
-    eventually(lambda: len(listening(server)) == 2)
+    eventually(lambda: len(server.listening()) == 2)
     first = set(server.children())
     killed = min(first)
-    sockets = listening(server)
+    sockets = server.listening()
     os.kill(killed, signal.SIGKILL)
     # A dying process holds its socket until the last of its threads has ended.
-    eventually(lambda: len(sockets & listening(server)) == 1)
+    eventually(lambda: len(sockets & server.listening()) == 1)
     for _ in range(20):
         client = server.client()
         assert client.get("/healthy").status == 200
         client.close()
     eventually(lambda: len(set(server.children()) - first) == 1)
-    eventually(lambda: len(listening(server)) == 2)
+    eventually(lambda: len(server.listening()) == 2)
     children = server.children()
     assert server.stop() == 0
     assert not any(running(pid) for pid in children)
@@ -225,7 +225,7 @@ def test_a_process_that_died_is_replaced_and_the_others_go_on(serving: Serving) 
 
 def test_processes_end_when_their_parent_is_killed(serving: Serving) -> None:
     server = serving(2)
-    eventually(lambda: len(listening(server)) == 2)
+    eventually(lambda: len(server.listening()) == 2)
     children = server.children()
     assert len(children) == 2
     server.kill()
@@ -242,14 +242,6 @@ def test_what_cannot_be_served_ends_the_start(tmp_path: Path, processes: int) ->
     assert server.process is not None
     assert server.process.returncode == EXIT_REFUSED
     assert "Traceback" not in server.log.read_text()
-
-
-def listening(server: Server) -> set[int]:
-    """The inodes of sockets that listen on the server's port."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {
-        int(line[9]) for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == server.port
-    }
 
 
 def lines_of(server: Server) -> list[dict[str, Any]]:
