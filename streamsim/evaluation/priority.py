@@ -43,8 +43,8 @@ class Priority:
 
     def keep_off(self, pid: int) -> None:
         """It takes long: until `ended`, it leaves processors to live decisions."""
+        self.make_way()
         self._long.add(pid)
-        self._apart = self._live()
         _place(pid, self._spare if self._apart else 0)
 
     def ended(self, pid: int) -> None:

@@ -46,6 +46,24 @@ def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: 
     assert os.sched_getaffinity(process) == OWN
 
 
+@pytest.fixture
+def another() -> Iterator[int]:
+    """As `process`."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        yield running.pid
+        running.kill()
+
+
+def test_what_was_placed_before_makes_way_with_what_comes_after(process: int, another: int) -> None:
+    live = [False]
+    priority = Priority(19, 1, lambda: live[0])
+    priority.keep_off(process)
+    live[0] = True
+    priority.keep_off(another)
+    assert os.sched_getaffinity(process) == os.sched_getaffinity(another)
+    assert len(os.sched_getaffinity(process)) == max(len(OWN) - 1, 1)
+
+
 def test_one_processor_is_used_whatever_is_to_be_left(process: int) -> None:
     Priority(10, 64, lambda: True).keep_off(process)
     assert len(os.sched_getaffinity(process)) == 1
