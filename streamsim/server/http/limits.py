@@ -42,11 +42,13 @@ def waiting(listening: socket.socket) -> list[tuple[socket.socket, Any]]:
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
     found: list[tuple[socket.socket, Any]] = []
     # No longer than a full queue, should more come all the time.
-    while len(found) <= BACKLOG:
+    for _ in range(BACKLOG + 1):
         try:
             connection, address = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        except BlockingIOError:
             break
+        except ConnectionAbortedError:
+            continue  # this client left; the one behind it has not
         connection.setblocking(False)
         found.append((connection, address))
     return found
