@@ -96,6 +96,7 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._committing: _Committing | None = None
         self._woken: asyncio.Future[None] | None = None
+        self._enough = 0
 
     @property
     def busy(self) -> bool:
@@ -114,7 +115,7 @@ class Lane:
         self._queue.append(call)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
-        else:
+        elif len(self._queue) >= self._enough:
             self._wake()
 
     def _committed(self, prepared: batch.Prepared) -> None:
@@ -175,7 +176,8 @@ class Lane:
         """Wait until the batch that is being committed is, or the next one is worth running beside it."""
         queue, most, committing = self._queue, self._settings.batch, self._committing
         if committing is not None:
-            while not committing.task.done() and len(queue) < min(most, len(committing.calls) + 1):
+            self._enough = min(most, len(committing.calls) + 1)
+            while not committing.task.done() and len(queue) < self._enough:
                 self._woken = asyncio.get_running_loop().create_future()
                 await self._woken
         await gathered(queue, most)
