@@ -1,8 +1,8 @@
 """The SQLite file as one process has it open.
 
-A process writes on one thread, which commits all waiting work together, and reads on others, whose every
-transaction sees all that was acknowledged. They are the tenants' in turn, and no tenant has all of them. Rows
-that every request needs are looked up without a thread.
+A process writes on one thread, which commits all waiting work together, or on its event loop what is small,
+and reads on others, whose every transaction sees all that was acknowledged. They are the tenants' in turn,
+and no tenant has all of them. Rows that every request needs are looked up without a thread.
 """
 
 from __future__ import annotations
@@ -66,14 +66,15 @@ class Database:
             connections.reading,
             connections.looking,
         )
-        self._writer = Writer(connections.writing, connections.turn, connections.revocations)
+        self._writer = Writer(connections.writing, connections.turn, connections.revocations, self._busy_ms)
 
     async def close(self) -> None:
         """Finish what was submitted. Further work is refused."""
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
-        await self._on_reader(writer.finish)
+        writer.finish()
+        await self._on_reader(writer.join)
         # What still reads is interrupted, as there is no writer now.
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._held.close)
@@ -85,19 +86,24 @@ class Database:
             raise StoreUnavailable("the database is closed")
         return self._revocations.count
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> T:
+    async def write(
+        self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False, small: bool = False
+    ) -> T:
         """The outcome of `work`, which ran in a transaction that is durable. It may run more than once.
 
         :param revokes: it may end logins, which processes remember.
+        :param small: it takes a fraction of a millisecond, for which no thread is worth while.
         :raises StoreUnavailable: nothing was applied.
         """
-        return await self.submit(work, revokes=revokes)
+        return await self.submit(work, revokes=revokes, small=small)
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> asyncio.Future[T]:
+    def submit(
+        self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False, small: bool = False
+    ) -> asyncio.Future[T]:
         """As `write`, for those that do not wait themselves."""
         if self._writer is None:
             raise StoreUnavailable("the database is closed")
-        return self._writer.submit(work, revokes=revokes)
+        return self._writer.submit(work, revokes=revokes, small=small)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The outcome of `work`, which sees one moment of the database, later than the call.

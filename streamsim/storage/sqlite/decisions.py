@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +32,7 @@ from streamsim.storage.sqlite.deliveries import add_deliveries
 from streamsim.storage.sqlite.revisions import add_revisions
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
+_SMALL_BYTES: Final = 64 * 1024
 _DUE_ADVICES = (
     "SELECT e.id, a.id, a.expires_ms, a.context, a.action, a.redeemed_by, a.gathered"
     " FROM advices a INDEXED BY advices_open"
@@ -156,7 +158,8 @@ class SQLiteDecisions:
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
         transaction.check()
-        return await self._db.write(lambda db: sqlite_commit.commit(db, transaction))
+        small = _size(transaction) <= _SMALL_BYTES
+        return await self._db.write(lambda db: sqlite_commit.commit(db, transaction), small=small)
 
     async def peek(
         self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int
@@ -216,6 +219,16 @@ class SQLiteDecisions:
 
     async def clear_hits(self, window: str) -> None:
         await self._db.write(lambda db: db.execute("DELETE FROM windows WHERE name = ?", (window,)))
+
+
+def _size(transaction: Transaction) -> float:
+    """Bytes that a commit writes; without end where it may delete any number of rows."""
+    if transaction.deletes or transaction.drops:
+        return math.inf
+    size = sum(len(row.data) for row in transaction.logs) + sum(map(len, transaction.writes.values()))
+    size += sum(len(one.context) + len(one.action) for one in transaction.advices)
+    size += sum(len(one.answer) for one in transaction.idempotency)
+    return size + sum(len(one.gathered) for one in transaction.amendments)
 
 
 def _number(db: sqlite3.Connection, experiment_id: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from streamsim.storage.contract.errors import StoreUnavailable
 
@@ -314,6 +314,10 @@ MIGRATIONS = (
 )
 
 
+CHECKPOINT_PAGES: Final = 4000
+"""16 MB of log between checkpoints: a checkpoint takes milliseconds, and a commit waits for it."""
+
+
 def create(path: Path) -> None:
     """Make the folder (0700) and the file (0600) if missing; SQLite's own files take its mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -331,8 +335,7 @@ def connect(path: Path, synchronous: Synchronous, busy_ms: int) -> sqlite3.Conne
         db.execute(f"PRAGMA synchronous = {synchronous}")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA cache_size = -32768")
-        # 16 MB of log between checkpoints: a checkpoint takes milliseconds, and every commit waits for it.
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     except BaseException:
         db.close()
         raise

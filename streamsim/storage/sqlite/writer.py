@@ -1,4 +1,5 @@
-"""The one thread of a process that writes to the SQLite file, and how processes take turns."""
+"""Who writes to the SQLite file: one thread of a process, or its event loop what is small; and how processes
+take turns."""
 
 from __future__ import annotations
 
@@ -16,15 +17,20 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite.revocations import Revocations
+from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
 
 T = TypeVar("T")
 
 _GROUP = 64
 _POLL_S = 0.0001
+_QUICK_S: Final = 0.002
+"""While a commit takes no longer, the event loop makes the next one itself."""
+_ASIDE: Final = 128
+"""After so many commits of the event loop one is the thread's, which makes the checkpoint if it is due."""
 
 # On a busy server it takes far longer to get Python's lock back than one of these calls, which never wait.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -53,6 +59,14 @@ class Turn:
         self._turn = os.open(f"{path}-turn", flags, 0o600)
         self._busy_s = busy_ms / 1000
 
+    def at_once(self) -> bool:
+        """Take it if nobody has it or waits for it."""
+        if not _flock(self._next, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return False
+        taken = _flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(self._next, fcntl.LOCK_UN)
+        return taken
+
     def __enter__(self) -> None:
         deadline = time.monotonic() + self._busy_s
         self._take(self._next, deadline)
@@ -64,6 +78,10 @@ class Turn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """It is another's."""
         _flock(self._turn, fcntl.LOCK_UN)
 
     def _take(self, lock: int, deadline: float) -> None:
@@ -98,26 +116,84 @@ class Writer:
 
     A job that raises is undone alone. If the group cannot be committed, every job of it fails with
     StoreUnavailable and nothing of it is applied.
+
+    To hand a job to a thread and its outcome back takes as long as a small commit on a quick disk. So the
+    event loop makes those itself, all of one of its turns together: while nothing else is written, no other
+    process has the turn, and the commit before was quick. It never waits for a lock nor for a checkpoint.
     """
 
-    def __init__(self, db: sqlite3.Connection, turn: Turn, revocations: Revocations) -> None:
+    def __init__(self, db: sqlite3.Connection, turn: Turn, revocations: Revocations, busy_ms: int) -> None:
         self._db = db
         self._turn = turn
         self._revocations = revocations
         self._loop = asyncio.get_running_loop()
+        self._small: list[_Job] = []
+        self._handed = self._made_here = 0
+        self._took_s = _QUICK_S  # nothing is known of the disk yet
+        self._busy_ms = busy_ms
+        self._waiting = True
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False) -> asyncio.Future[T]:
-        """The outcome of `work`, once it is durable. `revokes`: it may end logins."""
+    def submit(
+        self, work: Callable[[sqlite3.Connection], T], *, revokes: bool = False, small: bool = False
+    ) -> asyncio.Future[T]:
+        """The outcome of `work`, once it is durable.
+
+        :param revokes: it may end logins. :param small: it takes a fraction of a millisecond.
+        """
         job = _Job(work, self._loop.create_future(), revokes)
-        self._jobs.put(job)
+        if small and self._handed == 0:
+            if not self._small:
+                self._loop.call_soon(self._write_small)
+            self._small.append(job)
+        else:
+            self._hand_over([job])
         return job.future
 
+    def _hand_over(self, jobs: list[_Job]) -> None:
+        """To the thread, after what was submitted before."""
+        before, self._small = self._small, []
+        for job in (*before, *jobs):
+            self._handed += 1
+            self._jobs.put(job)
+
+    def _write_small(self) -> None:
+        """What one turn of the event loop has submitted, and was not handed over meanwhile."""
+        jobs = self._small
+        quick = self._took_s < _QUICK_S and self._made_here < _ASIDE and len(jobs) <= _GROUP
+        if not jobs or not quick or not self._begun_here():
+            self._hand_over([])
+            return
+        self._small = []
+        self._made_here += 1
+        try:
+            outcomes = self._commit(jobs)
+        finally:
+            self._turn.leave()
+        _answer(jobs, outcomes)
+
+    def _begun_here(self) -> bool:
+        """Whether a transaction has begun without waiting for anybody."""
+        if not self._turn.at_once():
+            return False
+        try:
+            self._waits(False)
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:
+            # Another tool has the file, or it is worse: the thread waits for it, or meets it too and tells it.
+            self._turn.leave()
+            return False
+        return True
+
     def finish(self) -> None:
-        """Wait for what was submitted, and end the thread."""
+        """Nothing more will be submitted: when all is written, the thread ends."""
+        self._hand_over([])
         self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -129,20 +205,46 @@ class Writer:
             ended = None in waiting
             jobs = [job for job in waiting if job is not None]
             if jobs:
-                self._loop.call_soon_threadsafe(_answer, jobs, self._commit(jobs))
+                self._loop.call_soon_threadsafe(self._handed_back, jobs, self._commit_aside(jobs))
 
-    def _commit(self, jobs: list[_Job]) -> list[Any]:
-        failed: dict[int, Exception] = {}
+    def _handed_back(self, jobs: list[_Job], outcomes: list[Any]) -> None:
+        self._handed -= len(jobs)
+        self._made_here = 0
+        _answer(jobs, outcomes)
+
+    def _commit_aside(self, jobs: list[_Job]) -> list[Any]:
         try:
             revokes = any(job.revokes for job in jobs)
             with self._turn, self._revocations.under_way() if revokes else nullcontext():
-                while (outcomes := self._attempt(jobs, failed)) is None:
-                    pass
+                self._waits(True)
+                return self._commit(jobs)
+        except Exception as error:
+            return self._unavailable(jobs, error)
+
+    def _waits(self, may: bool) -> None:
+        """Whether the connection may wait: for another tool's lock, and for a checkpoint when it is due."""
+        if may is not self._waiting:
+            self._db.execute(f"PRAGMA busy_timeout = {self._busy_ms if may else 0}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if may else 0}")
+            self._waiting = may
+
+    def _commit(self, jobs: list[_Job]) -> list[Any]:
+        failed: dict[int, Exception] = {}
+        began = time.monotonic()
+        try:
+            while (outcomes := self._attempt(jobs, failed)) is None:
+                pass
             return outcomes
         except Exception as error:
-            if not isinstance(error, StoreUnavailable):
-                _log.exception("a group commit of %d failed", len(jobs))
-            return [StoreUnavailable(f"the database cannot be written: {error}") for _ in jobs]
+            return self._unavailable(jobs, error)
+        finally:
+            self._took_s = time.monotonic() - began
+
+    @staticmethod
+    def _unavailable(jobs: list[_Job], error: Exception) -> list[Any]:
+        if not isinstance(error, StoreUnavailable):
+            _log.error("a group commit of %d failed", len(jobs), exc_info=error)
+        return [StoreUnavailable(f"the database cannot be written: {error}") for _ in jobs]
 
     def _attempt(self, jobs: list[_Job], failed: dict[int, Exception]) -> list[Any] | None:
         """The outcomes; None if a job failed halfway, which is then in `failed`: the others must run again.
@@ -151,7 +253,8 @@ class Writer:
         """
         db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
+            if not db.in_transaction:
+                db.execute("BEGIN IMMEDIATE")
             outcomes: list[Any] = []
             for index, job in enumerate(jobs):
                 changes = db.total_changes

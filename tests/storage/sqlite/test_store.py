@@ -203,7 +203,7 @@ def test_one_failing_job_of_a_group_leaves_the_others(run: Any, path: Path) -> N
             committed(store, writes={row(key="a"): b"{}"}),
             store.decisions.create_experiment(experiment("e9", name="name of e1")),
             committed(store, writes={row(key="b"): b"{}"}),
-            committed(store, writes={row(key="c"): b"{}"}, logs=[log("c", data=None)]),  # type: ignore[arg-type]
+            committed(store, writes={row(key="c"): b"{}"}, logs=[log("c", None)]),
             committed(store, writes={row(key="d"): b"{}"}, logs=[log("d", "reward")]),
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)

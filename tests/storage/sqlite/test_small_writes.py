@@ -1,0 +1,182 @@
+"""Small writes are made by the event loop itself, as long as it never waits for anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
+from streamsim.storage.sqlite.writer import Turn
+from tests.patience import PATIENCE_S
+
+HERE = threading.get_ident()
+KEPT = "INSERT INTO claims (work, owner, expires_ms) VALUES (?, 'o', 1)"
+
+
+@pytest.fixture
+def db(run: Any, path: Path) -> Iterator[Database]:
+    """Its first write was quick, as it knows then."""
+    opened = Database(path, "FULL", 5000)
+    run(opened.open())
+    assert run(opened.write(where, small=True)) != HERE
+    yield opened
+    run(opened.close())
+
+
+def where(_: sqlite3.Connection) -> int:
+    """The thread that writes."""
+    return threading.get_ident()
+
+
+def kept(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as other:
+        return int(other.execute("SELECT count(*) FROM claims").fetchone()[0])
+
+
+def test_a_small_write_after_a_quick_one_is_made_here_and_durable(run: Any, db: Database, path: Path) -> None:
+    def work(connection: sqlite3.Connection) -> int:
+        connection.execute(KEPT, ("a",))
+        return threading.get_ident()
+
+    assert run(db.write(work, small=True)) == HERE
+    assert kept(path) == 1
+    assert run(db.write(where)) != HERE
+
+
+def test_what_one_turn_of_the_loop_brings_is_one_transaction(run: Any, db: Database, path: Path) -> None:
+    seen: list[int] = []
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute(KEPT, (str(len(seen)),))
+        seen.append(kept(path))
+
+    async def body() -> None:
+        await asyncio.gather(*(db.write(work, small=True) for _ in range(10)))
+
+    run(body())
+    assert seen == [0] * 10
+    assert kept(path) == 10
+
+
+def test_after_a_slow_one_the_thread_writes_until_one_is_quick(run: Any, db: Database) -> None:
+    def slow(_: sqlite3.Connection) -> int:
+        time.sleep(0.01)  # as a disk that is slow to sync
+        return threading.get_ident()
+
+    assert run(db.write(slow, small=True)) == HERE
+    assert run(db.write(slow, small=True)) != HERE
+    assert run(db.write(where, small=True)) != HERE
+    assert run(db.write(where, small=True)) == HERE
+
+
+def test_writes_keep_their_order_whoever_makes_them(run: Any, db: Database) -> None:
+    order: list[int] = []
+
+    def work(number: int, _: sqlite3.Connection) -> None:
+        order.append(number)
+
+    async def body() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(20):
+                group.create_task(db.write(partial(work, number), small=number % 3 > 0))
+
+    run(body())
+    assert order == list(range(20))
+
+
+def test_what_comes_while_the_thread_writes_is_written_after_it(run: Any, db: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def large(_: sqlite3.Connection) -> int:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return threading.get_ident()
+
+    async def body() -> list[int]:
+        writing = asyncio.ensure_future(db.write(large))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        after = asyncio.ensure_future(db.write(where, small=True))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not after.done()
+        go_on.set()
+        return [await writing, await after]
+
+    assert HERE not in run(body())
+
+
+def test_what_is_submitted_just_before_the_end_is_written(run: Any, path: Path) -> None:
+    async def body() -> list[int]:
+        db = Database(path, "FULL", 5000)
+        await db.open()
+        await db.write(where)
+        last = db.submit(where, small=True)
+        await db.close()
+        return [await last]
+
+    assert HERE not in run(body())
+
+
+def test_while_another_process_has_the_turn_the_loop_goes_on(run: Any, db: Database, path: Path) -> None:
+    async def body() -> int:
+        with closing(Turn(path, 1000)) as other:
+            with other:
+                writing = asyncio.ensure_future(db.write(where, small=True))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                assert not writing.done()
+            return await writing
+
+    assert run(body()) != HERE
+
+
+def test_another_tool_that_has_the_file_is_waited_for_aside(run: Any, db: Database, path: Path) -> None:
+    async def body() -> int:
+        with closing(sqlite3.connect(path, isolation_level=None)) as tool:
+            tool.execute("BEGIN IMMEDIATE")
+            writing = asyncio.ensure_future(db.write(where, small=True))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not writing.done()
+            tool.execute("ROLLBACK")
+            return await writing
+
+    assert run(body()) != HERE
+
+
+def test_one_that_fails_here_leaves_the_others(run: Any, db: Database, path: Path) -> None:
+    def work(name: str | None, connection: sqlite3.Connection) -> int:
+        connection.execute(KEPT, (name,))
+        return threading.get_ident()
+
+    async def body() -> list[Any]:
+        calls = [db.write(partial(work, name), small=True) for name in ("a", None, "b")]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, failed, last = run(body())
+    assert (first, last) == (HERE, HERE)
+    assert isinstance(failed, sqlite3.IntegrityError)
+    assert kept(path) == 2
+
+
+def test_a_checkpoint_is_never_made_here_and_comes_all_the_same(run: Any, db: Database) -> None:
+    def work(connection: sqlite3.Connection) -> tuple[bool, int]:
+        (pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+        return threading.get_ident() == HERE, pages
+
+    async def body() -> list[tuple[bool, int]]:
+        return [await db.write(work, small=True) for _ in range(300)]
+
+    made = run(body())
+    assert set(made) == {(True, 0), (False, CHECKPOINT_PAGES)}
+    assert [here for here, _ in made].count(False) == 2
