@@ -22,6 +22,7 @@ from streamsim.errors import StreamsimError
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
 _ACTION_FIELDS: Final = frozenset({"key", "context", "action"})
 _REWARD_FIELDS: Final = FIELDS | {"key"}
+_NAMES: Final = {name.encode(): name for name in _ACTION_FIELDS | _REWARD_FIELDS}
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 
 
@@ -83,7 +84,7 @@ def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        field = name.decode("latin1")
+        field = _NAMES.get(name, "")
         if field not in known:
             if b"%" in name or b"+" in name:
                 raise _NotPlain
@@ -94,7 +95,7 @@ def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
             text = unquoted(value).decode()
         except UnicodeDecodeError:
             raise _NotPlain from None
-        if _CONTROL.search(text):
+        if not text.isprintable() and _CONTROL.search(text):
             raise _NotPlain
         if field in _JSON:
             if text:

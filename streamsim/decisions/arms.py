@@ -23,7 +23,8 @@ def arm_of(action: object, field: str | None = None, probabilities: Mapping[str,
     >>> arm_of({"arm": 1.0, "propensity": 0.5}), arm_of({"arm": "b", "price": 3}, probabilities={"b": 1})
     ('1', 'b')
     """
-    if not isinstance(action, Mapping):
+    # Almost always a dict, which is told apart from other mappings in a fifth of the time.
+    if type(action) is not dict and not isinstance(action, Mapping):
         return label(action)
     if field is not None:
         if field not in action:

@@ -17,7 +17,7 @@ async def gathered(queue: deque[Pending], most: int) -> None:
     most for a few turns, and for no more calls than a batch may have."""
     before = -1
     for _ in range(_TURNS):
-        if len(queue) == before or len(queue) >= most:
+        if not queue or len(queue) == before or len(queue) >= most:
             return
         before = len(queue)
         await asyncio.sleep(0)

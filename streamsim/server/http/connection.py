@@ -14,7 +14,7 @@ from streamsim.server.http.body import Body, body_of
 from streamsim.server.http.exchange import Exchange
 from streamsim.server.http.head import Head, HeadParser, end_of_head
 from streamsim.server.http.limits import over_the_limit
-from streamsim.server.http.short import ShortExchange, begun
+from streamsim.server.http.short import Given, ShortExchange, begun
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPHeaders, RequestStartLine
@@ -41,11 +41,13 @@ class Context:
 
 
 class Connection(asyncio.Protocol):
-    """`since`: when it began to wait for a request, or for the body of the one under way."""
+    """`since`: when it began to wait for a request, or for the body of the one under way. `matter`: the last
+    headers of a call of the short way, and what they say to it."""
 
     def __init__(self, server: FastServer) -> None:
         self._server = server
         self._parser = HeadParser()
+        self.matter: tuple[list[tuple[bytes, bytes]], Given | None] = [], None
         self._received = b""
         self._searched = 0
         self._exchange: Exchange | None = None

@@ -13,6 +13,10 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, pars
 
 _END: Final = b"\r\n\r\n"
 _LOOSE_END: Final = re.compile(rb"\n\r?\n")
+# What llhttp and Tornado both take, whatever the headers are.
+_LINE: Final = re.compile(rb"(GET|POST) (/[0-9A-Za-z%&=+\-._~!$'()*,;:@/?]*) HTTP/1\.1")
+_REMEMBERED: Final = 2048
+"""Bytes of headers that a connection remembers, at most."""
 # llhttp refuses bytes beyond ASCII in a target, which clients send all the same: it is shown others.
 _SHOWN: Final = bytes(range(128)) + b"x" * 128
 
@@ -54,9 +58,14 @@ def end_of_head(received: bytes, searched: int) -> int:
 
 
 class HeadParser:
-    """Parses one head after the other. A parser of llhttp serves as long as it saw whole requests only."""
+    """Parses one head after the other. A parser of llhttp serves as long as it saw whole requests only.
+
+    Clients send the same headers again and again: these are parsed once, and are the same list then.
+    """
 
     def __init__(self) -> None:
+        self._method = self._block = b""
+        self._parsed: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -64,6 +73,19 @@ class HeadParser:
 
     def parse(self, data: bytes) -> Head:
         """The head in `data`, which ends with it. :raises HTTPInputError: it is none."""
+        end = data.find(b"\r\n")
+        plain = _LINE.fullmatch(data, 0, end)
+        if plain is None or len(data) - end > _REMEMBERED:
+            return self._parse(data)
+        method, target = plain.groups()
+        # What llhttp makes of headers depends on the method, and on nothing else of a line of this form.
+        if method != self._method or data[end:] != self._block:
+            head = self._parse(data)
+            self._method, self._block, self._parsed = method, data[end:], head.headers
+            return head
+        return Head(method.decode(), target, "1.1", self._parsed)
+
+    def _parse(self, data: bytes) -> Head:
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(self)

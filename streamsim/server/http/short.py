@@ -7,11 +7,14 @@ import asyncio
 import re
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from http.client import responses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tornado.httputil import format_timestamp
 
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, REFUSAL_S, date_now, given_or_new_id
+from handlers.base import HEADERS, REFUSAL_S, given_or_new_id
 from handlers.failures import expected, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
@@ -43,14 +46,25 @@ _UNTRACED: Final = nullcontext()
 _FIXED: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
 
+class Given(NamedTuple):
+    """What the headers of a call say that its handler need not look at."""
+
+    length: int
+    request_id: str
+    traceparent: bytes
+
+
 class ShortExchange:
     """One such call and its answer; what its lane answers it writes."""
 
-    def __init__(self, connection: Connection, application: Application, head: Head, request_id: str) -> None:
+    def __init__(
+        self, connection: Connection, application: Application, head: Head, route: str, request_id: str
+    ) -> None:
         self._written = self._held_back = False
         self._connection = connection
         self._application = application
         self._head = head
+        self._route = route
         self._request_id = request_id
         self._began = time.time()
         self.trace: RequestTrace | None = None
@@ -87,18 +101,18 @@ class ShortExchange:
         services = self._application.services
         vary = "Vary: Origin\r\n" if services.settings.server.cors_origins else ""
         close = "Connection: close\r\n" if services.draining else ""
+        now = time.time()
         head = (
-            f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}\r\n{_FIXED}Date: {date_now()}\r\n"
-            f"X-Request-Id: {self._request_id}\r\n{vary}{close}{more}Content-Length: {len(body)}\r\n\r\n"
+            f"{_begin(status, int(now))}{self._request_id}\r\n{vary}{close}{more}"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         connection = self._connection
         connection.write(head.encode("latin1") + body)
-        path, _, _ = self._head.target.partition(b"?")
-        route = SHORT[path[1 : path.index(b"/", 1)]][0]
-        seconds = time.time() - self._began
+        route, method = self._route, self._head.method
         if self.trace is not None:
-            self.trace.end(route, self._head.method, status, self._request_id)
-        self._application.log_answer(route, self._head.method, path.decode(), status, seconds, self._who)
+            self.trace.end(route, method, status, self._request_id)
+        path = self._head.target.partition(b"?")[0].decode()
+        self._application.log_answer(route, method, path, status, now - self._began, self._who)
         self._written = True
         connection.answered_short()
 
@@ -109,6 +123,13 @@ class ShortExchange:
             self._connection.context.remote_ip, given.decode("latin1"), settings.server.trusted_proxies
         )
         return Caller(address, None, self._request_id)
+
+
+@lru_cache(16)
+def _begin(status: int, now_s: int) -> str:
+    """How all answers of one status begin in one second."""
+    reason, date = responses.get(status, "Unknown"), format_timestamp(now_s)
+    return f"HTTP/1.1 {status} {reason}\r\n{_FIXED}Date: {date}\r\nX-Request-Id: "
 
 
 def begun(
@@ -122,8 +143,29 @@ def begun(
     addressed = _PATH.fullmatch(path)
     if addressed is None or head.version != "1.1":
         return None
+    # The parser gives the same list for the same headers.
+    headers, given = connection.matter
+    if headers is not head.headers:
+        given = _given(head.headers)
+        connection.matter = head.headers, given
+    if given is None:
+        return None
+    length, body = given.length, None
+    if head.method == "POST" and length <= len(received) and length <= application.max_body_bytes:
+        body, received = received[:length], received[length:]
+    elif head.method != "GET" or length:
+        return None
+    name, exp_id = addressed[1], addressed[2].decode()
+    exchange = ShortExchange(connection, application, head, SHORT[name][0], given_or_new_id(given.request_id))
+    with _traced(application, exchange, head.method, given.traceparent):
+        submitted = submit(application.services.decisions, name, exp_id, query, body, exchange)
+    return (exchange, received) if submitted else None
+
+
+def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
+    """What headers say; None if a handler has to look at them."""
     given: dict[bytes, bytes] = {}
-    for name, value in head.headers:
+    for name, value in headers:
         name = name.lower()
         if name in _MATTER:
             taken = _MATTER[name]
@@ -133,20 +175,11 @@ def begun(
             given[name] = value
     if not _HOST.fullmatch(given.get(b"host", b"")):
         return None
-    length = int(given.get(b"content-length", b"0"))
-    body: bytes | None
-    if head.method == "GET" and not length:
-        body = None
-    elif head.method == "POST" and length <= len(received) and length <= application.max_body_bytes:
-        body, received = received[:length], received[length:]
-    else:
-        return None
-    request_id = given_or_new_id(given.get(b"x-request-id", b"").decode("latin1"))
-    exchange = ShortExchange(connection, application, head, request_id)
-    name, exp_id = addressed[1], addressed[2].decode()
-    with _traced(application, exchange, head.method, given.get(b"traceparent", b"")):
-        submitted = submit(application.services.decisions, name, exp_id, query, body, exchange)
-    return (exchange, received) if submitted else None
+    return Given(
+        int(given.get(b"content-length", b"0")),
+        given.get(b"x-request-id", b"").decode("latin1"),
+        given.get(b"traceparent", b""),
+    )
 
 
 def _traced(

@@ -182,7 +182,7 @@ class Writer:
             self._waits(False)
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error:
-            # Another tool has the file, or it is worse: the thread waits for it, or meets it too and tells it.
+            # Another tool has the file, or it is worse: the thread waits for it, or meets and tells it.
             self._turn.leave()
             return False
         return True
