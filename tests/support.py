@@ -51,6 +51,7 @@ class Server:
     :param processes: server processes on the port.
     :param executed: whether the command is executed, or a process that has imported the same forks; None as
         the class says.
+    :param executed_zygotes: whether the zygotes of a forked server are executed, and so its children.
     """
 
     executed = True
@@ -64,9 +65,11 @@ class Server:
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
         executed: bool | None = None,
+        executed_zygotes: bool = False,
     ) -> None:
         if executed is not None:
             self.executed = executed
+        self._executed_zygotes = executed_zygotes
         self.folder = folder
         self.processes = processes
         self.log = folder / "server.log"
@@ -106,7 +109,13 @@ class Server:
                     preexec_fn=die_with_parent,
                 )
             else:
-                self.process = warm.start(command, self._environment, self.folder, log)
+                self.process = warm.start(
+                    command,
+                    self._environment,
+                    self.folder,
+                    log,
+                    executed_zygotes=self._executed_zygotes,
+                )
         deadline = time.monotonic() + PATIENCE_S
         while not self._healthy(began):
             if self.process.poll() is not None or time.monotonic() > deadline:
