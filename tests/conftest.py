@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from streamsim.sandbox.host import zygote
 from tests.application import (
     admin,
     ann,
@@ -30,6 +31,7 @@ from tests.application import (
 )
 from tests.backends import pytest_addoption, pytest_generate_tests, shared_storage, storage
 from tests.folders import tmp_path, use_memory
+from tests.nursery import fork, nursery
 from tests.servers import mongo_server, redis_cluster, redis_server
 from tests.support import Server
 from tests.warm import warm
@@ -79,10 +81,12 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 def pytest_configure() -> None:
     Server.executed = False
+    zygote.start = lambda *given: fork(nursery.address(), *given)
 
 
 def pytest_unconfigure() -> None:
     warm.close()
+    nursery.close()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -51,6 +51,7 @@ class Server:
     :param processes: server processes on the port.
     :param executed: whether the command is executed, or a process that has imported the same forks; None as
         the class says.
+    :param executed_zygotes: whether the zygotes of a forked server are executed, and so its children.
     """
 
     executed = True
@@ -64,9 +65,11 @@ class Server:
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
         executed: bool | None = None,
+        executed_zygotes: bool = False,
     ) -> None:
         if executed is not None:
             self.executed = executed
+        self._executed_zygotes = executed_zygotes
         self.folder = folder
         self.processes = processes
         self.log = folder / "server.log"
@@ -90,6 +93,7 @@ class Server:
     def start(self) -> None:
         """Start it, on the port it had before if there was one, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._wait_for_port()
         command = [str(Path(sys.executable).with_name("streamsim")), "serve", "--port", str(self.port)]
         command += ["--processes", str(self.processes), "--data", str(self.folder / "data")]
         with self.log.open("ab") as log:
@@ -106,7 +110,13 @@ class Server:
                     preexec_fn=die_with_parent,
                 )
             else:
-                self.process = warm.start(command, self._environment, self.folder, log)
+                self.process = warm.start(
+                    command,
+                    self._environment,
+                    self.folder,
+                    log,
+                    executed_zygotes=self._executed_zygotes,
+                )
         deadline = time.monotonic() + PATIENCE_S
         while not self._healthy(began):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -155,6 +165,23 @@ class Server:
                 kept.setsockopt(socket.SOL_SOCKET, option, 1)
             with contextlib.suppress(OSError):  # another server listens there, as a few tests want
                 kept.bind(("127.0.0.1", self.port))
+
+    def _wait_for_port(self) -> None:
+        """The processes of a parent that was killed end by themselves, a moment later than it."""
+        if self._kept is None or self.processes == 1:
+            return
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._port_is_free() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _port_is_free(self) -> bool:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+            return True
 
     def children(self) -> list[int]:
         """Process ids of the server processes of a parent with several."""

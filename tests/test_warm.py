@@ -1,4 +1,4 @@
-"""A forked server is what an executed one would be."""
+"""A forked server, or zygote, is what an executed one would be."""
 
 from __future__ import annotations
 
@@ -7,10 +7,26 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamsim.decisions.records import row_id
+from streamsim.sandbox.host import zygote
+from streamsim.sandbox.host.pool import Limits, Sandbox
+from streamsim.sandbox.report import Report
+from tests.conftest import Run
 from tests.support import Server
+
+STATUS = (
+    *("Name", "Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Seccomp"),
+    *("SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+)
+MODULES = """
+import sys
+
+def handle(request, channel):
+    return sorted(sys.modules)
+"""
 
 
 def facts(server: Server) -> dict[str, Any]:
@@ -46,6 +62,50 @@ def test_it_has_the_parent_session_folder_streams_and_signals_of_one(tmp_path: P
         assert server.stop() == 0
     with Server(tmp_path, executed=not executed) as other:
         assert facts(other)["signals"] == signals
+
+
+def seen(number: int) -> dict[str, Any]:
+    """What a process is given, and what it keeps."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{number}/status").read_text().splitlines())
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    return {
+        "status": {name: status[name] for name in STATUS},
+        "leads its session": int(fields[3]) == number,
+        "folder": os.readlink(f"/proc/{number}/cwd"),
+        "environment": Path(f"/proc/{number}/environ").read_bytes(),
+        "descriptors": sorted(int(name) for name in os.listdir(f"/proc/{number}/fd")),
+        "streams": [os.readlink(f"/proc/{number}/fd/{stream}") for stream in range(3)],
+        # Those of memory are above what is in use, which is never the same to the byte.
+        "limits": [
+            line
+            for line in Path(f"/proc/{number}/limits").read_text().splitlines()
+            if not line.startswith(("Max data size", "Max address space"))
+        ],
+    }
+
+
+@pytest.mark.parametrize("more", [(), ("dask.array",)])
+def test_a_forked_zygote_and_its_workers_are_as_those_of_an_executed_one(
+    monkeypatch: pytest.MonkeyPatch, run: Run, more: tuple[str, ...]
+) -> None:
+    async def look() -> tuple[Report, list[dict[str, Any]], Any]:
+        sandbox = Sandbox(workers=1, preload=more)
+        await sandbox.start()
+        try:
+            worker = await sandbox.spawn("probe", {"code": MODULES}, Limits(), identity="t/e")
+            modules = msgspec.msgpack.decode(await worker.exchange(None))
+            assert sandbox._zygote is not None
+            return sandbox.report(), [seen(pid) for pid in (sandbox._zygote.pid, worker.pid)], modules
+        finally:
+            await sandbox.close()
+
+    forked = run(look())
+    monkeypatch.setattr(zygote, "start", zygote.execute)
+    executed = run(look())
+    for (report, processes, modules), other in ((forked, executed), (executed, forked)):
+        assert msgspec.structs.replace(report, start_ms=0) == msgspec.structs.replace(other[0], start_ms=0)
+        assert processes == other[1]
+        assert set(modules) - set(other[2]) <= {"__main__", "runpy"}
 
 
 def test_a_forked_process_gives_other_row_ids() -> None:

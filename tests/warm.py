@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.nursery import nursery
+
 _PR_SET_CHILD_SUBREAPER = 36
 _prctl = ctypes.CDLL(None).prctl
 
@@ -72,7 +74,13 @@ class Warm:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        output: IO[bytes],
+        *,
+        executed_zygotes: bool = False,
     ) -> Forked:
         """`streamsim ...` in a session of its own; it ends with this process."""
         request = {
@@ -80,6 +88,7 @@ class Warm:
             "environment": dict(environment),
             "folder": str(folder),
             "parent": os.getpid(),
+            "nursery": None if executed_zygotes else nursery.address().hex(),
         }
         with self._lock, open(os.devnull, "rb") as nothing, _taking_over():
             channel = self._channel = self._channel or self._begin()

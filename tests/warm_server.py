@@ -16,11 +16,19 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamsim.cli.main import main
+from streamsim.sandbox.host import zygote
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.nursery import fork
+
+del sys.path[0]
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 # What a start imports only where it is configured.
@@ -80,6 +88,8 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
+    if request["nursery"] is not None:
+        zygote.start = partial(fork, bytes.fromhex(request["nursery"]))
     sys.argv = request["command"]
     sys.orig_argv = [sys.executable, *sys.argv]
     sys.path.insert(0, os.path.dirname(sys.argv[0]))

@@ -315,7 +315,8 @@ self.action["ok"] = 1
 
 def test_no_process_outlives_a_killed_server(tmp_path: Path) -> None:
     # The loop ends with its server, not by a limit.
-    with Server(tmp_path, settings={"sandbox.cpu_ms": 60_000, "sandbox.wall_ms": 120_000}) as server:
+    settings = {"sandbox.cpu_ms": 60_000, "sandbox.wall_ms": 120_000}
+    with Server(tmp_path, settings=settings, executed_zygotes=True) as server:
         admin = server.admin()
         assert server.process is not None
         idle = tree(server.process.pid)

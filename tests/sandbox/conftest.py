@@ -17,6 +17,7 @@ import pytest
 
 from streamsim.config import SandboxSettings
 from streamsim.sandbox import wire
+from streamsim.sandbox.host import zygote as host
 from streamsim.sandbox.limits import MIB, Limits
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.zygote import kernel, namespaces
@@ -213,6 +214,14 @@ def launchable(kind: str) -> None:
     ]
     if closed and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1 and os.geteuid() == 0:
         pytest.skip("needs CAP_SYS_ADMIN to let an ordinary user reach this Python")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def executed() -> Iterator[None]:
+    """Here zygotes are executed, as the service does it."""
+    kept, host.start = host.start, host.execute
+    yield
+    host.start = kept
 
 
 @pytest.fixture

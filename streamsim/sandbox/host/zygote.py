@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -41,6 +41,34 @@ class Listener(Protocol):
     def zygote_died(self) -> None: ...
 
 
+class Process(Protocol):
+    """A zygote's, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
+def execute(command: Sequence[str], environment: Mapping[str, str], control: int) -> Process:
+    """A new process; of the descriptors of this one it is given `control` alone."""
+    # Its own session: an interrupt from the keyboard reaches the server alone, which then drains.
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd="/",
+        pass_fds=(control,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+start: Callable[[Sequence[str], Mapping[str, str], int], Process] = execute
+"""How a zygote is started. Tests fork theirs from a process that has imported the same."""
+
+
 class Zygote:
     """One running zygote process."""
 
@@ -55,17 +83,7 @@ class Zygote:
             self._socket.setblocking(False)
             options = zygote.Options(degraded=degraded, preload=list(preload))
             argv, environment = zygote.command(theirs.fileno(), options)
-            # Its own session: an interrupt from the keyboard reaches the server alone, which then drains.
-            self._process = subprocess.Popen(
-                argv,
-                env=environment,
-                cwd="/",
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._process = start(argv, environment, theirs.fileno())
         except BaseException:
             self._socket.close()
             raise
