@@ -93,7 +93,6 @@ class Server:
     def start(self) -> None:
         """Start it, on the port it had before if there was one, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._wait_for_port()
         command = [str(Path(sys.executable).with_name("streamsim")), "serve", "--port", str(self.port)]
         command += ["--processes", str(self.processes), "--data", str(self.folder / "data")]
         with self.log.open("ab") as log:
@@ -165,14 +164,6 @@ class Server:
                 kept.setsockopt(socket.SOL_SOCKET, option, 1)
             with contextlib.suppress(OSError):  # another server listens there, as a few tests want
                 kept.bind(("127.0.0.1", self.port))
-
-    def _wait_for_port(self) -> None:
-        """The processes of a parent that was killed end by themselves, a moment later than it."""
-        if self._kept is None or self.processes == 1:
-            return
-        deadline = time.monotonic() + PATIENCE_S
-        while not self._port_is_free() and time.monotonic() < deadline:
-            time.sleep(0.02)
 
     def _port_is_free(self) -> bool:
         with socket.socket() as probe:
