@@ -165,15 +165,6 @@ class Server:
             with contextlib.suppress(OSError):  # another server listens there, as a few tests want
                 kept.bind(("127.0.0.1", self.port))
 
-    def _port_is_free(self) -> bool:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", self.port))
-            except OSError:
-                return False
-            return True
-
     def children(self) -> list[int]:
         """Process ids of the server processes of a parent with several."""
         assert self.process is not None
