@@ -14,7 +14,7 @@ paths, kinds and ranges, and the catalogue refuses a policy whose code reads oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from streamsim import values
 
@@ -42,7 +42,10 @@ def arms(call: Any, default: Iterable[Any]) -> list[str]:
     listed = default if given is _ABSENT else given
     if not isinstance(listed, list | tuple) or not listed:
         raise values.InvalidValue("context.arms", "must be a list of at least one name")
-    return list(dict.fromkeys(_name(item, f"context.arms[{i}]") for i, item in enumerate(listed)))
+    names: dict[str, None] = {}
+    for i, item in enumerate(listed):
+        names[item if _is_name(item) else _name(item, f"context.arms[{i}]")] = None
+    return list(names)
 
 
 def name(call: Any, path: str) -> str:
@@ -103,9 +106,13 @@ def _field(call: Any, path: str, default: Any = None) -> Any:
     holder = getattr(call, part)
     if part == "reward" and type(holder) in (int, float, bool):
         return holder
-    if not isinstance(holder, Mapping):
+    if type(holder) is not dict and not isinstance(holder, Mapping):
         raise values.InvalidValue(part, f"must be an object with the field {field!r}")
     return holder.get(field, default)
+
+
+def _is_name(given: Any) -> TypeGuard[str]:
+    return type(given) is str and 1 <= len(given) <= MAX_NAME and "\0" not in given
 
 
 def _name(given: Any, where: str) -> str:

@@ -269,6 +269,8 @@ class Experiment:
 
 def outer_copy(value: Any) -> Any:
     """A copy of the outermost dict or list; a mapping as a dict."""
+    if type(value) is dict:
+        return value.copy()
     if isinstance(value, Mapping):
         return dict(value)
     return value.copy() if isinstance(value, list) else value
