@@ -12,15 +12,23 @@ from tests.support import PASSWORD, Server
 from tests.tea import TEA
 
 # The label or text of what has the focus, in an editor too.
-FOCUSED = """() => {
+NAMED = """at => (at.getAttribute("aria-label") || at.labels?.[0]?.innerText || at.innerText || "").trim()"""
+FOCUSED = f"""() => {{
   let at = document.activeElement;
   while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-  return (at.getAttribute("aria-label") || at.labels?.[0]?.innerText || at.innerText || "").trim();
-}"""
+  return ({NAMED})(at);
+}}"""
+THERE = f"""name => {{
+  const named = (one) => one.tabIndex >= 0 && ({NAMED})(one).startsWith(name);
+  const within = (root) => [...root.querySelectorAll("*")].some(
+    (one) => named(one) || (one.shadowRoot && within(one.shadowRoot)));
+  return within(document);
+}}"""
 
 
 def tab_to(page: Page, name: str, most: int = 60) -> None:
-    """Press Tab until what has this label or text has the focus."""
+    """Press Tab until what has this label or text has the focus, once it is there."""
+    page.wait_for_function(THERE, arg=name)
     for _ in range(most):
         # In an editor Tab indents, but after Escape; a dialog would close by it.
         if page.evaluate("document.querySelector('dialog[open]') === null"):
