@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.floods import FLOODS
 from bench.load import Result, measure
 from tests.backends import Storage, production
 from tests.servers import MongoServer, RedisServer
-from tests.support import Server
+from tests.support import Client, Server
 
 POLICIES = {"E-greedy": "e-greedy", "Bernoulli Thompson": "bernoulli-thompson"}
 CONNECTIONS = (16, 64, 256)
@@ -68,18 +69,22 @@ def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -
                 answer = measure(server.port, requests, 1, 0.5).first_answer
                 bare_port = stack.enter_context(Bare(answer)).port
                 for connections in CONNECTIONS:
-                    before = used_by(server)
-                    pairs = [
-                        (
-                            measure(server.port, requests, connections, seconds),
-                            measure(bare_port, requests, connections, seconds),
-                        )
-                        for _ in range(rounds)
-                    ]
-                    after = used_by(server)
+                    pairs, used = [], [0.0, 0.0]
+                    for _ in range(rounds):
+                        before = used_by(server)
+                        ours = measure(server.port, requests, connections, seconds)
+                        used = [one + b - a for one, a, b in zip(used, before, used_by(server), strict=True)]
+                        pairs.append((ours, measure(bare_port, requests, connections, seconds)))
+                        moved(client, experiment["id"])
                     answers = sum(len(ours.latencies_s) for ours, _ in pairs)
-                    each_us = [1e6 * (b - a) / answers for a, b in zip(before, after, strict=True)]
+                    each_us = [1e6 * one / answers for one in used]
                     row(f"{policy} {call} x{connections}", pairs, *each_us)
+
+
+def moved(client: Client, experiment_id: str) -> None:
+    """Wait until MongoDB has all rows: in 20 s as many are decided as may wait for it at most."""
+    while client.get(f"/stats/{experiment_id}/actionlog", limit=1).status != 200:
+        time.sleep(0.5)
 
 
 def storage(backend: str, folder: Path, stack: ExitStack) -> Storage:
