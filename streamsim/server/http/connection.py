@@ -216,8 +216,8 @@ class Connection(asyncio.Protocol):
         received = self._received
         if not received:
             return False
-        end = end_of_head(received, self._searched)
         most = self._server.max_header_bytes
+        end = end_of_head(received, self._searched, most)
         if end > most or (end < 0 and len(received) > most):
             self._end_with(over_the_limit(received, most))
             return False

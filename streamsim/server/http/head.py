@@ -13,6 +13,8 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, pars
 
 _END: Final = b"\r\n\r\n"
 _LOOSE_END: Final = re.compile(rb"\n\r?\n")
+_LOOSE: Final = re.compile(rb"(?<!\r)\n")
+_WITHOUT_CR: Final = "a line that ends without CR"
 # What llhttp and Tornado both take, whatever the headers are.
 _LINE: Final = re.compile(rb"(GET|POST) (/[0-9A-Za-z%&=+\-._~!$'()*,;:@/?]*) HTTP/1\.1")
 _REMEMBERED: Final = 2048
@@ -41,20 +43,21 @@ class Head(NamedTuple):
         return fields
 
 
-def end_of_head(received: bytes, searched: int) -> int:
+def end_of_head(received: bytes, searched: int, most: int) -> int:
     """Where the first head ends, or -1 if it does not yet.
 
     :param searched: so many bytes hold no end.
-    :raises HTTPInputError: lines end without CR.
+    :param most: bytes of a head; one that is larger may be anything.
+    :raises HTTPInputError: its last lines end without CR.
     """
     begin = max(0, searched - 3)
     found = received.find(_END, begin)
-    if found >= 0:
+    if found >= 0 and received.find(b"\n\r\n", begin) > found and received.find(b"\n\n", begin, found) < 0:
         return found + 4
     loose = _LOOSE_END.search(received, begin)
-    if loose is not None:
-        raise HTTPInputError("a line that ends without CR")
-    return -1
+    if loose is not None and loose.end() <= most:
+        raise HTTPInputError(_WITHOUT_CR)
+    return found + 4 if found >= 0 else -1
 
 
 class HeadParser:
@@ -100,7 +103,7 @@ class HeadParser:
             self._parser = None
         except httptools.HttpParserError as error:
             self._parser = None
-            raise HTTPInputError(str(error)) from None
+            raise HTTPInputError(_WITHOUT_CR if _LOOSE.search(data) else str(error)) from None
         if not self._ended:
             self._parser = None
             raise HTTPInputError("no request line")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -91,14 +92,20 @@ async def _answers(ports: dict[str, int], pieces: list[bytes]) -> list[bytes]:
     return [steady(answer) for answer in await asyncio.gather(*answers)]
 
 
-async def compare(ports: dict[str, int], seed: int, connections: int, at_once: int = 64) -> Differences:
+async def compare(ports: dict[str, int], seed: int, connections: int) -> Differences:
     """Send what a seed draws over so many connections to each server."""
+    return await compare_these(ports, islice(requests(seed), connections))
+
+
+async def compare_these(
+    ports: dict[str, int], all_pieces: Iterator[list[bytes]], at_once: int = 64
+) -> Differences:
+    """Send these, each over a connection of its own in its pieces, to each server."""
     found = Differences()
     doubtful: list[tuple[list[bytes], bytes, bytes]] = []
-    drawn = islice(requests(seed), connections)
 
     async def one_after_the_other() -> None:
-        for pieces in drawn:
+        for pieces in all_pieces:
             ours, theirs = b"", b""
             same: bool | str | None = False
             for _ in range(_ATTEMPTS):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.effort import LONG
-from tests.server.http.differential import CLOSE, SETTINGS, STRICTER, compare
+from tests.server.http.differential import CLOSE, SETTINGS, STRICTER, compare, compare_these
+from tests.server.http.raw import LAST
 
 # Both servers close what waits for a second: beside other tests one of them may be late.
 pytestmark = pytest.mark.serial
@@ -19,3 +20,37 @@ async def test_both_servers_answer_alike_or_ours_is_the_stricter_one(ports: dict
     assert found.failed == []
     assert found.stricter.keys() == {*STRICTER, CLOSE}
     assert found.requests > found.compared
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [SETTINGS], indirect=True)
+async def test_wherever_a_line_ends_without_cr_no_server_takes_what_the_other_refuses(
+    ports: dict[str, int],
+) -> None:
+    get, body = b"GET /healthy HTTP/1.1\r\nHost: x\r\nA: a\r\n\r\n", b"POST /nothing HTTP/1.1\r\nHost: x\r\n"
+    large = b"GET /healthy HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 3000 + b"\r\n\r\n"
+    sent = [
+        # Before a head, in it, and at its end.
+        *(before + get + LAST for before in (b"\n", b"\r\n", b"\n\r\n", b"\r\n\n", b"\r\n\r\n", b"\n\n")),
+        *(get.replace(b"\r\n", b"\n", count) + LAST for count in range(1, 5)),
+        *(
+            get[: -len(end)] + other + LAST
+            for end, other in (
+                (b"\r\n", b"\n"),
+                (b"\r\n\r\n", b"\n\r\n"),
+                (b"\r\n", b"\n\r\n"),
+                (b"\r\n\r\n", b"\n\n"),
+            )
+        ),
+        # With a body, and before a head that is too large; one that is itself.
+        body + b"Content-Length: 2\r\n\n{}" + LAST,
+        body + b"Content-Length: 2\r\n\n\r\n{}" + LAST,
+        get.replace(b"\r\n", b"\n") + large + LAST,
+        large.replace(b"\r\n", b"\n") + LAST,
+    ]
+    pieces = [[one] for one in sent] + [[one[:cut], one[cut:]] for one in sent for cut in range(1, 60, 7)]
+    found = await compare_these(ports, iter(pieces))
+    assert found.wrong == []
+    assert found.failed == []
+    assert found.compared == len(pieces)
+    assert found.stricter.keys() == {"a line ends without CR"}
