@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,11 +27,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="streamsim-fuzz-") as folder:
-        asyncio.run(fuzz(Path(folder), options.seed, options.connections))
+        if not asyncio.run(fuzz(Path(folder), options.seed, options.connections)):
+            sys.exit("they differ, or ours failed: see above")
 
 
-async def fuzz(folder: Path, seed: int, connections: int) -> None:
-    """Both servers on one application, and so many connections to each."""
+async def fuzz(folder: Path, seed: int, connections: int) -> bool:
+    """Both servers on one application, and so many connections to each; whether they differ as is known."""
     settings = config.load(overrides={"storage.data": str(folder), **SETTINGS})
     async with running(settings, upkeep=False) as services:
         application = await make_application(services)
@@ -44,10 +46,11 @@ async def fuzz(folder: Path, seed: int, connections: int) -> None:
             await server.listen_on(sockets)
             servers.append(server)
             ports[name] = sockets[0].getsockname()[1]
-        requests, stricter = 0, dict[str, int]()
+        requests, stricter, right = 0, dict[str, int](), True
         for begun in range(0, connections, _AT_ONCE):
             found = await compare(ports, seed + begun, min(_AT_ONCE, connections - begun))
             requests += found.requests
+            right = right and not found.wrong and not found.failed
             for reason, times in found.stricter.items():
                 stricter[reason] = stricter.get(reason, 0) + times
             for pieces, ours, theirs in found.wrong:
@@ -62,6 +65,7 @@ async def fuzz(folder: Path, seed: int, connections: int) -> None:
             print(f"ours was stricter {times} times: {reason}")
         for server in servers:
             await server.close()
+    return right
 
 
 if __name__ == "__main__":
