@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -77,7 +76,7 @@ def check_outcome(outcome: Outcome, *, action: bool) -> PolicyError | None:
             values.check(outcome.action, "action")
             if outcome.probabilities is not None:
                 values.check(outcome.probabilities, "action_probabilities")
-            if outcome.propensity is not None and not math.isfinite(outcome.propensity):
+            if outcome.propensity is not None:
                 values.check(outcome.propensity, "propensity")
         if outcome.context is not None:
             values.check(outcome.context, "context")

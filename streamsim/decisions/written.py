@@ -32,5 +32,4 @@ class Written:
         now = asyncio.get_running_loop().time()
         if now >= self._until:
             self._until, self._bytes = now + 60, 0
-        self._bytes += sum(len(row.data) for row in transaction.logs)
-        self._bytes += sum(map(len, transaction.writes.values()))
+        self._bytes += transaction.written_bytes

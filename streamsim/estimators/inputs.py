@@ -112,7 +112,7 @@ def _field(call: Any, path: str, default: Any = None) -> Any:
 
 
 def _is_name(given: Any) -> TypeGuard[str]:
-    return type(given) is str and 1 <= len(given) <= MAX_NAME and "\0" not in given
+    return isinstance(given, str) and 1 <= len(given) <= MAX_NAME and "\0" not in given
 
 
 def _name(given: Any, where: str) -> str:
@@ -120,7 +120,7 @@ def _name(given: Any, where: str) -> str:
         given = values.without_fraction(given)
     if type(given) in (int, float, bool):
         given = values.dump(given).decode()
-    if not isinstance(given, str) or not 1 <= len(given) <= MAX_NAME or "\0" in given:
+    if not _is_name(given):
         raise values.InvalidValue(where, f"must be a name: text of 1 to {MAX_NAME} characters, or a number")
     return given
 

@@ -25,6 +25,7 @@ from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel, as_text
 
 _CONTAINERS: Final = frozenset({dict, list})
+_NUMBERS: Final = frozenset({int, float})
 PROPENSITY_RUNS: Final = 200
 PROPENSITY_S: Final = 0.05
 _DOSES: Final = 10
@@ -197,23 +198,13 @@ def checked_probabilities(experiment: Experiment) -> dict[str, float] | None:
     probabilities: Any = experiment.action_probabilities
     if probabilities is None:
         return None
-    if type(probabilities) is dict and _are_figures(probabilities):
-        return probabilities.copy()
-    if isinstance(probabilities, Mapping):
+    if type(probabilities) is dict and values.is_flat(probabilities):
+        probabilities = probabilities.copy()  # every arm is its own label
+    elif isinstance(probabilities, Mapping):
         probabilities = values.plain(labelled(probabilities, "action_probabilities"), "action_probabilities")
-    if type(probabilities) is not dict or not all(type(p) in (int, float) for p in probabilities.values()):
+    if type(probabilities) is not dict or not _NUMBERS.issuperset(map(type, probabilities.values())):
         raise values.InvalidValue("action_probabilities", "must be a dict of arm -> probability")
     return probabilities
-
-
-def _are_figures(probabilities: dict[Any, Any]) -> bool:
-    """Whether these are finite floats by plain text, as most codes give them: nothing is to be made of it."""
-    for arm, figure in probabilities.items():
-        if type(arm) is not str or not arm.isascii() or "\0" in arm:
-            return False
-        if type(figure) is not float or figure - figure != 0.0:
-            return False
-    return len(probabilities) <= values.MAX_VALUES
 
 
 def _fraction(arm: str | None) -> bool:

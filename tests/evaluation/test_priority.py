@@ -14,12 +14,15 @@ from streamsim.evaluation.priority import Priority
 OWN = os.sched_getaffinity(0)
 
 
-@pytest.fixture
-def process() -> Iterator[int]:
-    """One that waits for its end."""
+def _waiting() -> Iterator[int]:
+    """A process that waits for its end."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
         yield running.pid
         running.kill()
+
+
+process = pytest.fixture(_waiting, name="process")
+another = pytest.fixture(_waiting, name="another")
 
 
 def test_who_is_waited_for_goes_behind_and_uses_every_processor(process: int) -> None:
@@ -44,14 +47,6 @@ def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: 
     live[0] = False
     priority.make_way()
     assert os.sched_getaffinity(process) == OWN
-
-
-@pytest.fixture
-def another() -> Iterator[int]:
-    """As `process`."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
-        yield running.pid
-        running.kill()
 
 
 def test_what_was_placed_before_makes_way_with_what_comes_after(process: int, another: int) -> None:

@@ -11,10 +11,8 @@ from functools import lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tornado.httputil import format_timestamp
-
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, REFUSAL_S, given_or_new_id
+from handlers.base import HEADERS, REFUSAL_S, date_now, given_or_new_id
 from handlers.failures import expected, log_failure
 from handlers.short import SHORT, submit
 from streamsim import values
@@ -101,9 +99,8 @@ class ShortExchange:
         services = self._application.services
         vary = "Vary: Origin\r\n" if services.settings.server.cors_origins else ""
         close = "Connection: close\r\n" if services.draining else ""
-        now = time.time()
         head = (
-            f"{_begin(status, int(now))}{self._request_id}\r\n{vary}{close}{more}"
+            f"{_begin(status, date_now())}{self._request_id}\r\n{vary}{close}{more}"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         connection = self._connection
@@ -112,7 +109,7 @@ class ShortExchange:
         if self.trace is not None:
             self.trace.end(route, method, status, self._request_id)
         path = self._head.target.partition(b"?")[0].decode()
-        self._application.log_answer(route, method, path, status, now - self._began, self._who)
+        self._application.log_answer(route, method, path, status, time.time() - self._began, self._who)
         self._written = True
         connection.answered_short()
 
@@ -126,9 +123,9 @@ class ShortExchange:
 
 
 @lru_cache(16)
-def _begin(status: int, now_s: int) -> str:
+def _begin(status: int, date: str) -> str:
     """How all answers of one status begin in one second."""
-    reason, date = responses.get(status, "Unknown"), format_timestamp(now_s)
+    reason = responses.get(status, "Unknown")
     return f"HTTP/1.1 {status} {reason}\r\n{_FIXED}Date: {date}\r\nX-Request-Id: "
 
 

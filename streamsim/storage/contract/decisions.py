@@ -126,6 +126,11 @@ class Transaction(msgspec.Struct, gc=False):
     amendments: list[Amendment] = []
     buckets: dict[Counted, Counts] = {}
 
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of its log rows and of the theta that it writes."""
+        return sum(len(row.data) for row in self.logs) + sum(map(len, self.writes.values()))
+
     def check(self) -> None:
         """What every backend refuses, since `revisions` is what keeps tenants apart.
 

@@ -225,8 +225,7 @@ def _size(transaction: Transaction) -> float:
     """Bytes that a commit writes; without end where it may delete any number of rows."""
     if transaction.deletes or transaction.drops:
         return math.inf
-    size = sum(len(row.data) for row in transaction.logs) + sum(map(len, transaction.writes.values()))
-    size += sum(len(one.context) + len(one.action) for one in transaction.advices)
+    size = transaction.written_bytes + sum(len(one.context) + len(one.action) for one in transaction.advices)
     size += sum(len(one.answer) for one in transaction.idempotency)
     return size + sum(len(one.gathered) for one in transaction.amendments)
 

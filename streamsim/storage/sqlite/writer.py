@@ -149,10 +149,10 @@ class Writer:
                 self._loop.call_soon(self._write_small)
             self._small.append(job)
         else:
-            self._hand_over([job])
+            self._hand_over(job)
         return job.future
 
-    def _hand_over(self, jobs: list[_Job]) -> None:
+    def _hand_over(self, *jobs: _Job) -> None:
         """To the thread, after what was submitted before."""
         before, self._small = self._small, []
         for job in (*before, *jobs):
@@ -164,12 +164,12 @@ class Writer:
         jobs = self._small
         quick = self._took_s < _QUICK_S and self._made_here < _ASIDE and len(jobs) <= _GROUP
         if not jobs or not quick or not self._begun_here():
-            self._hand_over([])
+            self._hand_over()
             return
         self._small = []
         self._made_here += 1
         try:
-            outcomes = self._commit(jobs)
+            outcomes = self._tried(self._commit, jobs)
         finally:
             self._turn.leave()
         _answer(jobs, outcomes)
@@ -189,7 +189,7 @@ class Writer:
 
     def finish(self) -> None:
         """Nothing more will be submitted: when all is written, the thread ends."""
-        self._hand_over([])
+        self._hand_over()
         self._jobs.put(None)
 
     def join(self) -> None:
@@ -205,21 +205,30 @@ class Writer:
             ended = None in waiting
             jobs = [job for job in waiting if job is not None]
             if jobs:
-                self._loop.call_soon_threadsafe(self._handed_back, jobs, self._commit_aside(jobs))
+                self._loop.call_soon_threadsafe(
+                    self._handed_back, jobs, self._tried(self._commit_aside, jobs)
+                )
 
     def _handed_back(self, jobs: list[_Job], outcomes: list[Any]) -> None:
         self._handed -= len(jobs)
         self._made_here = 0
         _answer(jobs, outcomes)
 
-    def _commit_aside(self, jobs: list[_Job]) -> list[Any]:
+    @staticmethod
+    def _tried(commit: Callable[[list[_Job]], list[Any]], jobs: list[_Job]) -> list[Any]:
+        """The outcomes, or that nothing was applied."""
         try:
-            revokes = any(job.revokes for job in jobs)
-            with self._turn, self._revocations.under_way() if revokes else nullcontext():
-                self._waits(True)
-                return self._commit(jobs)
+            return commit(jobs)
         except Exception as error:
-            return self._unavailable(jobs, error)
+            if not isinstance(error, StoreUnavailable):
+                _log.exception("a group commit of %d failed", len(jobs))
+            return [StoreUnavailable(f"the database cannot be written: {error}") for _ in jobs]
+
+    def _commit_aside(self, jobs: list[_Job]) -> list[Any]:
+        revokes = any(job.revokes for job in jobs)
+        with self._turn, self._revocations.under_way() if revokes else nullcontext():
+            self._waits(True)
+            return self._commit(jobs)
 
     def _waits(self, may: bool) -> None:
         """Whether the connection may wait: for another tool's lock, and for a checkpoint when it is due."""
@@ -235,16 +244,8 @@ class Writer:
             while (outcomes := self._attempt(jobs, failed)) is None:
                 pass
             return outcomes
-        except Exception as error:
-            return self._unavailable(jobs, error)
         finally:
             self._took_s = time.monotonic() - began
-
-    @staticmethod
-    def _unavailable(jobs: list[_Job], error: Exception) -> list[Any]:
-        if not isinstance(error, StoreUnavailable):
-            _log.error("a group commit of %d failed", len(jobs), exc_info=error)
-        return [StoreUnavailable(f"the database cannot be written: {error}") for _ in jobs]
 
     def _attempt(self, jobs: list[_Job], failed: dict[int, Exception]) -> list[Any] | None:
         """The outcomes; None if a job failed halfway, which is then in `failed`: the others must run again.
