@@ -52,6 +52,7 @@ def _flood(
 ) -> None:
     """In the process of the flood: send, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(19)
     flooder = _Flooder(name, port, cookies, experiments, begun)
     places = range(FLOODS[name].at_once)
     threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in places]

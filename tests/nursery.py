@@ -88,7 +88,7 @@ class Nursery:
                 cwd="/",
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
 
     def close(self) -> None:

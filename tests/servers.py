@@ -76,7 +76,7 @@ class Server:
                 cwd=self.folder,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=die_with_parent,
             )
         wait_until(self._ready, f"{self.command()[0]} on port {self.port}; see {self.folder}/output")

@@ -105,7 +105,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                    process_group=0,
                     preexec_fn=die_with_parent,
                 )
             else:

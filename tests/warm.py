@@ -110,7 +110,7 @@ class Warm:
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
         return ours
 

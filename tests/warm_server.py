@@ -79,7 +79,7 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     if os.getppid() != request["parent"]:
         os._exit(1)
     prctl(PR_SET_NAME, b"streamsim", 0, 0, 0)
-    os.setsid()
+    os.setpgid(0, 0)
     for place, descriptor in enumerate(streams):
         os.dup2(descriptor, place)
     for descriptor in streams:

@@ -20,6 +20,7 @@ from importlib.metadata import version
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from streamsim import terminal
 from streamsim.config import ConfigError, Settings
 from streamsim.models.library import ENGINES
 from streamsim.models.workers import installed
@@ -56,6 +57,7 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
     factory = loop_factory(settings)
     main: Parent | Process
     if child is not None:
+        terminal.leave()
         main = Process(settings, _bound(settings, child[0], shared=True), child[1])
     elif settings.server.processes > 1:
         main = Parent(settings)
@@ -169,6 +171,9 @@ class Parent:
                 asyncio.create_task(self._keep(port, alive, environment, metrics))
                 for _ in range(self._settings.server.processes)
             ]
+            for keeper in keepers:
+                # Unless it is to, it ends by an error alone, which is raised below.
+                keeper.add_done_callback(lambda _: self._stop.set())
             await self._stop.wait()
             for child in self._children:
                 child.send_signal(signal.SIGTERM)
@@ -204,7 +209,7 @@ class Parent:
         pause_s = _BACK_OFF_S[0]
         while not self._stop.is_set():
             began = time.monotonic()
-            # In a session of its own, a terminal's Ctrl-C reaches it once: through this process.
+            # In a process group of its own, a terminal's Ctrl-C reaches it once: through this process.
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *sys.orig_argv[1:],
@@ -213,7 +218,7 @@ class Parent:
                 env=environment,
                 pass_fds=(alive,),
                 stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
+                preexec_fn=os.setpgrp,  # uvloop has no process_group
             )
             self._children.add(child)
             if self._stop.is_set():

@@ -52,7 +52,7 @@ class Process(Protocol):
 
 def execute(command: Sequence[str], environment: Mapping[str, str], control: int) -> Process:
     """A new process; of the descriptors of this one it is given `control` alone."""
-    # Its own session: an interrupt from the keyboard reaches the server alone, which then drains.
+    # Its own process group: an interrupt from the keyboard reaches the server alone, which then drains.
     return subprocess.Popen(
         command,
         env=environment,
@@ -61,7 +61,7 @@ def execute(command: Sequence[str], environment: Mapping[str, str], control: int
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,
     )
 
 

@@ -89,7 +89,7 @@ def _step(layer: str) -> Iterator[None]:
 
 
 def _descriptors(rules: int, request: Request) -> None:
-    os.setsid()
+    os.setpgid(0, 0)
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-work")
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for place, descriptor in ((0, null), (1, null), (2, null), (CHANNEL, request.channel)):

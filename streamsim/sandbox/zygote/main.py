@@ -29,6 +29,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from streamsim import terminal
 from streamsim.sandbox import table
 from streamsim.sandbox.registry import LIBRARIES, PROGRAMS
 from streamsim.sandbox.report import Report
@@ -143,10 +144,9 @@ def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Gr
 
 
 def _detach() -> None:
-    """Keeps the control descriptor alone, leads a session, and dies with the host."""
+    """Keeps the control descriptor alone, has no terminal, and dies with the host."""
     kernel.setup("close_range", CONTROL + 1, table.ALL, 0)
-    if os.getpid() != os.getsid(0):
-        os.setsid()
+    terminal.leave()
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-zygo")
     os.chdir("/")

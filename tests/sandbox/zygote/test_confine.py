@@ -286,7 +286,10 @@ def test_the_kernel_holds_it_as_unprivileged(machine: Any) -> None:
     # Not dumpable: what is below /proc belongs to root, and no core is written.
     assert os.stat(f"/proc/{subject.host_pid}/environ").st_uid == 0
     assert int(subject.proc("oom_score_adj")) >= table.OOM_SCORE_ADJ
-    assert os.getsid(subject.host_pid) == subject.host_pid
+    # A group of its own in the session of the server, without its terminal: see streamsim/terminal.py.
+    assert os.getpgid(subject.host_pid) == subject.host_pid
+    assert os.getsid(subject.host_pid) == os.getsid(0)
+    assert subject.proc("stat").rsplit(")", 1)[1].split()[4] == "0"
 
 
 def test_two_experiments_run_as_two_users(machine: Any) -> None:
