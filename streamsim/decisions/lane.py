@@ -4,7 +4,8 @@ committed in one atomic step, and only then is every caller answered (group comm
 While a batch is under way the next one gathers, so latency stays low when idle and throughput grows
 with load. A batch that leaves theta as it is, as decisions do, is committed while the next one runs, if that
 is larger or full: else it waits, as who is answered may join it, and few large batches cost least. A refused
-commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect.
+commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect. Of a batch
+that gathers, the first calls may run already (`early`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.counting import Arms
-from streamsim.decisions.queueing import gathered, take
+from streamsim.decisions.early import Early
+from streamsim.decisions.queueing import take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -76,19 +78,15 @@ class Lane:
         let_go: Callable[[int], None],
         guarded: set[str],
     ) -> None:
-        self.experiment_id = experiment_id
-        self.tenant = tenant
+        self.experiment_id, self.tenant = experiment_id, tenant
         self.let_go = let_go
         self._written = Written(settings.minute_bytes)
         self._around: Around | None = None
         self._arms = Arms()
         self.used_ms = now_ms()
-        self._store = store
-        self._worker = worker
-        self._settings = settings
-        self._debug = debug
-        self._find = find
-        self._forget = forget
+        self._store, self._worker = store, worker
+        self._settings, self._debug = settings, debug
+        self._find, self._forget = find, forget
         self._now_ms = now_ms
         self._observe = observe
         self._guarded = guarded
@@ -97,6 +95,8 @@ class Lane:
         self._committing: _Committing | None = None
         self._woken: asyncio.Future[None] | None = None
         self._enough = 0
+        self._early = Early(worker, settings.batch)
+        self._loop = asyncio.get_running_loop()
 
     @property
     def busy(self) -> bool:
@@ -111,12 +111,14 @@ class Lane:
         self._written.check()
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
-        call.deadline, call.attempts = asyncio.get_running_loop().time() + self._settings.call_s, 0
+        call.deadline, call.attempts = self._loop.time() + self._settings.call_s, 0
         self._queue.append(call)
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._drain())
+            self._task = self._loop.create_task(self._drain())
         elif len(self._queue) >= self._enough:
             self._wake()
+        if self._early.gathering:
+            self._early.give(self._queue, self._around)
 
     def _committed(self, prepared: batch.Prepared) -> None:
         self._written.add(prepared.transaction)
@@ -152,8 +154,10 @@ class Lane:
                         await self._settled()
                     if calls:
                         await self._serve(calls)
+                    await self._early.rest()
                 except Exception as error:
                     self._failed(calls, error)
+                    self._early.dismiss()
                 except BaseException:
                     self._cut_off(calls)
                     raise
@@ -163,10 +167,9 @@ class Lane:
                 self._cut_off(self._committing.calls)
                 self._committing = None
             self.used_ms = self._now_ms()
-            self._task = None
-            if self._queue:
-                self._cut_off(self._queue)
-                self._queue.clear()
+            self._task, self._early.gathering = None, True
+            self._cut_off(self._queue)
+            self._queue.clear()
 
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
@@ -178,9 +181,9 @@ class Lane:
         if committing is not None:
             self._enough = min(most, len(committing.calls) + 1)
             while not committing.task.done() and len(queue) < self._enough:
-                self._woken = asyncio.get_running_loop().create_future()
+                self._woken = self._loop.create_future()
                 await self._woken
-        await gathered(queue, most)
+        await self._early.gathered(queue, self._around)
 
     def _failed(self, calls: Sequence[Pending], error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
@@ -205,8 +208,7 @@ class Lane:
         except TooManyRequests as error:
             self._fail(queue, error)
             queue.clear()
-        now = asyncio.get_running_loop().time()
-        return take(queue, self._settings.batch, now, self._settings.call_s)
+        return take(queue, self._settings.batch, self._loop.time(), self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""
@@ -235,7 +237,7 @@ class Lane:
             if await self._settled():
                 continue  # what this batch ran on was out of date as well
             if prepared.leaves_theta:
-                task = asyncio.get_running_loop().create_task(self._commit_aside(prepared, left))
+                task = self._loop.create_task(self._commit_aside(prepared, left))
                 task.add_done_callback(lambda _: self._wake())
                 self._committing = _Committing(left, task)
                 return
@@ -273,7 +275,7 @@ class Lane:
         for changed in result.experiments:
             self._forget(changed)
         self._worker.stale(result)
-        left, now = [], asyncio.get_running_loop().time()
+        left, now = [], self._loop.time()
         for call in preconditions.refuse(calls, result.advices, result.idempotency):
             call.attempts += 1
             if call.attempts < ATTEMPTS and now <= call.deadline and not call.given_up:
@@ -314,8 +316,7 @@ class Lane:
         return None
 
     async def _settled(self) -> bool:
-        """Wait for the batch that is being committed aside, if there is one. If it was refused, it runs again
-        now, and True says that what the worker ran since then has to as well."""
+        """Wait for what is committed aside. True: it was refused and ran again, as what ran since has to."""
         committing, self._committing = self._committing, None
         if committing is None:
             return False
@@ -364,8 +365,7 @@ class Lane:
             await self._serve(shadowed)
 
     async def _fail_call(self, experiment: Experiment, call: Pending, error: StreamsimError) -> None:
-        """Answer a call with its error. A default reward that the code cannot take would come due for ever:
-        its advice is redeemed without effect."""
+        """Answer a call with its error. A default reward has no effect then: it would come due for ever."""
         if isinstance(error, PolicyError) and isinstance(call, Reward) and call.by == "timeout":
             await self._store.commit(batch.without_effect(experiment, call, error, self._now_ms()))
         call.fail(error)
@@ -386,8 +386,11 @@ class Lane:
         """Run a batch in the sandbox, but for the calls that need no code. :raises BatchFailed:"""
         worker = self._worker
         enter(routed.calls, "run")
-        frames = [batch.frame(call) for call in routed.calls if routed.runs(call)]
-        done = await worker.run(experiment, frames) if frames else Done([], [], [], [], [])
+        calls = [call for call in routed.calls if routed.runs(call)]
+        frames = [batch.frame(call) for call in calls]
+        done = Done([], [], [], [], [])
+        if calls:
+            done = await worker.run(experiment, frames, self._early.taken(calls))
         assert self._around is not None
         given = (self._around, routed, done, worker.opened, self._settings, self._now_ms(), self._arms)
         try:

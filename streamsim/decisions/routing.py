@@ -75,6 +75,11 @@ class Around(NamedTuple):
     guarded: bool = False
     shadow: bool = False
 
+    @property
+    def always_runs(self) -> bool:
+        """Whether the code is run for every decision, and every reward without an advice id."""
+        return self.mechanism is None and not self.shadow
+
     def shadows(self, call: Pending) -> TypeGuard[Decision]:
         """Whether it is a decision that its caller has made."""
         return self.shadow and isinstance(call, Decision) and call.present is not None

@@ -43,12 +43,21 @@ class Request(msgspec.Struct, array_like=True, gc=False):
     `committed`: new theta versions by experiment if the last batch was committed; None if it was not.
     `changed`: nested experiments whose code has to be opened anew.
     `fresh`: scopes that were stale: (scope, version, rows).
+    `more`: further calls come in parts, each a `More`.
     """
 
     committed: dict[str, int] | None
     changed: list[str]
     fresh: list[tuple[WireAddress, int, list[tuple[str, str, bytes, int]]]]
     calls: list[Call]
+    more: bool = False
+
+
+class More(msgspec.Struct, array_like=True, gc=False):
+    """Further calls of a batch. `more`: they are not the last."""
+
+    calls: list[Call]
+    more: bool
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False):

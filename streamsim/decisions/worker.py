@@ -13,7 +13,7 @@ import msgspec
 from streamsim.decisions import history
 from streamsim.decisions.declared import HIDDEN
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
-from streamsim.decisions.wire import Call, Done, Opened, Request, WireAddress, WireRows
+from streamsim.decisions.wire import Call, Done, More, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
     PolicyCrashed,
     PolicyError,
@@ -86,19 +86,61 @@ class PolicyWorker:
         self._told: dict[ThetaAddress, int] = {}
         # Revision of each experiment whose code this worker was given.
         self.opened: dict[str, int] = {}
+        # How many calls of the next batch it was given early, and whether what they run on is out of date.
+        self._early = 0
+        self._outdated = False
         self._settle(None)
 
     def _settle(self, committed: dict[str, int] | None) -> None:
+        self._outdated = True
         self._committed = committed
         self._changed: list[str] = []
         self._fresh: list[tuple[WireAddress, int, list[tuple[str, str, bytes, int]]]] = []
 
-    async def run(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
+    def run_early(self, experiment: Experiment, calls: Sequence[Call]) -> bool:
+        """Run the first calls of a batch, or more of them, while it is not complete; False if that is not
+        possible now. `run` or `rest` has to follow."""
+        worker = self._worker
+        if worker is None or not worker.alive or not self._knows(experiment):
+            return False
+        if worker.busy and not self._early:
+            return False
+        try:
+            if self._early:
+                worker.extend(More(list(calls), True), calls=len(calls), more=True)
+            else:
+                request = Request(self._committed, self._changed, self._fresh, list(calls), True)
+                worker.begin(request, calls=len(calls), asks=True, more=True)
+                self._settle(None)
+                self._outdated = False
+        except RequestTooLarge:
+            return False
+        self._early += len(calls)
+        return True
+
+    async def rest(self) -> None:
+        """What was run early is no batch: wait for its end, and forget it."""
+        began, self._early = self._early, 0
+        if not began or self._worker is None:
+            return
+        try:
+            self._worker.extend(More([], False), calls=0, more=False)
+            await self._worker.finish(self._answer)
+        except (ProgramFailed, WorkerDied):
+            self.dismiss()
+        except BaseException:
+            self.dismiss()
+            raise
+
+    async def run(self, experiment: Experiment, calls: Sequence[Call], early: int = 0) -> Done:
         """Run a batch. Its effects must then be settled by `committed` or `stale`; else they are forgotten.
 
+        :param early: so many of its first calls are those of `run_early`; 0 if those are others.
         :raises BatchFailed: nothing of it has any effect.
         """
         try:
+            if early != self._early or self._outdated or not self._knows(experiment):
+                await self.rest()
             return await self._attempt(experiment, calls)
         except SandboxLost:
             pass  # and with it what the last batch came to: a new worker needs none of that
@@ -113,10 +155,15 @@ class PolicyWorker:
 
     async def _attempt(self, experiment: Experiment, calls: Sequence[Call]) -> Done:
         worker = await self._ready(experiment)
-        request = Request(self._committed, self._changed, self._fresh, list(calls))
-        self._settle(None)
+        left, self._early = calls[self._early :], 0
         try:
-            return parse_done(await worker.exchange(request, calls=len(calls), ask=self._answer), len(calls))
+            if len(left) < len(calls):
+                worker.extend(More(list(left), False), calls=len(left), more=False)
+            else:
+                request = Request(self._committed, self._changed, self._fresh, list(calls))
+                self._settle(None)
+                worker.begin(request, calls=len(calls), asks=True)
+            return parse_done(await worker.finish(self._answer), len(calls))
         except ProgramFailed as error:
             self.dismiss()
             raise BatchFailed(policy_error(error.failure)) from None
@@ -176,17 +223,24 @@ class PolicyWorker:
             self._recycled = now
             self.dismiss()
 
+    def dismiss_early(self) -> None:
+        """End the worker if it runs calls of a batch that is not complete."""
+        if self._early:
+            self.dismiss()
+
     def dismiss(self) -> None:
         """End the worker, if there is one."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
-        self.opened = {}
+        self.opened, self._early = {}, 0
         self._settle(None)
 
+    def _knows(self, experiment: Experiment) -> bool:
+        return self._experiment is not None and self._experiment.revision == experiment.revision
+
     async def _ready(self, experiment: Experiment) -> Worker:
-        known = self._experiment
-        if known is None or known.revision != experiment.revision:
+        if not self._knows(experiment):
             self.dismiss()
             self._experiment = experiment
         worker = self._worker

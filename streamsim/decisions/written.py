@@ -14,12 +14,13 @@ class Written:
     def __init__(self, most: int) -> None:
         self._most = most
         self._until, self._bytes = 0.0, 0
+        self._now = asyncio.get_running_loop().time
 
     def check(self) -> None:
         """:raises TooManyRequests: calls of this experiment have written what they may in this minute."""
         if self._bytes < self._most:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         if now < self._until:
             raise TooManyRequests(
                 f"calls of this experiment have written {self._most} bytes of logs and theta in this minute "
@@ -29,7 +30,7 @@ class Written:
 
     def add(self, transaction: Transaction) -> None:
         """Count what a batch has written."""
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         if now >= self._until:
             self._until, self._bytes = now + 60, 0
         self._bytes += transaction.written_bytes

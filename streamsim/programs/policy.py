@@ -1,7 +1,8 @@
 """The program that runs an experiment's policy code in its worker.
 
 load      {"experiment": its id, "code": {piece: source}, "properties", "max_rows": rows that it caches}
-request   `Request`: how the last batch ended, what became stale, and the calls of this one
+request   `Request`: how the last batch ended, what became stale, and the calls of this one; perhaps further
+          parts, each `More`, while the calls before them run
 ask       ["theta", experiment_id, name, key|nil, value|nil, rows known] -> a page of `WireRows`, and whether
           there are more;  ["open", id] -> `Opened`;  ["summary", id] -> a dict;
           ["log", id, kind, limit] -> `WireLog`
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled
-from streamsim.decisions.wire import ACTION, PIECES, Call, Done, Opened, Outcome, Request
+from streamsim.decisions.wire import ACTION, PIECES, Call, Done, More, Opened, Outcome, Request
 from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
@@ -58,11 +59,16 @@ class Program:
         session = self._session
         session.used = {session.root.experiment_id}
         session.logs = []
-        results = []
-        for index, call in enumerate(request.calls):
-            if index:
-                self._channel.progress(index)
-            results.append(self._call(index, Call(*call)))
+        results: list[Outcome] = []
+        part: Any = request
+        while True:
+            for call in part.calls:
+                if results:
+                    self._channel.progress(len(results))
+                results.append(self._call(len(results), Call(*call)))
+            if not part.more:
+                break
+            part = More(*self._channel.more())
         theta = self._theta
         reads = [(*address, version) for address, version in theta.reads.items()]
         writes = [(*row, data) for row, data in theta.writes.items()]

@@ -5,6 +5,7 @@ The host starts every exchange with a fresh random nonce; every frame of the exc
 may ask while it works, and says how far it came; exactly one `done` or `failed` frame ends the exchange.
 
     host -> worker   call      body: the program's request
+    host -> worker   more      body: a further part of the request; sequence counts these from 1
     worker -> host   ask       body: the program's question, e.g. a read of theta; sequence counts them from 1
     host -> worker   answer    body: the answer; sequence as asked
     host -> worker   refused   body: why there is no answer, as text; sequence as asked
@@ -33,7 +34,7 @@ BROKEN: Final = 66
 """Exit status of a worker: its loop was broken, by the code or by the host."""
 NIL: Final = msgspec.Raw(b"\xc0")
 
-Kind = Literal["call", "answer", "refused", "ask", "progress", "done", "failed"]
+Kind = Literal["call", "more", "answer", "refused", "ask", "progress", "done", "failed"]
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -121,6 +121,8 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._calls = self._finished = self._asked = self._asks_left = 0
         self._answer_s = 0.0
         self._may_ask = False
+        self._open, self._parts = False, 0
+        self._reply: asyncio.Future[wire.Frame] = self._loop.create_future()
         # One timer serves many exchanges: it looks at the deadline when it fires.
         self._deadline = math.inf
         self._looked_at = 0.0
@@ -131,10 +133,19 @@ class WorkerChannel(asyncio.BufferedProtocol):
         """Send a request; the body of its `done` frame.
 
         :param calls: how many calls the request holds; each has the hard limit for itself.
-        :param ask: answers the program's questions; the time that it takes does not count as the call's, but
-            all answers of one call together have the hard limit too.
+        :param ask: as of `finish`.
         :raises WorkerDied: the worker is gone.
         :raises ProgramFailed: the program failed as a whole.
+        :raises RequestTooLarge: the request is larger than a frame may be.
+        """
+        self.begin(request, calls=calls, asks=ask is not None)
+        return await self.finish(ask)
+
+    def begin(self, request: object, *, calls: int, asks: bool, more: bool = False) -> None:
+        """Send a request; `finish` has to follow.
+
+        :param asks: whether the program may ask. :param more: calls of it are still to come, by `extend`.
+        :raises WorkerDied: the worker is gone.
         :raises RequestTooLarge: the request is larger than a frame may be.
         """
         if self.busy:
@@ -142,14 +153,34 @@ class WorkerChannel(asyncio.BufferedProtocol):
         if self.death is not None:
             raise type(self.death)(*self.death.args)
         nonce = os.urandom(wire.NONCE_BYTES)
-        frame = wire.encode("call", nonce, 0, request)
-        if len(frame) - wire.HEADER.size > self._limits.frame_bytes:
-            raise RequestTooLarge(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
-        self.busy, self._nonce = True, nonce
-        self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, ask is not None
+        frame = self._encoded("call", nonce, 0, request)
+        self.busy, self._nonce, self._open, self._parts = True, nonce, more, 0
+        self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, asks
         self._asks_left, self._answer_s = self._limits.asks, self._limits.hard_s
+        self._reply = self._send(frame, self._limits.hard_s)
+
+    def extend(self, part: object, *, calls: int, more: bool) -> None:
+        """Send more calls of the request that was begun with `more`.
+
+        :raises RequestTooLarge: they are larger than a frame may be; they were not sent.
+        """
+        frame = self._encoded("more", self._nonce, self._parts + 1, part)
+        self._parts += 1
+        self._calls += calls
+        self._open = more
+        if self.death is None:
+            self._write(frame, self._limits.hard_s)
+
+    async def finish(self, ask: Ask | None) -> msgspec.Raw:
+        """The body of the `done` frame of the request that was begun, of which no more is to come.
+
+        :param ask: answers the program's questions; the time that it takes does not count as the call's, but
+            all answers of one call together have the hard limit too.
+        :raises WorkerDied: the worker is gone.
+        :raises ProgramFailed: the program failed as a whole.
+        """
         try:
-            received = await self._send(frame, self._limits.hard_s)
+            received = await self._reply
             while received.kind == "ask":
                 assert ask is not None
                 asked_at = self._loop.time()
@@ -182,17 +213,26 @@ class WorkerChannel(asyncio.BufferedProtocol):
             answer = wire.encode("refused", self._nonce, question.sequence, str(refused))
         return answer
 
-    async def _send(self, frame: bytes, seconds: float) -> wire.Frame:
-        """Write a frame, and wait for the one that follows."""
-        assert self._transport is not None
+    def _encoded(self, kind: wire.Kind, nonce: bytes, sequence: int, body: object) -> bytes:
+        frame = wire.encode(kind, nonce, sequence, body)
+        if len(frame) - wire.HEADER.size > self._limits.frame_bytes:
+            raise RequestTooLarge(f"a request of {len(frame)} bytes; at most {self._limits.frame_bytes}")
+        return frame
+
+    def _send(self, frame: bytes, seconds: float) -> asyncio.Future[wire.Frame]:
+        """Write a frame; the one that follows."""
         waiting: asyncio.Future[wire.Frame] = self._loop.create_future()
         self._waiting = waiting
+        self._write(frame, seconds)
+        return waiting
+
+    def _write(self, frame: bytes, seconds: float) -> None:
+        assert self._transport is not None
         self.used = now = self._loop.time()
         self._arm(now + seconds)
         # Closed: the worker is gone, and the zygote is about to tell why. uvloop's transport would raise.
         if not self._transport.is_closing():
             self._transport.write(frame)
-        return await waiting
 
     def fail(self, death: WorkerDied) -> None:
         """The worker is no more, for this reason. Only the first reason counts."""
@@ -206,6 +246,8 @@ class WorkerChannel(asyncio.BufferedProtocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(death)
+            if self._open:
+                waiting.exception()  # seen: perhaps nobody comes to wait for it
         self._on_death()
 
     def _arm(self, deadline: float) -> None:
@@ -287,6 +329,8 @@ class WorkerChannel(asyncio.BufferedProtocol):
         if kind == "done" or kind == "failed":
             if more or frame.sequence != 0:
                 raise wire.WireError("something after the end of an exchange")
+            if self._open and kind == "done":
+                raise wire.WireError("an end before it was given all calls")
             if kind == "failed":
                 try:
                     _failure.decode(frame.body)

@@ -71,8 +71,21 @@ class Worker:
         :raises ProgramFailed: the program failed as a whole; the worker lives.
         :raises RequestTooLarge: nothing was sent; the worker lives.
         """
+        self.begin(request, calls=calls, asks=ask is not None)
+        return await self.finish(ask)
+
+    def begin(self, request: object, *, calls: int, asks: bool, more: bool = False) -> None:
+        """Send a request, or the first part of it. See `WorkerChannel.begin`."""
+        self._channel.begin(request, calls=calls, asks=asks, more=more)
+
+    def extend(self, part: object, *, calls: int, more: bool) -> None:
+        """Send a further part of a request. See `WorkerChannel.extend`."""
+        self._channel.extend(part, calls=calls, more=more)
+
+    async def finish(self, ask: Ask | None) -> msgspec.Raw:
+        """The body of the answer to what was begun. See `WorkerChannel.finish`; errors as of `exchange`."""
         try:
-            return await self._channel.exchange(request, calls=calls, ask=ask)
+            return await self._channel.finish(ask)
         finally:
             if self._pool.turns:
                 self._pool.release(self)

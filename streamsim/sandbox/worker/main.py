@@ -11,6 +11,7 @@ import importlib
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
@@ -39,7 +40,9 @@ class Channel:
         self._descriptor = descriptor
         self._limits = limits
         self._nonce = b""
-        self._asked = self._budget = 0
+        self._asked = self._budget = self._parts = 0
+        self._unread = b""
+        self._came: deque[wire.Frame] = deque()
         self._reported = 0.0
         # Progress is told this rarely: the host's clock has `grace_ms` to spare.
         self._report_s = limits.grace_ms / 5000
@@ -59,6 +62,9 @@ class Channel:
             self._asked += 1
             self._write(wire.encode("ask", self._nonce, self._asked, payload))
             frame = self._read()
+            while frame.kind == "more":  # the host sent it before it saw the question
+                self._came.append(frame)
+                frame = self._read()
             if frame.nonce != self._nonce or frame.sequence != self._asked:
                 os._exit(wire.BROKEN)
             answer = msgspec.msgpack.decode(frame.body)
@@ -82,8 +88,16 @@ class Channel:
         if frame.kind != "call":
             os._exit(wire.BROKEN)
         self._nonce = frame.nonce
-        self._asked, self._budget = 0, self._limits.asks
+        self._asked, self._budget, self._parts = 0, self._limits.asks, 0
         self._reported = time.monotonic()
+        return msgspec.msgpack.decode(frame.body)
+
+    def more(self) -> Any:
+        """Wait for the next part of a request that comes in parts."""
+        frame = self._came.popleft() if self._came else self._read()
+        self._parts += 1
+        if frame.kind != "more" or frame.nonce != self._nonce or frame.sequence != self._parts:
+            os._exit(wire.BROKEN)
         return msgspec.msgpack.decode(frame.body)
 
     def finish(self, kind: wire.Kind, body: object) -> None:
@@ -103,7 +117,7 @@ class Channel:
         self._write(frame)
 
     def _read(self) -> wire.Frame:
-        data = os.read(self._descriptor, _READ)
+        data = self._unread or self._more(_READ)
         while len(data) < wire.HEADER.size:
             data += self._more(_READ)
         size = wire.length(data[: wire.HEADER.size], self._limits.frame_bytes) + wire.HEADER.size
@@ -113,7 +127,8 @@ class Channel:
                 parts.append(self._more(min(missing, 1 << 20)))
                 missing -= len(parts[-1])
             data = b"".join(parts)
-        return wire.decode(data[wire.HEADER.size :])
+        self._unread = data[size:]
+        return wire.decode(data[wire.HEADER.size : size])
 
     def _more(self, size: int) -> bytes:
         data = os.read(self._descriptor, size)

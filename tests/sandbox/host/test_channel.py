@@ -17,6 +17,7 @@ from streamsim.sandbox import wire
 from streamsim.sandbox.host.channel import (
     ProgramFailed,
     ProtocolViolation,
+    RequestTooLarge,
     WorkerChannel,
     WorkerCrashed,
     WorkerDied,
@@ -331,5 +332,60 @@ def test_a_deadline_may_be_one_that_is_over(run: Run) -> None:
         channel._arm(now - 1.0)
         with pytest.raises(WorkerTimeout):
             await task
+
+    run(scenario())
+
+
+def test_a_request_in_parts_ends_when_all_of_it_was_sent(run: Run) -> None:
+    async def scenario() -> bytes:
+        transport = Wire()
+        channel = link_on(transport)
+        channel.begin(["a", "b"], calls=2, asks=False, more=True)
+        channel.extend(["c"], calls=1, more=True)
+        channel.extend(["d"], calls=1, more=False)
+        sent = [wire.decode(data[wire.HEADER.size :]) for data in transport.written]
+        assert [(one.kind, one.sequence) for one in sent] == [("call", 0), ("more", 1), ("more", 2)]
+        assert len({one.nonce for one in sent}) == 1
+        answer = wire.encode("progress", sent[0].nonce, 3) + wire.encode("done", sent[0].nonce, 0, "all")
+        feed(channel, answer, random.Random(0))
+        return bytes(await channel.finish(None))
+
+    assert msgspec.msgpack.decode(run(scenario())) == "all"
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (lambda nonce: wire.encode("done", nonce), "before it was given all"),
+        (lambda nonce: wire.encode("progress", nonce, 3), "progress"),
+    ],
+)
+def test_what_is_told_of_calls_that_are_still_to_come_is_wrong(
+    run: Run, sent: Callable[[bytes], bytes], why: str
+) -> None:
+    async def scenario() -> None:
+        transport = Wire()
+        channel = link_on(transport)
+        channel.begin(["a", "b"], calls=2, asks=False, more=True)
+        feed(channel, sent(wire.decode(transport.written[0][wire.HEADER.size :]).nonce), random.Random(0))
+        assert transport.aborted
+        channel.extend(["c"], calls=1, more=False)
+        assert len(transport.written) == 1
+        with pytest.raises(ProtocolViolation, match=why):
+            await channel.finish(None)
+
+    run(scenario())
+
+
+def test_a_part_that_is_too_large_is_not_sent(run: Run) -> None:
+    async def scenario() -> None:
+        transport = Wire()
+        channel = link_on(transport)
+        channel.begin(["a"], calls=1, asks=False, more=True)
+        with pytest.raises(RequestTooLarge):
+            channel.extend("x" * LIMITS.frame_bytes, calls=1, more=True)
+        assert len(transport.written) == 1
+        channel.extend(["b"], calls=1, more=False)
+        assert wire.decode(transport.written[1][wire.HEADER.size :]).sequence == 1
 
     run(scenario())

@@ -1,0 +1,158 @@
+"""The first calls of a batch run while it gathers, and nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamsim.decisions.decisions import Decisions
+from streamsim.decisions.early import PART
+from streamsim.decisions.wire import Call
+from streamsim.decisions.worker import PolicyWorker
+from streamsim.errors import PolicyError, Unauthorized
+from streamsim.storage.contract.decisions import Experiment
+from tests.decisions.conftest import Bench
+from tests.decisions.helpers import COUNT, SHOW, count
+from tests.patience import PATIENCE_S
+
+TELL = 'self.action["n"] = self.context["n"]'
+
+
+class Early:
+    """What workers were given early: how many calls at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parts: list[int] = []
+        given = PolicyWorker.run_early
+
+        def run_early(worker: PolicyWorker, experiment: Experiment, calls: Sequence[Call]) -> bool:
+            began = given(worker, experiment, calls)
+            if began:
+                self.parts.append(len(calls))
+            return began
+
+        monkeypatch.setattr(PolicyWorker, "run_early", run_early)
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> Early:
+    return Early(monkeypatch)
+
+
+async def decide(decisions: Decisions, calls: int, key: str = "k") -> list[Any]:
+    """So many decisions that come at once: what each is answered, or its error."""
+    async with asyncio.timeout(PATIENCE_S):
+        waiting = [decisions.get_action("e1", key, {"n": n}) for n in range(calls)]
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    return [json.loads(one)["action"] if isinstance(one, bytes) else one for one in answers]
+
+
+def warm(bench: Bench, get_action: str, set_reward: str = "") -> None:
+    """An experiment whose worker has started."""
+    bench.experiment(get_action, set_reward)
+    bench.decide({"n": -1})
+
+
+def test_parts_of_a_batch_run_before_it_is_complete_and_are_answered_in_their_order(
+    bench: Bench, early: Early
+) -> None:
+    warm(bench, TELL)
+    answers = bench.run(decide(bench.decisions, 2 * PART + 3))
+    assert early.parts == [PART, PART]
+    assert answers == [{"n": n} for n in range(2 * PART + 3)]
+    assert [row["action"]["n"] for row in bench.log("action")] == [-1, *range(2 * PART + 3)]
+
+
+def test_few_calls_go_to_the_worker_in_one_message(bench: Bench, early: Early) -> None:
+    warm(bench, TELL)
+    assert len(bench.run(decide(bench.decisions, PART - 1))) == PART - 1
+    assert early.parts == []
+
+
+def test_each_of_many_rewards_is_learnt_once_whichever_of_them_ran_early(bench: Bench, early: Early) -> None:
+    warm(bench, TELL, COUNT)
+
+    async def learn() -> None:
+        for _ in range(3):
+            await asyncio.gather(*(bench.learn(bench.decisions) for _ in range(PART + 1)))
+
+    bench.run(learn())
+    assert early.parts == [PART] * 3
+    assert count(bench) == 3 * (PART + 1)
+
+
+def test_what_ran_early_on_theta_that_another_server_changed_runs_again(bench: Bench, early: Early) -> None:
+    warm(bench, SHOW, COUNT)
+    other = bench.more()
+    for learnt in range(1, 4):
+        bench.run(bench.learn(other))
+        assert bench.run(decide(bench.decisions, PART + 1)) == [{"n": learnt}] * (PART + 1)
+    assert early.parts == [PART] * 3
+
+
+def test_code_that_was_changed_elsewhere_is_what_decides(bench: Bench, early: Early) -> None:
+    warm(bench, TELL)
+    stored = bench.run(bench.store.decisions.get_experiment("e1"))
+    code = stored.code | {"get_action": 'self.action["n"] = "new"'}
+    bench.run(bench.store.decisions.update_experiment(msgspec.structs.replace(stored, code=code)))
+    assert bench.run(decide(bench.decisions, PART + 1)) == [{"n": "new"}] * (PART + 1)
+    assert early.parts == [PART]
+
+
+def test_a_call_that_fails_early_fails_alone(bench: Bench, early: Early) -> None:
+    warm(bench, f"{TELL}\nassert self.context['n'] != 2")
+    answers = bench.run(decide(bench.decisions, PART + 1))
+    assert early.parts == [PART]
+    assert isinstance(answers[2], PolicyError)
+    assert [one for one in answers if one is not answers[2]] == [{"n": n} for n in range(PART + 1) if n != 2]
+
+
+def test_a_process_that_dies_of_a_call_that_ran_early_takes_no_other_call_along(
+    bench: Bench, early: Early
+) -> None:
+    warm(bench, f"{TELL}\nimport os\nif self.context['n'] == 2: os._exit(3)")
+    answers = bench.run(decide(bench.decisions, PART + 1))
+    assert early.parts[0] == PART
+    assert isinstance(answers[2], PolicyError)
+    assert [one for one in answers if one is not answers[2]] == [{"n": n} for n in range(PART + 1) if n != 2]
+
+
+def test_nothing_runs_early_for_a_wrong_key(bench: Bench, early: Early) -> None:
+    warm(bench, TELL)
+    answers = bench.run(decide(bench.decisions, 2 * PART, key="wrong"))
+    assert all(isinstance(one, Unauthorized) for one in answers)
+    assert early.parts == []
+    assert len(bench.log("action")) == 1
+
+
+def test_what_nobody_waits_for_any_more_has_no_effect_though_it_ran_early(bench: Bench, early: Early) -> None:
+    warm(bench, TELL)
+
+    async def left() -> list[Any]:
+        waiting = [
+            asyncio.ensure_future(bench.decisions.get_action("e1", "k", {"n": n})) for n in range(PART)
+        ]
+        while not early.parts:
+            await asyncio.sleep(0)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return await decide(bench.decisions, 2)
+
+    assert bench.run(left()) == [{"n": 0}, {"n": 1}]
+    assert [row["action"]["n"] for row in bench.log("action")] == [-1, 0, 1]
+
+
+def test_questions_of_calls_that_run_early_are_answered(bench: Bench, early: Early) -> None:
+    # Every call reads a scope that the worker does not know yet.
+    code = (
+        'n = self.context["n"]\nself.action["n"] = len(self.get_theta(key="k", value=str(n), name=f"t{n}"))'
+    )
+    warm(bench, code)
+    assert bench.run(decide(bench.decisions, 3 * PART)) == [{"n": 0}] * (3 * PART)
+    assert early.parts[:1] == [PART]
