@@ -65,8 +65,8 @@ serve: $(VENV)/.installed $(CONSOLE)
 	@$(BIN)/streamsim serve --data ./data
 
 # Three at a time, which keep two processors busy though many wait, and after them what needs the machine for itself.
-# They share what they compile.
-PAIRED := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# They share what they compile, and linear algebra has one thread: several that wait for each other keep both busy.
+PAIRED := env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # Only where there are such tests, or half of what these take to begin would be looking through all the others.
 ALONE = $$(grep -rlF --include='*.py' pytest.mark.serial tests)
 # Prints how long a command took, and ends as it does.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from streamsim.sandbox.host import zygote
 from tests.application import (
@@ -63,6 +64,9 @@ __all__ = [
 
 use_memory()
 
+# Folders whose files are run by one process, where there are several: they share a browser, or what takes
+# long to start. They are begun first.
+TOGETHER = ("tests/models/", "tests/console/", "tests/sandbox/zygote/")
 # Files that take long. Where files are dealt out to several processes these come first, the longest before
 # the others, so that none is begun when the others are done.
 LONG = (
@@ -102,9 +106,24 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
+def together(nodeid: str) -> str | None:
+    """The folder of `TOGETHER` that a test is in."""
+    return next((folder for folder in TOGETHER if nodeid.startswith(folder)), None)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deals out files, but those of a folder of `TOGETHER` as one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = LoadFileScheduling(config, log)
+    file_of = scheduler._split_scope
+    scheduler._split_scope = lambda nodeid: together(nodeid) or file_of(nodeid)
+    return scheduler
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+    order = {name: place for place, name in enumerate((*TOGETHER, *LONG))}
+    items.sort(key=lambda item: order.get(together(item.nodeid) or item.path.name, len(order)))
 
 
 def pytest_collection_finish() -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from tests.brood import BROOD
 from tests.patience import PATIENCE_S
 from tests.warm import Forked, warm
 
@@ -114,6 +115,7 @@ class Server:
                     self._environment,
                     self.folder,
                     log,
+                    several=self.processes > 1,
                     executed_zygotes=self._executed_zygotes,
                 )
         deadline = time.monotonic() + PATIENCE_S
@@ -168,8 +170,8 @@ class Server:
     def children(self) -> list[int]:
         """Process ids of the server processes of a parent with several."""
         assert self.process is not None
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in found.split()]
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in found if _name(pid) not in (None, BROOD)]
 
     def client(self) -> Client:
         """A client that is not logged in; closed with the server."""
@@ -268,6 +270,14 @@ class Client:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _name(pid: str) -> bytes | None:
+    """A process's name; None if it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_bytes().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def with_query(path: str, query: Mapping[str, object] | None) -> str:

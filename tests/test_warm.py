@@ -30,31 +30,32 @@ def handle(request, channel):
 
 
 def facts(server: Server) -> dict[str, Any]:
-    """What a process is given at its start."""
+    """What the process that was started is given."""
     assert server.process is not None
-    pid = server.process.pid
+    return {**given(server.process.pid), "answers": server.admin().get("/exp").body}
+
+
+def given(pid: int) -> dict[str, Any]:
+    """What a process is given at its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {
         "parent": int(fields[1]),
         "leads its group": int(fields[2]) == pid,
-        "leads its session": int(fields[3]) == pid,
         "folder": os.readlink(f"/proc/{pid}/cwd"),
         "streams": [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)],
         "signals": [status[name] for name in ("SigIgn", "SigCgt", "SigBlk")],
-        "answers": server.admin().get("/exp").body,
     }
 
 
 @pytest.mark.parametrize("executed", [True, False])
-def test_it_has_the_parent_session_folder_streams_and_signals_of_one(tmp_path: Path, executed: bool) -> None:
+def test_it_has_the_parent_group_folder_streams_and_signals_of_one(tmp_path: Path, executed: bool) -> None:
     with Server(tmp_path, executed=executed) as server:
         found = facts(server)
         signals = found.pop("signals")
         assert found == {
             "parent": os.getpid(),
             "leads its group": True,
-            "leads its session": True,
             "folder": str(tmp_path),
             "streams": ["/dev/null", str(server.log), str(server.log)],
             "answers": {},
@@ -64,13 +65,26 @@ def test_it_has_the_parent_session_folder_streams_and_signals_of_one(tmp_path: P
         assert facts(other)["signals"] == signals
 
 
+def test_server_processes_of_several_are_given_what_executed_ones_are(tmp_path: Path) -> None:
+    found: list[list[dict[str, Any]]] = []
+    for executed in (True, False):
+        with Server(tmp_path, processes=2, executed=executed) as server:
+            assert server.process is not None
+            children = [given(pid) for pid in server.children()]
+            assert {child.pop("parent") for child in children} == {server.process.pid}
+            found.append(children)
+            assert server.stop() == 0
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
 def seen(number: int) -> dict[str, Any]:
     """What a process is given, and what it keeps."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{number}/status").read_text().splitlines())
     fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     return {
         "status": {name: status[name] for name in STATUS},
-        "leads its session": int(fields[3]) == number,
+        "leads its group": int(fields[2]) == number,
         "folder": os.readlink(f"/proc/{number}/cwd"),
         "environment": Path(f"/proc/{number}/environ").read_bytes(),
         "descriptors": sorted(int(name) for name in os.listdir(f"/proc/{number}/fd")),

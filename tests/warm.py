@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -11,15 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.brood import taking_over
 from tests.nursery import nursery
-
-_PR_SET_CHILD_SUBREAPER = 36
-_prctl = ctypes.CDLL(None).prctl
 
 
 class Forked:
@@ -80,17 +76,22 @@ class Warm:
         folder: Path,
         output: IO[bytes],
         *,
+        several: bool = False,
         executed_zygotes: bool = False,
     ) -> Forked:
-        """`streamsim ...` in a session of its own; it ends with this process."""
+        """`streamsim ...` in a process group of its own; it ends with this process.
+
+        :param several: whether it has server processes below it, which then are forked, too.
+        """
         request = {
             "command": [*command],
             "environment": dict(environment),
             "folder": str(folder),
             "parent": os.getpid(),
+            "several": several,
             "nursery": None if executed_zygotes else nursery.address().hex(),
         }
-        with self._lock, open(os.devnull, "rb") as nothing, _taking_over():
+        with self._lock, open(os.devnull, "rb") as nothing, taking_over():
             channel = self._channel = self._channel or self._begin()
             streams = [nothing.fileno(), output.fileno(), output.fileno()]
             socket.send_fds(channel, [json.dumps(request).encode()], streams)
@@ -123,13 +124,3 @@ class Warm:
 
 
 warm = Warm()
-
-
-@contextmanager
-def _taking_over() -> Iterator[None]:
-    """Meanwhile orphans among the descendants of this process become its children."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield
-    finally:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

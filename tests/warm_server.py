@@ -21,16 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from prometheus_client import values
 
 from streamsim.cli.main import main
 from streamsim.sandbox.host import zygote
+from streamsim.server import serve as serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.brood import BROOD, fork_child
 from tests.nursery import fork
 
 del sys.path[0]
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+prctl = ctypes.CDLL(None).prctl
 # What a start imports only where it is configured.
 LATER = ("uvloop", "streamsim.storage.production.store")
 
@@ -50,7 +54,7 @@ def imports() -> None:
 def serve(channel: socket.socket) -> None:
     """Fork a child for every request. Returns in each, and ends this process when nobody is there to ask."""
     while True:
-        data, streams, _, _ = socket.recv_fds(channel, 1 << 20, 3)
+        data, streams, _, _ = socket.recv_fds(channel, 1 << 20, 4)
         if not data:
             os._exit(0)
         request = json.loads(data)
@@ -72,29 +76,61 @@ def serve(channel: socket.socket) -> None:
             os.close(descriptor)
 
 
-def become(request: dict[str, Any], streams: list[int]) -> None:
+def become(request: dict[str, Any], descriptors: list[int]) -> None:
     """Take on what an executed process would have been given."""
-    prctl = ctypes.CDLL(None).prctl
-    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != request["parent"]:
-        os._exit(1)
-    prctl(PR_SET_NAME, b"streamsim", 0, 0, 0)
+    command, environment = request["command"], request["environment"]
+    # A child of several notices by itself that its parent has ended.
+    of_several = len(descriptors) > 3
+    if not of_several:
+        die_with(request["parent"])
+    name_process(b"streamsim")
     os.setpgid(0, 0)
+    streams = descriptors[:3]
     for place, descriptor in enumerate(streams):
         os.dup2(descriptor, place)
     for descriptor in streams:
         os.close(descriptor)
     os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])
+    os.environ.update(environment)
     time.tzset()
     if request["nursery"] is not None:
         zygote.start = partial(fork, bytes.fromhex(request["nursery"]))
-    sys.argv = request["command"]
+    if of_several:
+        command = [*command, "--child", f"{request['port']}:{descriptors[3]}"]
+        # It was chosen when this was imported, by the environment of then.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+    elif request["several"]:
+        serving.start_child = partial(fork_child, keep_brood(), request)
+    sys.argv = command
     sys.orig_argv = [sys.executable, *sys.argv]
     sys.path.insert(0, os.path.dirname(sys.argv[0]))
     # Python's own generator reseeds itself.
     np.random.seed()
+
+
+def keep_brood() -> socket.socket:
+    """Where children of this process are asked for; who forks them has nothing of what this one will open."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    if os.fork() == 0:
+        ours.close()
+        die_with(parent)
+        name_process(BROOD)
+        serve(theirs)
+        sys.exit(main())
+    theirs.close()
+    return ours
+
+
+def die_with(parent: int) -> None:
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def name_process(name: bytes) -> None:
+    prctl(PR_SET_NAME, name, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
+from typing import Protocol
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -149,6 +150,35 @@ class Process:
         self._stop.set()
 
 
+class Child(Protocol):
+    """A child of a parent, as `asyncio.subprocess.Process` has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def send_signal(self, signal: int) -> None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
+
+
+async def execute(port: int, alive: int, environment: Mapping[str, str]) -> Child:
+    """A new process that serves on `port`; of the descriptors of this one it is given `alive` alone."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *sys.orig_argv[1:],
+        "--child",
+        f"{port}:{alive}",
+        env=environment,
+        pass_fds=(alive,),
+        stdin=asyncio.subprocess.DEVNULL,
+        # In a process group of its own, a terminal's Ctrl-C reaches it once: through this process.
+        preexec_fn=os.setpgrp,  # uvloop has no process_group
+    )
+
+
+start_child: Callable[[int, int, Mapping[str, str]], Awaitable[Child]] = execute
+"""How a child is started. Tests fork theirs from a process that has imported the same."""
+
+
 class Parent:
     """Keeps `server.processes` children alive on one port, and ends them together."""
 
@@ -156,7 +186,7 @@ class Parent:
         self._settings = settings
         self._stop = asyncio.Event()
         self._refused = False
-        self._children: set[asyncio.subprocess.Process] = set()
+        self._children: set[Child] = set()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -209,17 +239,7 @@ class Parent:
         pause_s = _BACK_OFF_S[0]
         while not self._stop.is_set():
             began = time.monotonic()
-            # In a process group of its own, a terminal's Ctrl-C reaches it once: through this process.
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *sys.orig_argv[1:],
-                "--child",
-                f"{port}:{alive}",
-                env=environment,
-                pass_fds=(alive,),
-                stdin=asyncio.subprocess.DEVNULL,
-                preexec_fn=os.setpgrp,  # uvloop has no process_group
-            )
+            child = await start_child(port, alive, environment)
             self._children.add(child)
             if self._stop.is_set():
                 child.send_signal(signal.SIGTERM)

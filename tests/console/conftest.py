@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,18 +35,49 @@ def things(server: Server) -> Things:
     return make(with_admin)
 
 
+class Running:
+    """Chromium, from the first test here that asks for it to the last one in a row.
+
+    Not longer: meanwhile Playwright's event loop runs in this thread, and others could not have theirs.
+    """
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._browser: Browser | None = None
+
+    def browser(self, program: str) -> Browser:
+        if self._browser is None:
+            playwright = self._held.enter_context(sync_playwright())
+            # Chromium's own sandbox does not run as root.
+            arguments = ["--disable-gpu", "--disable-dev-shm-usage"]
+            arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
+            self._browser = playwright.chromium.launch(executable_path=program, args=arguments)
+            self._held.callback(self._browser.close)
+        return self._browser
+
+    def end(self) -> None:
+        self._browser = None
+        self._held.close()
+
+
+RUNNING = Running()
+_next: list[pytest.Item | None] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(nextitem: pytest.Item | None) -> None:
+    _next[:] = [nextitem]
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
     program = executable()
     if program is None:
         pytest.skip("Debian's package chromium is not installed")
-    # Chromium's own sandbox does not run as root.
-    arguments = ["--disable-gpu", "--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield running
-        running.close()
+    yield RUNNING.browser(program)
+    if not any("browser" in getattr(one, "fixturenames", ()) for one in _next):
+        RUNNING.end()
 
 
 class Watch:

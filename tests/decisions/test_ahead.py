@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
+from streamsim.decisions.early import PART
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
 from streamsim.storage.contract.decisions import Committed, Stale, Transaction
@@ -176,3 +178,27 @@ def test_a_reward_is_committed_before_the_next_batch_runs(bench: Bench, held: He
             return await second
 
     assert shown(bench.run(reward_then_decide())) == 1
+
+
+def test_what_ran_early_after_a_refused_commit_for_nobody_runs_again(bench: Bench, held: Held) -> None:
+    other = bench.more()
+
+    def decision() -> Awaitable[bytes]:
+        return bench.decisions.get_action("e1", "k", {})
+
+    async def left() -> list[bytes]:
+        async with asyncio.timeout(PATIENCE_S):
+            first = [asyncio.ensure_future(decision()) for _ in range(PART + 1)]
+            await held.begun.wait()
+            await bench.learn(other)  # what the first ones ran on is out of date
+            second = [asyncio.ensure_future(decision()) for _ in range(PART)]
+            await asyncio.sleep(0)
+            for call in first:
+                call.cancel()
+            held.go.set()
+            await asyncio.gather(*first, return_exceptions=True)
+            return await asyncio.gather(*second)
+
+    started = bench.sandbox.started + 1  # that of `other`
+    assert {shown(answer) for answer in bench.run(left())} == {1}
+    assert bench.sandbox.started == started  # no process was taken for one that lies

@@ -28,12 +28,14 @@ class Early:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.parts: list[int] = []
+        self.begun = asyncio.Event()
         given = PolicyWorker.run_early
 
         def run_early(worker: PolicyWorker, experiment: Experiment, calls: Sequence[Call]) -> bool:
             began = given(worker, experiment, calls)
             if began:
                 self.parts.append(len(calls))
+                self.begun.set()
             return began
 
         monkeypatch.setattr(PolicyWorker, "run_early", run_early)
@@ -134,11 +136,9 @@ def test_what_nobody_waits_for_any_more_has_no_effect_though_it_ran_early(bench:
     warm(bench, TELL)
 
     async def left() -> list[Any]:
-        waiting = [
-            asyncio.ensure_future(bench.decisions.get_action("e1", "k", {"n": n})) for n in range(PART)
-        ]
-        while not early.parts:
-            await asyncio.sleep(0)
+        calls = [bench.decisions.get_action("e1", "k", {"n": n}) for n in range(PART)]
+        waiting = [asyncio.ensure_future(call) for call in calls]
+        await early.begun.wait()
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import pytest
@@ -270,20 +270,47 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module", params=SERVING)
-def shared_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    launchable(request.param)
-    os.environ["STREAMSIM_REDIS_PASSWORD"] = CANARY
+class Machines:
+    """Machines as a server starts them, one of each kind: a start is mostly imports.
+
+    `secret` is open in all.
+    """
+
+    def __init__(self, secret: IO[bytes]) -> None:
+        self._secret = secret
+        self._running: dict[str, Machine] = {}
+
+    def of(self, kind: str) -> Machine:
+        if kind not in self._running:
+            os.set_inheritable(self._secret.fileno(), True)
+            preload = list(SandboxSettings().preload)
+            self._running[kind] = Machine(kind, boot="", preload=preload)
+            os.set_inheritable(self._secret.fileno(), False)
+        return self._running[kind]
+
+    def close(self) -> None:
+        for machine in self._running.values():
+            machine.close()
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Machines]:
     with tempfile.TemporaryFile() as secret:
         secret.write(CANARY.encode())
         secret.flush()
-        os.set_inheritable(secret.fileno(), True)
-        machine = Machine(request.param, boot="", preload=list(SandboxSettings().preload))
+        machines = Machines(secret)
+        yield machines
+        machines.close()
+
+
+@pytest.fixture(scope="module", params=SERVING)
+def shared_machine(request: pytest.FixtureRequest, machines: Machines) -> Iterator[Machine]:
+    launchable(request.param)
+    os.environ["STREAMSIM_REDIS_PASSWORD"] = CANARY
+    machine = machines.of(request.param)
     yield machine
-    printed = machine.printed()
-    machine.close()
     del os.environ["STREAMSIM_REDIS_PASSWORD"]
-    assert printed == ""
+    assert machine.printed() == ""
 
 
 @pytest.fixture

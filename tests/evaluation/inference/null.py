@@ -35,7 +35,8 @@ def thompson(
     rng = np.random.default_rng(seed)
     delays = np.random.default_rng((seed, 1))
     won, lost = np.zeros(2), np.zeros(2)
-    come: list[list[tuple[Floats, Floats]]] = [[] for _ in range(DAYS)]
+    # By day, how many rewards of each arm came, and how many of them were 1.
+    won_on, come_on = np.zeros((2, DAYS, 2))
     naive = False
     some: list[tuple[NDArray[np.bool_], Floats, Floats]] = []
     for day in range(DAYS):
@@ -48,13 +49,12 @@ def thompson(
         reward = (rng.random(PER_DAY) < now).astype(np.float64)
         some.append((first, reward, np.full(PER_DAY, chance)))
         days = day + delays.geometric(1 / (1 + late), PER_DAY) - 1 if late else np.full(PER_DAY, day)
-        for other in range(day, DAYS):
-            here = days == other
-            one, two = reward[first & here], reward[~first & here]
-            come[other].append((np.array([one.sum(), two.sum()]), np.array([len(one), len(two)])))
-        for wins, draws in come[day]:
-            won += wins
-            lost += draws - wins
+        for arm, taken in enumerate((first, ~first)):
+            when = np.minimum(days[taken], DAYS)  # one that comes later never does
+            come_on[:, arm] += np.bincount(when, minlength=DAYS + 1)[:DAYS]
+            won_on[:, arm] += np.bincount(when, reward[taken], DAYS + 1)[:DAYS]
+        won += won_on[day]
+        lost += come_on[day] - won_on[day]
         n = won + lost
         if n.min() > 0:
             share = won / n

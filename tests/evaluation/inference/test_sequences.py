@@ -14,7 +14,7 @@ from tests.effort import LONG
 from tests.evaluation.inference.null import Run, thompson
 
 ALPHA, HORIZON = 0.05, 3000.0
-REPETITIONS = 1000 if LONG else 150
+REPETITIONS = 1000 if LONG else 100
 
 
 def scored(run: Run) -> tuple[Scores, Scores]:
