@@ -70,7 +70,7 @@ class Server:
     ) -> None:
         if executed is not None:
             self.executed = executed
-        self._executed_zygotes = executed_zygotes
+        self.executed_zygotes = executed_zygotes
         self.folder = folder
         self.processes = processes
         self.log = folder / "server.log"
@@ -116,7 +116,7 @@ class Server:
                     self.folder,
                     log,
                     several=self.processes > 1,
-                    executed_zygotes=self._executed_zygotes,
+                    executed_zygotes=self.executed_zygotes,
                 )
         deadline = time.monotonic() + PATIENCE_S
         while not self._healthy(began):

@@ -48,21 +48,30 @@ def given(pid: int) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Server, dict[str, Any]]]:
+    """A server that was executed, and one that was not, with their facts; they have stopped well."""
+    found = {}
+    for executed in (True, False):
+        with Server(tmp_path_factory.mktemp("warm"), executed=executed) as server:
+            found[executed] = server, facts(server)
+            assert server.stop() == 0
+    return found
+
+
 @pytest.mark.parametrize("executed", [True, False])
-def test_it_has_the_parent_group_folder_streams_and_signals_of_one(tmp_path: Path, executed: bool) -> None:
-    with Server(tmp_path, executed=executed) as server:
-        found = facts(server)
-        signals = found.pop("signals")
-        assert found == {
-            "parent": os.getpid(),
-            "leads its group": True,
-            "folder": str(tmp_path),
-            "streams": ["/dev/null", str(server.log), str(server.log)],
-            "answers": {},
-        }
-        assert server.stop() == 0
-    with Server(tmp_path, executed=not executed) as other:
-        assert facts(other)["signals"] == signals
+def test_it_has_the_parent_group_folder_streams_and_signals_of_one(
+    both: dict[bool, tuple[Server, dict[str, Any]]], executed: bool
+) -> None:
+    server, found = both[executed]
+    assert found == {
+        "parent": os.getpid(),
+        "leads its group": True,
+        "folder": str(server.folder),
+        "streams": ["/dev/null", str(server.log), str(server.log)],
+        "signals": both[not executed][1]["signals"],
+        "answers": {},
+    }
 
 
 def test_server_processes_of_several_are_given_what_executed_ones_are(tmp_path: Path) -> None:

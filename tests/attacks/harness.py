@@ -23,10 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-
 from streamsim.sandbox import table
 from tests.attacks.auditor import Auditor, working
+from tests.attacks.client import Client, Response
 from tests.attacks.targets import SECRET, Targets, token
 from tests.patience import PATIENCE_S
 
@@ -46,8 +45,9 @@ LATE_S = 0.1
 TICK_S = 0.01
 # Of a bystander between two calls: so short that its worker is never the one that was idle longest.
 PAUSE_S = 0.01
-AT_ONCE = 4
-WORKERS = 8
+# So that the processors are busy though some only wait for their time limit; each may have two workers.
+AT_ONCE = 6
+WORKERS = 2 * AT_ONCE + 2
 ENDS = {
     "policy_error": "error",
     "policy_rejected": "reject",
@@ -106,8 +106,8 @@ async def _run(
     result: Result,
     snippets: Sequence[dict[str, Any]],
 ) -> None:
-    async with targets:
-        await campaign(Client(server.port), server.process.pid, targets, result).run(snippets)
+    async with targets, Client(server.port) as client:
+        await campaign(client, server.process.pid, targets, result).run(snippets)
 
 
 def faults(snippet: dict[str, Any], outcome: Outcome, late_s: float = LATE_S) -> list[str]:
@@ -200,38 +200,6 @@ def serving(kind: Kind, folder: Path) -> Iterator[Server]:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-class Client:
-    """Many connections to the server."""
-
-    def __init__(self, port: int) -> None:
-        self._base = f"http://127.0.0.1:{port}"
-        self._client = AsyncHTTPClient(force_instance=True, max_clients=50)
-
-    async def call(self, method: str, path: str, body: object = None, **headers: str) -> HTTPResponse:
-        """The answer, whatever it is. Headers are given with an underscore for the hyphen."""
-        request = HTTPRequest(
-            self._base + path,
-            method=method,
-            headers={"Content-Type": "application/json"}
-            | {name.replace("_", "-"): value for name, value in headers.items()},
-            body=None if body is None else json.dumps(body),
-            request_timeout=PATIENCE_S,
-        )
-        return await self._client.fetch(request, raise_error=False)
-
-    async def good(self, method: str, path: str, body: object = None, **headers: str) -> HTTPResponse:
-        """The answer, which must be 200."""
-        response = await self.call(method, path, body, **headers)
-        if response.code != 200:
-            raise AssertionError(f"{method} {path}: {response.code} {response.body[:500]!r}")
-        return response
-
-    async def log_in(self, name: str, password: str) -> dict[str, str]:
-        """The header of a session."""
-        response = await self.good("POST", "/login", {"username": name, "password": password})
-        return {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
 
 
 class Campaign:
@@ -359,7 +327,7 @@ class Campaign:
             outcome.traces += response.body.decode()
         await self._client.good("DELETE", f"/exp/{experiment}", **session)
 
-    async def _timed(self, experiment_id: str, request: object) -> tuple[HTTPResponse, float]:
+    async def _timed(self, experiment_id: str, request: object) -> tuple[Response, float]:
         began = time.monotonic()
         response = await self._client.call("POST", f"/getaction/{experiment_id}", request)
         return response, time.monotonic() - began
@@ -380,7 +348,7 @@ class Campaign:
         }
 
 
-def _end(response: HTTPResponse) -> str:
+def _end(response: Response) -> str:
     try:
         body = json.loads(response.body, parse_constant=lambda text: 1 / 0)
     except (ValueError, ZeroDivisionError):

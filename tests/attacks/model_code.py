@@ -11,9 +11,8 @@ import time
 from string import Template
 from typing import Any
 
-from tornado.httpclient import HTTPResponse
-
 from tests.attacks import harness
+from tests.attacks.client import Response
 from tests.attacks.harness import Campaign, Outcome
 from tests.attacks.targets import token
 
@@ -90,7 +89,7 @@ class ModelCampaign(Campaign):
         targets, code = repr(self._context()), repr(snippet["code"])
         return HOSTILE.substitute(targets=targets, code=code, at_step=at_step, name=name)
 
-    async def _push(self, tenant: str, name: str, source: str, method: str = "POST") -> HTTPResponse:
+    async def _push(self, tenant: str, name: str, source: str, method: str = "POST") -> Response:
         body = {"name": name, "files": {"model.py": source}}
         path = "/models"
         if method == "PUT":
