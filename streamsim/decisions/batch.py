@@ -15,6 +15,7 @@ from streamsim.decisions.calls import Decision, Pending, Reward
 from streamsim.decisions.counting import Arms, Counting
 from streamsim.decisions.gathering import window_hours
 from streamsim.decisions.mechanism import KEPT
+from streamsim.decisions.repeated import Repeated, Told
 from streamsim.decisions.routing import Around, Routed
 from streamsim.decisions.transaction import Untrustworthy, check_outcome, theta_effects
 from streamsim.decisions.wire import ACTION, REWARD, Call, Done, Outcome
@@ -62,6 +63,7 @@ def prepare(
     settings: LaneSettings,
     now_ms: int,
     arms: Arms,
+    repeated: Repeated,
     *,
     debug: bool = False,
 ) -> Prepared:
@@ -91,7 +93,14 @@ def prepare(
     if routed.before is not None:
         transaction.at_most[experiment.id] = routed.before
     kept: dict[str, Outcome] = {}
+    plain = around.plain and not expires_ms and not debug
     for call, outcome in zip(routed.calls, done.outcomes, strict=True):
+        if plain and isinstance(call, Decision) and (told := repeated.told(outcome)) is not None:
+            row = records.row(call.context, told.rest)
+            logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
+            counting.decided(told.arm)
+            ends.append((call, told.answer))
+            continue
         error = check_outcome(outcome, action=isinstance(call, Decision))
         shadow = None
         if around.shadows(call):
@@ -134,7 +143,9 @@ def prepare(
                 shadow=shadow,
             )
             logs.append(LogRow(experiment.id, "action", records.row_id(), now_ms, row))
-            counting.decision(outcome.action, outcome.probabilities)
+            arm = counting.decision(outcome.action, outcome.probabilities)
+            if plain and outcome.context is None:
+                repeated.keep(Told(outcome, answer, records.rest(row, call.context), arm))
             if issued is not None:
                 transaction.advices.append(issued)
         else:

@@ -53,9 +53,15 @@ class Counting:
             found = self._buckets[counted] = Counts()
         return found
 
-    def decision(self, action: Any, probabilities: Any) -> None:
-        """One that is logged."""
-        self._at(self._arms.row(action, self._arm_field, probabilities)).decisions += 1
+    def decision(self, action: Any, probabilities: Any) -> str:
+        """One that is logged; the row that counts it."""
+        row = self._arms.row(action, self._arm_field, probabilities)
+        self.decided(row)
+        return row
+
+    def decided(self, row: str) -> None:
+        """One that is logged, in the row of another."""
+        self._at(row).decisions += 1
 
     def reward(self, action: Any, reward: Any, *, once: bool) -> None:
         """One that is logged. `once`: it is what its decision came to, not a part of that nor late."""

@@ -43,7 +43,7 @@ class Early:
     def give(self, queue: deque[Pending], around: Around | None) -> None:
         """Give the worker what has come to the queue of a batch that gathers, if that is enough."""
         given, waiting = len(self._calls), min(len(queue), self._most)
-        if waiting - given < PART or around is None or not around.always_runs:
+        if waiting - given < PART or around is None or not around.plain:
             return
         calls = list(islice(queue, given, waiting))
         key = around.experiment.key

@@ -392,9 +392,9 @@ class Lane:
         if calls:
             done = await worker.run(experiment, frames, self._early.taken(calls))
         assert self._around is not None
-        given = (self._around, routed, done, worker.opened, self._settings, self._now_ms(), self._arms)
+        given = self._around, routed, done, worker.opened, self._settings, self._now_ms(), self._arms
         try:
-            return batch.prepare(*given, debug=self._debug)
+            return batch.prepare(*given, worker.repeated, debug=self._debug)
         except Untrustworthy as error:
             worker.dismiss()
             raise BatchFailed(PolicyCrashed(f"the policy process broke the protocol: {error}")) from None

@@ -85,6 +85,16 @@ def decision(
     return b"".join(answer), b"".join(row), issued
 
 
+def row(context: Any, rest: bytes) -> bytes:
+    """Log row of a getaction call, from what one of the same outcome has behind its context."""
+    return b'{"context":' + values.dump(context) + rest
+
+
+def rest(row: bytes, context: Any) -> bytes:
+    """What a log row of a getaction call has behind its context."""
+    return row[len(b'{"context":') + len(values.dump(context)) :]
+
+
 def failure(call: str, error: PolicyError) -> bytes:
     """Log row of a call that the policy code failed on."""
     return values.dump({"call": call, "code": error.code, "message": error.message, "detail": error.detail})

@@ -76,8 +76,8 @@ class Around(NamedTuple):
     shadow: bool = False
 
     @property
-    def always_runs(self) -> bool:
-        """Whether the code is run for every decision, and every reward without an advice id."""
+    def plain(self) -> bool:
+        """Whether every decision is what the code says, and it runs for every reward without an advice id."""
         return self.mechanism is None and not self.shadow
 
     def shadows(self, call: Pending) -> TypeGuard[Decision]:

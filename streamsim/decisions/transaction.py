@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamsim import values
+from streamsim.decisions.repeated import Repeated
 from streamsim.decisions.wire import MAX_ADDRESS, Done, Outcome
 from streamsim.errors import (
     PolicyError,
@@ -22,7 +23,19 @@ MAX_EFFECTS = 10_000
 
 # What policy code refused by a function of `inputs` is a field of the call.
 _FIELD = re.compile(r"(context|action|reward)(\.[\w.]{1,100})?(\[\d{1,9}\])?(?=: )")
-_decoder = TextDecoder[Done](Done)
+
+
+class _Text(msgspec.Struct, array_like=True):
+    """`Done` whose outcomes are not decoded yet."""
+
+    outcomes: list[msgspec.Raw]
+    used: list[str]
+    reads: list[tuple[str, str, str | None, str | None, int]]
+    writes: list[tuple[str, str, str, str, dict[str, Any] | None]]
+    logs: list[tuple[int, str, dict[str, Any]]]
+
+
+_decoder = TextDecoder[_Text](_Text)
 _KINDS: dict[str, tuple[type[PolicyError], str]] = {
     "exception": (PolicyError, "the policy code raised an exception"),
     "syntax": (PolicyError, "the policy code does not compile"),
@@ -50,14 +63,15 @@ def policy_error(failure: Failure) -> PolicyError:
     )
 
 
-def parse_done(body: msgspec.Raw, calls: int) -> Done:
+def parse_done(body: msgspec.Raw, calls: int, repeated: Repeated) -> Done:
     """:raises Untrustworthy: not a result of the agreed form for this many calls."""
     try:
-        done = _decoder.decode(body)
+        text = _decoder.decode(body)
+        if len(text.outcomes) != calls:
+            raise Untrustworthy("another number of results than calls")
+        done = Done(repeated.decoded(text.outcomes), text.used, text.reads, text.writes, text.logs)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise Untrustworthy(f"a result of another form ({type(error).__name__})") from None
-    if len(done.outcomes) != calls:
-        raise Untrustworthy("another number of results than calls")
     if max(len(done.reads), len(done.writes), len(done.logs)) > MAX_EFFECTS:
         raise Untrustworthy("too many effects")
     if any(not 0 <= call < calls for call, _, _ in done.logs):

@@ -12,6 +12,7 @@ import msgspec
 
 from streamsim.decisions import history
 from streamsim.decisions.declared import HIDDEN
+from streamsim.decisions.repeated import Repeated
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, More, Opened, Request, WireAddress, WireRows
 from streamsim.errors import (
@@ -86,6 +87,7 @@ class PolicyWorker:
         self._told: dict[ThetaAddress, int] = {}
         # Revision of each experiment whose code this worker was given.
         self.opened: dict[str, int] = {}
+        self.repeated = Repeated()
         # How many calls of the next batch it was given early, and whether what they run on is out of date.
         self._early = 0
         self._outdated = False
@@ -163,7 +165,7 @@ class PolicyWorker:
                 request = Request(self._committed, self._changed, self._fresh, list(calls))
                 self._settle(None)
                 worker.begin(request, calls=len(calls), asks=True)
-            return parse_done(await worker.finish(self._answer), len(calls))
+            return parse_done(await worker.finish(self._answer), len(calls), self.repeated)
         except ProgramFailed as error:
             self.dismiss()
             raise BatchFailed(policy_error(error.failure)) from None
@@ -242,6 +244,7 @@ class PolicyWorker:
     async def _ready(self, experiment: Experiment) -> Worker:
         if not self._knows(experiment):
             self.dismiss()
+            self.repeated = Repeated()
             self._experiment = experiment
         worker = self._worker
         if worker is not None and worker.alive:
