@@ -14,14 +14,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.counting import Arms
 from streamsim.decisions.early import Early
-from streamsim.decisions.queueing import take
+from streamsim.decisions.queueing import Committing, size, take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -45,13 +45,6 @@ ATTEMPTS: Final = 1000
 """So often a commit may be refused because others were first: far more than others can be within `call_s`."""
 _CLOSE_S: Final = 1.0
 """How long calls that are under way may take when the server ends; their clients were cut off by then."""
-
-
-class _Committing(NamedTuple):
-    """A batch that is committed while the next one runs."""
-
-    calls: list[Pending]
-    task: asyncio.Task[Stale | None]
 
 
 class Lane:
@@ -92,7 +85,8 @@ class Lane:
         self._guarded = guarded
         self._queue: deque[Pending] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._committing: _Committing | None = None
+        self._committing: Committing | None = None
+        self._aside = False  # the last batch was committed aside
         self._woken: asyncio.Future[None] | None = None
         self._enough = 0
         self._early = Early(worker, settings.batch)
@@ -179,7 +173,7 @@ class Lane:
         """Wait until the batch that is being committed is, or the next one is worth running beside it."""
         queue, most, committing = self._queue, self._settings.batch, self._committing
         if committing is not None:
-            self._enough = min(most, len(committing.calls) + 1)
+            self._enough = committing.enough(most)
             while not committing.task.done() and len(queue) < self._enough:
                 self._woken = self._loop.create_future()
                 await self._woken
@@ -208,7 +202,10 @@ class Lane:
         except TooManyRequests as error:
             self._fail(queue, error)
             queue.clear()
-        return take(queue, self._settings.batch, self._loop.time(), self._settings.call_s)
+        most = self._settings.batch
+        if self._aside and (self._committing is None or self._committing.task.done()):
+            most = size(len(queue), most)
+        return take(queue, most, self._loop.time(), self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""
@@ -236,10 +233,11 @@ class Lane:
                 return
             if await self._settled():
                 continue  # what this batch ran on was out of date as well
-            if prepared.leaves_theta:
+            self._aside = prepared.leaves_theta
+            if self._aside:
                 task = self._loop.create_task(self._commit_aside(prepared, left))
                 task.add_done_callback(lambda _: self._wake())
-                self._committing = _Committing(left, task)
+                self._committing = Committing(left, task)
                 return
             enter(left, "commit")
             result = await self._store.commit(prepared.transaction)

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamsim.decisions.calls import Pending, Reward
 from streamsim.errors import Unavailable
+from streamsim.storage.contract.decisions import Stale
 
 _TURNS: Final = 8
+HALF: Final = 24
+"""Two batches of so many are worth two commits: the worker runs one of them while the other is committed."""
+
+
+class Committing(NamedTuple):
+    """A batch that is committed while the next one runs."""
+
+    calls: list[Pending]
+    task: asyncio.Task[Stale | None]
+
+    def enough(self, most: int) -> int:
+        """How many calls are worth running beside its commit; fewer wait, as its clients may join them."""
+        size = len(self.calls)
+        return min(most, size + 1 if size < HALF else size - 1)
+
+
+def size(waiting: int, most: int) -> int:
+    """How many calls the next batch takes if one can run while another is committed, and none is."""
+    return -(-waiting // 2) if 2 * HALF <= waiting <= most else most
 
 
 async def gathered(queue: deque[Pending], most: int) -> None:

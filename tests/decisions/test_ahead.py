@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamsim.decisions.early import PART
+from streamsim.decisions.queueing import HALF
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
 from streamsim.storage.contract.decisions import Committed, Stale, Transaction
@@ -202,3 +203,39 @@ def test_what_ran_early_after_a_refused_commit_for_nobody_runs_again(bench: Benc
     started = bench.sandbox.started + 1  # that of `other`
     assert {shown(answer) for answer in bench.run(left())} == {1}
     assert bench.sandbox.started == started  # no process was taken for one that lies
+
+
+def test_many_decisions_are_two_batches_of_which_one_runs_while_the_other_is_committed(
+    bench: Bench, held: Held
+) -> None:
+    async def many() -> list[bool]:
+        async with asyncio.timeout(PATIENCE_S):
+            calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(2 * HALF + 1)]
+            waiting = [asyncio.ensure_future(call) for call in calls]
+            await held.begun.wait()
+            await held.twice.wait()
+            early = [call.done() for call in waiting]
+            held.go.set()
+            await asyncio.gather(*waiting)
+            return early
+
+    assert not any(bench.run(many()))
+    assert held.batches == [HALF + 1, HALF]
+
+
+@pytest.mark.parametrize("calls", [2 * HALF - 1, 2 * HALF])
+def test_few_decisions_and_what_learns_are_one_batch(bench: Bench, held: Held, calls: int) -> None:
+    async def many() -> None:
+        held.go.set()
+        learns = calls == 2 * HALF
+        if learns:
+            await bench.learn(bench.decisions)
+        held.batches.clear()
+        every = [
+            bench.learn(bench.decisions) if learns else bench.decisions.get_action("e1", "k", {})
+            for _ in range(calls)
+        ]
+        await asyncio.gather(*every)
+
+    bench.run(many())
+    assert held.batches == [calls]
