@@ -16,9 +16,9 @@ LONG_S: Final = 0.25
 class Priority:
     """The priority of one server process's evaluations, and the processors that they use.
 
-    A lower priority alone does not make way: where the kernel schedules sessions as groups, or is built
-    without preemption, what computes goes on to the next tick, some 4 ms, whatever has just become ready to
-    run on the same processor. So while experiments are live, what takes long is kept off some processors.
+    A lower priority alone does not make way: what computes in the kernel, as when it begins or ends, is not
+    interrupted for some milliseconds, whatever has just become ready to run on the same processor. So while
+    experiments are live, what takes long is kept off some processors.
 
     :param nice: how far jobs stand back, 0 to 19; what somebody waits for does half as far.
     :param spare: processors that are left to live decisions, of several.
