@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from streamsim.dates import HOUR_MS
 from streamsim.decisions.repeated import MOST, Repeated, Told
 from tests.decisions.conftest import Bench
 from tests.patience import PATIENCE_S
@@ -46,7 +47,9 @@ def test_answers_and_rows_of_repeated_outcomes_have_their_own_contexts(bench: Be
         }
         for n in range(9)
     ]
-    arms = bench.run(bench.store.decisions.buckets(["e1"], "hour", 0, 1 << 60))["e1"].rows
+    arms = bench.run(
+        bench.store.decisions.buckets(["e1"], "hour", bench.now_ms - HOUR_MS, bench.now_ms + HOUR_MS)
+    )["e1"].rows
     assert {row.arm: row.counts.decisions for row in arms} == {"a": 5, "b": 4}
 
 
