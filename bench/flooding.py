@@ -16,7 +16,9 @@ from bench.floods import FLOODS, User
 from tests.support import Server, request_headers
 
 WAIT_S: Final = 120.0
-_PROCESSES: Final = multiprocessing.get_context("spawn")
+# Each flood is a new process, forked from one that has imported this.
+_PROCESSES: Final = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
 
 
 class Flooding:

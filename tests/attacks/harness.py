@@ -85,29 +85,24 @@ class Result:
     seconds: float = 0.0
 
 
-def run(kind: Kind, snippets: Sequence[dict[str, Any]], campaign: type[Campaign] | None = None) -> Result:
-    """Run all snippets against one server of that kind of machine."""
-    result = Result()
+def run(server: Server, snippets: Sequence[dict[str, Any]], campaign: type[Campaign] | None = None) -> Result:
+    """Run all snippets against a server that was begun, and end it."""
+    result = Result(wrong=server.targets.wrong)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="streamsim-attacks-") as name:
-        targets = Targets(Path(name), result.wrong)
-        with serving(kind, Path(name)) as server:
-            asyncio.run(_run(campaign or Campaign, server, targets, result, snippets))
-        result.log = server.log.read_text(errors="replace")
-        targets.look()
+    server.started()
+    asyncio.run(_run(campaign or Campaign, server, result, snippets))
+    server.end()
+    result.log = server.log.read_text(errors="replace")
+    server.targets.look()
     result.seconds = time.monotonic() - began
     return result
 
 
 async def _run(
-    campaign: type[Campaign],
-    server: Server,
-    targets: Targets,
-    result: Result,
-    snippets: Sequence[dict[str, Any]],
+    campaign: type[Campaign], server: Server, result: Result, snippets: Sequence[dict[str, Any]]
 ) -> None:
-    async with targets, Client(server.port) as client:
-        await campaign(client, server.process.pid, targets, result).run(snippets)
+    async with server.targets, Client(server.port) as client:
+        await campaign(client, server.process.pid, server.targets, result).run(snippets)
 
 
 def faults(snippet: dict[str, Any], outcome: Outcome, late_s: float = LATE_S) -> list[str]:
@@ -129,10 +124,11 @@ def faults(snippet: dict[str, Any], outcome: Outcome, late_s: float = LATE_S) ->
 
 @dataclass
 class Server:
-    """The server process. The port is 0 until it serves."""
+    """The server process, and what attacks on it aim at. The port is 0 until it serves."""
 
     process: subprocess.Popen[bytes]
     log: Path
+    targets: Targets
     port: int = 0
 
     def started(self) -> None:
@@ -147,11 +143,21 @@ class Server:
             else:
                 time.sleep(0.05)
 
+    def end(self) -> None:
+        """It ends well."""
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(30) != 0:
+            raise AssertionError(f"the server ended with {self.process.returncode}")
+
 
 @contextmanager
-def serving(kind: Kind, folder: Path) -> Iterator[Server]:
-    """A server of its own, as root or as an ordinary user, with CANARY tokens in all that it has."""
-    settings = {
+def serving(kind: Kind, *, preload: bool = True) -> Iterator[Server]:
+    """A server of its own, as root or as an ordinary user, with CANARY tokens in all that it has. It is
+    begun, and may not serve yet.
+
+    :param preload: whether workers share scikit-learn from the start, as they do unless told otherwise.
+    """
+    settings: dict[str, Any] = {
         "sandbox": {
             "workers": WORKERS,
             "cpu_ms": CPU_MS,
@@ -171,6 +177,15 @@ def serving(kind: Kind, folder: Path) -> Iterator[Server]:
         "storage": {"sqlite_synchronous": "NORMAL"},
         "login": {"bcrypt_rounds": 4},
     }
+    if not preload:
+        settings["sandbox"]["preload"] = []
+    with tempfile.TemporaryDirectory(prefix="streamsim-attacks-") as name:
+        yield from _serving(kind, Path(name), settings)
+
+
+def _serving(kind: Kind, folder: Path, settings: dict[str, Any]) -> Iterator[Server]:
+    # First, so that they belong to whom the server runs as.
+    targets = Targets(folder, [])
     (folder / "config.yml").write_text(json.dumps(settings))
     (folder / "data").mkdir()
     if os.geteuid() == 0 and kind.endswith("user"):
@@ -189,13 +204,8 @@ def serving(kind: Kind, folder: Path) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(process, folder / "log")
     try:
-        server.started()
-        yield server
-        process.send_signal(signal.SIGTERM)
-        if process.wait(30) != 0:
-            raise AssertionError(f"the server ended with {process.returncode}")
+        yield Server(process, folder / "log", targets)
     finally:
         if process.poll() is None:
             process.kill()

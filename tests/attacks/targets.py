@@ -23,7 +23,7 @@ class Targets:
     """What the attacks aim at: a secret file, and three listeners that answer a token to whoever connects."""
 
     def __init__(self, folder: Path, wrong: list[str]) -> None:
-        self._wrong = wrong
+        self.wrong = wrong
         folder.chmod(0o755)
         self.secret = folder / "secret"
         self.secret.write_text(token("FILE"))
@@ -59,12 +59,12 @@ class Targets:
     def look(self) -> None:
         """Notes what was reached or changed."""
         if self.reached:
-            self._wrong.append(f"listeners were reached {self.reached} times")
+            self.wrong.append(f"listeners were reached {self.reached} times")
         if self.secret.read_text() != token("FILE") or self.secret.stat().st_mode & 0o777 != 0o600:
-            self._wrong.append("the secret file was changed")
+            self.wrong.append("the secret file was changed")
         stray = set(_stray()) - self._stray
         if stray:
-            self._wrong.append(f"files appeared: {sorted(stray)[:9]}")
+            self.wrong.append(f"files appeared: {sorted(stray)[:9]}")
             for path in stray:
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamsim.sandbox.zygote import kernel
 from tests.attacks import harness
-from tests.attacks.harness import Kind
+from tests.attacks.conftest import Attacked, impossible
+from tests.attacks.harness import Kind, Server
 from tests.attacks.own import OWN
 from tests.attacks.targets import SECRET
 from tests.effort import LONG
@@ -44,23 +42,19 @@ OF_KIND: dict[Kind, list[dict[str, Any]]] = {
 }
 if LONG:
     OF_KIND |= {"container": SNIPPETS, "container-user": SNIPPETS}
-CAP_SYS_ADMIN = 21
 
 
-@cache
-def campaign(kind: Kind) -> harness.Result:
-    """All snippets of a kind, run once against a server of that user."""
-    return harness.run(kind, OF_KIND[kind] + CONTROLS)
+RESULTS: dict[Kind, harness.Result] = {}
 
 
 @pytest.fixture
-def result(kind: Kind) -> harness.Result:
-    root = os.geteuid() == 0
-    if kind in ("root", "container") and not root:
-        pytest.skip("needs root")
-    if kind.endswith("user") and root and not kernel.capabilities()[0] >> CAP_SYS_ADMIN & 1:
-        pytest.skip("as root without CAP_SYS_ADMIN, an ordinary user may not reach this Python")
-    return campaign(kind)
+def result(kind: Kind, servers: dict[Attacked, Server]) -> harness.Result:
+    """All snippets of a kind, run once against a server of that user."""
+    if reason := impossible(kind):
+        pytest.skip(reason)
+    if kind not in RESULTS:
+        RESULTS[kind] = harness.run(servers[kind], OF_KIND[kind] + CONTROLS)
+    return RESULTS[kind]
 
 
 def each(snippets: Mapping[Kind, list[dict[str, Any]]]) -> pytest.MarkDecorator:

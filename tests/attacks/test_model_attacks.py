@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 
 from tests.attacks import harness
+from tests.attacks.conftest import MODELS, Attacked
+from tests.attacks.harness import Server
 from tests.attacks.model_code import ModelCampaign, faults
 from tests.attacks.targets import SECRET
 from tests.attacks.test_attacks import MORE, POLICIES
@@ -26,9 +27,9 @@ SNIPPETS = [{**one, "at_step": number % 2 == 0} for number, one in enumerate(CHO
 
 
 @pytest.fixture(scope="module")
-def result() -> harness.Result:
+def result(servers: dict[Attacked, Server]) -> harness.Result:
     """All snippets, run once."""
-    return harness.run("root" if os.geteuid() == 0 else "user", SNIPPETS, ModelCampaign)
+    return harness.run(servers[MODELS], SNIPPETS, ModelCampaign)
 
 
 @pytest.mark.parametrize("snippet", [pytest.param(one, id=one["id"]) for one in SNIPPETS[:-2]])
