@@ -3,7 +3,7 @@ committed in one atomic step, and only then is every caller answered (group comm
 
 While a batch is under way the next one gathers, so latency stays low when idle and throughput grows
 with load. A batch that leaves theta as it is, as decisions do, is committed while the next one runs, if that
-is larger or full: else it waits, as who is answered may join it, and few large batches cost least. A refused
+is large (`queueing`): else it waits, as who is answered may join it: large batches cost least. A refused
 commit runs the batch again on fresh values; the sandbox makes sure that a run has no other effect. Of a batch
 that gathers, the first calls may run already (`early`).
 """

@@ -9,7 +9,7 @@ import msgspec
 
 from streamsim import values
 from streamsim.decisions.repeated import Repeated
-from streamsim.decisions.wire import MAX_ADDRESS, Done, Outcome
+from streamsim.decisions.wire import MAX_ADDRESS, Done, Outcome, Results
 from streamsim.errors import (
     PolicyError,
     PolicyMemory,
@@ -23,19 +23,8 @@ MAX_EFFECTS = 10_000
 
 # What policy code refused by a function of `inputs` is a field of the call.
 _FIELD = re.compile(r"(context|action|reward)(\.[\w.]{1,100})?(\[\d{1,9}\])?(?=: )")
-
-
-class _Text(msgspec.Struct, array_like=True):
-    """`Done` whose outcomes are not decoded yet."""
-
-    outcomes: list[msgspec.Raw]
-    used: list[str]
-    reads: list[tuple[str, str, str | None, str | None, int]]
-    writes: list[tuple[str, str, str, str, dict[str, Any] | None]]
-    logs: list[tuple[int, str, dict[str, Any]]]
-
-
-_decoder = TextDecoder[_Text](_Text)
+# Its outcomes are decoded as far as they were not told before.
+_decoder = TextDecoder[Results[msgspec.Raw]](Results[msgspec.Raw])
 _KINDS: dict[str, tuple[type[PolicyError], str]] = {
     "exception": (PolicyError, "the policy code raised an exception"),
     "syntax": (PolicyError, "the policy code does not compile"),

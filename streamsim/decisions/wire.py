@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -75,18 +75,24 @@ class Outcome(msgspec.Struct, array_like=True, gc=False):
     runs: int | None = None
 
 
-class Done(msgspec.Struct, array_like=True, gc=False):
+One = TypeVar("One")
+
+
+class Results(msgspec.Struct, Generic[One], array_like=True, gc=False):
     """A finished batch: one outcome per call, and the effects of those that succeeded.
 
     `used`: experiments whose code or theta was used. `reads`: (experiment, name, key, value, version).
     `writes`: (experiment, name, key, value, dict, or None for a delete). `logs`: (call, experiment, row).
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[One]
     used: list[str]
     reads: list[tuple[str, str, str | None, str | None, int]]
     writes: list[tuple[str, str, str, str, dict[str, Any] | None]]
     logs: list[tuple[int, str, dict[str, Any]]]
+
+
+Done = Results[Outcome]
 
 
 class Opened(msgspec.Struct, array_like=True, gc=False):
