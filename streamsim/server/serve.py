@@ -21,7 +21,7 @@ from typing import Protocol
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from streamsim import terminal
+from streamsim import slices, terminal
 from streamsim.config import ConfigError, Settings
 from streamsim.models.library import ENGINES
 from streamsim.models.workers import installed
@@ -56,6 +56,7 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
     :raises CannotServe:
     """
     factory = loop_factory(settings)
+    _hurry()
     main: Parent | Process
     if child is not None:
         terminal.leave()
@@ -66,6 +67,14 @@ def serve(settings: Settings, child: tuple[int, int] | None = None) -> int:
         main = Process(settings, _bound(settings, settings.server.port, shared=False), None)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main.run())
+
+
+def _hurry() -> None:
+    """What has become ready here runs at once, also where processes of the sandbox compute."""
+    try:
+        slices.ask(slices.SHORTEST_S)
+    except OSError as error:
+        log.warning("decisions may wait for what computes beside them: %s", error)
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -14,6 +14,7 @@ one msgpack array per datagram) until that closes; with it end all workers.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -29,7 +30,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from streamsim import terminal
+from streamsim import slices, terminal
 from streamsim.sandbox import table
 from streamsim.sandbox.registry import LIBRARIES, PROGRAMS
 from streamsim.sandbox.report import Report
@@ -144,9 +145,11 @@ def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Gr
 
 
 def _detach() -> None:
-    """Keeps the control descriptor alone, has no terminal, and dies with the host."""
+    """Keeps the control descriptor alone, has no terminal, dies with the host, and hurries less than it."""
     kernel.setup("close_range", CONTROL + 1, table.ALL, 0)
     terminal.leave()
+    with contextlib.suppress(OSError):  # then the host could not ask either
+        slices.ask(0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-zygo")
     os.chdir("/")
