@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 
 Json: TypeAlias = Any
 """A JSON value whose form its user decides: None, bool, int, float, str, a list or a dict with text keys."""
@@ -24,6 +25,10 @@ MAX_WHERE = 200
 MAX_QUOTED_KEY = 64
 """Characters of the path to a part at fault, and of each key in it."""
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+
+_BLOCK = 1 << 16
+_COMMA, _BRACE, _CASE = ord(","), ord("{"), ord("{") - ord("[")
+"""With the bit `_CASE` set, both opening brackets are the same byte, and no other is."""
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
@@ -187,7 +192,12 @@ def _counted(text: bytes | str) -> int:
     """The larger of the numbers of commas and of containers: there are at least as many values."""
     if isinstance(text, str):
         return max(text.count(","), text.count("[") + text.count("{") - 1)
-    return max(text.count(b","), text.count(b"[") + text.count(b"{") - 1)
+    commas = containers = 0
+    for start in range(0, len(text), _BLOCK):
+        block = np.frombuffer(text, np.uint8, min(_BLOCK, len(text) - start), start)
+        commas += int(np.count_nonzero(block == _COMMA))
+        containers += int(np.count_nonzero(block | _CASE == _BRACE))
+    return max(commas, containers - 1)
 
 
 def plain(value: object, where: str, *, finite: bool = True) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,12 @@ def test_whether_there_are_too_many_values_is_told_before_they_are_made_and_neve
             if made > most:
                 with pytest.raises(InvalidValue):
                     values.parse(source, "v", max_values=most)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 200_001])
+def test_commas_and_containers_are_counted_wherever_they_are(size: int) -> None:
+    text = random.Random(size).randbytes(size)
+    assert values._counted(text) == max(text.count(b","), text.count(b"[") + text.count(b"{") - 1)
 
 
 @given(VALUES)
