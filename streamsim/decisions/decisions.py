@@ -11,31 +11,27 @@ from typing import Any
 from streamsim import dates
 from streamsim.config import LaneSettings
 from streamsim.decisions.calls import Decision, Pending, Reward
+from streamsim.decisions.checks import Checks
 from streamsim.decisions.default_reward import default_reward
 from streamsim.decisions.dry_run import dry_run
 from streamsim.decisions.history import Readable
 from streamsim.decisions.lane import Lane
-from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import (
-    BadRequest,
     PolicyError,
     StreamsimError,
     TooManyRequests,
     Unauthorized,
     Unavailable,
 )
-from streamsim.sandbox.host.pool import Limits, ProgramFailed, Sandbox, SandboxUnavailable, WorkerDied
+from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.storage.contract.decisions import DecisionStore, Experiment
 from streamsim.storage.contract.logs import LogStore
 from streamsim.tracing import Tracing
-from streamsim.waiting import Room
 
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
-_CHECKS = 2
-_CHECKS_WAITING = 32
 
 
 class Decisions:
@@ -74,7 +70,7 @@ class Decisions:
         self.guarded: set[str] = set()
         # Bytes of calls that wait or run, by tenant.
         self._held: dict[str, int] = {}
-        self._checks = Room(_CHECKS, share=1)
+        self._checks = Checks(sandbox, limits)
 
     # ---- the core API
 
@@ -114,20 +110,7 @@ class Decisions:
 
         :raises BadRequest: naming the piece, with line and message.
         """
-        load = {"experiment": "", "code": code, "properties": {}, "max_rows": 0}
-        if self._checks.waiting(tenant) >= _CHECKS_WAITING:
-            raise TooManyRequests("too many of your experiments' edits wait to be checked; try again soon")
-        try:
-            async with self._checks.place(tenant):
-                worker = await self._sandbox.spawn("policy", load, self._limits, identity=f"{tenant}/check")
-                worker.kill()
-        except ProgramFailed as failed:
-            error = policy_error(failed.failure)
-            raise BadRequest(error.message, field=failed.failure.piece or None, detail=error.detail) from None
-        except SandboxUnavailable as gone:
-            raise Unavailable(str(gone)) from None
-        except WorkerDied as died:
-            raise BadRequest(f"the code cannot be compiled: {died}") from None
+        await self._checks.compile(tenant, code)
 
     async def dry_run(self, experiment: Experiment, context: Any, reward: Any = None) -> dict[str, Any]:
         """What an experiment, with the code that it has here, would decide: `dry_run.dry_run`. As for checks
@@ -136,8 +119,6 @@ class Decisions:
         :raises PolicyError: the code failed. :raises TooManyRequests: too many wait. :raises Unavailable:
         """
         tenant = experiment.tenant
-        if self._checks.waiting(tenant) >= _CHECKS_WAITING:
-            raise TooManyRequests("too many of your dry runs and edits wait; try again soon")
         async with self._checks.place(tenant):
             return await dry_run(self._worker, self._store, experiment, context, reward)
 
@@ -198,6 +179,7 @@ class Decisions:
         self._closing = True
         await asyncio.gather(*(lane.stop() for lane in list(self._lanes.values())))
         self._lanes.clear()
+        self._checks.close()
 
     # ---- inside
 

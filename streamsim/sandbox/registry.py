@@ -6,6 +6,7 @@ from typing import Final
 
 PROGRAMS: Final = {
     "policy": "streamsim.programs.policy",
+    "check": "streamsim.programs.check",
     "simulate": "streamsim.programs.simulate",
     "propensity": "streamsim.programs.propensity",
     "estimates": "streamsim.programs.estimates",
