@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import importlib
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import msgspec
-import numpy as np
 
 from streamsim import values
 from streamsim.sandbox import wire
 from streamsim.sandbox.limits import Limits
 from streamsim.sandbox.registry import PROGRAMS
+from streamsim.sandbox.worker import state
 from streamsim.sandbox.worker.clock import Clock, clock
 from streamsim.sandbox.worker.failures import describe
-from streamsim.sandbox.worker.state import State
 
 _READ: Final = 65536
 
@@ -46,8 +44,7 @@ class Channel:
         self._reported = 0.0
         # Progress is told this rarely: the host's clock has `grace_ms` to spare.
         self._report_s = limits.grace_ms / 5000
-        self._state = State(clock, limits)
-        self.reset = self._state.reset
+        self.reset = state.State(clock, limits).reset
 
     def ask(self, payload: object) -> Any:
         """The host's answer to a question; the time that it takes does not count for the code.
@@ -156,12 +153,12 @@ def main(fd: int, program: str, limits: Mapping[str, int] | Limits) -> NoReturn:
     status = wire.BROKEN
     try:
         if not isinstance(limits, Limits):
-            limits = msgspec.convert(limits, Limits)
-        # Forked from one zygote, all workers would draw the same numbers.
-        random.seed()
-        np.random.seed()
+            limits = Limits(**limits)
         clock.install(limits)
-        _serve(Channel(fd, limits, clock), importlib.import_module(PROGRAMS[program]))
+        channel = Channel(fd, limits, clock)
+        # Forked from one zygote, all workers would draw the same numbers.
+        state.seed()
+        _serve(channel, importlib.import_module(PROGRAMS[program]))
     except MemoryError:
         status = wire.OUT_OF_MEMORY
     except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import decimal
 import functools
 import gc
+import os
 import random
 import signal
 import sys
@@ -30,15 +31,55 @@ _SETTINGS: Final = [
     (warnings, ("filterwarnings", "simplefilter", "resetwarnings")),
     (sys, ("setrecursionlimit", "settrace", "setprofile", "setswitchinterval", "set_int_max_str_digits")),
 ]
+_ENTROPY_BYTES: Final = 64
 _OURS: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGALRM}
+
+
+class _Marks:
+    seeded = changed = False
+
+
+_marks: Final = _Marks()
+# Called through these, so that putting back leaves no mark.
+_original: Final[dict[str, Callable[..., Any]]] = {}
+
+
+def watch() -> None:
+    """Wrap the functions of this process that change such state. The zygote does it once for all workers."""
+    if _original:
+        return
+    for watched, mark in ((_GENERATORS, "seeded"), (_SETTINGS, "changed")):
+        for module, names in watched:
+            for name in names:
+                function = getattr(module, name)
+                _original[f"{module.__name__}.{name}"] = function
+                setattr(module, name, _marking(function, mark))
+
+
+def _marking(function: Callable[..., Any], mark: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def marking(*arguments: Any, **named: Any) -> Any:
+        setattr(_marks, mark, True)
+        return function(*arguments, **named)
+
+    return marking
+
+
+def seed() -> None:
+    """Let the generators that all code shares begin anew, and nobody know where."""
+    _original["random.seed"]()
+    # NumPy's own way to take entropy costs ten times as much, and is half of a worker's start.
+    _original["numpy.random.seed"](np.frombuffer(os.urandom(_ENTROPY_BYTES), np.uint32))
+    _marks.seeded = False
 
 
 class State:
     """The state of a fresh worker, to be put back after a call that changed it."""
 
     def __init__(self, clock: Clock, limits: Limits) -> None:
+        watch()
+        _marks.seeded = _marks.changed = False
         self._clock, self._limits = clock, limits
-        self._seeded = self._changed = False
         self._numpy_errors, self._numpy_print = np.geterr(), np.get_printoptions()
         self._numpy_buffer = np.getbufsize()
         self._warnings = list(warnings.filters)
@@ -46,35 +87,17 @@ class State:
         self._digits = sys.get_int_max_str_digits()
         self._interval = sys.getswitchinterval()
         self._gc = gc.get_threshold()
-        # Called through these, so that putting back leaves no mark.
-        self._original: dict[str, Callable[..., Any]] = {}
-        for watched, mark in ((_GENERATORS, "_seeded"), (_SETTINGS, "_changed")):
-            for module, names in watched:
-                for name in names:
-                    function = getattr(module, name)
-                    self._original[f"{module.__name__}.{name}"] = function
-                    setattr(module, name, self._marking(function, mark))
-
-    def _marking(self, function: Callable[..., Any], mark: str) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def marking(*arguments: Any, **named: Any) -> Any:
-            setattr(self, mark, True)
-            return function(*arguments, **named)
-
-        return marking
 
     def reset(self) -> None:
         """Put back whatever the last call may have changed; nothing to do after most calls."""
-        if self._seeded:
-            self._original["random.seed"]()
-            self._original["numpy.random.seed"]()
-            self._seeded = False
-        if self._changed:
+        if _marks.seeded:
+            seed()
+        if _marks.changed:
             self._put_back()
-            self._changed = False
+            _marks.changed = False
 
     def _put_back(self) -> None:
-        original = self._original
+        original = _original
         original["sys.settrace"](None)
         original["sys.setprofile"](None)
         original["sys.setrecursionlimit"](self._recursion)

@@ -27,6 +27,7 @@ class Layers(NamedTuple):
     `filter`: None without seccomp.
     `uids`: first and number of worker uids; number 0 keeps the zygote's own.
     `parent`: the zygote's process id as its workers see it. `own_root`: whether a private root is in force.
+    `signals`: those that the zygote does not leave to the kernel, and a worker does.
     """
 
     rules: int
@@ -35,6 +36,7 @@ class Layers(NamedTuple):
     uids: tuple[int, int]
     parent: int
     own_root: bool
+    signals: tuple[int, ...]
 
 
 class Request(NamedTuple):
@@ -62,7 +64,7 @@ def worker(layers: Layers, request: Request) -> None:
     :raises Failed: naming the layer; the process must then end.
     """
     with _step("descriptors"):
-        _descriptors(layers.rules, request)
+        _descriptors(layers.rules, layers.signals, request)
     if request.group >= 0:
         with _step("cgroup"):
             os.write(request.group, b"0")
@@ -88,7 +90,13 @@ def _step(layer: str) -> Iterator[None]:
         raise Failed(f"{layer}: {error}") from error
 
 
-def _descriptors(rules: int, request: Request) -> None:
+def handled() -> tuple[int, ...]:
+    """The signals for which this process has another disposition than the default."""
+    signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return tuple(number for number in signals if signal.getsignal(number) != signal.SIG_DFL)
+
+
+def _descriptors(rules: int, signals: tuple[int, ...], request: Request) -> None:
     os.setpgid(0, 0)
     kernel.prctl(kernel.PR_SET_NAME, b"streamsim-work")
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -100,7 +108,7 @@ def _descriptors(rules: int, request: Request) -> None:
             kernel.setup("close_range", first, kept - 1, 0)
         first = kept + 1
     kernel.setup("close_range", first, table.ALL, 0)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for number in signals:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o777)

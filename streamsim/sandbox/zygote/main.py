@@ -113,6 +113,7 @@ def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Gr
     sys.path += options.libraries
     versions = preload(options.preload)
     worker = importlib.import_module(WORKER)
+    worker.state.watch()
     # The new root has no /proc; through this descriptor the zygote still sees itself.
     proc = os.open("/proc", os.O_DIRECTORY | os.O_CLOEXEC)
     own = through != namespaces.NONE

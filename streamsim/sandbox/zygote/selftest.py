@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import stat
@@ -85,13 +86,9 @@ def _descriptors_as_wanted(request: confine.Request) -> bool:
         return False
     if not stat.S_ISSOCK(os.fstat(confine.CHANNEL).st_mode):
         return False
-    for number in {*range(confine.CHANNEL + 1, table.RLIMITS[resource.RLIMIT_NOFILE])} - {request.status}:
-        try:
-            os.fstat(number)
-        except OSError:
-            continue
-        return False
-    return True
+    others = {*range(confine.CHANNEL + 1, table.RLIMITS[resource.RLIMIT_NOFILE])} - {request.status}
+    # Without an exception for each, which would take as long as the rest of the test.
+    return all(kernel.LIBC.fcntl(number, fcntl.F_GETFD) == -1 for number in others)
 
 
 def _user_as_wanted(layers: confine.Layers, request: confine.Request) -> bool:

@@ -72,6 +72,7 @@ class Spawner:
             uids=uids,
             parent=os.getpid(),
             own_root=own_root,
+            signals=confine.handled(),
         )
         gc.collect()
         gc.freeze()
