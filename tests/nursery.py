@@ -80,7 +80,7 @@ class Nursery:
             source.bind("")  # the kernel gives it a name
             self._address = source.getsockname()
             passed = source.fileno(), theirs.fileno()
-            argv, environment = zygote.command(passed[0], zygote.Options())
+            argv, environment = zygote.command(passed[0], zygote.Options(plain=True))
             script = str(Path(__file__).with_name("warm_zygote.py"))
             self._process = subprocess.Popen(
                 [*argv[: argv.index("-c")], script, *map(str, passed)],

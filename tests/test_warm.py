@@ -107,18 +107,21 @@ def seen(number: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("more", [(), ("dask.array",)])
+@pytest.mark.parametrize(("plain", "more"), [(True, ()), (False, ()), (False, ("dask.array",))])
 def test_a_forked_zygote_and_its_workers_are_as_those_of_an_executed_one(
-    monkeypatch: pytest.MonkeyPatch, run: Run, more: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, run: Run, plain: bool, more: tuple[str, ...]
 ) -> None:
     async def look() -> tuple[Report, list[dict[str, Any]], Any]:
         sandbox = Sandbox(workers=1, preload=more)
         await sandbox.start()
         try:
-            worker = await sandbox.spawn("probe", {"code": MODULES}, Limits(), identity="t/e")
+            worker = await sandbox.spawn("probe", {"code": MODULES}, Limits(), identity="t/e", plain=plain)
             modules = msgspec.msgpack.decode(await worker.exchange(None))
-            assert sandbox._zygote is not None
-            return sandbox.report(), [seen(pid) for pid in (sandbox._zygote.pid, worker.pid)], modules
+            return (
+                sandbox.report(),
+                [seen(pid) for pid in (sandbox.zygotes[0 if plain else -1], worker.pid)],
+                modules,
+            )
         finally:
             await sandbox.close()
 

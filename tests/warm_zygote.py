@@ -22,22 +22,25 @@ from streamsim.sandbox.zygote import kernel
 from streamsim.sandbox.zygote import main as zygote
 from streamsim.sandbox.zygote.spawner import PACKET_BYTES
 
+Kind = tuple[bool | str, ...]
+"""Whether it is plain, and what it preloads."""
+
 
 class Nursery:
-    """What zygotes are forked from that preload `more` beside the common modules."""
+    """What zygotes are forked from that have imported the same, plain or not, and `more` beside it."""
 
-    def __init__(self, source: socket.socket, hold: int, more: list[str]) -> None:
-        zygote.preload(more)
+    def __init__(self, source: socket.socket, hold: int, plain: bool, more: list[str]) -> None:
+        zygote.preload(more, plain=plain)
         importlib.import_module(zygote.WORKER)
         gc.collect()
         gc.freeze()
-        self._source, self._hold, self._more = source, hold, more
+        self._source, self._hold, self._kind = source, hold, (plain, *more)
         self._poll = select.poll()
         for descriptor in (source.fileno(), hold):
             self._poll.register(descriptor, select.POLLIN)
         self._children: dict[int, int] = {}  # process ids by pidfd
         # Those who have imported more, by what; they are children as the zygotes are.
-        self._others: dict[tuple[str, ...], socket.socket] = {}
+        self._others: dict[Kind, socket.socket] = {}
 
     def serve(self) -> None:
         while True:
@@ -52,8 +55,8 @@ class Nursery:
     def _hear(self) -> None:
         data, descriptors, _, _ = socket.recv_fds(self._source, PACKET_BYTES, 2)
         answer, control = descriptors
-        more = msgspec.json.decode(data, type=zygote.Options).preload
-        if more == self._more:
+        options = msgspec.json.decode(data, type=zygote.Options)
+        if (options.plain, *options.preload) == self._kind:
             pid, pidfd = self._fork()
             if pid == 0:
                 for stream in (1, 2):
@@ -62,18 +65,18 @@ class Nursery:
             with socket.socket(fileno=os.dup(answer)) as asked:
                 socket.send_fds(asked, [str(pid).encode()], [pidfd])
         else:
-            socket.send_fds(self._other(more), [data], descriptors)
+            socket.send_fds(self._other(options), [data], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _other(self, more: list[str]) -> socket.socket:
-        key = tuple(more)
+    def _other(self, options: zygote.Options) -> socket.socket:
+        key: Kind = (options.plain, *options.preload)
         if key not in self._others:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             pid, _ = self._fork()
             if pid == 0:
                 ours.close()
-                Nursery(theirs, self._hold, more).serve()
+                Nursery(theirs, self._hold, options.plain, options.preload).serve()
                 os._exit(0)
             theirs.close()
             self._others[key] = ours
@@ -100,4 +103,4 @@ class Nursery:
 
 
 if __name__ == "__main__":
-    Nursery(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), []).serve()
+    Nursery(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), True, []).serve()

@@ -73,7 +73,8 @@ class Checks:
             timer.cancel()
         if worker is not None and worker.alive:
             return worker
-        return await self._sandbox.spawn("check", None, self._limits, identity=f"{tenant}/check")
+        identity = f"{tenant}/check"
+        return await self._sandbox.spawn("check", None, self._limits, identity=identity, plain=True)
 
     def _keep(self, tenant: str, worker: Worker) -> None:
         timer = asyncio.get_running_loop().call_later(KEPT_S, self._end, tenant)

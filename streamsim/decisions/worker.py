@@ -12,6 +12,7 @@ import msgspec
 
 from streamsim.decisions import history
 from streamsim.decisions.declared import HIDDEN
+from streamsim.decisions.needs import only_numpy
 from streamsim.decisions.repeated import Repeated
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, More, Opened, Request, WireAddress, WireRows
@@ -258,7 +259,8 @@ class PolicyWorker:
         }
         identity = f"{experiment.tenant}/{experiment.id}/{experiment.revision}"
         try:
-            worker = await self._sandbox.spawn("policy", load, self._limits, identity=identity)
+            plain = only_numpy(experiment.code.values())
+            worker = await self._sandbox.spawn("policy", load, self._limits, identity=identity, plain=plain)
         except ProgramFailed as error:
             raise BatchFailed(policy_error(error.failure), of_all=True) from None
         except SandboxUnavailable as error:

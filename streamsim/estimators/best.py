@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from streamsim.estimators.stored import Floats
+from streamsim.later import later
+
+special = later("scipy.special")
 
 Ints = NDArray[np.int64]
 

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+
+from streamsim.later import later
+
+lapack = later("scipy.linalg.lapack")
 
 Floats = NDArray[np.float64]
 

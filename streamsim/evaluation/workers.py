@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from streamsim.config import EvaluationSettings, SandboxSettings
+from streamsim.decisions.needs import only_numpy
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
 from streamsim.errors import TooLarge, TooManyRequests, Unavailable
 from streamsim.evaluation.priority import LONG_S, Priority
+from streamsim.evaluation.wire import PropensityLoad, SimulationLoad
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
     Limits,
@@ -108,7 +110,9 @@ class BatchWorkers:
         worker: Worker | None = None
         later: asyncio.TimerHandle | None = None
         try:
-            worker = await self._sandbox.spawn(program, load, limits or self.limits, identity=identity)
+            plain = isinstance(load, SimulationLoad | PropensityLoad) and only_numpy(load.code.values())
+            limits = limits or self.limits
+            worker = await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain)
             if worker.pid:
                 if lane in ("batch", "candidate_batch"):
                     self.priority.stand_back(worker.pid)

@@ -69,6 +69,7 @@ class ModelWorkers:
         self._sandbox = LazySandbox(
             sandbox,
             workers=settings.live + settings.runners + HEAD_ROOM,
+            plain=False,
             allow_degraded=box.allow_degraded,
             preload=(*PRELOAD, *box.preload),
         )

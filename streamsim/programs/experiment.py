@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import scipy as sp
 
 from streamsim import values
 from streamsim.decisions.wire import MAX_ADDRESS, PIECES, STREAMINGBANDIT, Opened, WireRow, theta_labels
+from streamsim.later import later
 from streamsim.programs.theta import Theta, copied, merged
 
 MAX_NESTING: Final = 8
+_scipy: Final = later("scipy")
 
 
 class Pieces:
@@ -315,8 +316,8 @@ def namespace(experiment: type[Experiment]) -> dict[str, Any]:
         **vars(builtins),
         "np": np,
         "numpy": np,
-        "sp": sp,
-        "scipy": sp,
+        "sp": _scipy,
+        "scipy": _scipy,
         "random": random,
         "Experiment": experiment,
         **estimators.namespace(),

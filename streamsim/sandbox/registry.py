@@ -16,5 +16,8 @@ PROGRAMS: Final = {
 }
 """A program's name, and its module: one with a class `Program` (see `streamsim.sandbox.worker.main`)."""
 
+PLAIN: Final = frozenset({"policy", "check", "simulate", "propensity", "probe"})
+"""The programs that need no library but NumPy themselves, and run code that may need none."""
+
 LIBRARIES: Final = ("streamsim.estimators",)
 """Packages whose modules user code can import by other names; the zygote preloads them with the programs."""

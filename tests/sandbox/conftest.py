@@ -35,7 +35,7 @@ def handle(request, channel):
     return names.get("result")
 """
 PROBE = "streamsim.sandbox.worker.probe"
-LIGHT = f"zygote.PRELOADED, zygote.LIBRARIES, zygote.PROGRAMS = ('numpy', {PROBE!r}), (), {{}}"
+LIGHT = f"zygote.SCIENCE, zygote.LIBRARIES, zygote.PROGRAMS = ({PROBE!r},), (), {{}}"
 SERVING = ("root", "user", "container", "container-user")
 
 

@@ -20,11 +20,14 @@ class LazySandbox:
         sandbox: Sandbox | None = None,
         *,
         workers: int,
+        plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
     ) -> None:
         self._given = sandbox is not None
-        self._sandbox = sandbox or Sandbox(workers=workers, allow_degraded=allow_degraded, preload=preload)
+        self._sandbox = sandbox or Sandbox(
+            workers=workers, plain=plain, allow_degraded=allow_degraded, preload=preload
+        )
         self._started: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -33,11 +36,13 @@ class LazySandbox:
         """Those that live."""
         return self._sandbox.workers
 
-    async def spawn(self, program: str, load: object, limits: Limits, *, identity: str) -> Worker:
+    async def spawn(
+        self, program: str, load: object, limits: Limits, *, identity: str, plain: bool = False
+    ) -> Worker:
         """As `Sandbox.spawn`, after a start if none has succeeded yet; refused likewise once it is closed."""
         if not self._given:
             await self._start()
-        return await self._sandbox.spawn(program, load, limits, identity=identity)
+        return await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain)
 
     async def close(self) -> None:
         """End all workers and the zygote, if this started it."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-import signal
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from streamsim.sandbox.host import vitals
@@ -23,9 +22,11 @@ from streamsim.sandbox.host.channel import (
     WorkerMemory,
     WorkerTimeout,
 )
+from streamsim.sandbox.host.source import Source
 from streamsim.sandbox.host.worker import Worker
-from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
+from streamsim.sandbox.host.zygote import SandboxUnavailable
 from streamsim.sandbox.limits import Limits
+from streamsim.sandbox.registry import PLAIN
 from streamsim.sandbox.report import Report
 from streamsim.waiting import Turns
 
@@ -49,9 +50,6 @@ __all__ = [
 SAMPLE_S: Final = 1.0
 KEPT_S: Final = 10.0
 """So long after its last use, an idle worker does not go for a tenant that has more than its own."""
-BACK_OFF_S: Final = (0.05, 5.0)
-
-_log = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -62,12 +60,15 @@ class Sandbox:
         *,
         workers: int = 32,
         share: int | None = None,
+        plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
         start_s: float = 60.0,
         spawn_s: float = 10.0,
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
+        :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
+            workers start in two thirds of the time.
         :param allow_degraded: start although a layer is missing.
         :param preload: modules that workers share beside the common ones.
         :param start_s: the longest wait for the zygote, and :param spawn_s: for a worker.
@@ -76,28 +77,25 @@ class Sandbox:
         self.started = 0  # workers, in all
         self._most = workers
         self._share = workers if share is None else max(share, 1)
-        self._allow_degraded = allow_degraded
-        self._preload = tuple(preload)
-        self._start_s, self._spawn_s = start_s, spawn_s
-        self._zygote: Zygote | None = None
-        self._report: Report | None = None
+        self._spawn_s = spawn_s
+        source = partial(Source, allow_degraded=allow_degraded, start_s=start_s, spawn_s=spawn_s)
+        self._full = source(plain=False, preload=preload)
+        self._plain = source(plain=True, preload=()) if plain else None
+        self._sources = [self._full] if self._plain is None else [self._plain, self._full]
         self._numbers = itertools.count(1)
-        # By number; until the process is known to be gone, so that its uid is not given twice.
-        self._workers: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
-        self._restarting: asyncio.Task[None] | None = None
         self._sampler: asyncio.TimerHandle | None = None
         self._oom_kills = 0
         self._closed = False
 
     async def start(self) -> None:
-        """Start the zygote and try one worker.
+        """Start the zygotes and try a worker.
 
         :raises SandboxUnavailable: naming the missing layer, unless `allow_degraded`.
         """
         self._oom_kills = vitals.oom_kills()
         try:
-            await self._launch()
+            await asyncio.gather(*(source.start() for source in self._sources))
             trial = await self.spawn(
                 "probe", {"code": "def handle(request, channel): return request"}, Limits(), identity=""
             )
@@ -115,26 +113,27 @@ class Sandbox:
         self._closed = True
         if self._sampler is not None:
             self._sampler.cancel()
-        if self._restarting is not None:
-            self._restarting.cancel()
-            await asyncio.wait([self._restarting])
         for worker in list(self._alive):
             worker.kill()
-        if self._zygote is not None:
-            await self._zygote.stop()
+        await asyncio.gather(*(source.close() for source in self._sources))
 
     def report(self) -> Report:
         """The layers that this machine gives."""
-        if self._report is None:
-            raise SandboxUnavailable("the sandbox was not started")
-        return self._report
+        return self._full.report
+
+    @property
+    def zygotes(self) -> list[int]:
+        """Process ids."""
+        return [source.zygote.pid for source in self._sources if source.zygote is not None]
 
     @property
     def workers(self) -> list[Worker]:
         """Those that live."""
         return list(self._alive)
 
-    async def spawn(self, program: str, load: object, limits: Limits, *, identity: str) -> Worker:
+    async def spawn(
+        self, program: str, load: object, limits: Limits, *, identity: str, plain: bool = False
+    ) -> Worker:
         """A new worker that has loaded a program, in a process, and under a user id, of its own.
 
         When there are as many as may be, the one that was idle for longest is ended, of those whose tenant
@@ -143,21 +142,24 @@ class Sandbox:
 
         :param program: a module of `streamsim.programs`.
         :param identity: whose code it is: a tenant, "/", and anything.
+        :param plain: the code needs NumPy and no other library. What it needs nevertheless is imported while
+            it runs.
         :raises SandboxUnavailable: the kernel or the zygote gives no worker.
         :raises WorkerDied: it died while it loaded.
         :raises ProgramFailed: the program refused its load; the worker is gone.
         """
         tenant = _tenant(identity)
+        source = self._source(program, plain)
         while True:
-            zygote = await self._live_zygote()
+            zygote = await source.living()
             if self._room_for(tenant):
                 break
             await self._make_room(tenant)
-        taken = {worker.uid for worker in self._workers.values()}
+        taken = {worker.uid for source in self._sources for worker in source.workers.values()}
         uid = next(uid for uid in itertools.count() if uid not in taken)
         worker = Worker(self, next(self._numbers), uid, limits, identity)
         self.started += 1
-        self._workers[worker.number] = worker
+        source.workers[worker.number] = worker
         self._alive.add(worker)
         try:
             await worker.start(zygote, program, load, self._spawn_s)
@@ -165,6 +167,12 @@ class Sandbox:
             worker.kill()
             raise
         return worker
+
+    def _source(self, program: str, plain: bool) -> Source:
+        if self._plain is None or not plain or program not in PLAIN:
+            return self._full
+        # A worker that cannot read Python's files has what its zygote has loaded, and nothing more.
+        return self._plain if self._plain.report.readable else self._full
 
     async def _make_room(self, tenant: str) -> None:
         held, mine = self._held(), [worker for worker in self._alive if _tenant(worker.identity) == tenant]
@@ -204,60 +212,6 @@ class Sandbox:
         """Whether the kernel killed a process for want of memory since this was last asked."""
         before, self._oom_kills = self._oom_kills, vitals.oom_kills()
         return self._oom_kills > before
-
-    # What the zygote says.
-
-    def spawned(self, number: int, pidfd: int) -> None:
-        self._workers[number].spawned(pidfd)
-
-    def refused(self, number: int, text: str) -> None:
-        self._workers.pop(number).refused(text)
-
-    def exited(self, number: int, status: int) -> None:
-        worker = self._workers.pop(number, None)
-        if worker is not None:
-            worker.exited(status)
-
-    def zygote_died(self) -> None:
-        for worker in self._workers.values():
-            worker.fail(SandboxLost("ended, because the sandbox did", "process"))
-            worker.exited(signal.SIGKILL)
-        self._workers.clear()
-        if not self._closed and self._report is not None and self._restarting is None:
-            _log.error("the sandbox's zygote ended; starting another")
-            self._restarting = asyncio.get_running_loop().create_task(self._restart())
-
-    async def _restart(self) -> None:
-        pause, longest = BACK_OFF_S
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await self._launch()
-            except SandboxUnavailable as error:
-                pause = min(2 * pause, longest)
-                _log.error("the sandbox's zygote did not start: %s", error)
-            else:
-                self._restarting = None
-                return
-
-    async def _launch(self) -> None:
-        if self._zygote is not None:
-            await self._zygote.stop()
-        self._zygote = zygote = Zygote(self, degraded=self._allow_degraded, preload=self._preload)
-        report = await zygote.ready(self._start_s)
-        if report.missing and not self._allow_degraded:
-            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in report.missing.items())
-            raise SandboxUnavailable(f"this machine lacks layers of the sandbox: {reasons}")
-        self._report = report
-
-    async def _live_zygote(self) -> Zygote:
-        if self._closed or self._zygote is None:
-            raise SandboxUnavailable("the sandbox is closed")
-        if self._restarting is not None:
-            await asyncio.wait([self._restarting], timeout=self._spawn_s)
-        if not self._zygote.alive:
-            raise SandboxUnavailable("the sandbox is starting again")
-        return self._zygote
 
     def _sample(self) -> None:
         for worker in list(self._alive):

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -72,7 +72,7 @@ start: Callable[[Sequence[str], Mapping[str, str], int], Process] = execute
 class Zygote:
     """One running zygote process."""
 
-    def __init__(self, listener: Listener, *, degraded: bool, preload: Iterable[str] = ()) -> None:
+    def __init__(self, listener: Listener, options: zygote.Options) -> None:
         self.alive = True
         self._listener = listener
         self._loop = asyncio.get_running_loop()
@@ -81,7 +81,6 @@ class Zygote:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.setblocking(False)
-            options = zygote.Options(degraded=degraded, preload=list(preload))
             argv, environment = zygote.command(theirs.fileno(), options)
             self._process = start(argv, environment, theirs.fileno())
         except BaseException:

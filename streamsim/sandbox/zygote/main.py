@@ -32,20 +32,13 @@ import msgspec
 
 from streamsim import slices, terminal
 from streamsim.sandbox import table
-from streamsim.sandbox.registry import LIBRARIES, PROGRAMS
+from streamsim.sandbox.registry import LIBRARIES, PLAIN, PROGRAMS
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.zygote import cgroup, kernel, namespaces
 from streamsim.sandbox.zygote.spawner import Spawner
 
-PRELOADED: Final = (
-    "numpy",
-    "scipy.stats",
-    "scipy.special",
-    "scipy.optimize",
-    "scipy.linalg",
-    "msgspec",
-    "msgpack",
-)
+COMMON: Final = ("numpy", "msgspec", "msgpack")
+SCIENCE: Final = ("scipy.stats", "scipy.special", "scipy.optimize", "scipy.linalg")
 CONTROL: Final = 3
 """The zygote's descriptor of its control socket."""
 WORKER: Final = "streamsim.sandbox.worker.main"
@@ -58,12 +51,14 @@ _BOOT: Final = (
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to start. `libraries`: more directories that workers may read and import from.
 
-    `degraded`: spawn workers even where a required layer is missing. `preload`: more modules to import before
-    workers are forked; those that are not installed are left out.
+    `degraded`: spawn workers even where a required layer is missing. `plain`: import NumPy alone, and no
+    program that needs more. `preload`: more modules to import before workers are forked; those that are not
+    installed are left out.
     """
 
     libraries: list[str] = []
     degraded: bool = False
+    plain: bool = False
     preload: list[str] = []
 
 
@@ -111,7 +106,7 @@ def _start(channel: socket.socket, options: Options) -> tuple[Spawner, cgroup.Gr
     uids = _worker_uids()
     groups = cgroup.groups()
     sys.path += options.libraries
-    versions = preload(options.preload)
+    versions = preload(options.preload, plain=options.plain)
     worker = importlib.import_module(WORKER)
     worker.state.watch()
     # The new root has no /proc; through this descriptor the zygote still sees itself.
@@ -204,17 +199,20 @@ def _become_first_process(channel: socket.socket, groups: cgroup.Groups | None) 
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def preload(more: Collection[str] = ()) -> dict[str, str]:
+def preload(more: Collection[str] = (), *, plain: bool = False) -> dict[str, str]:
     """Imports what user code may use, so that every worker shares it. Returns the versions.
+
+    The time that it takes to fork a worker, and to end one, is that of its memory and of its libraries.
 
     :raises RuntimeError: a library started threads; nothing can be forked safely then.
     """
     gc.disable()
-    modules = [name for name in (*PRELOADED, *more) if importlib.util.find_spec(name.partition(".")[0])]
+    wanted = (*COMMON, *(() if plain else SCIENCE), *more)
+    modules = [name for name in wanted if importlib.util.find_spec(name.partition(".")[0])]
     for package in LIBRARIES:
         folder = importlib.import_module(package).__path__
         modules += [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder)]
-    modules += PROGRAMS.values()
+    modules += [module for program, module in PROGRAMS.items() if program in PLAIN or not plain]
     for name in modules:
         try:
             importlib.import_module(name)
@@ -234,7 +232,7 @@ def preload(more: Collection[str] = ()) -> dict[str, str]:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise RuntimeError(f"an imported library started {threads - 1} threads; forking is not safe then")
-    names = dict.fromkeys(name.partition(".")[0] for name in (*PRELOADED, *more))
+    names = dict.fromkeys(name.partition(".")[0] for name in wanted)
     found = {name: getattr(sys.modules.get(name), "__version__", "") for name in names}
     versions = {"python": platform.python_version(), "kernel": platform.release()}
     return versions | {name: version for name, version in found.items() if version}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,14 @@ from streamsim.sandbox.host.pool import (
 from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
 from tests.sandbox.host.conftest import ECHO, LOOP, ROOM, ask_once, exists, probe, until
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def ancestors(pid: int) -> set[int]:
+    return {pid} | (ancestors(parent(pid)) if pid > 1 else set())
 
 
 def test_the_least_recently_used_idle_worker_makes_room(run: Any, sandbox: Sandbox) -> None:
@@ -92,14 +101,49 @@ def test_a_dead_zygote_is_replaced(run: Any, sandbox: Sandbox) -> None:
         worker = await probe(sandbox, LOOP)
         task = asyncio.ensure_future(worker.exchange(None))
         await until(lambda: worker.busy)
-        assert sandbox._zygote is not None
-        os.kill(sandbox._zygote.pid, signal.SIGKILL)
+        os.kill(sandbox.zygotes[-1], signal.SIGKILL)
         with pytest.raises(WorkerCrashed, match="because the sandbox did"):
             await task
         assert await ask_once(sandbox, ECHO) is None
         await until(lambda: not exists(worker.pid))
 
     run(scenario())
+
+
+LOADED = """
+import sys
+def handle(request, channel):
+    before = sorted({"numpy", "scipy.stats", "pandas"} & set(sys.modules))
+    from scipy import stats
+    return [before, float(stats.norm.cdf(0.0))]
+"""
+
+
+def test_plain_workers_begin_with_numpy_alone_and_import_what_else_they_are_asked_for(
+    run: Any, sandbox: Sandbox
+) -> None:
+    async def scenario() -> list[Any]:
+        answers = []
+        for plain in (True, False):
+            limits = Limits(wall_ms=30_000, cpu_ms=30_000)
+            load = {"code": LOADED}
+            worker = await sandbox.spawn("probe", load, limits, identity="t/e", plain=plain)
+            answers.append(msgspec.msgpack.decode(await worker.exchange(None)))
+        return answers
+
+    assert run(scenario()) == [[["numpy"], 0.5], [["numpy", "scipy.stats"], 0.5]]
+
+
+def test_a_program_that_needs_more_is_never_plain(run: Any, sandbox: Sandbox) -> None:
+    async def started() -> list[int]:
+        workers = [
+            await sandbox.spawn(program, load, Limits(), identity="t/e", plain=True)
+            for program, load in (("probe", {"code": ECHO}), ("figures", None))
+        ]
+        return [worker.pid for worker in workers]
+
+    plain, full = sandbox.zygotes
+    assert [ancestors(pid) & {plain, full} for pid in run(started())] == [{plain}, {full}]
 
 
 def test_closing_ends_every_process(run: Any) -> None:
@@ -110,8 +154,7 @@ def test_closing_ends_every_process(run: Any) -> None:
         busy = await probe(sandbox, LOOP)
         task = asyncio.ensure_future(busy.exchange(None))
         await until(lambda: busy.busy)
-        assert sandbox._zygote is not None
-        pids = [worker.pid, busy.pid, sandbox._zygote.pid]
+        pids = [worker.pid, busy.pid, *sandbox.zygotes]
         await sandbox.close()
         with pytest.raises(WorkerDied):
             await task

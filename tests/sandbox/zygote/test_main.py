@@ -211,7 +211,7 @@ def test_a_layer_that_the_kernel_refuses_stops_the_worker(launch: Callable[..., 
 def test_a_start_that_fails_is_told(launch: Callable[..., Any]) -> None:
     for kind in ("root", "container"):
         with pytest.raises(Exception, match="nothing_of_this_name"):
-            launch(kind, boot="zygote.PRELOADED = ('streamsim.nothing_of_this_name',)")
+            launch(kind, boot="zygote.SCIENCE = ('streamsim.nothing_of_this_name',)")
 
 
 def test_threads_that_a_library_leaves_behind_are_an_error(launch: Callable[..., Any]) -> None:
