@@ -18,6 +18,8 @@ MINUTE_MS: Final = 60_000
 STEP_MS: Final[dict[Step, int]] = {"minute": MINUTE_MS, "hour": HOUR_MS}
 KEPT_MS: Final[dict[Step, int]] = {"minute": 72 * HOUR_MS, "hour": 400 * 24 * HOUR_MS}
 """How long buckets are kept at least, after they began."""
+MOST_READ: Final = 20_000
+"""So many buckets are read at once at most."""
 REST: Final = ""
 """The row of what no other row of its bucket counts: errors, calls that name no arm, arms beyond the most."""
 
@@ -56,3 +58,9 @@ class Buckets(msgspec.Struct, frozen=True):
 
     since_ms: int | None
     rows: list[Bucket]
+
+
+def check_range(step: Step, from_ms: int, to_ms: int) -> None:
+    """Refuse what a store would look for bucket by bucket without an end. :raises ValueError:"""
+    if to_ms - from_ms > MOST_READ * STEP_MS[step]:
+        raise ValueError(f"at most {MOST_READ:,} buckets are read at once")

@@ -290,7 +290,10 @@ class DecisionStore(Protocol):
     ) -> dict[str, Buckets]:
         """By experiment, the buckets that begin at `from_ms` or later and before `to_ms`.
 
-        Costs the same whatever the length of the logs. Only of experiments that exist."""
+        Costs the same whatever the length of the logs. Only of experiments that exist.
+
+        :raises ValueError: a range of more than `MOST_READ` buckets.
+        """
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:
         """Take a piece of work until a date, atomically. False while another owner's claim lasts.

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from streamsim.storage.contract.buckets import Buckets, Step
+from streamsim.storage.contract.buckets import Buckets, Step, check_range
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
@@ -373,6 +373,7 @@ class RedisDecisions:
     async def buckets(
         self, experiment_ids: Sequence[str], step: Step, from_ms: int, to_ms: int
     ) -> dict[str, Buckets]:
+        check_range(step, from_ms, to_ms)
         homes = {one: keys for one in experiment_ids if (keys := await self._home(one)) is not None}
         reads = (
             redis_buckets.read(self._connection, keys, one, step, from_ms, to_ms)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streamsim.storage.contract.buckets import Buckets, Step
+from streamsim.storage.contract.buckets import Buckets, Step, check_range
 from streamsim.storage.contract.decisions import (
     Advice,
     Committed,
@@ -192,6 +192,7 @@ class SQLiteDecisions:
     async def buckets(
         self, experiment_ids: Sequence[str], step: Step, from_ms: int, to_ms: int
     ) -> dict[str, Buckets]:
+        check_range(step, from_ms, to_ms)
         return await self._db.read(lambda db: sqlite_buckets.read(db, experiment_ids, step, from_ms, to_ms))
 
     async def claim(self, work: str, owner: str, now_ms: int, until_ms: int) -> bool:

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from streamsim.storage.contract.buckets import KEPT_MS, MINUTE_MS, REST, Counted, Counts
+import pytest
+
+from streamsim.storage.contract.buckets import KEPT_MS, MINUTE_MS, MOST_READ, REST, STEP_MS, Counted, Counts
 from streamsim.storage.contract.decisions import Stale, Summary
 from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.contract.migration import ExperimentRecord
@@ -122,3 +124,11 @@ def test_what_came_before_buckets_were_kept_is_told_of(run: Any, store: Store) -
         assert [row.counts.decisions for row in found.rows] == [2]
 
     run(body())
+
+
+def test_a_range_of_too_many_buckets_is_refused(run: Any, store: Store) -> None:
+    for step, length_ms in STEP_MS.items():
+        most_ms = MOST_READ * length_ms
+        assert run(store.decisions.buckets([], step, 0, most_ms)) == {}
+        with pytest.raises(ValueError, match="20,000 buckets"):
+            run(store.decisions.buckets([], step, 0, most_ms + 1))
