@@ -23,6 +23,8 @@ _MORE: Final = frozenset(
         *("__import__", "importlib", "runpy", "pkgutil", "pickle", "exec", "eval"),
     }
 )
+_LOOKED_AT: Final = 1 << 16
+"""Characters of code; in more than that anything may be, and looking would hold up others."""
 _KNOWN: Final = sys.stdlib_module_names | {"numpy"}
 
 
@@ -35,6 +37,8 @@ def only_numpy(code: Iterable[str]) -> bool:
     (False, False)
     """
     for text in code:
+        if len(text) > _LOOKED_AT:
+            return False
         if not _MORE.isdisjoint(_WORD.findall(text)):
             return False
         for package, names in _IMPORTS.findall(text):

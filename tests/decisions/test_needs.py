@@ -34,6 +34,7 @@ MORE = [
     "import importlib",
     "exec('im' + 'port scipy')",
     "from libs.thompson import BBThompson",
+    "a = 1\n" * 20_000,
 ]
 
 
