@@ -53,7 +53,7 @@ KEPT_S: Final = 10.0
 
 
 class Sandbox:
-    """All workers of this server process, and the zygote that they come from."""
+    """All workers of this server process, and the zygotes that they come from."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Sandbox:
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
         :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
-            workers start in two thirds of the time.
+            workers start in half the time.
         :param allow_degraded: start although a layer is missing.
         :param preload: modules that workers share beside the common ones.
         :param start_s: the longest wait for the zygote, and :param spawn_s: for a worker.
@@ -86,7 +86,6 @@ class Sandbox:
         self._alive: set[Worker] = set()
         self._sampler: asyncio.TimerHandle | None = None
         self._oom_kills = 0
-        self._closed = False
 
     async def start(self) -> None:
         """Start the zygotes and try a worker.
@@ -109,8 +108,7 @@ class Sandbox:
         self._sampler = asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
 
     async def close(self) -> None:
-        """End all workers and the zygote."""
-        self._closed = True
+        """End all workers and the zygotes."""
         if self._sampler is not None:
             self._sampler.cancel()
         for worker in list(self._alive):
