@@ -80,12 +80,16 @@ LONG = (
     "test_replications.py",
     "test_ten_armed.py",
     "test_sweep_jobs.py",
+    "test_outages.py",
+    "test_warm.py",
 )
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def pytest_configure() -> None:
+    # What is collected stays: no need to look at it for garbage.
+    gc.disable()
     Server.executed = False
     zygote.start = lambda *given: fork(nursery.address(), *given)
 
@@ -135,11 +139,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end: no need to look at it for garbage again and again, and what tests
-    make is mostly gone without being looked for."""
+    """From here on garbage is looked for, but rarely, as what tests make is mostly gone without that, and not
+    in what was collected."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture
