@@ -9,7 +9,7 @@ in either case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import cache
 
 from tornado.routing import URLSpec
 
@@ -52,8 +52,9 @@ ROUTES: tuple[Route, ...] = (
 PAGES: tuple[Route, ...] = (*console.routes,)
 
 
-def compiled(routes: Iterable[Route]) -> list[URLSpec]:
-    """The routes as Tornado takes them."""
+@cache
+def compiled(routes: tuple[Route, ...]) -> list[URLSpec]:
+    """The routes as Tornado takes them, and does not change them."""
     return [URLSpec(pattern(template), handler) for template, handler in routes]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from streamsim import config, dates
@@ -18,9 +19,13 @@ from streamsim.server.compose import running
 from streamsim.server.http.application import Application, make_application
 from streamsim.server.http.server import Server, make_server
 from streamsim.services import Services
+from streamsim.storage.sqlite import schema as sqlite_schema
 from tests.backends import Storage
+from tests.connections import Connections
 from tests.patience import PATIENCE_S
 from tests.support import Answer, encoded, keep_cookie, parsed, request_headers, with_query
+
+T = TypeVar("T")
 
 PASSWORD = "a good password"
 OVERRIDES: dict[str, object] = {
@@ -51,6 +56,7 @@ class Caller:
         self.name = ""
         self.cookies: dict[str, str] = {}
         self.token: str | None = None
+        self._connections = Connections(url)
 
     async def get(self, path: str, **query: object) -> Answer:
         return await self.request("GET", path, query=query)
@@ -73,23 +79,25 @@ class Caller:
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        response = await AsyncHTTPClient().fetch(
-            self.url + with_query(path, query),
-            method=method,
-            body=encoded(body),
-            headers=request_headers(self.cookies, self.token, headers),
-            raise_error=False,
-            allow_nonstandard_methods=True,
-            follow_redirects=False,
-            request_timeout=PATIENCE_S,
-        )
-        if response.code == 599:
-            raise AssertionError(f"no answer to {method} {path}: {response.error}")
-        for line in response.headers.get_list("Set-Cookie"):
-            keep_cookie(self.cookies, line)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                found = await self._connections.request(
+                    method,
+                    with_query(path, query),
+                    encoded(body),
+                    request_headers(self.cookies, self.token, headers),
+                )
+        except (OSError, EOFError) as error:
+            raise AssertionError(f"no answer to {method} {path}: {error!r}") from error
+        for name, value in found.headers:
+            if name == "set-cookie":
+                keep_cookie(self.cookies, value)
         # Of several of one name, the first.
-        given = {name.lower(): value for name, value in reversed([*response.headers.get_all()])}
-        return Answer(response.code, parsed(response.body), given)
+        return Answer(found.status, parsed(found.body), dict(reversed(found.headers)))
+
+    def close(self) -> None:
+        """Close its connections; a later request opens another."""
+        self._connections.close()
 
     async def log_in(self, name: str, password: str = PASSWORD) -> Answer:
         self.name = name
@@ -120,6 +128,12 @@ def io_loop(http_loop: IOLoop) -> Iterator[IOLoop]:
     asyncio.set_event_loop(None)
 
 
+def outcome(io_loop: IOLoop, work: Coroutine[Any, Any, T]) -> T:
+    """As `IOLoop.run_sync`, which makes a class at every call."""
+    loop: asyncio.AbstractEventLoop = io_loop.asyncio_loop  # type: ignore[attr-defined]
+    return loop.run_until_complete(work)
+
+
 @pytest.fixture(scope="session")
 def sandbox(http_loop: IOLoop) -> Iterator[Sandbox]:
     sandbox = Sandbox(workers=8)
@@ -134,40 +148,60 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file of a new installation: to make one takes longer than to copy it."""
+    path = tmp_path_factory.mktemp("empty") / "streamsim.db"
+    sqlite_schema.create(path)
+    with closing(sqlite_schema.connect(path, "FULL", 0)) as db:
+        sqlite_schema.upgrade(db)
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest) -> Settings:
+def settings(tmp_path: Path, storage: Storage, request: pytest.FixtureRequest, empty_file: Path) -> Settings:
     """Settings for tests; `@pytest.mark.parametrize("settings", [{...}], indirect=True)` changes some."""
     overrides = OVERRIDES | {"storage.data": str(tmp_path)} | storage | getattr(request, "param", {})
-    return config.load(overrides=overrides)
+    settings = config.load(overrides=overrides)
+    if not settings.storage.redis:
+        shutil.copy(empty_file, settings.storage_url().removeprefix("sqlite:///"))
+    return settings
 
 
 @pytest.fixture
 def services(io_loop: IOLoop, settings: Settings, sandbox: Sandbox, clock: Clock) -> Iterator[Services]:
     context = running(settings, now_ms=clock, sandbox=sandbox, batch_sandbox=sandbox, upkeep=False)
-    yield io_loop.run_sync(context.__aenter__)
-    io_loop.run_sync(lambda: context.__aexit__(None, None, None))
+    yield outcome(io_loop, context.__aenter__())
+    outcome(io_loop, context.__aexit__(None, None, None))
 
 
 @pytest.fixture
 def app(io_loop: IOLoop, services: Services) -> Application:
     """The application that pytest-tornado serves."""
-    made: Application = io_loop.run_sync(lambda: make_application(services))
-    return made
+    return outcome(io_loop, make_application(services))
 
 
 @pytest.fixture
 def http_server(io_loop: IOLoop, app: Application, settings: Settings, _unused_port: Any) -> Iterator[Server]:
     """In place of pytest-tornado's: the server with its real limits."""
-    server: Server = io_loop.run_sync(lambda: make_server(app, settings))
-    io_loop.run_sync(lambda: server.listen_on([_unused_port[0]]))
+    server = outcome(io_loop, make_server(app, settings))
+    outcome(io_loop, server.listen_on([_unused_port[0]]))
     yield server
-    io_loop.run_sync(server.close)
+    outcome(io_loop, server.close())
 
 
 @pytest.fixture
-def caller(http_server: Server, http_port: int) -> Callable[[], Caller]:
+def caller(io_loop: IOLoop, http_server: Server, http_port: int) -> Iterator[Callable[[], Caller]]:
     """Makes clients that are not logged in."""
-    return lambda: Caller(f"http://127.0.0.1:{http_port}")
+    made: list[Caller] = []
+
+    def make() -> Caller:
+        made.append(Caller(f"http://127.0.0.1:{http_port}"))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
 
 
 @pytest.fixture
@@ -181,8 +215,8 @@ def user(io_loop: IOLoop, services: Services, caller: Callable[[], Caller]) -> C
 
     def make(name: str, *, admin: bool = False) -> Caller:
         client = caller()
-        io_loop.run_sync(lambda: services.accounts.add_user(name, PASSWORD, admin=admin))
-        assert io_loop.run_sync(lambda: client.log_in(name)).status == 200
+        outcome(io_loop, services.accounts.add_user(name, PASSWORD, admin=admin))
+        assert outcome(io_loop, client.log_in(name)).status == 200
         return client
 
     return make

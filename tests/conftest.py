@@ -21,6 +21,7 @@ from tests.application import (
     bob,
     caller,
     clock,
+    empty_file,
     http_loop,
     http_server,
     io_loop,
@@ -44,6 +45,7 @@ __all__ = [
     "bob",
     "caller",
     "clock",
+    "empty_file",
     "http_loop",
     "http_server",
     "io_loop",
@@ -78,12 +80,16 @@ LONG = (
     "test_replications.py",
     "test_ten_armed.py",
     "test_sweep_jobs.py",
+    "test_outages.py",
+    "test_warm.py",
 )
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def pytest_configure() -> None:
+    # What is collected stays: no need to look at it for garbage.
+    gc.disable()
     Server.executed = False
     zygote.start = lambda *given: fork(nursery.address(), *given)
 
@@ -122,14 +128,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: place for place, name in enumerate((*TOGETHER, *LONG))}
-    items.sort(key=lambda item: order.get(together(item.nodeid) or item.path.name, len(order)))
+    order = {name: number for number, name in enumerate((*TOGETHER, *LONG))}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        # Those that share a browser come in a row, as it is there no longer.
+        shares = "browser" in getattr(item, "fixturenames", ())
+        return order.get(together(item.nodeid) or item.path.name, len(order)), not shares
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end: no need to look at it for garbage again and again."""
+    """From here on garbage is looked for, but rarely, as what tests make is mostly gone without that, and not
+    in what was collected."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture

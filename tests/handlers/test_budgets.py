@@ -10,7 +10,6 @@ from tornado.httpclient import AsyncHTTPClient
 
 from streamsim.services import Services
 from tests.application import Caller
-from tests.handlers.test_turns import many_connections  # noqa: F401
 
 FAST = {"get_action": 'self.action["arm"] = "a"'}
 MIB = 1 << 20
@@ -21,10 +20,7 @@ MIB = 1 << 20
     "settings", [{"server.max_body_bytes": 4 * MIB, "lane.tenant_bytes": 8 * MIB}], indirect=True
 )
 async def test_waiting_calls_of_one_user_hold_a_bounded_number_of_bytes(
-    ann: Caller,
-    bob: Caller,
-    services: Services,
-    many_connections: None,  # noqa: F811
+    ann: Caller, bob: Caller, services: Services
 ) -> None:
     slow = await ann.experiment("slow", get_action="import time\ntime.sleep(0.3)\n" + FAST["get_action"])
     fast = await bob.experiment("fast", **FAST)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Sequence
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient
 
 from handlers import base
 from streamsim.jobs.jobs import JobDesk, Jobs
@@ -25,22 +23,6 @@ FAST = {"get_action": 'self.action["arm"] = "a"', "get_reward": 'self.reward["va
 WIDE = {"jobs.followers": 3, "evaluation.request_s": 3.0}
 
 
-@pytest.fixture
-def many_connections() -> Iterator[None]:
-    """Tornado's client has ten at once otherwise, and the flood would wait in it."""
-    with _configured(200):
-        yield
-
-
-@contextmanager
-def _configured(clients: int) -> Iterator[None]:
-    AsyncHTTPClient().close()
-    AsyncHTTPClient.configure(None, max_clients=clients)
-    yield
-    AsyncHTTPClient().close()
-    AsyncHTTPClient.configure(None)
-
-
 async def _beside(
     flood: Sequence[Awaitable[Answer]], victim: Awaitable[Answer]
 ) -> tuple[list[int], Answer, int]:
@@ -54,7 +36,7 @@ async def _beside(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [WIDE], indirect=True)
-async def test_slow_simulations_of_one_user(ann: Caller, bob: Caller, many_connections: None) -> None:
+async def test_slow_simulations_of_one_user(ann: Caller, bob: Caller) -> None:
     slow = await ann.experiment("slow", get_action=SLOW)
     fast = await bob.experiment("fast", **FAST)
     flood = [ann.get(f"/eval/{slow['id']}/simulate", N=100_000) for _ in range(25)]
@@ -66,7 +48,7 @@ async def test_slow_simulations_of_one_user(ann: Caller, bob: Caller, many_conne
 
 
 @pytest.mark.gen_test
-async def test_code_that_one_user_puts(ann: Caller, bob: Caller, many_connections: None) -> None:
+async def test_code_that_one_user_puts(ann: Caller, bob: Caller) -> None:
     anns, bobs = await ann.experiment("hers"), await bob.experiment("his")
     flood = [ann.put(f"/exp/{anns['id']}", {"get_action": f"x = {number}"}) for number in range(60)]
     statuses, answer, pending = await _beside(flood, bob.put(f"/exp/{bobs['id']}", FAST))
@@ -79,7 +61,7 @@ async def test_code_that_one_user_puts(ann: Caller, bob: Caller, many_connection
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [WIDE], indirect=True)
-async def test_followers_of_one_users_jobs(ann: Caller, bob: Caller, many_connections: None) -> None:
+async def test_followers_of_one_users_jobs(ann: Caller, bob: Caller) -> None:
     paths = []
     for caller in (ann, bob):
         experiment = await caller.experiment("followed", **FAST)

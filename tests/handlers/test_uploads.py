@@ -113,10 +113,9 @@ async def test_what_is_wrong_with_a_log_is_said(
 
 
 @pytest.mark.gen_test
-async def test_who_is_not_logged_in_sends_no_log(ann: Caller) -> None:
+async def test_who_is_not_logged_in_sends_no_log(ann: Caller, nobody: Caller) -> None:
     id = (await ann.experiment(get_action=FAIR))["id"]
-    stranger = Caller(ann.url)
-    assert (await sent(stranger, id, table(5000), CSV)).status == 401
+    assert (await sent(nobody, id, table(5000), CSV)).status == 401
 
 
 @pytest.mark.gen_test

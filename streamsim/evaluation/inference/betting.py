@@ -86,23 +86,32 @@ class LowerEnd:
         limit = MOST / np.maximum(game.worst + self._within[1], 1e-9)
         bets = np.minimum(game.scale[:, None] * self._growth, limit[:, None])[:, None, :]
         off = game.score[:, None] - self._nodes
-        won = 1 + bets * off[:, :, None]
+        won = bets * off[:, :, None]
+        won += 1
         result: Floats = np.log(won.reshape(-1, _BLOCK, *won.shape[1:]).prod(axis=1))
         return result
 
     def _raised(self, wealth: Floats) -> float:
         """The end, after blocks with this wealth as well."""
 
-        def refused(mean: float) -> bool:
+        def refusing(mean: float, wealth: Floats) -> Floats:
+            """The blocks after which the mean is refused."""
             logs = self._weights(mean) @ wealth + _MONEY
-            return bool(np.logaddexp.reduce(logs, axis=-1).max() >= -math.log(self._alpha))
+            found: Floats = wealth[np.logaddexp.reduce(logs, axis=-1) >= -math.log(self._alpha)]
+            return found
 
         low, high = self._end, self._within[1]
-        if not refused(low):
+        left = refusing(low, wealth)
+        if not len(left):
             return low
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            low, high = (middle, high) if refused(middle) else (low, middle)
+            # As the product falls in the mean, no other block refuses a larger one.
+            found = refusing(middle, left)
+            if len(found):
+                low, left = middle, found
+            else:
+                high = middle
         return low
 
     def _weights(self, mean: float) -> Floats:
