@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,14 @@ OF_KIND: dict[Kind, list[dict[str, Any]]] = {
     "root": SNIPPETS,
     "user": SNIPPETS if LONG else [one for one in POLICIES if one not in MORE][::2] + OWN,
 }
-if LONG:
-    OF_KIND |= {"container": SNIPPETS, "container-user": SNIPPETS}
-
+# Where a worker can have no namespaces, a path says whether a file is there, its size and its owner.
+SHOWN = "stat-oracle"
+WITHOUT_NAMESPACES: tuple[Kind, ...] = ("container", "container-user") if LONG else ()
+OF_KIND |= dict.fromkeys(WITHOUT_NAMESPACES, SNIPPETS)
+REFUSED = {
+    kind: [one for one in ones if kind not in WITHOUT_NAMESPACES or one["id"] != SHOWN]
+    for kind, ones in OF_KIND.items()
+}
 
 RESULTS: dict[Kind, harness.Result] = {}
 
@@ -70,9 +76,21 @@ def test_the_corpus_is_whole() -> None:
     assert len({snippet["id"] for snippet in SNIPPETS}) == len(SNIPPETS)
 
 
-@each(OF_KIND)
+@each(REFUSED)
 def test_it_ends_as_it_must(result: harness.Result, snippet: dict[str, Any]) -> None:
     assert harness.faults(snippet, result.outcomes[snippet["id"]]) == [], snippet["must"]
+
+
+if LONG:
+
+    @pytest.mark.parametrize("kind", WITHOUT_NAMESPACES)
+    def test_without_namespaces_a_file_shows_that_it_is_there_its_size_and_owner_and_no_more(
+        result: harness.Result,
+    ) -> None:
+        outcome = result.outcomes[SHOWN]
+        assert re.fullmatch(r'{"action":{"pwned":"size \d+ owner \d+"}}', outcome.answer)
+        assert SECRET not in outcome.traces
+        assert (outcome.end, outcome.next) == ("ok", 200)
 
 
 @each(dict.fromkeys(OF_KIND, CONTROLS))
