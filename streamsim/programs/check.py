@@ -7,12 +7,8 @@ result    nothing, or the failure of the first piece that does not compile
 
 from __future__ import annotations
 
-from streamsim.decisions.wire import PIECES
-from streamsim.programs.experiment import Pieces
-from streamsim.sandbox.worker import failures as errors
+from streamsim.programs.experiment import compiled
 from streamsim.sandbox.worker.main import Channel
-
-_NAMES = {f"<{piece}>": piece for piece in PIECES}
 
 
 class Program:
@@ -23,7 +19,4 @@ class Program:
     def __init__(self, load: object, channel: Channel) -> None: ...
 
     def handle(self, code: dict[str, str]) -> None:
-        try:
-            Pieces("", code, {})
-        except BaseException as error:
-            raise errors.Described(errors.describe(error, _NAMES)) from None
+        compiled("", code, {})

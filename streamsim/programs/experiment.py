@@ -15,8 +15,11 @@ from streamsim import values
 from streamsim.decisions.wire import MAX_ADDRESS, PIECES, STREAMINGBANDIT, Opened, WireRow, theta_labels
 from streamsim.later import later
 from streamsim.programs.theta import Theta, copied, merged
+from streamsim.sandbox.worker.failures import Described, describe
 
 MAX_NESTING: Final = 8
+SOURCES: Final = {f"<{piece}>": piece for piece in PIECES}
+"""Each piece by the file name that it is compiled with."""
 _scipy: Final = later("scipy")
 
 
@@ -33,6 +36,14 @@ class Pieces:
         self.compiled: dict[str, CodeType] = {
             piece: compile(code.get(piece, ""), f"<{piece}>", "exec", dont_inherit=True) for piece in PIECES
         }
+
+
+def compiled(experiment_id: str, code: dict[str, str], properties: dict[str, Any]) -> Pieces:
+    """The pieces of an experiment. :raises Described: naming the one that does not compile."""
+    try:
+        return Pieces(experiment_id, code, properties)
+    except BaseException as error:
+        raise Described(describe(error, SOURCES)) from None
 
 
 class Flag(str):

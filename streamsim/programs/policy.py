@@ -19,8 +19,14 @@ from typing import Any, Final
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled
-from streamsim.decisions.wire import ACTION, PIECES, Call, Done, More, Opened, Outcome, Request
-from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound
+from streamsim.decisions.wire import ACTION, Call, Done, More, Opened, Outcome, Request
+from streamsim.programs.experiment import (
+    SOURCES,
+    Experiment,
+    PolicyBatch,
+    bound,
+    compiled,
+)
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel, as_text
@@ -44,11 +50,7 @@ class Program:
         self._log_propensity = bool(load["properties"].get("log_propensity"))
         self._arm_field: str | None = load["properties"].get("arm_field")
         self._arms = bool(load["properties"].get("arms"))
-        self._names = {f"<{piece}>": piece for piece in PIECES}
-        try:
-            root = Pieces(load["experiment"], load["code"], load["properties"])
-        except BaseException as error:
-            raise errors.Described(errors.describe(error, self._names)) from None
+        root = compiled(load["experiment"], load["code"], load["properties"])
         self._session = PolicyBatch(root, self._theta, self._open, channel.ask)
         self._experiment = bound(self._session)
         self._new = self._experiment.__new__
@@ -114,7 +116,7 @@ class Program:
             clock.stop()
             theta.undo(mark)
             del session.logs[logged:]
-            return Outcome(errors.describe(error, self._names))
+            return Outcome(errors.describe(error, SOURCES))
         finally:
             self._channel.reset()
 

@@ -20,9 +20,16 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of
-from streamsim.decisions.wire import PIECES, Opened, WireRows, WireTheta
+from streamsim.decisions.wire import Opened, WireRows, WireTheta
 from streamsim.evaluation.wire import Decided, Propensities, PropensityLoad
-from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound, outer_copy
+from streamsim.programs.experiment import (
+    SOURCES,
+    Experiment,
+    PolicyBatch,
+    bound,
+    compiled,
+    outer_copy,
+)
 from streamsim.programs.policy import checked_probabilities
 from streamsim.programs.theta import ThetaCache, copied
 from streamsim.sandbox.worker import failures as errors
@@ -38,14 +45,10 @@ class Program:
         load = PropensityLoad(*load)
         self._channel = channel
         self._load = load
-        self._names = {f"<{piece}>": piece for piece in PIECES}
         self._rows: dict[tuple[str, ...], bytes] = {}
         self._keep(load.theta)
         self._theta = ThetaCache(self._fetch, 2**62)
-        try:
-            root = Pieces(load.experiment_id, load.code, load.properties)
-        except BaseException as error:
-            raise errors.Described(errors.describe(error, self._names)) from None
+        root = compiled(load.experiment_id, load.code, load.properties)
         self._session = PolicyBatch(root, self._theta, self._open)
         self._version = 1
         self._kind: Any = bound(self._session)
@@ -73,7 +76,7 @@ class Program:
                     clock.stop()
         except BaseException as error:
             clock.stop()
-            result.failure = errors.describe(error, self._names)
+            result.failure = errors.describe(error, SOURCES)
         return result
 
     def _draw(self, context: Any, action: Any, result: Propensities) -> bool:

@@ -24,9 +24,17 @@ import numpy as np
 
 from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled, reward_of
-from streamsim.decisions.wire import PIECES, Opened, WireTheta, theta_labels
+from streamsim.decisions.wire import Opened, WireTheta, theta_labels
 from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
-from streamsim.programs.experiment import Experiment, Pieces, PolicyBatch, bound, outer_copy
+from streamsim.programs.experiment import (
+    SOURCES,
+    Experiment,
+    Pieces,
+    PolicyBatch,
+    bound,
+    compiled,
+    outer_copy,
+)
 from streamsim.programs.memory_theta import Group, MemoryTheta
 from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
@@ -127,15 +135,11 @@ class Program:
     def __init__(self, load: Any, channel: Channel) -> None:
         load = SimulationLoad(*load)
         self._channel = channel
-        self._names = {f"<{piece}>": piece for piece in PIECES}
         self._action_field, self._reward_field = load.action_field, load.reward_field
         self._theta = MemoryTheta()
         self._keep(load.theta)
-        try:
-            root = Pieces(load.experiment_id, load.code, load.properties)
-            self._environment = None if load.environment is None else Pieces(*load.environment)
-        except BaseException as error:
-            raise errors.Described(errors.describe(error, self._names)) from None
+        root = compiled(load.experiment_id, load.code, load.properties)
+        self._environment = None if load.environment is None else compiled(*load.environment)
         self._session = PolicyBatch(root, self._theta, self._open)
         kind: Any = bound(self._session, Simulated)
         self._kind = kind
@@ -175,7 +179,7 @@ class Program:
                 self._group = max(1, self._group // 2) if seconds > GROUP_S else min(self._group * 2, 1024)
         except BaseException as error:
             clock.stop()
-            result.failure = errors.describe(error, self._names)
+            result.failure = errors.describe(error, SOURCES)
         result.draws = done
         result.reward, result.regret = self._reward, self._regret
         if request.theta:

@@ -153,7 +153,7 @@ class Sandbox:
             if self._room_for(tenant):
                 break
             await self._make_room(tenant)
-        taken = {worker.uid for source in self._sources for worker in source.workers.values()}
+        taken = {worker.uid for each in self._sources for worker in each.workers.values()}
         uid = next(uid for uid in itertools.count() if uid not in taken)
         worker = Worker(self, next(self._numbers), uid, limits, identity)
         self.started += 1

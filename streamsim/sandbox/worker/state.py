@@ -68,7 +68,7 @@ def _marking(function: Callable[..., Any], mark: str) -> Callable[..., Any]:
 def seed() -> None:
     """Let the generators that all code shares begin anew, and nobody know where."""
     _original["random.seed"]()
-    # NumPy's own way to take entropy costs ten times as much, and is half of a worker's start.
+    # NumPy's own way to take entropy costs ten times as much: half a millisecond of every worker's start.
     _original["numpy.random.seed"](np.frombuffer(os.urandom(_ENTROPY_BYTES), np.uint32))
     _marks.seeded = False
 
