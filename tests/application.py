@@ -39,12 +39,16 @@ OVERRIDES: dict[str, object] = {
 
 
 class Clock:
-    """The wall clock of the service, which a test may put ahead."""
+    """The wall clock of the service, which a test may put ahead.
+
+    `step_ms` goes by whenever it is read, as on a slow machine.
+    """
 
     def __init__(self) -> None:
-        self.ahead_ms = 0
+        self.ahead_ms = self.step_ms = 0
 
     def __call__(self) -> int:
+        self.ahead_ms += self.step_ms
         return dates.now_ms() + self.ahead_ms
 
 

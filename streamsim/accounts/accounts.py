@@ -151,8 +151,9 @@ class Accounts:
         if not await self._passwords.verify(accepted, user.password_hash if user else None) or user is None:
             raise Unauthorized("wrong username or password")
         await self._forget_attempts(name, address, known)
-        lifetime_ms = self._settings.session_hours * HOUR_MS
-        secret, _ = await self._add_session(user, "cookie", "", lifetime_ms)
+        now_ms = self._now_ms()
+        expires_ms = now_ms + self._settings.session_hours * HOUR_MS
+        secret, _ = await self._add_session(user, "cookie", "", now_ms, expires_ms)
         return secret, user, known or f"{name}:{secrets.token_hex(16)}"
 
     async def log_out(self, credential: Credential | None) -> None:
@@ -185,11 +186,12 @@ class Accounts:
             raise BadRequest(f"days must be an integer from 1 to {longest}", field="days")
         if len(await self.tokens(user)) >= MAX_TOKENS:
             raise Conflict(f"you have {MAX_TOKENS} tokens, which is the most; revoke one first")
-        lifetime_ms = days * DAY_MS
+        now_ms = self._now_ms()
+        expires_ms = now_ms + days * DAY_MS
         if by is not None and by[0] == "token":
-            maker = await self._store.accounts.get_session(session_id(by[1]), self._now_ms())
-            lifetime_ms = min(lifetime_ms, maker[0].expires_ms - self._now_ms() if maker else 0)
-        return await self._add_session(user, "token", label, lifetime_ms)
+            maker = await self._store.accounts.get_session(session_id(by[1]), now_ms)
+            expires_ms = min(expires_ms, maker[0].expires_ms if maker else now_ms)
+        return await self._add_session(user, "token", label, now_ms, expires_ms)
 
     async def tokens(self, user: User) -> list[LoginSession]:
         """The user's live tokens, oldest first."""
@@ -221,10 +223,9 @@ class Accounts:
     # ---- inside
 
     async def _add_session(
-        self, user: User, kind: Literal["cookie", "token"], label: str, lifetime_ms: int
+        self, user: User, kind: Literal["cookie", "token"], label: str, now_ms: int, expires_ms: int
     ) -> tuple[str, LoginSession]:
         secret = secrets.token_urlsafe(32)
-        now_ms = self._now_ms()
         session = LoginSession(
             id=session_id(secret),
             user=user.name,
@@ -232,7 +233,7 @@ class Accounts:
             label=label,
             epoch=user.session_epoch,
             created_ms=now_ms,
-            expires_ms=now_ms + lifetime_ms,
+            expires_ms=expires_ms,
         )
         await self._store.accounts.add_session(session)
         return secret, session

@@ -193,7 +193,10 @@ async def test_bad_token_is_refused_although_there_is_a_good_cookie(ann: Caller)
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
-async def test_a_token_that_a_token_makes_does_not_outlive_it(ann: Caller, nobody: Caller) -> None:
+async def test_a_token_that_a_token_makes_does_not_outlive_it(
+    ann: Caller, nobody: Caller, clock: Clock
+) -> None:
+    clock.step_ms = 1000
     parent = (await ann.post("/user/token", {"days": 1})).body
     nobody.token = parent["token"]
     child = (await nobody.post("/user/token", {"days": 365})).body
