@@ -1,7 +1,8 @@
 """Single entries for the journals of many runs, in a few statements.
 
 Each call of SQLite gives up Python's lock, and on a busy server waits to get it back: two calls for all
-entries that wait cost as much as two for one.
+entries that wait cost as much as two for one. Entries of a usual size are small work, which the event loop
+may do itself (`writer`); a large one goes to the thread, and alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ RUN = (
     " idle_ms, metadata"
 )
 _MOST = 32
+_LARGE_BYTES = 16 << 10
+"""As many entries as are written at once are then half a megabyte at most."""
 _versions = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -50,13 +53,15 @@ class Appends:
 
     async def add(self, change: Append) -> Run | None:
         """As `RunStore.append`, of one entry to what there is."""
+        if len(change.entries[0]) > _LARGE_BYTES:
+            return (await self._db.submit(lambda db: append(db, [change])))[0]
         waiting = _Waiting(change, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if not self._called:
             self._called = True
             call = _Call()
             try:
-                written = self._db.submit(partial(self._write, call))
+                written = self._db.submit(partial(self._write, call), small=True)
             except BaseException:
                 self._called = False
                 self._waiting.remove(waiting)

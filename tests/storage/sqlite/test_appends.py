@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +58,20 @@ def test_appends_that_wait_together_take_few_statements(store: SQLiteStore, path
     run(scenario())
     assert sum("UPDATE runs" in one for one in seen) <= 2
     assert sum("INSERT" in one for one in seen) <= 2
+
+
+@pytest.mark.parametrize(("size", "here"), [(100, True), (1 << 20, False)])
+def test_the_event_loop_writes_an_entry_of_a_usual_size_itself(
+    store: SQLiteStore, run: Any, size: int, here: bool
+) -> None:
+    writers: set[int] = set()
+    assert store._db._writer
+    store._db._writer._db.set_trace_callback(
+        lambda sql: writers.add(threading.get_ident()) if "INTO run_entries" in sql else None
+    )
+    found = run(store.runs.append(Append("r1", 0, NOW, [bytes(size)])))
+    assert found is not None and found.length == 1
+    assert writers and (writers == {threading.get_ident()}) is here
 
 
 def test_appends_to_a_file_that_cannot_be_locked_fail_and_later_ones_succeed(
