@@ -25,8 +25,11 @@ from typing import Any, NoReturn
 import numpy as np
 from prometheus_client import values
 
+from handlers.routes import PAGES, ROUTES, compiled
 from streamsim.cli.main import main
+from streamsim.experiments import catalogue
 from streamsim.sandbox.host import zygote
+from streamsim.sandbox.zygote import namespaces
 from streamsim.server import serve as serving
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -42,12 +45,15 @@ LATER = ("uvloop", "streamsim.storage.production.store")
 
 
 def imports() -> None:
-    """The rest of what a server may come to import.
+    """The rest of what a server may come to import, and what it makes of its package's files: half of it.
 
     :raises RuntimeError: something started threads.
     """
     for module in LATER:
         importlib.import_module(module)
+    catalogue.entries()
+    compiled((*ROUTES, *PAGES))
+    namespaces.trees()
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise RuntimeError(f"{threads - 1} threads run, which a child would not have")

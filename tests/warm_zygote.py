@@ -18,7 +18,7 @@ import sys
 
 import msgspec
 
-from streamsim.sandbox.zygote import kernel
+from streamsim.sandbox.zygote import kernel, namespaces
 from streamsim.sandbox.zygote import main as zygote
 from streamsim.sandbox.zygote.spawner import PACKET_BYTES
 
@@ -32,6 +32,7 @@ class Nursery:
     def __init__(self, source: socket.socket, hold: int, plain: bool, more: list[str]) -> None:
         zygote.preload(more, plain=plain)
         importlib.import_module(zygote.WORKER)
+        namespaces.trees()  # remembers where Python has its files
         gc.collect()
         gc.freeze()
         self._source, self._hold, self._kind = source, hold, (plain, *more)

@@ -16,7 +16,7 @@ import msgspec
 from streamsim.dates import HOUR_MS
 from streamsim.evaluation.figures import figuring, refusal
 from streamsim.evaluation.inference.asked import Asked
-from streamsim.evaluation.inference.keeping import Settled
+from streamsim.evaluation.inference.keeping import LAST, Settled
 from streamsim.evaluation.inference.tally import VERSION, name_of
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.host.aside import Declined, ask, give
@@ -28,7 +28,7 @@ from streamsim.storage.contract.store import Store
 STEP: Final = 20_000
 """So many decisions are read, and counted, at a time."""
 MOST_OPEN: Final = 100_000
-_PAGE: Final = 2_000
+PAGE: Final = 2_000
 _POINTS: Final = 8
 _MARGIN_MS: Final = HOUR_MS
 _LONGEST_MARGIN_MS: Final = 7 * 24 * HOUR_MS
@@ -63,8 +63,8 @@ class _Forward:
 
     async def page(self) -> list[LogRow]:
         """The next rows; none at the end, where there may be more later."""
-        rows = await self._logs.follow_log(self._experiment_id, self.kind, limit=_PAGE, after=self.position)
-        self.ended = is_last(rows, _PAGE)
+        rows = await self._logs.follow_log(self._experiment_id, self.kind, limit=PAGE, after=self.position)
+        self.ended = is_last(rows, PAGE)
         if rows:
             self.position, self.date_ms = rows[-1].position, rows[-1].date_ms
         return rows
@@ -115,7 +115,8 @@ class KeptInference:
             if point is not None:
                 await give(worker, "tally", point.tally, frame_bytes=session.frame_bytes)
             given = msgspec.to_builtins(asked)
-            await session.ask("keep", given, record.arms, rewards.position, seen, unsure, n)
+            begun = record.arms, rewards.position, seen, unsure, n
+            await session.ask("keep", given, *begun, LAST)
             window_ms = asked.window_hours * HOUR_MS
             cut_ms = asked.now_ms - window_ms - record.delay_ms
             whole = point is None

@@ -10,9 +10,9 @@ request   ["add", name, bytes, last]  a part of an item; `last` ends it
               pages of [JSON text, date in ms], newest first, under "action", "reward" and "error"
           ["make", "inference", asked, form] -> likewise: an `Inference` as JSON or CSV; items: pages
               under "action" and "reward"
-          ["keep", asked, arms, rewards, seen, unsure, n] -> None; item: a tally under "tally", if there is
-              one; begins a `Keeping`, whose rows come as pages of [JSON text, date in ms, position], oldest
-              first, under "action" and "reward"
+          ["keep", asked, arms, rewards, seen, unsure, n, last] -> None; item: a tally under "tally", if
+              there is one; begins a `Keeping`, whose rows come as pages of [JSON text, date in ms, position],
+              oldest first, under "action" and "reward"
           ["settle", cut_ms, ended, whole] -> length of the text: a `Settled` in msgpack, or 0
           ["tell", form] -> likewise: an `Inference` as JSON or CSV
           ["make", "sweep"] -> likewise: the bands of a sweep; items: its plan under "plan", what the workers
@@ -122,10 +122,10 @@ class Program:
 
     def _keep(self, word: str, *asked: Any) -> bytes:
         if word == "keep":
-            given, arms, rewards, seen, unsure, n = asked
+            given, arms, rewards, seen, unsure, n, last = asked
             (begun,) = self._items.pop("tally", [None])
             question = msgspec.convert(given, Asked)
-            self._keeping = Keeping(question, arms, begun, rewards, seen, unsure, n)
+            self._keeping = Keeping(question, arms, begun, rewards, seen, unsure, n, last)
             return b""
         keeping = self._keeping
         assert keeping is not None

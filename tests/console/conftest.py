@@ -44,19 +44,38 @@ class Running:
     def __init__(self) -> None:
         self._held = ExitStack()
         self._browser: Browser | None = None
+        self._context: BrowserContext | None = None
 
     def browser(self, program: str) -> Browser:
         if self._browser is None:
             playwright = self._held.enter_context(sync_playwright())
+            # Pages share a process, which has compiled the console: half of what a page takes otherwise.
+            arguments = ["--process-per-site", "--renderer-process-limit=1"]
             # Chromium's own sandbox does not run as root.
-            arguments = ["--disable-gpu", "--disable-dev-shm-usage"]
+            arguments += ["--disable-gpu", "--disable-dev-shm-usage"]
             arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
             self._browser = playwright.chromium.launch(executable_path=program, args=arguments)
             self._held.callback(self._browser.close)
         return self._browser
 
+    def context(self, browser: Browser, url: str) -> BrowserContext:
+        """One profile, logged in here alone. What a page stored stays with its server's address."""
+        if self._context is None:
+            self._context = browser.new_context(
+                viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+            )
+            self._context.set_default_timeout(PATIENCE_S * 1000)
+            expect.set_options(timeout=PATIENCE_S * 1000)
+            # It stays, or the pages' process would end with each test's page; it has nothing to do.
+            self._context.new_page().goto(f"{url}/healthy")
+        self._context.clear_cookies()
+        page = self._context.new_page()
+        log_in(page, url)
+        page.close()
+        return self._context
+
     def end(self) -> None:
-        self._browser = None
+        self._browser = self._context = None
         self._held.close()
 
 
@@ -132,16 +151,9 @@ def log_in(page: Page, url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """One browser profile, logged in."""
-    made = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    made.set_default_timeout(PATIENCE_S * 1000)
-    expect.set_options(timeout=PATIENCE_S * 1000)
-    page = made.new_page()
-    log_in(page, server.url)
-    page.close()
-    yield made
-    made.close()
+def context(browser: Browser, server: Server) -> BrowserContext:
+    """The browser's profile, logged in."""
+    return RUNNING.context(browser, server.url)
 
 
 @pytest.fixture

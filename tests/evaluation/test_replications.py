@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streamsim.cli.main import main
-from streamsim.config import EvaluationSettings
+from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.errors import StreamsimError
 from streamsim.evaluation.pools import LocalPool, Nest, Pool
 from streamsim.evaluation.replicated import replicated
@@ -28,6 +28,8 @@ from streamsim.storage.sqlite.store import SQLiteStore
 
 ENTRIES = {entry.slug: entry for entry in catalogue.entries()}
 REQUEST = Replications(draws=200, replications=4, seed=11, theta="empty", points=10)
+# Without libraries that these policies do not use.
+BOX = SandboxSettings(preload=())
 
 
 def experiment(id: str, code: dict[str, str]) -> Experiment:
@@ -69,7 +71,7 @@ async def curves(pool: Pool, store: SQLiteStore, id: str) -> list[Curve]:
 
 
 async def local(store: SQLiteStore, workers: int, id: str) -> list[Curve]:
-    batch = BatchWorkers(EvaluationSettings(workers=workers), Limits())
+    batch = BatchWorkers(EvaluationSettings(workers=workers), Limits(), box=BOX)
     try:
         return await curves(LocalPool(batch), store, id)
     finally:
@@ -97,7 +99,7 @@ def test_a_dask_cluster_gives_the_numbers_of_the_local_pool(store: SQLiteStore, 
 
     async def remote(scheduler: str) -> None:
         joined = Cluster(scheduler)
-        with_cluster = DaskPool(joined, EvaluationSettings(), Limits())
+        with_cluster = DaskPool(joined, EvaluationSettings(), Limits(), box=BOX)
         try:
             for id in ("greedy", "nested"):
                 assert await curves(with_cluster, store, id) == await local(store, 2, id)

@@ -22,8 +22,13 @@ from tests.application import Caller, Clock
 from tests.effort import LONG
 from tests.evaluation.inference.test_tally import close
 
-# In short as few decisions as still are three times what is read anew.
-SIZES = (8_000, 24_000) if LONG else (4_000, 12_000)
+# In short a tenth of all: of what is read at a time and of what is always read anew, so of the decisions too,
+# which come ten times as slowly.
+PART = 1 if LONG else 10
+SIZES = (8_000 // PART, 24_000 // PART)
+LAST = keeping.LAST // PART
+SOME = 500 // PART
+SECOND_MS = 1000 * PART
 GIVEN: dict[str, Any] = {
     "arm_field": "arm",
     "arms": ["a", "b"],
@@ -68,7 +73,7 @@ class Log:
         figure = int(self._rng.random() < (0.4 if action["arm"] == "a" else 0.5))
         return self.row("reward", number, date_ms, action=action, reward=figure)
 
-    async def write(self, n: int, from_ms: int, *, every_ms: int = 1000, open: int = 0) -> list[LogRow]:
+    async def write(self, n: int, from_ms: int, *, every_ms: int = SECOND_MS, open: int = 0) -> list[LogRow]:
         """So many decisions with rewards a minute later; the rewards of the first `open` are given back."""
         decisions, rewards = [], []
         for place in range(n):
@@ -120,8 +125,10 @@ def counted(services: Services) -> Iterator[Counted]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps so small that short logs take several. The processes keep more of the newest decisions."""
-    monkeypatch.setattr(kept_inference, "STEP", 3000)
+    """Steps so small that short logs take several."""
+    monkeypatch.setattr(kept_inference, "STEP", 3000 // PART)
+    monkeypatch.setattr(kept_inference, "PAGE", kept_inference.PAGE // PART)
+    monkeypatch.setattr(kept_inference, "LAST", LAST)
 
 
 async def make(ann: Caller, services: Services, seed: int, **fields: Any) -> tuple[Log, str]:
@@ -152,7 +159,7 @@ async def test_a_second_look_reads_what_came_since_however_long_the_log_is(
         start = dates.now_ms() - 30 * HOUR_MS
         await log.write(size, start, every_ms=24 * HOUR_MS // size)
         found = []
-        for more in (0, 0, 500):
+        for more in (0, 0, SOME):
             await log.write(more, clock() - 3 * HOUR_MS)
             before = counted.rows
             await look(ann, path, log, clock)
@@ -162,10 +169,10 @@ async def test_a_second_look_reads_what_came_since_however_long_the_log_is(
     for size, (first, second, third) in reads.items():
         assert first >= 2 * size
         # The newest decisions and their rewards are always read, and those of an hour.
-        assert second <= 4 * keeping.LAST * 2
-        assert third <= second + 2 * 500 + 2 * keeping.LAST
+        assert second <= 4 * LAST * 2
+        assert third <= second + 2 * SOME + 2 * LAST
     few, many = (reads[size][1] for size in SIZES)
-    assert abs(many - few) <= 4 * keeping.LAST
+    assert abs(many - few) <= 4 * LAST
 
 
 @pytest.mark.every_backend
@@ -174,8 +181,8 @@ async def test_what_is_kept_survives_another_process_and_is_not_used_for_other_q
     ann: Caller, services: Services, clock: Clock, counted: Counted, small: None
 ) -> None:
     log, path = await make(ann, services, 2)
-    size = 7_000 if LONG else 4_500
-    await log.write(size, dates.now_ms() - 30 * HOUR_MS, every_ms=10_000)
+    size = 7_000 // PART
+    await log.write(size, dates.now_ms() - 30 * HOUR_MS, every_ms=10 * SECOND_MS)
     await look(ann, path, log, clock)
     # Another process has what is stored, and nothing else.
     services.offline._kept = kept_inference.KeptInference(services.store, services.offline._workers, clock)
@@ -208,8 +215,8 @@ async def test_rewards_of_decisions_that_were_counted_throw_away_what_was_kept(
 ) -> None:
     log, path = await make(ann, services, 3)
     start = dates.now_ms() - 40 * HOUR_MS
-    first, more, late = (9_000, 3_000, 5) if LONG else (5_000, 2_000, 2)
-    held = await log.write(first, start, every_ms=10_000, open=late)
+    first, more, late = 9_000 // PART, 3_000 // PART, 5 if LONG else 2
+    held = await log.write(first, start, every_ms=10 * SECOND_MS, open=late)
     await look(ann, path, log, clock)
     await log.write(more, clock() - 5 * HOUR_MS)
     await look(ann, path, log, clock)
@@ -222,7 +229,7 @@ async def test_rewards_of_decisions_that_were_counted_throw_away_what_was_kept(
     await look(ann, path, log, clock)
     before = counted.rows
     await look(ann, path, log, clock)
-    assert counted.rows - before <= 6 * keeping.LAST < 2 * (first + more)
+    assert counted.rows - before <= 6 * LAST < 2 * (first + more)
 
 
 @pytest.mark.gen_test
@@ -230,7 +237,7 @@ async def test_an_interrupted_first_look_is_gone_on_from(
     ann: Caller, services: Services, clock: Clock, counted: Counted, small: None
 ) -> None:
     log, path = await make(ann, services, 4)
-    await log.write(15_000, dates.now_ms() - 50 * HOUR_MS, every_ms=10_000)
+    await log.write(15_000 // PART, dates.now_ms() - 50 * HOUR_MS, every_ms=10 * SECOND_MS)
     store: Any = services.store
     kept = store.statistics.put_statistics
     calls = []
@@ -247,7 +254,7 @@ async def test_an_interrupted_first_look_is_gone_on_from(
     assert "request_s" in answer.body["error"]["message"]
     before = counted.rows
     await look(ann, path, log, clock)
-    assert counted.rows - before < 26_000
+    assert counted.rows - before < 26_000 // PART
 
 
 @pytest.mark.gen_test
@@ -255,7 +262,7 @@ async def test_other_arms_are_found_though_they_were_not_declared(
     ann: Caller, services: Services, clock: Clock, small: None
 ) -> None:
     log, path = await make(ann, services, 5, arms=None, control=None)
-    await log.write(7_000, dates.now_ms() - 40 * HOUR_MS, every_ms=10_000)
+    await log.write(7_000 // PART, dates.now_ms() - 40 * HOUR_MS, every_ms=10 * SECOND_MS)
     await look(ann, path, log, clock)
     date_ms = clock() - 5 * HOUR_MS
     row, number, _ = log.decision(date_ms)

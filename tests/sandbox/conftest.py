@@ -216,9 +216,9 @@ def launchable(kind: str) -> None:
         pytest.skip("needs CAP_SYS_ADMIN to let an ordinary user reach this Python")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def executed() -> Iterator[None]:
-    """Here zygotes are executed, as the service does it."""
+    """Sandboxes execute their zygotes, as the service does it."""
     kept, host.start = host.start, host.execute
     yield
     host.start = kept

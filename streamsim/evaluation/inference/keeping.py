@@ -71,6 +71,7 @@ class Keeping:
     :param begun: a tally of what comes before; None: there is nothing. :param rewards: the position in the
         reward log after which it is read. :param seen: that up to which all rewards were read before, but
         those of `unsure` were not counted. :param n: decisions that were counted.
+    :param last: so many of the newest decisions are not counted into what is kept.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class Keeping:
         seen: str,
         unsure: Iterable[int],
         n: int = 0,
+        last: int = LAST,
     ) -> None:
         self._tally = Tally(asked, arms) if begun is None else restored(asked, begun)
         self._seen, self._unsure = seen, frozenset(unsure)
+        self._last = last
         self._fresh = rewards == seen
         self._last_reward = rewards
         self._decisions: list[_Decision] = []
@@ -119,14 +122,14 @@ class Keeping:
             self._read += 1
 
     def settle(self, cut_ms: int) -> Settled | None:
-        """Count decisions from before a date into the tally, but never the last `LAST`.
+        """Count decisions from before a date into the tally, but never the `last`.
 
         None if there are fewer than as many again, which is not worth it.
         :raises OtherArms: :raises BadRequest: naming the parameter.
         """
-        size = max(len(self._decisions) - LAST, 0)
+        size = max(len(self._decisions) - self._last, 0)
         place = next((n for n, one in enumerate(self._decisions[:size]) if one.date_ms >= cut_ms), size)
-        if place < LAST:
+        if place < self._last:
             return None
         last = self._decisions[place - 1]
         self._count(place)

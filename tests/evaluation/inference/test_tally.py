@@ -151,10 +151,8 @@ def test_what_cannot_be_told_is_refused_as_of_the_whole() -> None:
 # ---- rows as they are read
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few of the newest decisions stay, so that short logs are counted in parts."""
-    monkeypatch.setattr(keeping, "LAST", 20)
+FEW = 20
+"""So few of the newest decisions stay, so that short logs are counted in parts."""
 
 
 def placed(rows: Rows, start: int = 0) -> list[keeping.Logged]:
@@ -170,7 +168,7 @@ def test_rewards_that_come_late_are_noticed_and_old_ones_are_not_taken_for_late(
     first, rest = decisions[:150], decisions[150:]
     early = [one for one in rewards if int(one["advice_id"]) < 150]
     others = [one for one in rewards if int(one["advice_id"]) >= 150]
-    begun = Keeping(KINDS[1], ["a", "b", "c"], None, "", "", [])
+    begun = Keeping(KINDS[1], ["a", "b", "c"], None, "", "", [], last=FEW)
     begun.decisions(placed(first))
     begun.rewards(placed(early))
     begun.end(whole=False)
@@ -183,7 +181,7 @@ def test_rewards_that_come_late_are_noticed_and_old_ones_are_not_taken_for_late(
 
     def on(more: Rows) -> Keeping:
         read = placed(early + more)[int(settled.rewards) + 1 :]
-        again = Keeping(KINDS[1], ["a", "b", "c"], settled.tally, settled.rewards, seen, [], settled.n)
+        again = Keeping(KINDS[1], ["a", "b", "c"], settled.tally, settled.rewards, seen, [], settled.n, FEW)
         again.decisions(placed(first)[130:] + placed(rest, 150))
         again.rewards(read)
         return again

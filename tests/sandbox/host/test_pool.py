@@ -23,6 +23,9 @@ from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
 from tests.sandbox.host.conftest import ECHO, LOOP, ROOM, ask_once, exists, probe, until
 
+# Which processes there are, and what becomes of them, as the service starts them.
+pytestmark = pytest.mark.usefixtures("executed")
+
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
