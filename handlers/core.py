@@ -22,7 +22,7 @@ MAX_CALLS = 1_000
 MAX_TEXT = 256
 MAX_METRICS = 50
 END_BYTES = 4096
-"""The key stands so near to one end of a body that is large."""
+"""Its fields, beside the one that makes a body large, stand so near to its ends."""
 FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key", "metrics"})
 
 
@@ -40,11 +40,10 @@ class CoreHandler(BaseHandler):
     ) -> StreamsimError | None:
         """As `BaseHandler.refusal`: a single call for which its experiment or its tenant has no room now."""
         ends = pieces[0][:END_BYTES] + b" " + pieces[-1][-END_BYTES:]
-        error = services.decisions.refusal(
-            path["exp_id"].decode("utf-8", "replace"), sum(map(len, pieces)), ends
-        )
-        # Each of many calls has an answer of its own.
-        return None if error is None or any(cls.many in piece for piece in pieces) else error
+        if cls.many in ends:
+            return None  # each of many calls has an answer of its own
+        exp_id, size = path["exp_id"].decode("utf-8", "replace"), sum(map(len, pieces))
+        return services.decisions.refusal(exp_id, size, ends)
 
     def prepare(self) -> Awaitable[None] | None:  # type: ignore[override]
         """The methods check the key, and Tornado answers 405 to others."""
