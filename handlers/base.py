@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Container, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Container, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from random import getrandbits
 from types import TracebackType
@@ -92,6 +92,16 @@ class BaseHandler(tornado.web.RequestHandler):
         return self.services.settings
 
     # ---- before the method
+
+    @classmethod
+    def refusal(
+        cls, services: Services, path: Mapping[str, bytes], pieces: Sequence[bytes]
+    ) -> StreamsimError | None:
+        """Why a request with a large body is refused, whatever else is in it; None if it has to be read.
+
+        :param path: the parts of its path by name. :param pieces: of its body, as they came.
+        """
+        return None
 
     def clear(self) -> None:
         """As Tornado's, in a third of its time: of headers that are the same for all, or for one second."""

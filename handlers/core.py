@@ -6,7 +6,7 @@ A POST may carry one call, or many: `contexts` or `rewards`, each with its own r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from handlers.base import ALLOWED, EXPOSED, Access, BaseHandler
@@ -15,11 +15,14 @@ from streamsim import values
 from streamsim.decisions.calls import Reward
 from streamsim.decisions.decisions import Decisions
 from streamsim.errors import BadRequest, StreamsimError, TooLarge, error_body
+from streamsim.services import Services
 from streamsim.storage.contract.errors import StoreUnavailable
 
 MAX_CALLS = 1_000
 MAX_TEXT = 256
 MAX_METRICS = 50
+END_BYTES = 4096
+"""Its fields, beside the one that makes a body large, stand so near to its ends."""
 FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key", "metrics"})
 
 
@@ -29,6 +32,18 @@ class CoreHandler(BaseHandler):
     access: ClassVar[Access] = "key"
 
     public = False
+    many: ClassVar[bytes]
+
+    @classmethod
+    def refusal(
+        cls, services: Services, path: Mapping[str, bytes], pieces: Sequence[bytes]
+    ) -> StreamsimError | None:
+        """As `BaseHandler.refusal`: a single call for which its experiment or its tenant has no room now."""
+        ends = pieces[0][:END_BYTES] + b" " + pieces[-1][-END_BYTES:]
+        if cls.many in ends:
+            return None  # each of many calls has an answer of its own
+        exp_id, size = path["exp_id"].decode("utf-8", "replace"), sum(map(len, pieces))
+        return services.decisions.refusal(exp_id, size, ends)
 
     def prepare(self) -> Awaitable[None] | None:  # type: ignore[override]
         """The methods check the key, and Tornado answers 405 to others."""
@@ -91,6 +106,8 @@ class CoreHandler(BaseHandler):
 class ActionHandler(CoreHandler):
     """`/getaction/{id}`"""
 
+    many = b'"contexts"'
+
     async def get(self, exp_id: str) -> None:
         """Query: key, context? (JSON), action? (JSON)."""
         key = self.key()
@@ -124,6 +141,8 @@ class ActionHandler(CoreHandler):
 
 class RewardHandler(CoreHandler):
     """`/setreward/{id}`"""
+
+    many = b'"rewards"'
 
     async def get(self, exp_id: str) -> None:
         """Query: key, reward? (JSON), and advice_id or context?, action?; idempotency_key?, metrics?."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from handlers.base import Access, BaseHandler
 from streamsim.config import Settings
-from streamsim.errors import NotFound, TooLarge, Unavailable
+from streamsim.errors import NotFound, StreamsimError, TooLarge, Unavailable
 
 
 def body_too_large(settings: Settings) -> TooLarge:
@@ -50,3 +50,21 @@ class _Crowded(BaseHandler):
 def crowded(handler: type[BaseHandler]) -> type[BaseHandler]:
     """What answers in place of a handler when there is no room for the body, with errors in the same form."""
     return type("Crowded", (_Crowded, handler), {})
+
+
+class _Unread(BaseHandler):
+    def initialize(self, error: StreamsimError) -> None:  # type: ignore[override]
+        super().initialize()
+        self.error = error
+
+    async def prepare(self) -> None:
+        begun = super().prepare()
+        if begun is not None:  # a handler's own need not be a coroutine
+            await begun
+        raise self.error
+
+
+@cache
+def unread(handler: type[BaseHandler]) -> type[BaseHandler]:
+    """What answers in place of a handler with the error that it is given, whatever is in the body."""
+    return type("Unread", (_Unread, handler), {})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from streamsim import dates
 from streamsim.config import LaneSettings
@@ -32,6 +33,7 @@ from streamsim.tracing import Tracing
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
+_KEYS: Final = re.compile(rb'"key"\s*:\s*"([^"\\]+)"')
 
 
 class Decisions:
@@ -212,16 +214,42 @@ class Decisions:
         self._submit(experiment_id, call)
         return answer
 
+    def refusal(self, experiment_id: str, size: int, ends: bytes) -> TooManyRequests | None:
+        """Why a call of so many bytes would be refused now, whatever it says; None if it would not be, or its
+        caller may not be told.
+
+        :param ends: how its body begins and ends, where its key is likely to stand.
+        """
+        experiment = self._experiments.get(experiment_id)
+        if experiment is None:
+            return None
+        key = experiment.key.encode()
+        if not any(hmac.compare_digest(key, given) for given in _KEYS.findall(ends)):
+            return None
+        lane = self._lanes.get(experiment_id)
+        try:
+            self._held_by(experiment.tenant, size)
+            if lane is not None:
+                lane.written.check()
+        except TooManyRequests as refused:
+            return refused
+        return None
+
+    def _held_by(self, tenant: str, size: int) -> int:
+        """Bytes that a tenant's calls hold, to which so many may be added. :raises TooManyRequests:"""
+        held = self._held.get(tenant, 0)
+        if held and held + size > self._lane.tenant_bytes:
+            raise TooManyRequests(
+                f"your calls that wait hold {self._lane.tenant_bytes} bytes (lane.tenant_bytes); try again"
+            )
+        return held
+
     def _submit(self, experiment_id: str, call: Pending) -> None:
         if self._closing:
             raise Unavailable("the server is stopping")
         lane = self._lanes.get(experiment_id)
         tenant = self._experiments[experiment_id].tenant if lane is None else lane.tenant
-        held = self._held.get(tenant, 0)
-        if held and held + call.size > self._lane.tenant_bytes:
-            raise TooManyRequests(
-                f"your calls that wait hold {self._lane.tenant_bytes} bytes (lane.tenant_bytes); try again"
-            )
+        held = self._held_by(tenant, call.size)
         if lane is None:
             lane = self._lanes[experiment_id] = Lane(
                 experiment_id,

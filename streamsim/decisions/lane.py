@@ -73,7 +73,7 @@ class Lane:
     ) -> None:
         self.experiment_id, self.tenant = experiment_id, tenant
         self.let_go = let_go
-        self._written = Written(settings.minute_bytes)
+        self.written = Written(settings.minute_bytes)
         self._around: Around | None = None
         self._arms = Arms()
         self.used_ms = now_ms()
@@ -102,7 +102,7 @@ class Lane:
 
     def submit(self, call: Pending) -> None:
         """Queue a call; its answer comes when its effects are durable. :raises TooManyRequests:"""
-        self._written.check()
+        self.written.check()
         if len(self._queue) >= self._settings.queue:
             raise TooManyRequests("this experiment has too many calls waiting; try again soon")
         call.deadline, call.attempts = self._loop.time() + self._settings.call_s, 0
@@ -115,7 +115,7 @@ class Lane:
             self._early.give(self._queue, self._around)
 
     def _committed(self, prepared: batch.Prepared) -> None:
-        self._written.add(prepared.transaction)
+        self.written.add(prepared.transaction)
         if self._around is not None and self._around.guarded:
             self._guarded.add(self.experiment_id)
 
@@ -198,14 +198,14 @@ class Lane:
         """The next batch."""
         queue = self._queue
         try:
-            self._written.check()
+            self.written.check()
         except TooManyRequests as error:
             self._fail(queue, error)
             queue.clear()
         most = self._settings.batch
         if self._aside and (self._committing is None or self._committing.task.done()):
             most = size(len(queue), most)
-        return take(queue, most, self._loop.time(), self._settings.call_s)
+        return take(queue, most, self._worker.batch_bytes, self._loop.time(), self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:
         """Answer every call of a batch."""

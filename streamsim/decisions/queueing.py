@@ -43,8 +43,9 @@ async def gathered(queue: deque[Pending], most: int) -> None:
         await asyncio.sleep(0)
 
 
-def take(queue: deque[Pending], most: int, now: float, call_s: float) -> list[Pending]:
-    """The next batch: at most so many calls in order, each advice id and idempotency key at most once.
+def take(queue: deque[Pending], most: int, room: int, now: float, call_s: float) -> list[Pending]:
+    """The next batch: at most so many calls in order, each advice id and idempotency key at most once, and no
+    more than came in `room` bytes, but for a single one.
 
     Those that waited too long have their error, and those that nobody waits for are left out.
     """
@@ -62,5 +63,8 @@ def take(queue: deque[Pending], most: int, now: float, call_s: float) -> list[Pe
             if names & seen:
                 break
             seen |= names
+        room -= call.size
+        if room < 0 and calls:
+            break
         calls.append(queue.popleft())
     return calls

@@ -81,6 +81,9 @@ class PolicyWorker:
         self._limits = limits
         self._cached_rows = cached_rows
         self._find = find
+        # What calls come in is about what they go on in, and what comes back may hold as much. A request
+        # larger than a frame is found out only when it is encoded, and costs this worker.
+        self.batch_bytes = limits.frame_bytes // 2
         self._worker: Worker | None = None
         self._experiment: Experiment | None = None
         self._recycled = 0.0

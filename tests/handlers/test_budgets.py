@@ -48,6 +48,45 @@ async def test_waiting_calls_of_one_user_hold_a_bounded_number_of_bytes(
     assert services.decisions.waiting_bytes() == 0
 
 
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "settings", [{"server.max_body_bytes": 4 * MIB, "lane.tenant_bytes": 4 * MIB}], indirect=True
+)
+async def test_a_large_call_for_which_there_is_no_room_is_refused_without_being_read(
+    ann: Caller, services: Services
+) -> None:
+    slow = await ann.experiment("slow", get_action="import time\ntime.sleep(1)\n" + FAST["get_action"])
+    path, text = f"/getaction/{slow['id']}", "x" * (3 * MIB)
+    first = asyncio.ensure_future(ann.post(path, {"key": slow["key"], "context": {"text": text}}))
+    while not services.decisions.waiting_bytes():
+        await asyncio.sleep(0.001)
+        assert not first.done(), first.result()
+
+    async def answer(content: str) -> tuple[int, str]:
+        found = await ann.request("POST", path, body=content.encode())
+        return found.status, found.body["error"]["message"]
+
+    begun = f'{{"key": "{slow["key"]}", "context": "{text}'
+    full = await answer(begun + '"}')
+    assert full[0] == 429
+    assert "lane.tenant_bytes" in full[1]
+    # What follows the key does not count, be it no JSON: nobody has looked.
+    assert await answer(begun) == full
+    assert await answer(f'{{"context": "{text}", "key": "{slow["key"]}", }}') == full
+    # Who has no key learns nothing of what others wait for, and small calls are read.
+    assert (await answer(begun.replace(slow["key"], "no key") + '"}'))[0] == 401
+    assert (await answer(begun[: 64 << 10]))[0] == 400
+    # Each of many has its own answer, as ever.
+    many = await ann.post(path, {"key": slow["key"], "contexts": [{}, {}, {}, {"text": text}]})
+    assert many.status == 200
+    assert "action" in many.body["results"][0]
+    assert many.body["results"][3]["error"]["code"] == "too_many_requests"
+    assert (await first).status == 200
+    metrics = (await ann.get("/metrics")).body
+    refused = 'method="POST",route="/getaction/{exp_id}",status="429"} 3.0'
+    assert refused in (metrics if isinstance(metrics, str) else metrics.decode())
+
+
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"lane.minute_bytes": MIB}], indirect=True)

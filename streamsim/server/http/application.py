@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import tornado.httputil
 import tornado.web
@@ -17,9 +17,10 @@ from handlers.addresses import forwarded_address
 from handlers.base import BaseHandler
 from handlers.console import bundle
 from handlers.openapi.document import document
-from handlers.refusals import NotFoundHandler, crowded, refusing
+from handlers.refusals import NotFoundHandler, crowded, refusing, unread
 from handlers.routes import PAGES, ROUTES, compiled
 from streamsim import values
+from streamsim.errors import StreamsimError
 from streamsim.server.http.under_way import UnderWay
 from streamsim.server.logs import log_access
 from streamsim.services import Services
@@ -28,6 +29,8 @@ log = logging.getLogger("streamsim.http")
 
 CONSOLE = Path(__file__).parents[1] / "console"
 """Where `make` puts the web console."""
+LARGE_BYTES: Final = 256 << 10
+"""A body of so many bytes is not put together before it is clear that it has to be read."""
 # Paths whose handlers are remembered, and the longest of them.
 MAX_KNOWN_PATHS, MAX_KNOWN_PATH = 10_000, 256
 
@@ -117,7 +120,9 @@ class Application(tornado.web.Application):
         return found
 
     def log_request(self, handler: tornado.web.RequestHandler) -> None:
-        request, route = handler.request, self._route_names.get(type(handler), "other")
+        # A handler may be answered for by another, which then descends from it.
+        named = (self._route_names[one] for one in type(handler).__mro__ if one in self._route_names)
+        request, route = handler.request, next(named, "other")
 
         def who() -> Caller:
             address = handler.client()[0] if isinstance(handler, BaseHandler) else request.remote_ip or ""
@@ -159,7 +164,8 @@ class Application(tornado.web.Application):
 
 class _Bounded(tornado.httputil.HTTPMessageDelegate):
     """Passes a message on to a handler, or to one that refuses it: once its body is over a limit that it may
-    exceed, or there is no room for it beside those of others."""
+    exceed, or there is no room for it beside those of others; or when it is whole, and its handler has no
+    room for it (`BaseHandler.refusal`): a large body is not read then."""
 
     def __init__(
         self,
@@ -171,6 +177,9 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
         self._application = application
         self._request = request
         self._handler_class = addressed.handler_class
+        self._path: dict[str, bytes] = addressed.path_kwargs
+        self._pieces: list[bytes] = []
+        self._size = 0
         self._delegate: tornado.httputil.HTTPMessageDelegate = addressed
         self._left = math.inf if limit is None else limit
         self._refused = False
@@ -186,13 +195,23 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
             return self._refuse(refusing(self._handler_class))
         if not self._application.admit(self._request, len(chunk)):
             return self._refuse(crowded(self._handler_class))
-        return self._delegate.data_received(chunk)
+        self._pieces.append(chunk)
+        self._size += len(chunk)
+        return None
 
-    def _refuse(self, handler_class: type[BaseHandler]) -> None:
+    def _refuse(self, handler_class: type[BaseHandler], **given: StreamsimError) -> None:
         self._refused = True
-        self._delegate = self._application.get_handler_delegate(self._request, handler_class)
+        self._pieces.clear()
+        self._delegate = self._application.get_handler_delegate(self._request, handler_class, given)
 
     def finish(self) -> None:
+        if self._size >= LARGE_BYTES and self._pieces:
+            error = self._handler_class.refusal(self._application.services, self._path, self._pieces)
+            if error is not None:
+                self._refuse(unread(self._handler_class), error=error)
+        for piece in self._pieces:
+            self._delegate.data_received(piece)
+        self._pieces.clear()
         self._delegate.finish()
 
     def on_connection_close(self) -> None:

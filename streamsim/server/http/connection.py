@@ -14,6 +14,7 @@ from streamsim.server.http.body import Body, body_of
 from streamsim.server.http.exchange import Exchange
 from streamsim.server.http.head import Head, HeadParser, end_of_head
 from streamsim.server.http.limits import over_the_limit
+from streamsim.server.http.reading import PIECE_BYTES
 from streamsim.server.http.short import Given, ShortExchange, begun
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Connection(asyncio.Protocol):
         self._short: ShortExchange | None = None
         self._body: Body | None = None
         self._held: asyncio.Future[None] | None = None
-        self._advancing = self._reading_paused = False
+        self._advancing = self._reading_paused = self._resting = False
+        self._piece = 0
         self._room: asyncio.Future[None] | None = None
         self._unsent = (0, 0.0)
         self.since = server.now()
@@ -85,8 +87,27 @@ class Connection(asyncio.Protocol):
             self._advance()
         if len(self._received) > self._server.max_header_bytes and not self._reading_paused:
             # More requests than one at a time; they wait in the kernel.
+            self._pause()
             self._reading_paused = True
+        if self._body is not None:
+            self._piece += len(data)
+            if self._piece >= PIECE_BYTES and not self._resting:
+                self._pause()
+                self._resting = True
+                self._server.reading.wait(self)
+
+    def read_on(self) -> None:
+        """Read the next piece of a large body."""
+        self._resting, self._piece = False, 0
+        self._resume()
+
+    def _pause(self) -> None:
+        if not (self._resting or self._reading_paused or self.transport.is_closing()):
             self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not (self._resting or self._reading_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.closing = self.lost = True
@@ -196,7 +217,7 @@ class Connection(asyncio.Protocol):
         room = len(self._received) <= self._server.max_header_bytes
         if self._reading_paused and room and not self.closing:
             self._reading_paused = False
-            self.transport.resume_reading()
+            self._resume()
 
     def _refuse(self, error: HTTPInputError) -> None:
         log.info("Malformed HTTP message from %s: %s", self.context, error)
@@ -242,6 +263,7 @@ class Connection(asyncio.Protocol):
         body = body_of(headers, self._server.max_body_bytes)
         exchange = Exchange(self, start_line, headers, _keeps(start_line, headers))
         self._exchange, self._body, self.since = exchange, body, self._server.now()
+        self._piece = 0
         exchange.delegate = self._server.application.start_request(self, exchange)
         self._wait_for(exchange.delegate.headers_received(start_line, headers))
         if headers.get("Expect") == "100-continue" and not exchange.written:

@@ -14,6 +14,7 @@ from streamsim.config import Settings
 from streamsim.server.http.application import Application
 from streamsim.server.http.connection import Connection
 from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body, waiting
+from streamsim.server.http.reading import Reading
 from streamsim.server.http.reference import reference_server
 
 
@@ -44,6 +45,7 @@ class FastServer:
         loop = asyncio.get_running_loop()
         self.application = application
         self.connections: set[Connection] = set()
+        self.reading = Reading()
         self.max_header_bytes = server.max_header_bytes
         self.max_body_bytes = largest_body(settings)
         self.now = loop.time

@@ -1,0 +1,37 @@
+"""What a lane takes off its queue for one batch."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from streamsim.decisions.calls import Decision, Pending
+from streamsim.decisions.queueing import take
+
+
+class Waiting:
+    """A caller that waits."""
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, answer: bytes) -> None:
+        raise AssertionError(answer)
+
+    def set_exception(self, error: BaseException) -> None:
+        raise error
+
+
+def call(size: int) -> Pending:
+    made = Decision({}, size=size)
+    made.answer, made.deadline, made.attempts = Waiting(), 10.0, 0
+    return made
+
+
+def test_a_batch_has_no_more_calls_than_fit_into_a_message_to_the_worker() -> None:
+    calls = [call(size) for size in (10, 60, 40, 200, 1, 1)]
+    queue = deque(calls)
+    batches = []
+    while queue:
+        batches.append(take(queue, 64, 100, now=0.0, call_s=20))
+    # In order, and one that is larger than all of the room goes alone.
+    assert batches == [calls[:2], calls[2:3], calls[3:4], calls[4:]]
