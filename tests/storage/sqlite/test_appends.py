@@ -70,8 +70,10 @@ def test_the_event_loop_writes_an_entry_of_a_usual_size_itself(
         lambda sql: writers.add(threading.get_ident()) if "INTO run_entries" in sql else None
     )
     found = run(store.runs.append(Append("r1", 0, NOW, [bytes(size)])))
-    assert found is not None and found.length == 1
-    assert writers and (writers == {threading.get_ident()}) is here
+    assert found is not None
+    assert found.length == 1
+    assert writers
+    assert (writers == {threading.get_ident()}) is here
 
 
 def test_appends_to_a_file_that_cannot_be_locked_fail_and_later_ones_succeed(
