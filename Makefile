@@ -80,11 +80,18 @@ test-all: export STREAMSIM_TESTS := long
 test-all: test
 
 # What starts servers of its own, or takes long for the few tests that it has.
-SLOW := attacks cli/test_migrate.py client deploy end_to_end faults handlers/openapi server \
-    storage/mongo storage/production storage/redis storage/test_migrate.py \
+SLOW := attacks cli/test_migrate.py cli/test_streamingbandit.py client console deploy end_to_end faults \
+    handlers/openapi handlers/test_compare.py handlers/test_comparison_jobs.py handlers/test_evaluation.py \
+    handlers/test_kept_inference.py handlers/test_offpolicy.py handlers/test_published.py \
+    handlers/test_simulations.py handlers/test_webhooks.py \
+    evaluation/inference/test_sequences.py evaluation/test_learning_candidates.py \
     evaluation/test_offpolicy.py evaluation/test_replications.py evaluation/test_ten_armed.py \
-    models/runs/test_persistence.py models/scenarios/test_dask_sweeps.py models/scenarios/test_hostile.py \
-    models/scenarios/test_restart.py models/scenarios/test_sweep_jobs.py sandbox/zygote
+    evaluation/test_units.py models/engines models/runs/test_persistence.py \
+    models/scenarios/test_arrays_and_stocks.py models/scenarios/test_dask_sweeps.py \
+    models/scenarios/test_hostile.py models/scenarios/test_improvements.py \
+    models/scenarios/test_model_data.py models/scenarios/test_restart.py \
+    models/scenarios/test_sweep_jobs.py policies sandbox server storage/mongo storage/production \
+    storage/redis storage/test_migrate.py test_warm.py
 
 # What a change needs before a commit: the rest, on SQLite.
 test-fast: $(VENV)/.installed-test $(CONSOLE)
