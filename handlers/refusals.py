@@ -30,35 +30,24 @@ class NotFoundHandler(BaseHandler):
         raise NotFound(f"nothing has the path {path}; GET /openapi.json lists all paths")
 
 
-class _BodyTooLarge(BaseHandler):
-    async def prepare(self) -> None:
-        raise body_too_large(self.service_settings)
-
-
-@cache
-def refusing(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler when the body was over the limit, with errors in the same form."""
-    return type("BodyTooLarge", (_BodyTooLarge, handler), {})
-
-
-class _Crowded(BaseHandler):
-    async def prepare(self) -> None:
-        raise no_room()
-
-
-@cache
-def crowded(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler when there is no room for the body, with errors in the same form."""
-    return type("Crowded", (_Crowded, handler), {})
-
-
-class _Unread(BaseHandler):
+class _Refused(BaseHandler):
     def initialize(self, error: StreamsimError) -> None:  # type: ignore[override]
         super().initialize()
         self.error = error
 
     async def prepare(self) -> None:
-        begun = super().prepare()
+        raise self.error
+
+
+@cache
+def refused(handler: type[BaseHandler]) -> type[BaseHandler]:
+    """What answers in place of a handler with the error that it is given, in the same form."""
+    return type("Refused", (_Refused, handler), {})
+
+
+class _Unread(_Refused):
+    async def prepare(self) -> None:
+        begun = super(_Refused, self).prepare()
         if begun is not None:  # a handler's own need not be a coroutine
             await begun
         raise self.error
@@ -66,5 +55,5 @@ class _Unread(BaseHandler):
 
 @cache
 def unread(handler: type[BaseHandler]) -> type[BaseHandler]:
-    """What answers in place of a handler with the error that it is given, whatever is in the body."""
+    """Likewise, after what the handler does before it reads a body."""
     return type("Unread", (_Unread, handler), {})

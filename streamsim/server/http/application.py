@@ -17,7 +17,7 @@ from handlers.addresses import forwarded_address
 from handlers.base import BaseHandler
 from handlers.console import bundle
 from handlers.openapi.document import document
-from handlers.refusals import NotFoundHandler, crowded, refusing, unread
+from handlers.refusals import NotFoundHandler, body_too_large, no_room, refused, unread
 from handlers.routes import PAGES, ROUTES, compiled
 from streamsim import values
 from streamsim.errors import StreamsimError
@@ -192,23 +192,26 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
             return None
         self._left -= len(chunk)
         if self._left < 0:
-            return self._refuse(refusing(self._handler_class))
+            settings = self._application.services.settings
+            return self._refuse(refused(self._handler_class), body_too_large(settings))
         if not self._application.admit(self._request, len(chunk)):
-            return self._refuse(crowded(self._handler_class))
+            return self._refuse(refused(self._handler_class), no_room())
         self._pieces.append(chunk)
         self._size += len(chunk)
         return None
 
-    def _refuse(self, handler_class: type[BaseHandler], **given: StreamsimError) -> None:
+    def _refuse(self, handler_class: type[BaseHandler], error: StreamsimError) -> None:
         self._refused = True
         self._pieces.clear()
-        self._delegate = self._application.get_handler_delegate(self._request, handler_class, given)
+        self._delegate = self._application.get_handler_delegate(
+            self._request, handler_class, {"error": error}
+        )
 
     def finish(self) -> None:
         if self._size >= LARGE_BYTES and self._pieces:
             error = self._handler_class.refusal(self._application.services, self._path, self._pieces)
             if error is not None:
-                self._refuse(unread(self._handler_class), error=error)
+                self._refuse(unread(self._handler_class), error)
         for piece in self._pieces:
             self._delegate.data_received(piece)
         self._pieces.clear()
