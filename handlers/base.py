@@ -97,7 +97,7 @@ class BaseHandler(tornado.web.RequestHandler):
     def refusal(
         cls, services: Services, path: Mapping[str, bytes], pieces: Sequence[bytes]
     ) -> StreamsimError | None:
-        """Why a request with a large body is refused, whatever else is in it; None if it has to be read.
+        """Why a POST with a large body is refused, whatever else is in it; None if it has to be read.
 
         :param path: the parts of its path by name. :param pieces: of its body, as they came.
         """

@@ -76,6 +76,8 @@ async def test_a_large_call_for_which_there_is_no_room_is_refused_without_being_
     # Who has no key learns nothing of what others wait for, and small calls are read.
     assert (await answer(begun.replace(slow["key"], "no key") + '"}'))[0] == 401
     assert (await answer(begun[: 64 << 10]))[0] == 400
+    # A method that there is not stays one, whatever it brings.
+    assert (await ann.request("PUT", path, body=(begun + '"}').encode())).status == 405
     # Each of many has its own answer, as ever.
     many = await ann.post(path, {"key": slow["key"], "contexts": [{}, {}, {}, {"text": text}]})
     assert many.status == 200

@@ -208,7 +208,7 @@ class _Bounded(tornado.httputil.HTTPMessageDelegate):
         )
 
     def finish(self) -> None:
-        if self._size >= LARGE_BYTES and self._pieces:
+        if self._size >= LARGE_BYTES and self._pieces and self._request.method == "POST":
             error = self._handler_class.refusal(self._application.services, self._path, self._pieces)
             if error is not None:
                 self._refuse(unread(self._handler_class), error)
