@@ -171,19 +171,13 @@ class BaseHandler(tornado.web.RequestHandler):
         if not self.has_method(self.request.method or ""):
             raise tornado.web.HTTPError(405)
         if self.access in ("user", "admin"):
-            user = await self.services.accounts.authenticated(self.credential())
-            if user is None:
-                raise Unauthorized("log in first: POST /login, or send Authorization: Bearer TOKEN")
-            if self.access == "admin" and not user.admin:
-                raise Unauthorized("only an administrator may do this")
-            self.user = user
-            on_behalf_of.set(user.name)
+            self.user = await logged_in(self.services, self.credential(), admin=self.access == "admin")
 
     def credential(self) -> Credential | None:
         """The secret that the caller holds: a bearer token, else the session of the signed cookie."""
-        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return "token", token.strip()
+        token = bearer(self.request.headers.get("Authorization", ""))
+        if token is not None:
+            return token
         # The server side knows when a session ends; the signature only has to outlive it.
         days = self.service_settings.login.session_hours / 24 + 1
         secret = self.get_signed_cookie(COOKIE, max_age_days=days)
@@ -343,21 +337,18 @@ class BaseHandler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error, in the form of its API."""
         error = expected(kwargs["exc_info"][1] if "exc_info" in kwargs else None, status_code)
-        self.set_status(self.error_status(error))
+        status, body = self.told(error)
+        self.set_status(status)
         retry_after_s = getattr(error, "retry_after_s", None)
         if retry_after_s is not None:
             self.set_header("Retry-After", str(retry_after_s))
         if error.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
-        self.finish(values.dump(self.error_body(error)))
+        self.finish(values.dump(body))
 
-    def error_status(self, error: StreamsimError) -> int:
-        """The status that an error answers with; some APIs know fewer than we do."""
-        return error.status
-
-    def error_body(self, error: StreamsimError) -> dict[str, Any]:
-        """The body that tells an error; each API has its own form."""
-        return error_body(error)
+    def told(self, error: StreamsimError) -> tuple[int, dict[str, Any]]:
+        """The status and the body that tell an error; each API has its own form."""
+        return error.status, error_body(error)
 
     def log_exception(
         self,
@@ -368,6 +359,26 @@ class BaseHandler(tornado.web.RequestHandler):
         """Log what is a bug or an outage, without the query: it may hold keys."""
         if typ is not None and value is not None and not isinstance(value, tornado.web.HTTPError):
             log_failure(self.request.method or "", self.request.path, self.request_id, value)
+
+
+def bearer(authorization: str) -> Credential | None:
+    """The token of a header `Authorization`; None of one that has none."""
+    scheme, _, token = authorization.partition(" ")
+    return ("token", token.strip()) if scheme.lower() == "bearer" else None
+
+
+async def logged_in(services: Services, credential: Credential | None, *, admin: bool = False) -> User:
+    """Who asks, for whom the running task works from now on.
+
+    :param admin: only an administrator may. :raises Unauthorized: somebody else, or nobody who is known.
+    """
+    user = await services.accounts.authenticated(credential)
+    if user is None:
+        raise Unauthorized("log in first: POST /login, or send Authorization: Bearer TOKEN")
+    if admin and not user.admin:
+        raise Unauthorized("only an administrator may do this")
+    on_behalf_of.set(user.name)
+    return user
 
 
 def given_or_new_id(given: str) -> str:

@@ -101,12 +101,10 @@ class RunApiHandler(BaseHandler):
         """Say that what is answered was read from the store, not from the memory of a run."""
         self.set_header("Pragma", "persistent")
 
-    def error_status(self, error: StreamsimError) -> int:
+    def told(self, error: StreamsimError) -> tuple[int, dict[str, Any]]:
         # These documents know of no 422.
-        return 400 if error.status == 422 else error.status
-
-    def error_body(self, error: StreamsimError) -> dict[str, Any]:
-        return error_record(error, self.kind, self.about)
+        status = 400 if error.status == 422 else error.status
+        return status, error_record(error, self.kind, self.about)
 
 
 def error_record(error: StreamsimError, kind: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,16 @@ Errors are `{"error": text}`. Paths take a trailing slash.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tornado.iostream
 
 from handlers.base import Access, BaseHandler
+from streamsim.config import Settings
 from streamsim.errors import BadRequest, StreamsimError
 from streamsim.models.instances import Instances
 from streamsim.models.scenarios import Scenarios
+from streamsim.values import JsonObject
 
 NOT_JSON = "please pass the request with content-type application/json"
 MAX_VALUES = 200_000
@@ -35,26 +37,28 @@ class ScenarioHandler(BaseHandler):
     def tenant(self) -> str:
         return self.user.name
 
-    def optional_body(self) -> dict[str, Any] | None:
+    def optional_body(self) -> JsonObject | None:
         """The JSON body; None without the content type of one. :raises BadRequest: it is no object."""
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not self.request.body or not (kind == "application/json" or kind.endswith("+json")):
             return None
         return self.json_object(MAX_VALUES)
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> JsonObject:
         """The JSON body. :raises BadRequest: there is none."""
         content = self.optional_body()
         if content is None:
             raise BadRequest(NOT_JSON)
         return content
 
-    def error_status(self, error: StreamsimError) -> int:
-        legacy = self.service_settings.compat.bptk_status == "legacy"
-        return 500 if legacy and error.status in (400, 404, 409, 422) else error.status
+    def told(self, error: StreamsimError) -> tuple[int, JsonObject]:
+        return told(self.service_settings, error)
 
-    def error_body(self, error: StreamsimError) -> dict[str, Any]:
-        return {"error": error.message}
+
+def told(settings: Settings, error: StreamsimError) -> tuple[int, JsonObject]:
+    """The status and the body that tell an error to a BptkServer's client."""
+    legacy = settings.compat.bptk_status == "legacy" and error.status in (400, 404, 409, 422)
+    return 500 if legacy else error.status, {"error": error.message}
 
 
 class ScenariosHandler(ScenarioHandler):

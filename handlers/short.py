@@ -1,22 +1,28 @@
 """The calls that are made most, from a parsed request to the service without a handler object.
 
-`SHORT` says which these are. Their handlers in `core` stay the specification: whatever is not plain, or is
-wrong, is left to them, so that this knows one answer only: that the call waits in its lane.
+`SHORT` says which these are. Their handlers stay the specification: whatever is not plain, or is wrong in the
+request, is left to them, so that this knows one answer only: that the call is under way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
+from handlers import scenarios
+from handlers.base import bearer, logged_in
 from handlers.core import FIELDS, given, parsed, reward_call
 from streamsim import values
+from streamsim.accounts.accounts import Credential
+from streamsim.config import Settings
 from streamsim.decisions.calls import Answer, Decision, Pending
-from streamsim.decisions.decisions import Decisions
-from streamsim.errors import StreamsimError
+from streamsim.errors import StreamsimError, error_body
+from streamsim.services import Services
+from streamsim.values import JsonObject
 
 # What Tornado replaces in arguments.
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
@@ -26,44 +32,117 @@ _NAMES: Final = {name.encode(): name for name in _ACTION_FIELDS | _REWARD_FIELDS
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 
 
-class _NotPlain(Exception):
+class Asked(NamedTuple):
+    """A request for such a call.
+
+    `place`: the experiment or the instance that its path names. `body`: of a POST; None of a GET. `is_json`:
+    whether its headers say that the body is JSON. `authorization`: its header of this name, or "".
+    """
+
+    place: str
+    query: bytes
+    body: bytes | None
+    is_json: bool
+    authorization: str
+
+
+class Answering(Answer, Protocol):
+    """Where the answer goes, and who asked, once that is known; while `work` is done for it."""
+
+    user: str | None
+    work: asyncio.Task[None] | None
+
+
+class Short(NamedTuple):
+    """What is known of such a call: its route, how to begin with it, and how an error is told.
+
+    `begin` raises `NotPlain`, or as the service does, with nothing done, if its handler has to look at it.
+    """
+
+    route: str
+    begin: Callable[[Services, Asked, Answering], bool]
+    told: Callable[[Settings, StreamsimError], tuple[int, JsonObject]]
+
+
+class NotPlain(Exception):
     """The handler has to look at this."""
+
+
+def submit(services: Services, call: Short, asked: Asked, answering: Answering) -> bool:
+    """Begin with a call; False, with nothing done, if its handler has to look at it."""
+    try:
+        return call.begin(services, asked, answering)
+    except (NotPlain, StreamsimError, values.InvalidValue):
+        return False
+
+
+# ---- getaction and setreward
 
 
 def _action(fields: dict[str, Any], size: int) -> Pending:
     if not fields.keys() <= _ACTION_FIELDS:
-        raise _NotPlain
+        raise NotPlain
     return Decision(given(fields.get("context")), present=fields.get("action"), size=size)
 
 
-SHORT: Final[dict[bytes, tuple[str, frozenset[str], Callable[[dict[str, Any], int], Pending]]]] = {
-    b"getaction": ("/getaction/{exp_id}", _ACTION_FIELDS, _action),
-    b"setreward": ("/setreward/{exp_id}", _REWARD_FIELDS, reward_call),
-}
-"""By the first part of the path: the route, the fields of a query, and what makes the call."""
+def _queue(known: frozenset[str], make: Callable[[dict[str, Any], int], Pending]) -> Any:
+    """:param known: the fields of a query. :param make: the call, of its fields and the bytes it came in."""
 
-
-def submit(
-    decisions: Decisions, name: bytes, exp_id: str, query: bytes, body: bytes | None, answer: Answer
-) -> bool:
-    """Queue a call; False, with nothing done, if its handler has to look at it.
-
-    :param name: a key of `SHORT`.
-    :param body: of a POST; None of a GET.
-    """
-    _, known, make = SHORT[name]
-    try:
-        fields = _queried(query, known) if body is None else values.parse(body, "body")
+    def begin(services: Services, asked: Asked, answering: Answering) -> bool:
+        body = asked.body
+        fields = _queried(asked.query, known) if body is None else values.parse(body, "body")
         if type(fields) is not dict:
             return False
         key = fields.get("key")
         if type(key) is not str or not key:
             return False
-        call = make(fields, len(query) if body is None else len(body))
-        call.answer = answer
-        return decisions.submitted(exp_id, key, call)
-    except (_NotPlain, StreamsimError, values.InvalidValue):
+        call = make(fields, len(asked.query) if body is None else len(body))
+        call.answer = answering
+        return services.decisions.submitted(asked.place, key, call)
+
+    return begin
+
+
+def _told(_settings: Settings, error: StreamsimError) -> tuple[int, JsonObject]:
+    return error.status, error_body(error)
+
+
+# ---- run-step
+
+
+def _step(services: Services, asked: Asked, answering: Answering) -> bool:
+    credential = bearer(asked.authorization)
+    if credential is None or asked.body is None or asked.query:
         return False
+    body = None
+    if asked.body and asked.is_json:
+        body = values.parse(asked.body, "body", max_values=scenarios.MAX_VALUES)
+        if type(body) is not dict:
+            return False
+    work = _stepped(services, credential, asked.place, body, answering)
+    answering.work = asyncio.get_running_loop().create_task(work)
+    return True
+
+
+async def _stepped(
+    services: Services, credential: Credential, instance: str, body: JsonObject | None, answering: Answering
+) -> None:
+    try:
+        user = await logged_in(services, credential)
+        answering.user = user.name
+        answer = await services.instances.step(user.name, instance, body)
+    except Exception as error:
+        answering.set_exception(error)
+    else:
+        answering.set_result(answer)
+
+
+SHORT: Final = {
+    b"getaction": Short("/getaction/{exp_id}", _queue(_ACTION_FIELDS, _action), _told),
+    b"setreward": Short("/setreward/{exp_id}", _queue(_REWARD_FIELDS, reward_call), _told),
+    b"run-step": Short("/{instance}/run-step", _step, scenarios.told),
+}
+"""By the part of the path that is not an id."""
 
 
 def unquoted(value: bytes) -> bytes:
@@ -87,16 +166,16 @@ def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
         field = _NAMES.get(name, "")
         if field not in known:
             if b"%" in name or b"+" in name:
-                raise _NotPlain
+                raise NotPlain
             continue
         if field in fields:
-            raise _NotPlain
+            raise NotPlain
         try:
             text = unquoted(value).decode()
         except UnicodeDecodeError:
-            raise _NotPlain from None
+            raise NotPlain from None
         if not text.isprintable() and _CONTROL.search(text):
-            raise _NotPlain
+            raise NotPlain
         if field in _JSON:
             if text:
                 fields[field] = parsed(text, field)

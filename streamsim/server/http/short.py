@@ -1,5 +1,5 @@
-"""The short way of a request: what `handlers.short` takes goes from its head to its lane, and its answer from
-there to the socket, as the same bytes that its handler would write."""
+"""The short way of a request: what `handlers.short` takes goes from its head to the service, and its answer
+from there to the socket, as the same bytes that its handler would write."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from handlers.addresses import forwarded_address
 from handlers.base import HEADERS, REFUSAL_S, date_now, given_or_new_id
 from handlers.failures import expected, log_failure
-from handlers.short import SHORT, submit
+from handlers.short import SHORT, Asked, Short, submit
 from streamsim import values
-from streamsim.errors import TooManyRequests, error_body
+from streamsim.errors import TooManyRequests
 from streamsim.server.http.application import Application, Caller
 from streamsim.server.http.head import Head
 from streamsim.tracing import RequestTrace
@@ -24,7 +24,7 @@ from streamsim.tracing import RequestTrace
 if TYPE_CHECKING:
     from streamsim.server.http.connection import Connection
 
-_PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)")
+_PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)|/([0-9a-f]{32})/(run-step)")
 _HOST: Final = re.compile(rb"[0-9A-Za-z.\-]+(:[0-9]+)?")
 # Headers that change what a handler does. Of those that are no key, the short way knows some values only.
 _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
@@ -36,6 +36,7 @@ _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
     b"connection": frozenset({b"keep-alive", b"Keep-Alive"}),
     b"content-type": frozenset({b"application/json", b"application/json; charset=utf-8"}),
     b"content-length": None,
+    b"authorization": None,
     b"x-request-id": None,
     b"traceparent": None,
     b"host": None,
@@ -48,21 +49,28 @@ class Given(NamedTuple):
     """What the headers of a call say that its handler need not look at."""
 
     length: int
+    is_json: bool
+    authorization: str
     request_id: str
     traceparent: bytes
 
 
 class ShortExchange:
-    """One such call and its answer; what its lane answers it writes."""
+    """One such call and its answer; what the service answers it writes.
+
+    `user`: who asks, where that is known. `work`: the task that works for the answer, if there is one.
+    """
 
     def __init__(
-        self, connection: Connection, application: Application, head: Head, route: str, request_id: str
+        self, connection: Connection, application: Application, head: Head, call: Short, request_id: str
     ) -> None:
+        self.user: str | None = None
+        self.work: asyncio.Task[None] | None = None
         self._written = self._held_back = False
         self._connection = connection
         self._application = application
         self._head = head
-        self._route = route
+        self._call = call
         self._request_id = request_id
         self._began = time.time()
         self.trace: RequestTrace | None = None
@@ -93,7 +101,8 @@ class ShortExchange:
         failure = expected(error, 500)
         retry_after_s = getattr(failure, "retry_after_s", None)
         retry = "" if retry_after_s is None else f"Retry-After: {retry_after_s}\r\n"
-        self._write(failure.status, retry, values.dump(error_body(failure)))
+        status, body = self._call.told(self._application.services.settings, failure)
+        self._write(status, retry, values.dump(body))
 
     def _write(self, status: int, more: str, body: bytes) -> None:
         services = self._application.services
@@ -105,7 +114,7 @@ class ShortExchange:
         )
         connection = self._connection
         connection.write(head.encode("latin1") + body)
-        route, method = self._route, self._head.method
+        route, method = self._call.route, self._head.method
         if self.trace is not None:
             self.trace.end(route, method, status, self._request_id)
         path = self._head.target.partition(b"?")[0].decode()
@@ -119,7 +128,7 @@ class ShortExchange:
         address = forwarded_address(
             self._connection.context.remote_ip, given.decode("latin1"), settings.server.trusted_proxies
         )
-        return Caller(address, None, self._request_id)
+        return Caller(address, self.user, self._request_id)
 
 
 @lru_cache(16)
@@ -152,10 +161,12 @@ def begun(
         body, received = received[:length], received[length:]
     elif head.method != "GET" or length:
         return None
-    name, exp_id = addressed[1], addressed[2].decode()
-    exchange = ShortExchange(connection, application, head, SHORT[name][0], given_or_new_id(given.request_id))
+    call = SHORT[addressed[1] or addressed[4]]
+    place = (addressed[2] or addressed[3]).decode()
+    asked = Asked(place, query, body, given.is_json, given.authorization)
+    exchange = ShortExchange(connection, application, head, call, given_or_new_id(given.request_id))
     with _traced(application, exchange, head.method, given.traceparent):
-        submitted = submit(application.services.decisions, name, exp_id, query, body, exchange)
+        submitted = submit(application.services, call, asked, exchange)
     return (exchange, received) if submitted else None
 
 
@@ -174,6 +185,8 @@ def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
         return None
     return Given(
         int(given.get(b"content-length", b"0")),
+        b"content-type" in given,
+        given.get(b"authorization", b"").decode("latin1"),
         given.get(b"x-request-id", b"").decode("latin1"),
         given.get(b"traceparent", b""),
     )
