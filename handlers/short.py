@@ -140,7 +140,7 @@ async def _stepped(
 SHORT: Final = {
     b"getaction": Short("/getaction/{exp_id}", _queue(_ACTION_FIELDS, _action), _told),
     b"setreward": Short("/setreward/{exp_id}", _queue(_REWARD_FIELDS, reward_call), _told),
-    b"run-step": Short("/{instance}/run-step", _step, scenarios.told),
+    b"run-step": Short("/{instance:part}/run-step", _step, scenarios.told),
 }
 """By the part of the path that is not an id."""
 

@@ -19,6 +19,7 @@ import msgspec
 from streamsim.config import ModelSettings
 from streamsim.errors import Conflict, ModelError
 from streamsim.models import run_records
+from streamsim.models.group_commit import GroupCommit
 from streamsim.models.journal import Entry, Kind, RunJournal
 from streamsim.models.library import Models
 from streamsim.models.turn import ATTEMPTS, BUSY, Behind, Live, NotBegun, Turn
@@ -55,6 +56,7 @@ class LiveRuns:
         self, journal: RunJournal, models: Models, workers: ModelWorkers, settings: ModelSettings
     ) -> None:
         self.journal = journal
+        self.group_commit = GroupCommit()
         self._models = models
         self._workers = workers
         self._settings = settings

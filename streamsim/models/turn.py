@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from streamsim.errors import BadRequest, Conflict
+from streamsim.models.group_commit import QUICK_S
 from streamsim.models.journal import Entry
 from streamsim.models.workers import Refusal, ask
 from streamsim.sandbox.host.pool import Worker
@@ -45,6 +46,8 @@ class Live:
         self.worker = worker
         self.models = models
         self.position = position
+        self.quick = False
+        """Whether what it did last took it no time to speak of."""
 
 
 class Turn:
@@ -75,8 +78,13 @@ class Turn:
         else:
             self._runs.use(self._live)
         was_unsaved, self.unsaved = self.unsaved, True
+        live, loop = self._live, asyncio.get_running_loop()
         try:
-            return await ask(self._live.worker, [entry])
+            with self._runs.group_commit.expecting(live.quick):
+                began = loop.time()
+                answer = await ask(live.worker, [entry])
+                live.quick = loop.time() < began + QUICK_S
+            return answer
         except Refusal:
             self.unsaved = was_unsaved
             await self._check_end()
@@ -133,6 +141,7 @@ class Turn:
         :raises Behind: somebody else appended; `LiveRuns.change` starts over.
         """
         journal = self._runs.journal
+        await self._runs.group_commit.wait()
         changed = await journal.append(self.run.id, self._expected, entries, restart, variables, metadata)
         if changed is None:
             raise Behind
