@@ -11,6 +11,7 @@ import pytest
 
 from streamsim.models import group_commit, turn
 from streamsim.models.group_commit import GroupCommit
+from streamsim.models.workers import ask
 from streamsim.sandbox.host.pool import Worker
 from streamsim.services import Services
 from streamsim.storage.contract.runs import Append, Run
@@ -204,7 +205,7 @@ async def test_steps_that_are_under_way_together_reach_the_store_together(
     instances = [await session(customers) for _ in range(4)]
     await asyncio.gather(*(services.instances.step("ann", one, None) for one in instances))
     came: list[tuple[str, int]] = []
-    append, ask, turns = services.store.runs.append, turn.ask, Turns()
+    append, turns = services.store.runs.append, Turns()
     slow = services.live_runs.all[instances[0]].worker
     answered, held = asyncio.Semaphore(0), asyncio.Event()
 
