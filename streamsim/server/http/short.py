@@ -61,11 +61,13 @@ class ShortExchange:
     `user`: who asks, where that is known. `work`: the task that works for the answer, if there is one.
     """
 
+    user: str | None = None
+    work: asyncio.Task[None] | None = None
+    trace: RequestTrace | None = None
+
     def __init__(
         self, connection: Connection, application: Application, head: Head, call: Short, request_id: str
     ) -> None:
-        self.user: str | None = None
-        self.work: asyncio.Task[None] | None = None
         self._written = self._held_back = False
         self._connection = connection
         self._application = application
@@ -73,7 +75,6 @@ class ShortExchange:
         self._call = call
         self._request_id = request_id
         self._began = time.time()
-        self.trace: RequestTrace | None = None
 
     # What a lane calls.
 
