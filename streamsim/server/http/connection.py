@@ -68,6 +68,11 @@ class Connection(asyncio.Protocol):
         return self._exchange is not None or self._short is not None
 
     @property
+    def reads_body(self) -> bool:
+        """Whether the body of the request under way is not there to its end."""
+        return self._body is not None
+
+    @property
     def received(self) -> bytes:
         """What was received and belongs to no request yet."""
         return self._received

@@ -58,7 +58,8 @@ class Exchange(HTTPConnection):
         request, code = self._start_line, start_line.code
         bodiless = request.method == "HEAD" or code in (204, 304) or 100 <= code < 200
         self._chunked = request.version == "HTTP/1.1" and not bodiless and "Content-Length" not in headers
-        if request.version == "HTTP/1.1" and not self.keep:
+        # What is left of a body after its answer is not read: the connection ends with it.
+        if request.version == "HTTP/1.1" and (not self.keep or self._connection.reads_body):
             headers["Connection"] = "close"
         if request.version == "HTTP/1.0" and self._headers.get("Connection", "").lower() == "keep-alive":
             headers["Connection"] = "Keep-Alive"

@@ -221,3 +221,17 @@ async def test_our_server_cuts_off_a_client_that_does_not_read_its_answers(
             writer.write(document * 20)
             await asyncio.sleep(0.01)
     assert statuses(await exchanged(ports["fast"], [LAST])) == [200]
+
+
+@pytest.mark.gen_test
+async def test_our_server_says_that_it_closes_where_an_answer_comes_before_the_body_is_read(
+    ports: dict[str, int],
+) -> None:
+    # The path of an upload, which is read as it comes; it has no PUT.
+    head = b"PUT /eval/x/offpolicy HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    answer = await exchanged(ports["fast"], [head + b"1234"])
+    assert statuses(answer) == [405]
+    assert b"\r\nConnection: close\r\n" in answer
+    answer = await exchanged(ports["fast"], [head + b"123456789" + LAST])
+    assert statuses(answer) == [405]
+    assert b"\r\nConnection: close\r\n" in answer
