@@ -19,6 +19,7 @@ import redis
 
 from streamsim.config import Settings
 from tests.effort import LONG
+from tests.servers import MongoServer, RedisServer
 
 Storage = dict[str, object]
 BACKENDS = ["sqlite", "production"]
@@ -49,12 +50,12 @@ def _empty(request: pytest.FixtureRequest) -> Storage:
     if request.param == "sqlite":
         return {}
     if request.param == "given":
-        redis_url, mongo_url = (os.environ[name] for name in GIVEN)
-    else:
-        redis_url, mongo_url = (
-            str(request.getfixturevalue(server).url) for server in ("redis_server", "mongo_server")
-        )
-    return production(redis_url, mongo_url)
+        return production(*(os.environ[name] for name in GIVEN))
+    redis_server: RedisServer = request.getfixturevalue("redis_server")
+    mongo_server: MongoServer = request.getfixturevalue("mongo_server")
+    made = production(redis_server.url, mongo_server.url)
+    mongo_server.make_database(str(made["storage.redis_prefix"]))
+    return made
 
 
 storage = pytest.fixture(_empty, name="storage")

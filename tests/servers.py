@@ -8,11 +8,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ import pymongo
 import pytest
 import redis
 
+from streamsim.storage.mongo.connection import MongoConnection
 from streamsim.storage.production.store import ProductionStore
 from tests.patience import PATIENCE_S
 from tests.support import die_with_parent
@@ -183,6 +186,19 @@ class MongoServer(Server):
         files = ("--pid-file", str(self.folder / "pid"), "--log-file", str(self.folder / "log"))
         return [program, "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(self.port), *files]
 
+    def make_database(self, name: str) -> None:
+        """A new database, as the service's first opening leaves it: to make its indexes takes longer than to
+        copy its file."""
+        template = self.folder / "template.db"
+        if not template.exists():
+            _threads.submit(asyncio.run, _opened(f"{self.url}/template")).result()
+            with (
+                closing(sqlite3.connect(self.folder / "data" / "template.db")) as made,
+                closing(sqlite3.connect(template)) as copy,
+            ):
+                made.backup(copy)
+        shutil.copy(template, self.folder / "data" / f"{name}.db")
+
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
         return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=200)
 
@@ -193,6 +209,12 @@ class MongoServer(Server):
             except pymongo.errors.PyMongoError:
                 return False
             return True
+
+
+async def _opened(url: str) -> None:
+    connection = MongoConnection(url)
+    await connection.open()
+    await connection.close()
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -44,7 +44,7 @@ ERROR_BYTES = 16 << 10
 LATE_S = 0.1
 TICK_S = 0.01
 # Of a bystander between two calls: so short that its worker is never the one that was idle longest.
-PAUSE_S = 0.01
+PAUSE_S = 0.03
 # So that the processors are busy though some only wait for their time limit; each may have two workers.
 AT_ONCE = 6
 WORKERS = 2 * AT_ONCE + 2

@@ -12,8 +12,6 @@ from streamsim.errors import BadRequest
 from tests.decisions.conftest import Bench
 from tests.decisions.helpers import COUNT, count
 
-pytestmark = pytest.mark.every_backend
-
 GOOD = "self.action['arm'] = 'b'\nself.action_probabilities = {'a': 0.25, 'b': 0.75}\n"
 BAD = {
     "raises": "1 / 0",
@@ -31,6 +29,7 @@ def decide(bench: Bench, present: Any, **context: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.every_backend
 def test_the_callers_action_is_answered_logged_and_learnt_from(bench: Bench) -> None:
     bench.experiment(GOOD + COUNT, COUNT, shadow=True, arm_field="arm", advice_id=True, delta_hours=1)
     found = decide(bench, {"arm": "a", "propensity": 0.5}, user=1)
@@ -70,11 +69,13 @@ def test_bad_code_never_changes_an_answer(bench: Bench, bad: str) -> None:
     assert bool(bench.log("error")) == failed
 
 
+@pytest.mark.every_backend
 def test_code_that_does_not_compile_answers_all_the_same(bench: Bench) -> None:
     bench.experiment("self.action[", "", shadow=True)
     assert decide(bench, "now")["action"] == "now"
 
 
+@pytest.mark.every_backend
 def test_without_the_callers_action_a_shadow_is_refused(bench: Bench) -> None:
     bench.experiment(GOOD, "", shadow=True)
     with pytest.raises(BadRequest) as caught:
@@ -82,12 +83,14 @@ def test_without_the_callers_action_a_shadow_is_refused(bench: Bench) -> None:
     assert caught.value.field == "action"
 
 
+@pytest.mark.every_backend
 def test_without_a_shadow_the_callers_action_does_not_count(bench: Bench) -> None:
     bench.experiment(GOOD, "", arm_field="arm")
     assert decide(bench, {"arm": "a"})["action"] == {"arm": "b"}
     assert "shadow" not in bench.log("action")[0]
 
 
+@pytest.mark.every_backend
 def test_traffic_waits_until_the_code_is_promoted_and_a_pause_stops_its_shadow(bench: Bench) -> None:
     traffic = {"floor": 0.5, "burn_in": 10}
     bench.experiment(GOOD, "", shadow=True, arm_field="arm", arms=["a", "b"], traffic=traffic, state="paused")

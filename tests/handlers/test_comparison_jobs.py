@@ -17,7 +17,6 @@ from tests.handlers.test_compare import request, three
 from tests.handlers.test_simulations import until, working
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_has_the_numbers_of_a_comparison_at_once(
     ann: Caller, services: Services, clock: Clock

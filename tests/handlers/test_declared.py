@@ -135,7 +135,6 @@ async def played(ann: Caller, name: str, repeats: int = 1, **declared: Any) -> d
     return made
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_estimates_leave_out_decisions_that_could_not_have_been_others(ann: Caller) -> None:
     traffic = {"holdout": 0.3, "ramp": 0.7}

@@ -61,7 +61,6 @@ async def test_a_dry_run_decides_on_theta_as_it_is_and_leaves_nothing(ann: Calle
     assert decided["action"] == told["action"]
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_reward_is_learned_from_after_the_decision_and_forgotten(ann: Caller) -> None:
     made = await counting(ann)
@@ -157,7 +156,6 @@ async def test_a_dry_run_tells_a_bounded_part_of_theta(ann: Caller) -> None:
     assert (len(told["read"]), len(told["written"]), told["more"]) == (200, 200, True)
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_dry_runs_beside_decisions_take_nothing_from_them(ann: Caller) -> None:
     made = await ann.experiment(

@@ -125,7 +125,6 @@ async def test_the_default_is_a_thousand_draws_from_empty_theta(ann: Caller) -> 
     assert body["data"]["999"]["theta"] == {"n": 1000}
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_theta_current_starts_from_a_copy(ann: Caller) -> None:
     experiment = await ann.experiment(**COUNTER)
@@ -136,7 +135,6 @@ async def test_theta_current_starts_from_a_copy(ann: Caller) -> None:
     assert (await ann.get(f"/stats/{experiment['id']}/currenttheta")).body == {"n": 3}
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_nested_experiment_is_simulated_with_its_own_copy(ann: Caller, bob: Caller) -> None:
     inner = await ann.experiment("inner", **COUNTER)

@@ -53,7 +53,6 @@ EVEN = {"a": 100.0, "b": 100.0, "c": 100.0}
 HARM = EVEN | {"b": 160.0}
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_an_arm_that_does_harm_is_switched_off_and_the_log_says_why(
     ann: Caller, guardrails: Guardrails

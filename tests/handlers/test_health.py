@@ -35,7 +35,6 @@ async def checks(ann: Caller, experiment: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_an_honest_experiment_is_healthy(ann: Caller) -> None:
     experiment = await ann.experiment("honest", get_action=HONEST)
@@ -105,7 +104,6 @@ async def test_a_call_that_kills_its_process_is_an_error_too(ann: Caller) -> Non
     assert [row["code"] for row in rows] == ["policy_crashed"]
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_missing_rewards_and_their_delays_are_told(ann: Caller, clock: Clock) -> None:
     experiment = await ann.experiment(

@@ -52,7 +52,6 @@ async def ask(ann: Caller, experiment: dict[str, Any], query: str = "") -> dict[
     return found
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_the_better_arm_is_named_with_an_interval_around_what_it_gains(ann: Caller) -> None:
     experiment = await play(ann, "better")

@@ -208,7 +208,6 @@ async def test_what_is_kept_survives_another_process_and_is_not_used_for_other_q
         assert (counted.rows - before >= 2 * size) == anew
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_rewards_of_decisions_that_were_counted_throw_away_what_was_kept(
     ann: Caller, services: Services, clock: Clock, counted: Counted, small: None

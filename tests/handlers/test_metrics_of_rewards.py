@@ -23,7 +23,6 @@ async def decide(ann: Caller, made: dict[str, Any], n: int) -> list[dict[str, An
     return found
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_inference_looks_at_a_metric_in_place_of_the_reward(ann: Caller) -> None:
     made = await ann.experiment("metrics", get_action=DRAW, advice_id=True, delta_hours=1)

@@ -122,7 +122,6 @@ async def test_csv_and_json_lines_in_body_and_field_are_one_log(ann: Caller) -> 
         assert other.body == first.body
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_an_experiments_own_log_is_evaluated_with_its_logged_propensities(ann: Caller) -> None:
     experiment = await ann.experiment(

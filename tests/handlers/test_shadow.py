@@ -32,7 +32,6 @@ async def play(ann: Caller, made: dict[str, Any], n: int, *, told: bool = True) 
         assert not any("error" in one for one in answer.body["results"])
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_inference_tells_agreement_and_what_the_code_would_have_earned(ann: Caller) -> None:
     random.seed(1)
@@ -50,7 +49,6 @@ async def test_inference_tells_agreement_and_what_the_code_would_have_earned(ann
     assert "came without the probability" in shadow["reason"]
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_better_code_is_promoted_by_itself_and_worse_code_is_not(
     ann: Caller, services: Services, clock: Clock

@@ -50,7 +50,6 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_answers_202_and_later_its_result(ann: Caller, services: Services, clock: Clock) -> None:
     experiment = await ann.experiment("coin", **COIN)
@@ -100,7 +99,6 @@ async def test_a_job_that_was_let_go_of_is_continued_elsewhere_with_the_same_num
     assert (job["result"], job["attempts"]) == (expected, 2)
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_job_keeps_the_nested_experiments_of_the_moment_it_was_made(
     ann: Caller, services: Services, clock: Clock

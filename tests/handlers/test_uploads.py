@@ -143,7 +143,6 @@ async def test_senders_that_leave_in_the_middle_make_room_for_others(ann: Caller
     assert UploadHandler._under_way == 0
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_an_evaluation_as_a_job_has_the_answer_of_a_request_and_tells_how_far_it_is(
     ann: Caller, services: Services

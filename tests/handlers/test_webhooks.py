@@ -240,7 +240,6 @@ async def test_states_that_come_by_date_and_number_are_told_once(
 
 
 @here
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_winner_and_drift_are_told_once_each(
     ann: Caller, services: Services, clock: Clock, courier: Courier, receiver: Receiver

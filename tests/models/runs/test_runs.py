@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from typing import Any
 
@@ -192,11 +193,16 @@ async def test_500_runs_are_read_in_one_query_and_without_a_replay(
 
     from streamsim.storage.contract.runs import Append
 
-    for number in range(500):
+    entries = await store.entries(run, 0)
+
+    async def make(number: int) -> None:
         copy = replace(source, id=f"{number:036x}")
-        await store.copy_run(copy, "", await store.entries(run, 0))
+        await store.copy_run(copy, "", entries)
         price = str(number).encode()
         await store.append(Append(copy.id, copy.length, 1, [b'{"op":"note"}'], variables={"price": price}))
+
+    # At once, as what is appended together is stored together.
+    await asyncio.gather(*map(make, range(500)))
     calls: list[str] = []
     statements: list[str] = []
     for name in dir(store):

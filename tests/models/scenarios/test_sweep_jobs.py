@@ -45,7 +45,6 @@ async def until(ann: Caller, path: str, *states: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_sweep_in_the_background_is_a_job_with_events(
     customers: Caller, bob: Caller, services: Services

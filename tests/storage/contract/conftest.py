@@ -34,6 +34,8 @@ def _production(
     @contextmanager
     def backend(request: pytest.FixtureRequest) -> Iterator[Callable[[], Store]]:
         name = f"test-{uuid4().hex}"
+        if request.param != "given":
+            request.getfixturevalue("mongo_server").make_database(name)
         yield lambda: production_store(redis(request), mongo(request), name)
 
     return backend
