@@ -262,8 +262,8 @@ class EvaluationSettings:
     )
     requests: int = _option(
         4,
-        "Simulate requests and off-policy evaluations under way per server process, of one user one less; "
-        "more wait, of one user 16, then 429.",
+        "Simulate requests and off-policy evaluations under way per server process, of one user one less, or "
+        "its part while others ask too; more wait, of one user 16, then 429.",
         low=1,
         high=256,
     )

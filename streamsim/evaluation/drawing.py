@@ -65,7 +65,7 @@ class Drawing:
                 stderr=PIPE,
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
-            self._priority.lower(process.pid)
+            self._priority.lower(process.pid, tenant)
             self._priority.keep_off(process.pid)  # the libraries that it loads alone take long
             try:
                 picture, said = await process.communicate(text)

@@ -38,7 +38,8 @@ class BatchWorkers:
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
     evaluation `PARTS` more for its candidate; comparisons of one tenant `settings.workers`; its jobs as many
     again, and as many for the candidates of those that evaluate; and tenants have them in turn. So nothing
-    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
+    that someone waits for waits for a job, and the processes of jobs stand back behind all others, with those
+    that a tenant has beyond one (`Priority`).
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
@@ -65,8 +66,9 @@ class BatchWorkers:
             preload=self.box.preload,
         )
         self._rooms = {
-            # One tenant's requests, which may take `request_s`, never take all.
-            "request": Room(settings.requests, share=settings.requests - 1),
+            # One tenant's requests, which may take `request_s`, never take all, nor more than its part while
+            # others ask too: all are on the same processors.
+            "request": Room(settings.requests, share=settings.requests - 1, lately=settings.requests),
             # Bounded by the evaluations, which are requests.
             "candidate": Room(PARTS * settings.requests),
             # One more than one tenant may take.
@@ -117,9 +119,9 @@ class BatchWorkers:
                 if lane in ("batch", "candidate_batch"):
                     self.priority.stand_back(worker.pid)
                 else:
-                    self.priority.lower(worker.pid)
+                    self.priority.lower(worker.pid, identity.partition("/")[0])
                     loop = asyncio.get_running_loop()
-                    later = loop.call_later(LONG_S, self.priority.stand_back, worker.pid)
+                    later = loop.call_later(LONG_S, self.priority.takes_long, worker.pid)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
