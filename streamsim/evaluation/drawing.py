@@ -25,7 +25,7 @@ from streamsim.evaluation.inference.forest import forest
 from streamsim.evaluation.inference.report import Inference
 from streamsim.evaluation.pictures import Format
 from streamsim.evaluation.plots import plot
-from streamsim.evaluation.priority import Priority
+from streamsim.sandbox.host.priority import Priority
 from streamsim.waiting import Room
 
 Form = Literal["json", "csv", "svg", "png"]

@@ -12,7 +12,6 @@ from streamsim.decisions.needs import only_numpy
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
 from streamsim.errors import TooLarge, TooManyRequests, Unavailable
-from streamsim.evaluation.priority import LONG_S, Priority
 from streamsim.evaluation.wire import PropensityLoad, SimulationLoad
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
@@ -24,6 +23,7 @@ from streamsim.sandbox.host.pool import (
     Worker,
     WorkerDied,
 )
+from streamsim.sandbox.host.priority import LONG_S, Priority
 from streamsim.waiting import Room
 
 Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamsim.evaluation.priority import Priority
+from streamsim.sandbox.host.priority import Priority
 
 OWN = os.sched_getaffinity(0)
 

@@ -1,4 +1,4 @@
-"""How the processes of evaluations stand back behind live decisions."""
+"""How processes that compute stand back behind live decisions."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Priority:
     def lower(self, pid: int, tenant: str) -> None:
         """This tenant waits for this process, until `ended`."""
         first = self._first.setdefault(tenant, pid) == pid
-        _lower(pid, self._nice // 2 if first else self._nice)
+        lower(pid, self._nice // 2 if first else self._nice)
 
     def takes_long(self, pid: int) -> None:
         """What somebody waits for takes longer than one usually does."""
         if pid in self._first.values():
-            _lower(pid, 3 * self._nice // 4)
+            lower(pid, 3 * self._nice // 4)
         self.keep_off(pid)
 
     def stand_back(self, pid: int) -> None:
         """It is a job's: behind all others, until `ended`."""
-        _lower(pid, self._nice)
+        lower(pid, self._nice)
         self.keep_off(pid)
 
     def keep_off(self, pid: int) -> None:
@@ -74,13 +74,14 @@ class Priority:
             _place(pid, self._spare if self._apart else 0)
 
 
-def _lower(pid: int, nice: int) -> None:
+def lower(pid: int, nice: int) -> None:
+    """Give a process a lower priority, if it is there still. It cannot have its own again."""
     try:
         os.setpriority(os.PRIO_PROCESS, pid, nice)
     except ProcessLookupError:
         pass  # it ended, which its next exchange tells
     except PermissionError:
-        log.warning("simulations run at the priority of live decisions: this process may not lower it")
+        log.warning("what computes runs at the priority of live decisions: this process may not lower it")
 
 
 def _place(pid: int, spare: int) -> None:
@@ -91,4 +92,4 @@ def _place(pid: int, spare: int) -> None:
     except ProcessLookupError:
         pass  # as above
     except PermissionError:
-        log.warning("simulations use all processors: this process may not say which")
+        log.warning("what computes uses all processors: this process may not say which")
