@@ -95,15 +95,19 @@ class Room:
     """Room for so many at once, which tenants share.
 
     :param most: places. :param share: most places of one tenant; by default all.
-    :param lately: while others had one of so many last places, a tenant has no more than its part of all.
+    :param lately: while others had one of so many last places, a tenant has no more than its part.
+    :param parted: so many places are parted among them then; by default all.
     """
 
-    def __init__(self, most: int, share: int | None = None, *, lately: int = 0) -> None:
+    def __init__(
+        self, most: int, share: int | None = None, *, lately: int = 0, parted: int | None = None
+    ) -> None:
         self.most = most
         self._share = most if share is None else max(share, 1)
         self._turns = Turns()
         self._held: Counter[str] = Counter()
         self._last: deque[str] = deque(maxlen=lately)
+        self._parted = most if parted is None else parted
 
     def waiting(self, tenant: str) -> int:
         """How many wait of one tenant."""
@@ -147,5 +151,6 @@ class Room:
     def _may(self, tenant: str) -> bool:
         """Whether a tenant has less than its share."""
         # What the service does for itself is nobody's.
-        there = len({*self._last, tenant} - {""})
-        return self._held[tenant] < min(self._share, max(self.most // max(there, 1), 1))
+        others = {*self._last} - {"", tenant}
+        part = max(self._parted // (len(others) + 1), 1) if others else self.most
+        return self._held[tenant] < min(self._share, part)

@@ -80,6 +80,21 @@ def test_while_others_came_lately_a_tenant_has_its_part_and_then_its_share_again
     _run(scenario())
 
 
+def test_only_some_places_are_parted_among_those_who_came_lately() -> None:
+    async def scenario() -> None:
+        room = Room(4, share=3, lately=4, parted=2)
+        await room.take("a")
+        await room.take("a")
+        await room.take("b")
+        room.free("a")
+        assert room.full("a")
+        room.free("a")
+        assert not room.full("a")
+        assert room.full("b")
+
+    _run(scenario())
+
+
 def test_what_the_service_does_for_itself_takes_nothing_from_a_tenants_share() -> None:
     async def scenario() -> None:
         room = Room(4, share=3, lately=4)

@@ -269,8 +269,8 @@ class EvaluationSettings:
     )
     nice: int = _option(
         19,
-        "How far the processes of jobs stand back behind live decisions; those of requests, and of whole runs "
-        "of models that take long, do half as far.",
+        "How far the processes of jobs stand back behind live decisions; those of requests, and of whole "
+        "runs of models that take long, do half as far.",
         low=0,
         high=19,
     )

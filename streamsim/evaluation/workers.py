@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -65,10 +66,11 @@ class BatchWorkers:
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
+        most, processors = settings.requests, len(os.sched_getaffinity(0))
         self._rooms = {
-            # One tenant's requests, which may take `request_s`, never take all, nor more than its part while
-            # others ask too: all are on the same processors.
-            "request": Room(settings.requests, share=settings.requests - 1, lately=settings.requests),
+            # One tenant's requests, which may take `request_s`, never take all, and no more than its part of
+            # the processors while others ask too.
+            "request": Room(most, share=most - 1, lately=most, parted=min(most, processors)),
             # Bounded by the evaluations, which are requests.
             "candidate": Room(PARTS * settings.requests),
             # One more than one tenant may take.
@@ -111,17 +113,24 @@ class BatchWorkers:
     ) -> AsyncIterator[Worker]:
         worker: Worker | None = None
         later: asyncio.TimerHandle | None = None
+        process = 0
+
+        def begun(pid: int) -> None:
+            nonlocal process
+            process = pid
+            if pid and lane in ("batch", "candidate_batch"):
+                self.priority.stand_back(pid)
+            elif pid:
+                self.priority.lower(pid, identity.partition("/")[0])
+
         try:
             plain = isinstance(load, SimulationLoad | PropensityLoad) and only_numpy(load.code.values())
             limits = limits or self.limits
-            worker = await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain)
-            if worker.pid:
-                if lane in ("batch", "candidate_batch"):
-                    self.priority.stand_back(worker.pid)
-                else:
-                    self.priority.lower(worker.pid, identity.partition("/")[0])
-                    loop = asyncio.get_running_loop()
-                    later = loop.call_later(LONG_S, self.priority.takes_long, worker.pid)
+            worker = await self._sandbox.spawn(
+                program, load, limits, identity=identity, plain=plain, begun=begun
+            )
+            if process and lane not in ("batch", "candidate_batch"):
+                later = asyncio.get_running_loop().call_later(LONG_S, self.priority.takes_long, process)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
@@ -138,6 +147,6 @@ class BatchWorkers:
         finally:
             if later is not None:
                 later.cancel()
+            self.priority.ended(process)
             if worker is not None:
-                self.priority.ended(worker.pid)
                 worker.kill()

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from streamsim.config import EvaluationSettings, SandboxSettings
+from streamsim.errors import PolicyError
+from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.host.pool import Limits
 
@@ -60,9 +62,30 @@ def test_a_tenant_has_its_part_of_the_places_while_another_asks_too(batch: Batch
         assert batch._rooms["request"].waiting("ann") == 1
         bobs = await _asked(batch, "bob")
         assert not more.done()
-        await anns.pop().aclose()
-        anns.append(await more)
-        for one in (*anns, bobs):
-            await one.aclose()
+        while anns:
+            await anns.pop().aclose()
+        await (await more).aclose()
+        await bobs.aclose()
+
+    run(scenario())
+
+
+def test_a_process_has_its_priority_before_it_loads_anything_and_loses_its_place_when_that_fails(
+    batch: BatchWorkers, run: Any
+) -> None:
+    async def scenario() -> None:
+        broken = SimulationLoad("e", {"get_action": "1 +"}, {}, 1)
+        lowered = list[int]()
+
+        def lower(pid: int, tenant: str) -> None:
+            type(batch.priority).lower(batch.priority, pid, tenant)
+            lowered.append(os.getpriority(os.PRIO_PROCESS, pid))
+
+        batch.priority.lower = lower  # type: ignore[method-assign]
+        for _ in range(2):
+            with pytest.raises(PolicyError):
+                async with batch.one("simulate", broken, identity="ann/e", lane="request"):
+                    pass
+        assert lowered == [9, 9]
 
     run(scenario())
