@@ -95,13 +95,19 @@ class Room:
     """Room for so many at once, which tenants share.
 
     :param most: places. :param share: most places of one tenant; by default all.
+    :param lately: while others had one of so many last places, a tenant has no more than its part.
+    :param parted: so many places are parted among them then; by default all.
     """
 
-    def __init__(self, most: int, share: int | None = None) -> None:
+    def __init__(
+        self, most: int, share: int | None = None, *, lately: int = 0, parted: int | None = None
+    ) -> None:
         self.most = most
         self._share = most if share is None else max(share, 1)
         self._turns = Turns()
         self._held: Counter[str] = Counter()
+        self._last: deque[str] = deque(maxlen=lately)
+        self._parted = most if parted is None else parted
 
     def waiting(self, tenant: str) -> int:
         """How many wait of one tenant."""
@@ -109,7 +115,7 @@ class Room:
 
     def full(self, tenant: str) -> bool:
         """Whether the next of this tenant has to wait."""
-        return self._held.total() >= self.most or self._held[tenant] >= self._share
+        return self._held.total() >= self.most or not self._may(tenant)
 
     @asynccontextmanager
     async def place(self, tenant: str) -> AsyncIterator[None]:
@@ -125,7 +131,7 @@ class Room:
         if self.full(tenant):
             await self._turns.wait(tenant, lambda: self.free(tenant))
         else:
-            self._held[tenant] += 1
+            self._hold(tenant)
 
     def free(self, tenant: str) -> None:
         """Give a place back."""
@@ -133,7 +139,18 @@ class Room:
         if not self._held[tenant]:
             del self._held[tenant]
         while self._held.total() < self.most:
-            found = self._turns.give(lambda other: self._held[other] < self._share)
+            found = self._turns.give(self._may)
             if found is None:
                 return
-            self._held[found] += 1
+            self._hold(found)
+
+    def _hold(self, tenant: str) -> None:
+        self._held[tenant] += 1
+        self._last.append(tenant)
+
+    def _may(self, tenant: str) -> bool:
+        """Whether a tenant has less than its share."""
+        # What the service does for itself is nobody's.
+        others = {*self._last} - {"", tenant}
+        part = max(self._parted // (len(others) + 1), 1) if others else self.most
+        return self._held[tenant] < min(self._share, part)

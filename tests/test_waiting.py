@@ -55,6 +55,58 @@ def test_a_tenant_at_its_share_waits_while_there_is_room_for_others() -> None:
     _run(scenario())
 
 
+def test_while_others_came_lately_a_tenant_has_its_part_and_then_its_share_again() -> None:
+    async def scenario() -> None:
+        room = Room(4, share=3, lately=4)
+        for _ in range(3):
+            await room.take("a")
+        assert room.full("a")
+        await room.take("b")
+        room.free("b")
+        room.free("a")
+        assert room.full("a")  # has two of four, as "b" would
+        assert not room.full("b")
+        room.free("a")
+        for _ in range(3):
+            assert not room.full("a")
+            await room.take("a")
+            room.free("a")
+        assert not room.full("a")
+        await room.take("a")
+        assert not room.full("a")  # none of the last four was another's
+        await room.take("a")
+        assert room.full("a")
+
+    _run(scenario())
+
+
+def test_only_some_places_are_parted_among_those_who_came_lately() -> None:
+    async def scenario() -> None:
+        room = Room(4, share=3, lately=4, parted=2)
+        await room.take("a")
+        await room.take("a")
+        await room.take("b")
+        room.free("a")
+        assert room.full("a")
+        room.free("a")
+        assert not room.full("a")
+        assert room.full("b")
+
+    _run(scenario())
+
+
+def test_what_the_service_does_for_itself_takes_nothing_from_a_tenants_share() -> None:
+    async def scenario() -> None:
+        room = Room(4, share=3, lately=4)
+        await room.take("")
+        room.free("")
+        for _ in range(3):
+            assert not room.full("a")
+            await room.take("a")
+
+    _run(scenario())
+
+
 def test_callers_that_give_up_lose_no_place() -> None:
     async def scenario() -> None:
         room, order = Room(1), list[str]()

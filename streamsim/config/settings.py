@@ -262,14 +262,15 @@ class EvaluationSettings:
     )
     requests: int = _option(
         4,
-        "Simulate requests and off-policy evaluations under way per server process, of one user one less; "
-        "more wait, of one user 16, then 429.",
+        "Simulate requests and off-policy evaluations under way per server process, of one user one less, or "
+        "its part while others ask too; more wait, of one user 16, then 429.",
         low=1,
         high=256,
     )
     nice: int = _option(
         19,
-        "How far the processes of jobs stand back behind live decisions; those of requests do half as far.",
+        "How far the processes of jobs stand back behind live decisions; those of requests, and of whole "
+        "runs of models that take long, do half as far.",
         low=0,
         high=19,
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -46,6 +46,9 @@ from streamsim.storage.contract.decisions import (
 )
 from streamsim.storage.contract.logs import LogStore
 
+STEP_BYTES: Final = 1 << 20
+"""A batch has calls of no more bytes, but for a single one: what is done for all calls of a batch in one go,
+to encode them and to write their log rows, takes the event loop a millisecond for some of them."""
 _RECYCLE_S = 1.0
 _questions = msgspec.msgpack.Decoder(list[str | int | None])
 
@@ -83,7 +86,7 @@ class PolicyWorker:
         self._find = find
         # What calls come in is about what they go on in, and what comes back may hold as much. A request
         # larger than a frame is found out only when it is encoded, and costs this worker.
-        self.batch_bytes = limits.frame_bytes // 2
+        self.batch_bytes = min(limits.frame_bytes // 2, STEP_BYTES)
         self._worker: Worker | None = None
         self._experiment: Experiment | None = None
         self._recycled = 0.0

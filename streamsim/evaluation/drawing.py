@@ -25,7 +25,7 @@ from streamsim.evaluation.inference.forest import forest
 from streamsim.evaluation.inference.report import Inference
 from streamsim.evaluation.pictures import Format
 from streamsim.evaluation.plots import plot
-from streamsim.evaluation.priority import Priority
+from streamsim.sandbox.host.priority import Priority
 from streamsim.waiting import Room
 
 Form = Literal["json", "csv", "svg", "png"]
@@ -65,7 +65,7 @@ class Drawing:
                 stderr=PIPE,
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
-            self._priority.lower(process.pid)
+            self._priority.lower(process.pid, tenant)
             self._priority.keep_off(process.pid)  # the libraries that it loads alone take long
             try:
                 picture, said = await process.communicate(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -12,7 +13,6 @@ from streamsim.decisions.needs import only_numpy
 from streamsim.decisions.transaction import policy_error
 from streamsim.decisions.worker import death
 from streamsim.errors import TooLarge, TooManyRequests, Unavailable
-from streamsim.evaluation.priority import LONG_S, Priority
 from streamsim.evaluation.wire import PropensityLoad, SimulationLoad
 from streamsim.sandbox.host.lazy import LazySandbox
 from streamsim.sandbox.host.pool import (
@@ -24,6 +24,7 @@ from streamsim.sandbox.host.pool import (
     Worker,
     WorkerDied,
 )
+from streamsim.sandbox.host.priority import LONG_S, Priority
 from streamsim.waiting import Room
 
 Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
@@ -38,7 +39,8 @@ class BatchWorkers:
     Each lane has its own: simulate requests and off-policy evaluations `settings.requests`, and every such
     evaluation `PARTS` more for its candidate; comparisons of one tenant `settings.workers`; its jobs as many
     again, and as many for the candidates of those that evaluate; and tenants have them in turn. So nothing
-    that someone waits for waits for a job, and the processes of jobs stand back behind all others.
+    that someone waits for waits for a job, and the processes of jobs stand back behind all others, with those
+    that a tenant has beyond one (`Priority`).
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
@@ -64,9 +66,11 @@ class BatchWorkers:
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
+        most, processors = settings.requests, len(os.sched_getaffinity(0))
         self._rooms = {
-            # One tenant's requests, which may take `request_s`, never take all.
-            "request": Room(settings.requests, share=settings.requests - 1),
+            # One tenant's requests, which may take `request_s`, never take all, and no more than its part of
+            # the processors while others ask too.
+            "request": Room(most, share=most - 1, lately=most, parted=min(most, processors)),
             # Bounded by the evaluations, which are requests.
             "candidate": Room(PARTS * settings.requests),
             # One more than one tenant may take.
@@ -109,17 +113,24 @@ class BatchWorkers:
     ) -> AsyncIterator[Worker]:
         worker: Worker | None = None
         later: asyncio.TimerHandle | None = None
+        process = 0
+
+        def begun(pid: int) -> None:
+            nonlocal process
+            process = pid
+            if pid and lane in ("batch", "candidate_batch"):
+                self.priority.stand_back(pid)
+            elif pid:
+                self.priority.lower(pid, identity.partition("/")[0])
+
         try:
             plain = isinstance(load, SimulationLoad | PropensityLoad) and only_numpy(load.code.values())
             limits = limits or self.limits
-            worker = await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain)
-            if worker.pid:
-                if lane in ("batch", "candidate_batch"):
-                    self.priority.stand_back(worker.pid)
-                else:
-                    self.priority.lower(worker.pid)
-                    loop = asyncio.get_running_loop()
-                    later = loop.call_later(LONG_S, self.priority.stand_back, worker.pid)
+            worker = await self._sandbox.spawn(
+                program, load, limits, identity=identity, plain=plain, begun=begun
+            )
+            if process and lane not in ("batch", "candidate_batch"):
+                later = asyncio.get_running_loop().call_later(LONG_S, self.priority.takes_long, process)
             yield worker
         except ProgramFailed as error:
             raise policy_error(error.failure) from None
@@ -136,6 +147,6 @@ class BatchWorkers:
         finally:
             if later is not None:
                 later.cancel()
+            self.priority.ended(process)
             if worker is not None:
-                self.priority.ended(worker.pid)
                 worker.kill()

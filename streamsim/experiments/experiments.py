@@ -15,6 +15,7 @@ from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthori
 from streamsim.experiments import decision_rows, fields, logs, revisions, webhooks, whole_theta
 from streamsim.experiments.logs import LogFormat, LogQuery
 from streamsim.experiments.theta_views import theta_text
+from streamsim.experiments.turns import Editing
 from streamsim.storage.contract.decisions import (
     Committed,
     Experiment,
@@ -69,6 +70,7 @@ class Experiments:
         self._now_ms = now_ms
         self._destinations = destinations or Destinations(())
         self._whole = Room(_WHOLE, share=1)
+        self._editing = Editing()
 
     # ---- managing
 
@@ -78,35 +80,39 @@ class Experiments:
         A name that the tenant has already gets a number behind it, with a warning.
 
         :raises BadRequest: naming the field. :raises Conflict: there are too many of this name.
+        :raises TooManyRequests: too many edits of the tenant wait.
         """
         body, note = revisions.note_of(body)
         name, code, properties, warnings, _ = fields.read(body)
         if name is None:
             raise BadRequest(f"name is missing: text of 1 to {fields.MAX_NAME} characters", field="name")
         complete = fields.complete(webhooks.completed(properties, {}, self._destinations))
-        if code:
-            await self._decisions.check_code(tenant, code)
-        now_ms = self._now_ms()
-        experiment = Experiment(
-            id=secrets.token_hex(16),
-            key=secrets.token_hex(16),
-            tenant=tenant,
-            name=name,
-            code=dict.fromkeys(PIECES, "") | code,
-            properties=complete,
-            created_ms=now_ms,
-            modified_ms=now_ms,
-        )
-        for other in _other_names(name):
-            try:
-                kept = [revisions.saved(experiment, note)]
-                await self._store.decisions.create_experiment(experiment, kept)
-            except DuplicateName:
-                experiment = msgspec.structs.replace(experiment, name=other)
-                continue
-            if experiment.name != name:
-                warnings.append(f"you have an experiment named {name} already; this one is {experiment.name}")
-            return experiment, warnings
+        async with self._editing.turn(tenant):
+            if code:
+                await self._decisions.check_code(tenant, code)
+            now_ms = self._now_ms()
+            experiment = Experiment(
+                id=secrets.token_hex(16),
+                key=secrets.token_hex(16),
+                tenant=tenant,
+                name=name,
+                code=dict.fromkeys(PIECES, "") | code,
+                properties=complete,
+                created_ms=now_ms,
+                modified_ms=now_ms,
+            )
+            for other in _other_names(name):
+                try:
+                    kept = [revisions.saved(experiment, note)]
+                    await self._store.decisions.create_experiment(experiment, kept)
+                except DuplicateName:
+                    experiment = msgspec.structs.replace(experiment, name=other)
+                    continue
+                if experiment.name != name:
+                    warnings.append(
+                        f"you have an experiment named {name} already; this one is {experiment.name}"
+                    )
+                return experiment, warnings
         raise _taken(name)
 
     async def get(self, tenant: str, experiment_id: str) -> Experiment:
@@ -156,40 +162,46 @@ class Experiments:
         :param expected: those that may be edited, as the header `If-Match` says; None: any.
         :raises BadRequest: :raises Unauthorized: :raises PreconditionFailed: it has another revision.
         :raises Conflict: name taken, or another revision than the field `if_revision` says.
+        :raises TooManyRequests: too many edits of the tenant wait.
         """
         checked: dict[str, str] = {}
         body, note = revisions.note_of(body)
-        for _ in range(_ATTEMPTS):
-            current = await self.get(tenant, experiment_id)
-            name, code, properties, warnings, if_revision = fields.read(body, fields.shown(current, self.iso))
-            if expected is not None and current.revision not in expected:
-                raise PreconditionFailed("the experiment was edited since the revision that If-Match names")
-            if if_revision not in (None, current.revision):
-                raise Conflict("the experiment was edited since this revision", field="if_revision")
-            given = webhooks.completed(properties, current.properties, self._destinations)
-            complete = fields.complete(current.properties | given)
-            new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
-            if new_code and new_code != checked:
-                await self._decisions.check_code(tenant, new_code)
-                checked = new_code
-            changed = msgspec.structs.replace(
-                current,
-                name=current.name if name is None else name,
-                code=current.code | code,
-                properties=complete,
-                modified_ms=self._now_ms(),
-            )
-            try:
-                told = state_changed(current, changed, changed.modified_ms)
-                kept = await revisions.of_edit(self._store.revisions, current, changed, note)
-                stored = await self._store.decisions.update_experiment(changed, told, kept)
-            except DuplicateName:
-                raise _taken(changed.name) from None
-            if stored is not None:
-                self._decisions.forget(experiment_id)
-                if note and not kept:
-                    warnings.append("no code changed; note was left out")
-                return stored, warnings
+        async with self._editing.turn(tenant):
+            for _ in range(_ATTEMPTS):
+                current = await self.get(tenant, experiment_id)
+                name, code, properties, warnings, if_revision = fields.read(
+                    body, fields.shown(current, self.iso)
+                )
+                if expected is not None and current.revision not in expected:
+                    raise PreconditionFailed(
+                        "the experiment was edited since the revision that If-Match names"
+                    )
+                if if_revision not in (None, current.revision):
+                    raise Conflict("the experiment was edited since this revision", field="if_revision")
+                given = webhooks.completed(properties, current.properties, self._destinations)
+                complete = fields.complete(current.properties | given)
+                new_code = {piece: text for piece, text in code.items() if text != current.code.get(piece)}
+                if new_code and new_code != checked:
+                    await self._decisions.check_code(tenant, new_code)
+                    checked = new_code
+                changed = msgspec.structs.replace(
+                    current,
+                    name=current.name if name is None else name,
+                    code=current.code | code,
+                    properties=complete,
+                    modified_ms=self._now_ms(),
+                )
+                try:
+                    told = state_changed(current, changed, changed.modified_ms)
+                    kept = await revisions.of_edit(self._store.revisions, current, changed, note)
+                    stored = await self._store.decisions.update_experiment(changed, told, kept)
+                except DuplicateName:
+                    raise _taken(changed.name) from None
+                if stored is not None:
+                    self._decisions.forget(experiment_id)
+                    if note and not kept:
+                        warnings.append("no code changed; note was left out")
+                    return stored, warnings
         raise Conflict("the experiment is being edited by others; try again")
 
     async def revisions(self, tenant: str, experiment_id: str) -> list[dict[str, Any]]:

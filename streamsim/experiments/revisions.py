@@ -42,7 +42,7 @@ async def of_edit(
     if changed.code == current.code:
         return []
     # Of an experiment from before revisions were kept, the code until now is not kept yet.
-    before = [] if await store.list_revisions(current.id) else [saved(current, "")]
+    before = [] if await store.has_revisions(current.id) else [saved(current, "")]
     return [*before, saved(changed, note, current.revision + 1)]
 
 
@@ -59,7 +59,7 @@ async def one(
 ) -> dict[str, Any]:
     """One with its code. :raises NotFound: it is not kept."""
     found = await store.get_revision(experiment.id, revision)
-    if found is None and revision == experiment.revision and not await store.list_revisions(experiment.id):
+    if found is None and revision == experiment.revision and not await store.has_revisions(experiment.id):
         found = saved(experiment, "")
     if found is None:
         raise NotFound("no code of this revision is kept: another edit, or too long ago")

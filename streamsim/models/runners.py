@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from streamsim.models.workers import ModelWorkers, Refusal
 from streamsim.sandbox.host.pool import Worker
+from streamsim.sandbox.host.priority import lower
 from streamsim.storage.contract.runs import Model
 from streamsim.waiting import Room
+
+LONG_S: Final = 0.1
+"""Runs that take longer than this stand back."""
 
 Key = tuple[tuple[str, str, int], ...]
 
@@ -17,11 +23,16 @@ Key = tuple[tuple[str, str, int], ...]
 class Runners:
     """At most `most` at a time for one tenant, and one more for others.
 
-    Idle ones are kept for the next request on their models.
+    Idle ones are kept for the next request on their models. One whose run takes long goes on at a lower
+    priority, and so do the later runs that it is kept for: shorter ones of other models do not share a
+    processor with it alike.
+
+    :param nice: how far it stands back.
     """
 
-    def __init__(self, workers: ModelWorkers, most: int) -> None:
+    def __init__(self, workers: ModelWorkers, most: int, nice: int = 0) -> None:
         self._workers = workers
+        self._nice = nice
         self._most = most
         self._room = Room(most + 1, share=most)
         self._idle: OrderedDict[Worker, Key] = OrderedDict()
@@ -43,6 +54,7 @@ class Runners:
                 while self._idle and len(self._idle) >= self._most:
                     self._idle.popitem(last=False)[0].kill()
                 worker = await self._workers.spawn(models)
+            later = asyncio.get_running_loop().call_later(LONG_S, lower, worker.pid, self._nice)
             try:
                 yield worker
             except Refusal:
@@ -51,6 +63,8 @@ class Runners:
             except BaseException:
                 worker.kill()
                 raise
+            finally:
+                later.cancel()
             self._idle[worker] = key
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class ModelServices:
     ) -> None:
         own = settings.models
         self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
-        self.runners = Runners(self.workers, own.runners)
+        self.runners = Runners(self.workers, own.runners, settings.evaluation.nice // 2)
         frozen = settings.compat.bptk_status == "legacy"
         self.models = Models(store, self.workers, own, now_ms, frozen_stocks=frozen)
         self.live_runs = LiveRuns(RunJournal(store, now_ms), self.models, self.workers, own)

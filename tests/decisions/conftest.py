@@ -35,6 +35,7 @@ class Bench:
         self.stores: list[Store] = []
         self.processes: list[Decisions] = []
         self.refused = 0
+        self.batches: list[int] = []
         self.decisions = self.more()
         self.store = self.stores[0]
 
@@ -55,7 +56,8 @@ class Bench:
         self.processes.append(decisions)
         return decisions
 
-    def _observe(self, _calls: int, refused: bool) -> None:
+    def _observe(self, calls: int, refused: bool) -> None:
+        self.batches.append(calls)
         self.refused += refused
 
     def close(self) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import deque
 
 from streamsim.decisions.calls import Decision, Pending
 from streamsim.decisions.queueing import take
+from streamsim.decisions.worker import STEP_BYTES
+from tests.decisions.conftest import Bench
 
 
 class Waiting:
@@ -35,3 +39,18 @@ def test_a_batch_has_no_more_calls_than_fit_into_a_message_to_the_worker() -> No
         batches.append(take(queue, 64, 100, now=0.0, call_s=20))
     # In order, and one that is larger than all of the room goes alone.
     assert batches == [calls[:2], calls[2:3], calls[3:4], calls[4:]]
+
+
+def test_large_calls_are_batches_of_their_own_and_small_ones_are_not(bench: Bench) -> None:
+    bench.experiment('self.action["n"] = self.context["n"]')
+    bench.decide({"n": 0})
+    for size, alone in ((STEP_BYTES // 2 + 1, True), (10, False)):
+        bench.batches.clear()
+
+        async def all_at_once(size: int) -> list[bytes]:
+            calls = (bench.decisions.get_action("e1", "k", {"n": n}, size=size) for n in range(6))
+            return await asyncio.gather(*calls)
+
+        answers = bench.run(all_at_once(size))
+        assert [json.loads(answer)["action"]["n"] for answer in answers] == [*range(6)]
+        assert (max(bench.batches) == 1) is alone

@@ -11,7 +11,7 @@ import pytest
 
 from streamsim.evaluation import drawing
 from streamsim.evaluation.drawing import Drawing
-from streamsim.evaluation.priority import Priority
+from streamsim.sandbox.host.priority import Priority
 from tests.patience import PATIENCE_S
 
 LINE = {"mean": [1.0] * 200, "low": [0.5] * 200, "high": [1.5] * 200}

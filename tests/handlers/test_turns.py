@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 import pytest
 
 from handlers import base
+from streamsim.experiments.turns import WAITING
 from streamsim.jobs.jobs import JobDesk, Jobs
 from streamsim.server.http import short
 from streamsim.services import Services
@@ -54,9 +55,23 @@ async def test_code_that_one_user_puts(ann: Caller, bob: Caller) -> None:
     statuses, answer, pending = await _beside(flood, bob.put(f"/exp/{bobs['id']}", FAST))
     assert answer.status == 200, answer.body
     assert pending
-    assert set(statuses) <= {200, 409, 429}
-    assert 200 in statuses
-    assert 429 in statuses
+    # One after the other, none finds that another came between.
+    assert Counter(statuses) == {200: WAITING + 1, 429: 60 - WAITING - 1}
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_one_edit_of_a_user_at_a_time(ann: Caller, bob: Caller, services: Services) -> None:
+    anns, bobs = await ann.experiment("hers"), await bob.experiment("his")
+    async with services.experiments._editing.turn("ann"):
+        waiting = [asyncio.ensure_future(ann.put(f"/exp/{anns['id']}", {"name": f"n{n}"})) for n in range(5)]
+        waiting.append(asyncio.ensure_future(ann.post("/exp", {"name": "another"})))
+        editing = services.experiments._editing
+        while editing.waiting("ann") + sum(one.done() for one in waiting) < 6:  # noqa: ASYNC110 -- as below
+            await asyncio.sleep(0.005)
+        assert (await bob.put(f"/exp/{bobs['id']}", FAST)).status == 200
+        assert not any(one.done() for one in waiting)
+    assert [(await one).status for one in waiting] == [200] * 6
 
 
 @pytest.mark.gen_test

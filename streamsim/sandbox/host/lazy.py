@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable, Worker
+from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable, Worker, nothing
 from streamsim.sandbox.limits import Limits
 
 
@@ -37,12 +37,19 @@ class LazySandbox:
         return self._sandbox.workers
 
     async def spawn(
-        self, program: str, load: object, limits: Limits, *, identity: str, plain: bool = False
+        self,
+        program: str,
+        load: object,
+        limits: Limits,
+        *,
+        identity: str,
+        plain: bool = False,
+        begun: Callable[[int], None] = nothing,
     ) -> Worker:
         """As `Sandbox.spawn`, after a start if none has succeeded yet; refused likewise once it is closed."""
         if not self._given:
             await self._start()
-        return await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain)
+        return await self._sandbox.spawn(program, load, limits, identity=identity, plain=plain, begun=begun)
 
     async def close(self) -> None:
         """End all workers and the zygote, if this started it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -50,6 +50,10 @@ __all__ = [
 SAMPLE_S: Final = 1.0
 KEPT_S: Final = 10.0
 """So long after its last use, an idle worker does not go for a tenant that has more than its own."""
+
+
+def nothing(_pid: int) -> None:
+    """What most do with a process id."""
 
 
 class Sandbox:
@@ -130,7 +134,14 @@ class Sandbox:
         return list(self._alive)
 
     async def spawn(
-        self, program: str, load: object, limits: Limits, *, identity: str, plain: bool = False
+        self,
+        program: str,
+        load: object,
+        limits: Limits,
+        *,
+        identity: str,
+        plain: bool = False,
+        begun: Callable[[int], None] = nothing,
     ) -> Worker:
         """A new worker that has loaded a program, in a process, and under a user id, of its own.
 
@@ -142,6 +153,7 @@ class Sandbox:
         :param identity: whose code it is: a tenant, "/", and anything.
         :param plain: the code needs NumPy and no other library. What it needs nevertheless is imported while
             it runs.
+        :param begun: told the id of its process as soon as there is one, before it has loaded anything.
         :raises SandboxUnavailable: the kernel or the zygote gives no worker.
         :raises WorkerDied: it died while it loaded.
         :raises ProgramFailed: the program refused its load; the worker is gone.
@@ -160,7 +172,10 @@ class Sandbox:
         source.workers[worker.number] = worker
         self._alive.add(worker)
         try:
-            await worker.start(zygote, program, load, self._spawn_s)
+            async with source.forks.place(tenant):
+                await worker.fork(zygote, program, self._spawn_s)
+            begun(worker.pid)
+            await worker.load(load)
         except BaseException:
             worker.kill()
             raise

@@ -13,7 +13,10 @@ from streamsim.sandbox.host.worker import Worker
 from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
 from streamsim.sandbox.report import Report
 from streamsim.sandbox.zygote.main import Options
+from streamsim.waiting import Room
 
+FORKS: Final = 2
+"""Asked of a zygote at once, so that it has the next one when it has forked one."""
 BACK_OFF_S: Final = (0.05, 5.0)
 
 _log = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ class Source:
         self, *, plain: bool, allow_degraded: bool, preload: Iterable[str], start_s: float, spawn_s: float
     ) -> None:
         self.zygote: Zygote | None = None
+        # It forks one after the other; what is asked of it waits here, tenants in turn, but for so many.
+        self.forks = Room(FORKS)
         # By number; until the process is known to be gone, so that its uid is not given twice.
         self.workers: dict[int, Worker] = {}
         self._options = Options(degraded=allow_degraded, plain=plain, preload=list(preload))

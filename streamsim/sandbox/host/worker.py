@@ -100,7 +100,7 @@ class Worker:
 
     # What the pool does with it.
 
-    async def start(self, zygote: Zygote, program: str, load: object, seconds: float) -> None:
+    async def fork(self, zygote: Zygote, program: str, seconds: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
@@ -110,6 +110,8 @@ class Worker:
                 await self._started
         except TimeoutError:
             raise SandboxUnavailable(f"a sandboxed process did not start within {seconds:g} s") from None
+
+    async def load(self, load: object) -> None:
         self.loaded = await self._channel.exchange(load)
 
     def spawned(self, pidfd: int) -> None:

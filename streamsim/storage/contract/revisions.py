@@ -32,5 +32,8 @@ class RevisionStore(Protocol):
     async def list_revisions(self, experiment_id: str) -> Sequence[Revision]:
         """All that are kept, newest first, without their code."""
 
+    async def has_revisions(self, experiment_id: str) -> bool:
+        """Whether any is kept."""
+
     async def get_revision(self, experiment_id: str, revision: int) -> Revision | None:
         """One with its code; None if it is not kept."""

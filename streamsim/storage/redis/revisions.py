@@ -62,6 +62,13 @@ class RedisRevisions:
         shown = [_revision(experiment_id, int(number), record, {}) for number, record in pairs]
         return sorted(shown, key=lambda one: one.revision, reverse=True)
 
+    async def has_revisions(self, experiment_id: str) -> bool:
+        tenant = await self._tenant_of(experiment_id)
+        if tenant is None:
+            return False
+        records, _ = revision_keys(self._keys.of(tenant), experiment_id)
+        return bool(await self._connection.command("EXISTS", records))
+
     async def get_revision(self, experiment_id: str, revision: int) -> Revision | None:
         tenant = await self._tenant_of(experiment_id)
         if tenant is None:

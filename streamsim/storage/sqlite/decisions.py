@@ -69,7 +69,7 @@ class SQLiteDecisions:
         await self._db.write(work)
 
     async def get_experiment(self, experiment_id: str) -> Experiment | None:
-        return await self._db.read(lambda db: _experiment(db, experiment_id))
+        return await self._db.look_up(lambda db: _experiment(db, experiment_id))
 
     async def list_experiments(self, tenant: str, *, limit: int, after: str = "") -> list[Experiment]:
         sql = (
@@ -100,6 +100,10 @@ class SQLiteDecisions:
         deliveries: Sequence[Delivery] = (),
         revisions: Sequence[Revision] = (),
     ) -> Experiment | None:
+        code, properties = msgspec.json.encode(experiment.code), msgspec.json.encode(experiment.properties)
+        size = len(code) + len(properties) + sum(len(one.body) for one in deliveries)
+        size += sum(len(text) for one in revisions for text in one.code.values())
+
         def work(db: sqlite3.Connection) -> Experiment | None:
             found = _experiment(db, experiment.id)
             if found is None or found.archived or found.tenant != experiment.tenant:
@@ -111,17 +115,13 @@ class SQLiteDecisions:
                 "UPDATE experiments SET key = ?, name = ?, code = ?, properties = ?, modified_ms = ?,"
                 " revision = revision + 1 WHERE id = ?"
             )
-            code, properties = (
-                msgspec.json.encode(experiment.code),
-                msgspec.json.encode(experiment.properties),
-            )
             row = (experiment.key, experiment.name, code, properties, experiment.modified_ms, experiment.id)
             db.execute(sql, row)
             add_deliveries(db, deliveries)
             add_revisions(db, revisions)
             return _experiment(db, experiment.id)
 
-        return await self._db.write(work)
+        return await self._db.write(work, small=size <= _SMALL_BYTES)
 
     async def archive_experiment(
         self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()

@@ -46,6 +46,10 @@ class SQLiteRevisions:
         rows = await self._db.read(lambda db: db.execute(sql, (experiment_id,)).fetchall())
         return [to_revision(experiment_id, row) for row in rows]
 
+    async def has_revisions(self, experiment_id: str) -> bool:
+        sql = f"SELECT 1 FROM revisions WHERE {_OF} LIMIT 1"
+        return bool(await self._db.look_up(lambda db: db.execute(sql, (experiment_id,)).fetchall()))
+
     async def get_revision(self, experiment_id: str, revision: int) -> Revision | None:
         sql = f"SELECT {SHOWN}, code FROM revisions WHERE {_OF} AND revision = ?"
         rows = await self._db.read(lambda db: db.execute(sql, (experiment_id, revision)).fetchall())

@@ -11,6 +11,7 @@ import pytest
 
 from streamsim.sandbox.host import pool
 from streamsim.sandbox.host.pool import Limits, Sandbox, Worker
+from streamsim.sandbox.host.source import FORKS
 from tests.sandbox.host.conftest import ECHO, until
 
 ASK = "def handle(request, channel): return channel.ask(1)"
@@ -97,5 +98,33 @@ def test_a_worker_that_nobody_used_for_long_makes_room_for_any(
         flood.event.set()
         extra.kill()
         await asyncio.gather(*flood.tasks)
+
+    run(scenario())
+
+
+def test_processes_are_forked_for_tenants_in_turn(run: Any, shared: Sandbox) -> None:
+    async def scenario() -> None:
+        order = list[str]()
+
+        async def one(tenant: str) -> Worker:
+            return await shared.spawn(
+                "probe",
+                {"code": ECHO},
+                Limits(),
+                identity=f"{tenant}/e",
+                begun=lambda _: order.append(tenant),
+            )
+
+        forks = shared._source("probe", False).forks
+        for _ in range(FORKS):
+            await forks.take("carl")
+        tasks = [asyncio.ensure_future(one(tenant)) for tenant in ("ann", "ann", "ann", "bob")]
+        await until(lambda: forks.waiting("ann") + forks.waiting("bob") + len(order) == 4)
+        assert order == []
+        for _ in range(FORKS):
+            forks.free("carl")
+        for worker in await asyncio.gather(*tasks):
+            worker.kill()
+        assert order == ["ann", "bob", "ann", "ann"]
 
     run(scenario())

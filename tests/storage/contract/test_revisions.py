@@ -50,6 +50,10 @@ def test_revisions_come_back_newest_first_and_each_with_its_code(run: Any, store
             kept(4),
         ]
         assert list(await store.revisions.list_revisions("nobody's")) == []
+        assert await store.revisions.has_revisions("r1")
+        assert not await store.revisions.has_revisions("nobody's")
+        await store.decisions.create_experiment(experiment("r2"))
+        assert not await store.revisions.has_revisions("r2")
         assert await store.revisions.get_revision("nobody's", 1) is None
 
     run(body())

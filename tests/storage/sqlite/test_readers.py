@@ -12,6 +12,7 @@ import pytest
 
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite.database import READERS, Database
+from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.waiting import on_behalf_of
 from tests.patience import PATIENCE_S
 from tests.storage.sqlite.conftest import opened
@@ -79,3 +80,29 @@ def test_closing_waits_for_no_read(path: Path, run: Any) -> None:
 
     with opened(path, run) as store:
         run(scenario(store._db))
+
+
+def test_pages_of_logs_are_read_one_at_a_time_and_tenants_in_turn(path: Path, run: Any) -> None:
+    async def scenario(store: SQLiteStore) -> None:
+        order: list[str] = []
+
+        async def page(tenant: str) -> None:
+            on_behalf_of.set(tenant)
+            assert await store.logs.read_log("e", "action", limit=10) == []
+            order.append(tenant)
+
+        # All readers are taken, so that what is read waits where it can be counted.
+        room = store._db._room
+        for number in range(READERS):
+            await room.take(str(number))
+        pages = [asyncio.create_task(page(tenant)) for tenant in ("ann", "ann", "ann", "ann", "bob", "bob")]
+        await asyncio.sleep(0)
+        assert room.waiting("ann") == 1
+        assert room.waiting("bob") == 0
+        for number in range(READERS):
+            room.free(str(number))
+        await asyncio.gather(*pages)
+        assert order == ["ann", "ann", "bob", "ann", "bob", "ann"]
+
+    with opened(path, run) as store:
+        run(scenario(store))

@@ -12,12 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
+from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import Turn
 from tests.patience import PATIENCE_S
+from tests.storage.contract.helpers import experiment
+from tests.storage.sqlite.conftest import opened
 
 HERE = threading.get_ident()
 KEPT = "INSERT INTO claims (work, owner, expires_ms) VALUES (?, 'o', 1)"
@@ -180,3 +184,24 @@ def test_a_checkpoint_is_never_made_here_and_comes_all_the_same(run: Any, db: Da
     made = run(body())
     assert set(made) == {(True, 0), (False, CHECKPOINT_PAGES)}
     assert [here for here, _ in made].count(False) == 2
+
+
+@pytest.mark.parametrize(("code", "aside"), [("x = 1", 0), ("#" * 100_000, 1)])
+def test_an_edit_of_little_code_is_written_here_and_one_of_much_code_aside(
+    run: Any, path: Path, code: str, aside: int
+) -> None:
+    async def body(store: SQLiteStore) -> int:
+        await store.decisions.create_experiment(experiment("e"))
+        writer = store._db._writer
+        assert writer is not None
+        edited = msgspec.structs.replace(experiment("e"), code={"get_action": code})
+        writing = asyncio.ensure_future(store.decisions.update_experiment(edited))
+        await asyncio.sleep(0)
+        handed = writer._handed
+        stored = await writing
+        assert stored is not None
+        assert stored.code["get_action"] == code
+        return handed
+
+    with opened(path, run) as store:
+        assert run(body(store)) == aside

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamsim.evaluation.priority import Priority
+from streamsim.sandbox.host.priority import Priority
 
 OWN = os.sched_getaffinity(0)
 
@@ -23,12 +23,37 @@ def _waiting() -> Iterator[int]:
 
 process = pytest.fixture(_waiting, name="process")
 another = pytest.fixture(_waiting, name="another")
+third = pytest.fixture(_waiting, name="third")
+fourth = pytest.fixture(_waiting, name="fourth")
 
 
 def test_who_is_waited_for_goes_behind_and_uses_every_processor(process: int) -> None:
-    Priority(19, 1, lambda: True).lower(process)
+    Priority(19, 1, lambda: True).lower(process, "ann")
     assert os.getpriority(os.PRIO_PROCESS, process) == 9
     assert os.sched_getaffinity(process) == OWN
+
+
+def test_a_tenants_first_process_goes_ahead_of_all_others_that_tenants_have(
+    process: int, another: int, third: int, fourth: int
+) -> None:
+    priority = Priority(19, 1, lambda: False)
+    for pid, tenant in ((process, "ann"), (another, "ann"), (third, "bob")):
+        priority.lower(pid, tenant)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in (process, another, third)] == [9, 19, 9]
+    priority.ended(another)
+    priority.lower(another, "ann")
+    assert os.getpriority(os.PRIO_PROCESS, another) == 19
+    priority.ended(process)
+    priority.lower(fourth, "ann")
+    assert os.getpriority(os.PRIO_PROCESS, fourth) == 9
+
+
+def test_what_somebody_waits_for_long_goes_ahead_of_jobs_and_leaves_a_processor(process: int) -> None:
+    priority = Priority(19, 1, lambda: True)
+    priority.lower(process, "ann")
+    priority.takes_long(process)
+    assert os.getpriority(os.PRIO_PROCESS, process) == 14
+    assert len(os.sched_getaffinity(process)) == max(len(OWN) - 1, 1)
 
 
 def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: int) -> None:
@@ -79,5 +104,6 @@ def test_a_process_that_is_gone_is_no_error() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     priority = Priority(10, 1, lambda: True)
-    priority.lower(gone.pid)
+    priority.lower(gone.pid, "ann")
+    priority.takes_long(gone.pid)
     priority.stand_back(gone.pid)

@@ -1,4 +1,4 @@
-"""How the processes of evaluations stand back behind live decisions."""
+"""How processes that compute stand back behind live decisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 LONG_S: Final = 0.25
-"""Whatever takes longer than this stands back as a job does."""
+"""Whatever takes longer than this leaves processors to live decisions, as a job does."""
 
 
 class Priority:
@@ -20,7 +20,11 @@ class Priority:
     interrupted for some milliseconds, whatever has just become ready to run on the same processor. So while
     experiments are live, what takes long is kept off some processors.
 
-    :param nice: how far jobs stand back, 0 to 19; what somebody waits for does half as far.
+    Of what a tenant waits for, one process goes ahead, and the others stand back as jobs do: however many
+    somebody has, the first one of somebody else does not share a processor with all of them alike.
+
+    :param nice: how far jobs stand back, 0 to 19; what somebody waits for does half as far, and three
+        quarters when it takes long.
     :param spare: processors that are left to live decisions, of several.
     :param live: whether there are any.
     """
@@ -31,14 +35,23 @@ class Priority:
         self._live = live
         self._apart = live()
         self._long: set[int] = set()
+        # A process that stands back cannot be called forward again: that takes a privilege.
+        self._first: dict[str, int] = {}
 
-    def lower(self, pid: int) -> None:
-        """Somebody waits for this process."""
-        _lower(pid, self._nice // 2)
+    def lower(self, pid: int, tenant: str) -> None:
+        """This tenant waits for this process, until `ended`."""
+        first = self._first.setdefault(tenant, pid) == pid
+        lower(pid, self._nice // 2 if first else self._nice)
+
+    def takes_long(self, pid: int) -> None:
+        """What somebody waits for takes longer than one usually does."""
+        if pid in self._first.values():
+            lower(pid, 3 * self._nice // 4)
+        self.keep_off(pid)
 
     def stand_back(self, pid: int) -> None:
-        """It is a job's, or takes longer than one waits for: behind all others, until `ended`."""
-        _lower(pid, self._nice)
+        """It is a job's: behind all others, until `ended`."""
+        lower(pid, self._nice)
         self.keep_off(pid)
 
     def keep_off(self, pid: int) -> None:
@@ -50,6 +63,7 @@ class Priority:
     def ended(self, pid: int) -> None:
         """Forget it. Its number may be another's soon."""
         self._long.discard(pid)
+        self._first = {tenant: first for tenant, first in self._first.items() if first != pid}
 
     def make_way(self) -> None:
         """Let those that stand back leave processors to live decisions, or have them again without any."""
@@ -60,13 +74,14 @@ class Priority:
             _place(pid, self._spare if self._apart else 0)
 
 
-def _lower(pid: int, nice: int) -> None:
+def lower(pid: int, nice: int) -> None:
+    """Give a process a lower priority, if it is there still. It cannot have its own again."""
     try:
         os.setpriority(os.PRIO_PROCESS, pid, nice)
     except ProcessLookupError:
         pass  # it ended, which its next exchange tells
     except PermissionError:
-        log.warning("simulations run at the priority of live decisions: this process may not lower it")
+        log.warning("what computes runs at the priority of live decisions: this process may not lower it")
 
 
 def _place(pid: int, spare: int) -> None:
@@ -77,4 +92,4 @@ def _place(pid: int, spare: int) -> None:
     except ProcessLookupError:
         pass  # as above
     except PermissionError:
-        log.warning("simulations use all processors: this process may not say which")
+        log.warning("what computes uses all processors: this process may not say which")
