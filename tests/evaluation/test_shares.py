@@ -12,18 +12,21 @@ import pytest
 
 from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.errors import PolicyError
+from streamsim.evaluation import workers
 from streamsim.evaluation.wire import SimulationLoad
 from streamsim.evaluation.workers import BatchWorkers
 from streamsim.sandbox.host.pool import Limits
 
 
 @pytest.fixture
-def batch(run: Any) -> Iterator[BatchWorkers]:
-    workers = BatchWorkers(
+def batch(run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchWorkers]:
+    # On a slow machine any of them takes long.
+    monkeypatch.setattr(workers, "LONG_S", 1e6)
+    batch = BatchWorkers(
         EvaluationSettings(requests=4, nice=19), Limits(), box=SandboxSettings(allow_degraded=True)
     )
-    yield workers
-    run(workers.close())
+    yield batch
+    run(batch.close())
 
 
 async def _asked(batch: BatchWorkers, tenant: str) -> AsyncExitStack:
@@ -34,8 +37,8 @@ async def _asked(batch: BatchWorkers, tenant: str) -> AsyncExitStack:
 
 
 def _nice(batch: BatchWorkers, tenant: str) -> list[int]:
-    workers = [one for one in batch._sandbox.workers if one.identity == f"{tenant}/figures"]
-    return [os.getpriority(os.PRIO_PROCESS, one.pid) for one in sorted(workers, key=lambda one: one.number)]
+    found = [one for one in batch._sandbox.workers if one.identity == f"{tenant}/figures"]
+    return [os.getpriority(os.PRIO_PROCESS, one.pid) for one in sorted(found, key=lambda one: one.number)]
 
 
 def test_one_process_of_each_tenant_goes_ahead_of_what_tenants_have_beyond_it(
