@@ -10,7 +10,7 @@ from streamsim.errors import TooManyRequests
 from streamsim.waiting import Room
 
 AT_ONCE: Final = 16
-WAITING: Final = 32
+WAITING: Final = 256
 
 
 class Editing:
