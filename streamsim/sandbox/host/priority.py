@@ -75,7 +75,12 @@ class Priority:
 
 
 def lower(pid: int, nice: int) -> None:
-    """Give a process a lower priority, if it is there still. It cannot have its own again."""
+    """Give a process a lower priority, if it is there still. It cannot have its own again.
+
+    :param pid: 0 is one that has ended already.
+    """
+    if not pid:
+        return  # to the kernel it is this process
     try:
         os.setpriority(os.PRIO_PROCESS, pid, nice)
     except ProcessLookupError:
@@ -86,10 +91,12 @@ def lower(pid: int, nice: int) -> None:
 
 def _place(pid: int, spare: int) -> None:
     """On the processors of this process, without so many of them: all but one at most."""
+    if not pid:
+        return  # as above
     own = sorted(os.sched_getaffinity(0))
     try:
         os.sched_setaffinity(pid, own[min(spare, len(own) - 1) :])
     except ProcessLookupError:
-        pass  # as above
+        pass  # it ended
     except PermissionError:
         log.warning("what computes uses all processors: this process may not say which")

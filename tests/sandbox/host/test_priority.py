@@ -107,3 +107,12 @@ def test_a_process_that_is_gone_is_no_error() -> None:
     priority.lower(gone.pid, "ann")
     priority.takes_long(gone.pid)
     priority.stand_back(gone.pid)
+
+
+def test_a_process_that_ended_at_once_costs_this_one_nothing() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    one = Priority(nice=19, spare=1, live=lambda: True)
+    one.lower(0, "ann")
+    one.takes_long(0)
+    one.stand_back(0)
+    assert (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)) == before
