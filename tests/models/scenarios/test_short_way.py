@@ -14,7 +14,7 @@ from handlers import scenarios
 from streamsim.services import Services
 from tests.application import Caller
 from tests.models.conftest import MANAGER, session, setting
-from tests.server.http.raw import LAST, exchanged, steady
+from tests.server.http.raw import LAST, counted, exchanged, steady
 
 NOBODY = "0" * 32
 # A header that means nothing, and that the short way does not know.
@@ -132,13 +132,6 @@ async def test_the_short_way_is_the_handlers_way(
         assert short == long, f"call {number}: {short!r} {long!r}"
     assert seen[0][1:] == seen[1][1:]
     assert len(seen[0][0]) == len(calls("", "", ""))
-
-
-def counted(services: Services) -> dict[str, float]:
-    """How many requests were answered, by route, method and status."""
-    lines = services.metrics.text().decode().splitlines()
-    found = [line.rpartition(" ") for line in lines if line.startswith("streamsim_http_requests_total{")]
-    return {name: float(count) for name, _, count in found}
 
 
 @pytest.mark.gen_test

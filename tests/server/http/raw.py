@@ -1,4 +1,4 @@
-"""Bytes to a server and bytes back, without an HTTP client in between."""
+"""Bytes to a server and bytes back, without an HTTP client in between, and what the server counts of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterable
 
+from streamsim.services import Services
 from tests.patience import PATIENCE_S
 
 # What differs between two answers to one request.
@@ -50,3 +51,10 @@ def steady(answers: bytes) -> bytes:
 def statuses(answers: bytes) -> list[int]:
     """The statuses of answers that follow each other, of which none may hold `HTTP/1.1` in its body."""
     return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+def counted(services: Services) -> dict[str, float]:
+    """How many requests were answered, by route, method and status."""
+    lines = services.metrics.text().decode().splitlines()
+    found = [line.rpartition(" ") for line in lines if line.startswith("streamsim_http_requests_total{")]
+    return {name: float(count) for name, _, count in found}

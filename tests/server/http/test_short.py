@@ -16,7 +16,7 @@ from handlers import core
 from handlers.short import unquoted
 from streamsim.services import Services
 from tests.application import Caller
-from tests.server.http.raw import LAST, exchanged, steady
+from tests.server.http.raw import LAST, counted, exchanged, steady
 
 CODE = {
     "get_action": "self.action['arm'] = 'A' if self.context.get('x', 0) > 0 else 'B'",
@@ -156,13 +156,6 @@ async def test_the_short_way_is_the_handlers_way(
     for number, (short, long) in enumerate(zip(seen[0][0], seen[1][0], strict=True)):
         assert short == long, f"call {number}: {short!r} {long!r}"
     assert seen[0][1:] == seen[1][1:]
-
-
-def counted(services: Services) -> dict[str, float]:
-    """How many requests were answered, by route, method and status."""
-    lines = services.metrics.text().decode().splitlines()
-    found = [line.rpartition(" ") for line in lines if line.startswith("streamsim_http_requests_total{")]
-    return {name: float(count) for name, _, count in found}
 
 
 def test_a_quoted_value_is_what_the_standard_library_makes_of_it() -> None:
