@@ -10,7 +10,7 @@ import asyncio
 import codecs
 import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from handlers import scenarios
@@ -53,6 +53,9 @@ class Answering(Answer, Protocol):
     work: asyncio.Task[None] | None
 
 
+Begin: TypeAlias = Callable[[Services, Asked, Answering], bool]
+
+
 class Short(NamedTuple):
     """What is known of such a call: its route, how to begin with it, and how an error is told.
 
@@ -60,7 +63,7 @@ class Short(NamedTuple):
     """
 
     route: str
-    begin: Callable[[Services, Asked, Answering], bool]
+    begin: Begin
     told: Callable[[Settings, StreamsimError], tuple[int, JsonObject]]
 
 
@@ -85,7 +88,7 @@ def _action(fields: dict[str, Any], size: int) -> Pending:
     return Decision(given(fields.get("context")), present=fields.get("action"), size=size)
 
 
-def _queue(known: frozenset[str], make: Callable[[dict[str, Any], int], Pending]) -> Any:
+def _queue(known: frozenset[str], make: Callable[[dict[str, Any], int], Pending]) -> Begin:
     """:param known: the fields of a query. :param make: the call, of its fields and the bytes it came in."""
 
     def begin(services: Services, asked: Asked, answering: Answering) -> bool:
