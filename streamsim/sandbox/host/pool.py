@@ -50,6 +50,11 @@ __all__ = [
 SAMPLE_S: Final = 1.0
 KEPT_S: Final = 10.0
 """So long after its last use, an idle worker does not go for a tenant that has more than its own."""
+SLOW_S: Final = 0.1
+"""A worker that was asked for longer than this goes for another one of its tenant only now and then."""
+TURN_OVER_S: Final = 0.125
+"""One of a tenant in so long: the end of one and the start of another stop others for milliseconds, and bring
+a tenant whose calls take long nothing to speak of."""
 
 
 def nothing(_pid: int) -> None:
@@ -89,6 +94,8 @@ class Sandbox:
         self._numbers = itertools.count(1)
         self._alive: set[Worker] = set()
         self._sampler: asyncio.TimerHandle | None = None
+        # By tenant: until when no other slow worker of it goes.
+        self._resting: dict[str, asyncio.TimerHandle] = {}
         self._oom_kills = 0
 
     async def start(self) -> None:
@@ -115,6 +122,8 @@ class Sandbox:
         """End all workers and the zygotes."""
         if self._sampler is not None:
             self._sampler.cancel()
+        for resting in self._resting.values():
+            resting.cancel()
         for worker in list(self._alive):
             worker.kill()
         await asyncio.gather(*(source.close() for source in self._sources))
@@ -209,11 +218,21 @@ class Sandbox:
 
     def release(self, worker: Worker) -> None:
         """A worker became idle while somebody waits for room, which it makes unless all of them have more."""
-        held = self._held()
-        if not worker.busy and any(
-            held[tenant] <= held[_tenant(worker.identity)] for tenant in self.turns.tenants
-        ):
-            worker.kill()
+        held, tenant, loop = self._held(), _tenant(worker.identity), asyncio.get_running_loop()
+        waiting = {one for one in self.turns.tenants if held[one] <= held[tenant]}
+        if worker.busy or not waiting:
+            return
+        if waiting == {tenant} and loop.time() > worker.used + SLOW_S:
+            if tenant in self._resting:
+                return
+            self._resting[tenant] = loop.call_later(TURN_OVER_S, self._rested, tenant)
+        worker.kill()
+
+    def _rested(self, tenant: str) -> None:
+        del self._resting[tenant]
+        idle = [one for one in self._alive if _tenant(one.identity) == tenant and not one.busy]
+        if idle:
+            self.release(min(idle, key=lambda worker: worker.used))
 
     def ended(self, worker: Worker) -> None:
         """A worker takes nothing more, and leaves its room."""

@@ -102,6 +102,52 @@ def test_a_worker_that_nobody_used_for_long_makes_room_for_any(
     run(scenario())
 
 
+@pytest.mark.parametrize("turn_over_s", [1e6, 0.2])
+def test_of_a_tenants_slow_workers_one_goes_for_another_of_it_in_so_long(
+    run: Any, shared: Sandbox, monkeypatch: pytest.MonkeyPatch, turn_over_s: float
+) -> None:
+    monkeypatch.setattr(pool, "SLOW_S", -1.0)
+    monkeypatch.setattr(pool, "TURN_OVER_S", turn_over_s)
+
+    async def scenario() -> None:
+        for worker in shared.workers:
+            worker.kill()
+        held = [Busy(shared, "ann", 1) for _ in range(3)]
+        await until(lambda: all(one.begun for one in held))
+        waiting = [Busy(shared, "ann", 1) for _ in range(2)]
+        await until(lambda: shared.turns.of("ann") == 2)
+        started = shared.started
+        for one in held[:2]:
+            one.event.set()
+        await asyncio.gather(*held[0].tasks, *held[1].tasks)
+        if turn_over_s > 1:
+            # One went at once, the other stays.
+            await until(lambda: sum(one.begun for one in waiting) == 1)
+            assert shared.started == started + 1
+            assert shared.turns.of("ann") == 1
+            # Another tenant does not wait for that.
+            held.append(Busy(shared, "bob", 2))
+            await until(lambda: held[-1].begun == 2)
+        else:
+            # It goes later, although no worker becomes idle then.
+            await until(lambda: all(one.begun for one in waiting))
+            assert shared.started == started + 2
+            assert not held[2].tasks[0].done()
+        for one in (*held, *waiting):
+            one.event.set()
+        for worker in shared.workers:
+            worker.kill()
+        tasks = [task for one in (*held, *waiting) for task in one.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for resting in shared._resting.values():
+            resting.cancel()
+        shared._resting.clear()
+
+    run(scenario())
+
+
 def test_processes_are_forked_for_tenants_in_turn(run: Any, shared: Sandbox) -> None:
     async def scenario() -> None:
         order = list[str]()
