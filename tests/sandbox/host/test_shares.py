@@ -33,11 +33,12 @@ class Busy:
     """Workers of one tenant, as many as it asked for, each busy until `event`."""
 
     def __init__(self, sandbox: Sandbox, tenant: str, wanted: int) -> None:
-        self.event, self.begun = asyncio.Event(), 0
+        self.event, self.begun, self.workers = asyncio.Event(), 0, list[Worker]()
         self.tasks = [asyncio.ensure_future(self._work(sandbox, tenant)) for _ in range(wanted)]
 
     async def _work(self, sandbox: Sandbox, tenant: str) -> None:
         worker = await _one(sandbox, tenant, ASK)
+        self.workers.append(worker)
 
         async def answer(_question: msgspec.Raw) -> object:
             self.begun += 1
@@ -132,7 +133,7 @@ def test_of_a_tenants_slow_workers_one_goes_for_another_of_it_in_so_long(
             # It goes later, although no worker becomes idle then.
             await until(lambda: all(one.begun for one in waiting))
             assert shared.started == started + 2
-            assert not held[2].tasks[0].done()
+            assert held[2].workers[0].alive
         for one in (*held, *waiting):
             one.event.set()
         for worker in shared.workers:
