@@ -51,10 +51,13 @@ SAMPLE_S: Final = 1.0
 KEPT_S: Final = 10.0
 """So long after its last use, an idle worker does not go for a tenant that has more than its own."""
 SLOW_S: Final = 0.1
-"""A worker that was asked for longer than this goes for another one of its tenant only now and then."""
-TURN_OVER_S: Final = 0.125
+"""A worker that was asked for longer than this, and is asked again at once, goes for another one of its
+tenant only in turn."""
+TURN_S: Final = 0.125
 """One of a tenant in so long: the end of one and the start of another stop others for milliseconds, and bring
 a tenant whose calls take long nothing to speak of."""
+UNWANTED_S: Final = 0.01
+"""One that is not asked again in this time goes at once."""
 
 
 def nothing(_pid: int) -> None:
@@ -224,15 +227,14 @@ class Sandbox:
             return
         if waiting == {tenant} and loop.time() > worker.used + SLOW_S:
             if tenant in self._resting:
+                loop.call_later(UNWANTED_S, self._unwanted, worker)
                 return
-            self._resting[tenant] = loop.call_later(TURN_OVER_S, self._rested, tenant)
+            self._resting[tenant] = loop.call_later(TURN_S, self._resting.pop, tenant)
         worker.kill()
 
-    def _rested(self, tenant: str) -> None:
-        del self._resting[tenant]
-        idle = [one for one in self._alive if _tenant(one.identity) == tenant and not one.busy]
-        if idle:
-            self.release(min(idle, key=lambda worker: worker.used))
+    def _unwanted(self, worker: Worker) -> None:
+        if worker.alive and not worker.busy and _tenant(worker.identity) in self.turns.tenants:
+            worker.kill()
 
     def ended(self, worker: Worker) -> None:
         """A worker takes nothing more, and leaves its room."""

@@ -33,12 +33,11 @@ class Busy:
     """Workers of one tenant, as many as it asked for, each busy until `event`."""
 
     def __init__(self, sandbox: Sandbox, tenant: str, wanted: int) -> None:
-        self.event, self.begun, self.workers = asyncio.Event(), 0, list[Worker]()
+        self.event, self.begun = asyncio.Event(), 0
         self.tasks = [asyncio.ensure_future(self._work(sandbox, tenant)) for _ in range(wanted)]
 
     async def _work(self, sandbox: Sandbox, tenant: str) -> None:
         worker = await _one(sandbox, tenant, ASK)
-        self.workers.append(worker)
 
         async def answer(_question: msgspec.Raw) -> object:
             self.begun += 1
@@ -103,45 +102,65 @@ def test_a_worker_that_nobody_used_for_long_makes_room_for_any(
     run(scenario())
 
 
-@pytest.mark.parametrize("turn_over_s", [1e6, 0.2])
-def test_of_a_tenants_slow_workers_one_goes_for_another_of_it_in_so_long(
-    run: Any, shared: Sandbox, monkeypatch: pytest.MonkeyPatch, turn_over_s: float
+class Repeated:
+    """A worker of Ann that is asked again as soon as it has answered, until `ended`."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.calls, self.ended, self.again = 0, False, asyncio.Event()
+        self.worker: Worker | None = None
+        self.task = asyncio.ensure_future(self._work(sandbox))
+
+    async def _work(self, sandbox: Sandbox) -> None:
+        self.worker = worker = await _one(sandbox, "ann", ASK)
+
+        async def answer(_question: msgspec.Raw) -> object:
+            self.calls += 1
+            await self.again.wait()
+            self.again.clear()
+            return None
+
+        while worker.alive and not self.ended:
+            await worker.exchange(None, ask=answer)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_of_a_tenants_slow_workers_that_are_asked_again_one_goes_for_another_in_so_long(
+    run: Any, shared: Sandbox, monkeypatch: pytest.MonkeyPatch, wanted: bool
 ) -> None:
     monkeypatch.setattr(pool, "SLOW_S", -1.0)
-    monkeypatch.setattr(pool, "TURN_OVER_S", turn_over_s)
+    monkeypatch.setattr(pool, "TURN_S", 1e6)
 
     async def scenario() -> None:
         for worker in shared.workers:
             worker.kill()
-        held = [Busy(shared, "ann", 1) for _ in range(3)]
-        await until(lambda: all(one.begun for one in held))
-        waiting = [Busy(shared, "ann", 1) for _ in range(2)]
+        held = [Repeated(shared) for _ in range(3)]
+        await until(lambda: all(one.calls for one in held))
+        waiting = [Repeated(shared) for _ in range(2)]
         await until(lambda: shared.turns.of("ann") == 2)
-        started = shared.started
-        for one in held[:2]:
-            one.event.set()
-        await asyncio.gather(*held[0].tasks, *held[1].tasks)
-        if turn_over_s > 1:
-            # One went at once, the other stays.
-            await until(lambda: sum(one.begun for one in waiting) == 1)
-            assert shared.started == started + 1
+        # The first one goes at once, the second in turn: it is asked again before.
+        held[0].again.set()
+        await held[0].task
+        held[1].ended = not wanted
+        held[1].again.set()
+        await until(lambda: sum(one.calls for one in waiting) == (1 if wanted else 2))
+        # No limit of a call has made room.
+        assert held[2].worker is not None
+        assert held[2].worker.alive
+        if wanted:
+            await until(lambda: held[1].calls == 2)
             assert shared.turns.of("ann") == 1
             # Another tenant does not wait for that.
-            held.append(Busy(shared, "bob", 2))
-            await until(lambda: held[-1].begun == 2)
-        else:
-            # It goes later, although no worker becomes idle then.
-            await until(lambda: all(one.begun for one in waiting))
-            assert shared.started == started + 2
-            assert held[2].workers[0].alive
-        for one in (*held, *waiting):
-            one.event.set()
+            bobs = Busy(shared, "bob", 2)
+            held[1].again.set()
+            await until(lambda: bobs.begun == 2)
+            assert held[1].task.done()
+            bobs.event.set()
+            await asyncio.gather(*bobs.tasks)
         for worker in shared.workers:
             worker.kill()
-        tasks = [task for one in (*held, *waiting) for task in one.tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in (*held, *waiting):
+            one.task.cancel()
+        await asyncio.gather(*(one.task for one in (*held, *waiting)), return_exceptions=True)
         for resting in shared._resting.values():
             resting.cancel()
         shared._resting.clear()
