@@ -151,6 +151,7 @@ def test_of_a_tenants_slow_workers_that_are_asked_again_one_goes_for_another_in_
             assert shared.turns.of("ann") == 1
             # Another tenant does not wait for that.
             bobs = Busy(shared, "bob", 2)
+            await until(lambda: shared.turns.of("bob") == 1)
             held[1].again.set()
             await until(lambda: bobs.begun == 2)
             assert held[1].task.done()
