@@ -14,6 +14,7 @@ from streamsim.decisions.wire import PIECES
 from streamsim.errors import BadRequest, Conflict, PreconditionFailed, Unauthorized
 from streamsim.experiments import decision_rows, fields, logs, revisions, webhooks, whole_theta
 from streamsim.experiments.logs import LogFormat, LogQuery
+from streamsim.experiments.resets import delete_older
 from streamsim.experiments.theta_views import theta_text
 from streamsim.experiments.turns import Editing
 from streamsim.storage.contract.decisions import (
@@ -264,21 +265,22 @@ class Experiments:
             raise Unauthorized("key is not that of this experiment", field="key")
         if theta_value is not None and theta_key is None:
             raise Unauthorized("theta_value needs theta_key", field="theta_value")
+        decisions = self._store.decisions
         for _ in range(_ATTEMPTS):
-            names = await self._store.decisions.theta_names(experiment_id)
+            names = await decisions.theta_names(experiment_id)
             scopes = [ThetaAddress(experiment_id, name, theta_key, theta_value) for name in names]
-            scopes = [scope for scope in scopes if (await self._store.decisions.read_theta(scope)).rows]
+            scopes = [scope for scope in scopes if (await decisions.read_theta(scope)).rows]
             if not scopes and theta_key is not None:
                 raise Unauthorized(
                     "no theta is stored under this theta_key and theta_value", field="theta_key"
                 )
             transaction = Transaction(tenant, {experiment_id: found.revision}, deletes=scopes)
             transaction.drops = [] if theta_key is not None else [experiment_id]
-            result = await self._store.decisions.commit(transaction)
+            result = await decisions.commit(transaction)
             if isinstance(result, Committed):
                 version = result.versions.get(experiment_id)
                 if version is not None:
-                    await self._delete_older(found, version, set(names), theta_key, theta_value)
+                    await delete_older(decisions, found, version, set(names), theta_key, theta_value)
                 return
             found = await self.get(tenant, experiment_id)
         raise Conflict("the experiment is being edited by others; try again")
@@ -360,25 +362,6 @@ class Experiments:
         found = await self.get(tenant, experiment_id)
         async with self._whole.place(tenant):
             return await whole_theta.put(self._store.decisions, found, body)
-
-    # ---- inside
-
-    async def _delete_older(
-        self, experiment: Experiment, version: int, names: set[str], key: str | None, value: str | None
-    ) -> None:
-        """Finish a reset: rows of sets that came up while it ran, and were written before it committed."""
-        for name in set(await self._store.decisions.theta_names(experiment.id)) - names:
-            rows = (
-                await self._store.decisions.read_theta(ThetaAddress(experiment.id, name, key, value))
-            ).rows
-            for address, (_, written) in rows.items():
-                if written < version:
-                    row = ThetaAddress(experiment.id, name, *address)
-                    current = {experiment.id: experiment.revision}
-                    # Refused if the row was written since, which makes it newer than the reset.
-                    await self._store.decisions.commit(
-                        Transaction(experiment.tenant, current, reads={row: written}, deletes=[row])
-                    )
 
 
 def _other_names(name: str) -> Iterator[str]:
