@@ -19,6 +19,11 @@ LIGHTER = {"bootstrapped-thompson": {"REPLICATES": 10}}
 """Where 1500 rounds against uniform choice, or the default parameters, would be slow."""
 
 
+def test_every_folder_has_its_number_in_the_index() -> None:
+    listed = re.findall(r"^- (\S+)$", (catalogue.DIRECTORY / "index.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == FOLDERS
+
+
 @pytest.fixture(params=FOLDERS)
 def slug(request: pytest.FixtureRequest) -> str:
     seed(20)
