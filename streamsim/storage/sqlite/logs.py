@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import closing
 from typing import Final
 
-from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow
+from streamsim.storage.contract.logs import PAGE_BYTES, LogKind, LogRow, within
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.rows import each_in
 from streamsim.waiting import Room, on_behalf_of
@@ -24,8 +24,6 @@ BY_ADVICE: Final = (
     " WHERE experiment = (SELECT num FROM experiments WHERE id = ?) AND kind = 'reward'"
     " AND json_extract(CAST(data AS TEXT), '$.advice_id') IN"
 )
-_AT_ONCE: Final = 100
-"""Rows that are fetched before Python looks at any of them."""
 
 
 def _position(text: str) -> int:
@@ -84,17 +82,8 @@ class SQLiteLogs:
         self, sql: str, experiment_id: str, kind: LogKind, bound: int, limit: int, max_bytes: int
     ) -> list[LogRow]:
         def work(db: sqlite3.Connection) -> list[LogRow]:
-            page: list[LogRow] = []
-            left = max_bytes
             with closing(db.execute(sql, (experiment_id, kind, bound, limit))) as found:
-                # Many at once: what is done in Python for each holds up every other thread.
-                while left > 0 and (rows := found.fetchmany(_AT_ONCE)):
-                    for position, id, date_ms, data in rows:
-                        page.append(LogRow(experiment_id, kind, id, date_ms, data, str(position)))
-                        left -= len(data)
-                        if left <= 0:
-                            break
-            return page
+                return list(within((_row(experiment_id, kind, *row) for row in found), max_bytes))
 
         async with self._room.place(on_behalf_of.get()):
             return await self._db.read(work)

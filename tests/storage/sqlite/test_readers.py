@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tracemalloc
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from streamsim.storage.contract.errors import StoreUnavailable
+from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.sqlite.database import READERS, Database
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.waiting import on_behalf_of
 from tests.patience import PATIENCE_S
+from tests.storage.contract.helpers import committed, experiment
 from tests.storage.sqlite.conftest import opened
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -106,3 +109,24 @@ def test_pages_of_logs_are_read_one_at_a_time_and_tenants_in_turn(path: Path, ru
 
     with opened(path, run) as store:
         run(scenario(store))
+
+
+def test_a_page_of_large_rows_takes_little_more_memory_than_a_page_may_have_bytes(
+    path: Path, run: Any
+) -> None:
+    async def scenario(store: SQLiteStore) -> int:
+        await store.decisions.create_experiment(experiment())
+        rows = [LogRow("e1", "action", f"row {number}", number, b"x" * 1_000_000) for number in range(30)]
+        await committed(store, logs=rows)
+        del rows
+        tracemalloc.start()
+        try:
+            page = await store.logs.read_log("e1", "action", limit=30, max_bytes=2_000_000)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(page) == 2
+        return most
+
+    with opened(path, run) as store:
+        assert run(scenario(store)) < 6_000_000
