@@ -21,7 +21,7 @@ from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.counting import Arms
 from streamsim.decisions.early import Early
-from streamsim.decisions.queueing import Committing, size, take
+from streamsim.decisions.queueing import HALF, Committing, size, take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -173,6 +173,7 @@ class Lane:
         """Wait until the batch that is being committed is, or the next one is worth running beside it."""
         queue, most, committing = self._queue, self._settings.batch, self._committing
         if committing is not None:
+            self._early.gathering = len(committing.calls) < HALF
             self._enough = committing.enough(most)
             while not committing.task.done() and len(queue) < self._enough:
                 self._woken = self._loop.create_future()

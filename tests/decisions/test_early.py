@@ -156,3 +156,21 @@ def test_questions_of_calls_that_run_early_are_answered(bench: Bench, early: Ear
     warm(bench, code)
     assert bench.run(decide(bench.decisions, 3 * PART)) == [{"n": 0}] * (3 * PART)
     assert early.parts[:1] == [PART]
+
+
+def test_those_who_call_again_when_they_are_answered_go_to_the_worker_as_they_come(
+    bench: Bench, early: Early
+) -> None:
+    warm(bench, TELL)
+
+    async def twice(n: int) -> list[dict[str, int]]:
+        answers = [await bench.decisions.get_action("e1", "k", {"n": n}) for _ in range(2)]
+        return [json.loads(answer)["action"] for answer in answers]
+
+    async def all_twice() -> list[Any]:
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.gather(*(twice(n) for n in range(PART + 3)))
+
+    assert bench.run(all_twice()) == [[{"n": n}] * 2 for n in range(PART + 3)]
+    # Not all in one message, when the last of them is there.
+    assert early.parts == [PART, PART]
