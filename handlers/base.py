@@ -44,8 +44,6 @@ T = TypeVar("T")
 Form = TypeVar("Form", bound=str)
 Access = Literal["public", "key", "user", "admin"]
 COOKIE = "user"
-REFUSAL_S = 0.1
-"""How long a 429 is held back."""
 EXPOSED, ALLOWED = "ETag, Link, Retry-After, X-Request-Id", "content-type, x-request-id"
 
 HEADERS = {
@@ -317,13 +315,15 @@ class BaseHandler(tornado.web.RequestHandler):
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As Tornado's; but an answer that fails in its middle is cut off: nobody is to take it as whole.
 
-        And who asks for too much has to wait: to be refused at once and to ask again would cost others more.
+        And who asks for too much has to wait, see `Refusals`.
         """
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         if isinstance(error, TooManyRequests) and not self._held_back and not self.services.draining:
             self._held_back = True
             again = partial(self.send_error, status_code, **kwargs)
-            asyncio.get_running_loop().call_later(REFUSAL_S, again)
+            caller = on_behalf_of.get() or f"{self.client()[0]} {self.request.path}"
+            hold_s = self.services.refusals.hold_s(caller)
+            asyncio.get_running_loop().call_later(hold_s, again)
             return
         if not self._headers_written:
             super().send_error(status_code, **kwargs)

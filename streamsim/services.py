@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from streamsim.waiting import Refusals
 
 if TYPE_CHECKING:
     from streamsim.accounts.accounts import Accounts
@@ -53,3 +55,4 @@ class Services:
     run_service: RunService
     tracing: Tracing | None = None
     draining: bool = False
+    refusals: Refusals = field(default_factory=Refusals)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final
+
+HOLD_S: Final = 0.1
+"""How long a refusal is held back at least."""
+HOLD_MOST_S: Final = 2.0
+"""And at most."""
+APART_S: Final = 0.025
+"""Refusals of one caller leave so far apart."""
 
 on_behalf_of: Final[ContextVar[str]] = ContextVar("on_behalf_of", default="")
 """The tenant for whom this task works, where it is known: what many tasks share is shared between tenants."""
@@ -113,6 +121,11 @@ class Room:
         """How many wait of one tenant."""
         return self._turns.of(tenant)
 
+    def others(self, tenant: str) -> set[str]:
+        """Who else had one of the last places."""
+        # What the service does for itself is nobody's.
+        return {*self._last} - {"", tenant}
+
     def full(self, tenant: str) -> bool:
         """Whether the next of this tenant has to wait."""
         return self._held.total() >= self.most or not self._may(tenant)
@@ -150,7 +163,31 @@ class Room:
 
     def _may(self, tenant: str) -> bool:
         """Whether a tenant has less than its share."""
-        # What the service does for itself is nobody's.
-        others = {*self._last} - {"", tenant}
+        others = self.others(tenant)
         part = max(self._parted // (len(others) + 1), 1) if others else self.most
         return self._held[tenant] < min(self._share, part)
+
+
+class Refusals:
+    """How long each 429 is held back: to be refused at once and to ask again would cost others more.
+
+    Those of one caller leave one by one, for callers that are refused together also ask again together, and
+    whoever comes then waits for all of them.
+
+    :param now: the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._next: dict[str, float] = {}
+        self._many = 1000
+
+    def hold_s(self, caller: str) -> float:
+        """How long the next refusal of this caller is held back, in seconds."""
+        now = self._now()
+        if len(self._next) >= self._many:
+            self._next = {name: at for name, at in self._next.items() if at > now}
+            self._many = max(1000, 2 * len(self._next))
+        at = min(max(now + HOLD_S, self._next.get(caller, 0.0)), now + HOLD_MOST_S)
+        self._next[caller] = at + APART_S
+        return at - now

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from streamsim.waiting import Room, Turns
+import pytest
+
+from streamsim.waiting import APART_S, HOLD_MOST_S, HOLD_S, Refusals, Room, Turns
 
 
 async def _waiters(room: Room, order: list[str], tenants: str) -> list[asyncio.Task[None]]:
@@ -150,3 +152,23 @@ def test_nobody_is_given_a_turn_that_may_not_have_it() -> None:
         await asyncio.gather(*tasks)
 
     _run(scenario())
+
+
+def test_refusals_of_one_caller_leave_one_by_one_and_those_of_others_do_not_wait_for_them() -> None:
+    now = [100.0]
+    refusals = Refusals(lambda: now[0])
+    together = [refusals.hold_s("ann") for _ in range(5)]
+    assert together == pytest.approx([HOLD_S + n * APART_S for n in range(5)])
+    assert refusals.hold_s("bob") == pytest.approx(HOLD_S)
+    now[0] += 10
+    assert refusals.hold_s("ann") == pytest.approx(HOLD_S)
+
+
+def test_no_refusal_is_held_back_for_ever_and_callers_are_forgotten() -> None:
+    now = [100.0]
+    refusals = Refusals(lambda: now[0])
+    assert max(refusals.hold_s("ann") for _ in range(1000)) == pytest.approx(HOLD_MOST_S)
+    for number in range(20_000):
+        now[0] += 0.001
+        refusals.hold_s(f"caller {number}")
+    assert len(refusals._next) < 2500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,8 @@ Key = tuple[tuple[str, str, int], ...]
 
 
 class Runners:
-    """At most `most` at a time for one tenant, and one more for others.
+    """At most `most` at a time for one tenant, and one more for others; while others came lately too, no more
+    than its part of the processors.
 
     Idle ones are kept for the next request on their models. One whose run takes long goes on at a lower
     priority, and so do the later runs that it is kept for: shorter ones of other models do not share a
@@ -34,7 +36,8 @@ class Runners:
         self._workers = workers
         self._nice = nice
         self._most = most
-        self._room = Room(most + 1, share=most)
+        processors = len(os.sched_getaffinity(0))
+        self._room = Room(most + 1, share=most, lately=most + 1, parted=min(most, processors))
         self._idle: OrderedDict[Worker, Key] = OrderedDict()
 
     @property

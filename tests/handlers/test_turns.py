@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import pytest
 
-from handlers import base
+import streamsim.waiting
 from streamsim.experiments import turns
+from streamsim.experiments.turns import Editing
 from streamsim.jobs.jobs import JobDesk, Jobs
-from streamsim.server.http import short
 from streamsim.services import Services
 from streamsim.storage.contract.jobs import Job
 from streamsim.storage.sqlite.database import READERS
@@ -73,6 +74,32 @@ async def test_one_edit_of_a_user_at_a_time(ann: Caller, bob: Caller, services: 
         assert (await bob.put(f"/exp/{bobs['id']}", FAST)).status == 200
         assert not any(one.done() for one in waiting)
     assert [(await one).status for one in waiting] == [200] * 6
+
+
+@pytest.mark.gen_test
+async def test_between_edits_of_one_user_others_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_REST_MOST_S", 0.0)
+    rests = list[float]()
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def noted(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+        rests.append(delay)
+        return call_later(delay, *arguments)
+
+    editing = Editing()
+
+    async def edit(user: str, times: int = 1) -> None:
+        for _ in range(times):
+            async with editing.turn(user):
+                await asyncio.sleep(0)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    await asyncio.gather(edit("ann"), edit("ann"), edit("ann"))
+    assert rests == []  # nobody else edits
+    await asyncio.gather(edit("bob", 3), edit("ann"), edit("ann"))
+    assert rests == [0.0]  # nothing of hers waits after the second, nor after any of his
+    await edit("ann")
 
 
 @pytest.mark.gen_test
@@ -170,8 +197,8 @@ async def test_who_asks_for_too_much_waits_for_the_refusal_and_others_do_not(
     for _ in range(2):
         await nobody.log_in("bob", "wrong")
         assert (await ann.get(f"/getaction/{loud['id']}", key=loud["key"])).status == 200
-    for module in (base, short):
-        monkeypatch.setattr(module, "REFUSAL_S", 3600.0)
+    for name in ("HOLD_S", "HOLD_MOST_S"):
+        monkeypatch.setattr(streamsim.waiting, name, 3600.0)
     refused = asyncio.ensure_future(
         nobody.log_in("bob", "wrong")
         if way == "handler"

@@ -1,4 +1,4 @@
-"""Processes for whole runs: those whose run takes long stand back, the others do not."""
+"""Processes for whole runs: who has one, and that those whose run takes long stand back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pytest
 
 from streamsim.models import runners
+from streamsim.models.runners import Runners
 from streamsim.models.scenarios import _no_model
 from streamsim.services import Services
 
@@ -40,3 +41,27 @@ async def test_a_process_between_two_runs_is_not_called_long(
     asyncio.get_running_loop().call_later(0.05, ended.set)
     await ended.wait()
     assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 0
+
+
+@pytest.mark.gen_test
+async def test_while_others_run_models_too_a_tenant_has_its_part_of_the_processors(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    lent = Runners(services.models._workers, 2)
+    async with lent.lend([_no_model("ann")]), lent.lend([_no_model("ann")]):
+        pass  # alone she has both
+    await _lent(lent, "bob")
+    async with lent.lend([_no_model("ann")]):
+        second = asyncio.ensure_future(_lent(lent, "ann"))
+        await asyncio.sleep(0)
+        assert lent._room.waiting("ann") == 1
+        await _lent(lent, "bob")
+        assert lent._room.waiting("ann") == 1
+    await second
+    lent.close()
+
+
+async def _lent(lent: Runners, tenant: str) -> None:
+    async with lent.lend([_no_model(tenant)]):
+        pass

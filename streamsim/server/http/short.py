@@ -12,7 +12,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, REFUSAL_S, date_now, given_or_new_id
+from handlers.base import HEADERS, date_now, given_or_new_id
 from handlers.failures import expected, log_failure
 from handlers.short import SHORT, Asked, Short, submit
 from streamsim import values
@@ -90,15 +90,16 @@ class ShortExchange:
         """Write the error as the handler would, and when."""
         if isinstance(error, TooManyRequests) and not self._application.services.draining:
             self._held_back = True
-            asyncio.get_running_loop().call_later(REFUSAL_S, self._refuse, error)
+            caller = self.user or f"{self._who().address} {self._path}"
+            hold_s = self._application.services.refusals.hold_s(caller)
+            asyncio.get_running_loop().call_later(hold_s, self._refuse, error)
         else:
             self._refuse(error)
 
     def _refuse(self, error: BaseException) -> None:
         if self._connection.lost:
             return
-        path = self._head.target.partition(b"?")[0].decode()
-        log_failure(self._head.method, path, self._request_id, error)
+        log_failure(self._head.method, self._path, self._request_id, error)
         failure = expected(error, 500)
         retry_after_s = getattr(failure, "retry_after_s", None)
         retry = "" if retry_after_s is None else f"Retry-After: {retry_after_s}\r\n"
@@ -118,10 +119,13 @@ class ShortExchange:
         route, method = self._call.route, self._head.method
         if self.trace is not None:
             self.trace.end(route, method, status, self._request_id)
-        path = self._head.target.partition(b"?")[0].decode()
-        self._application.log_answer(route, method, path, status, time.time() - self._began, self._who)
+        self._application.log_answer(route, method, self._path, status, time.time() - self._began, self._who)
         self._written = True
         connection.answered_short()
+
+    @property
+    def _path(self) -> str:
+        return self._head.target.partition(b"?")[0].decode()
 
     def _who(self) -> Caller:
         settings = self._application.services.settings
