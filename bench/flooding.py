@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,9 +28,9 @@ class Flooding:
 
     def __init__(self, server: Server, name: str, user: str = "attacker") -> None:
         flood = FLOODS[name]
-        made = User(server, user, flood, flood.code, flood.experiments)
+        made = User(server, user, flood, flood.code)
         self._begun = _PROCESSES.Semaphore(0)
-        self._connections = flood.at_once
+        self._connections = flood.connections
         self._process = _PROCESSES.Process(
             target=_flood,
             args=(name, server.port, made.client.cookies, made.experiments, self._begun),
@@ -57,7 +58,7 @@ def _flood(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(19)
     flooder = _Flooder(name, port, cookies, experiments, begun)
-    places = range(FLOODS[name].at_once)
+    places = range(FLOODS[name].connections)
     threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in places]
     for thread in threads:
         thread.start()
@@ -82,9 +83,12 @@ class _Flooder:
         # Whoever floods has a machine of its own. What a processor does here in one piece, as to make a body
         # of 3 MB or to send it in one call, would keep the victim's client waiting for the kernel's next
         # tick.
-        request = memoryview(self._bytes(self._experiments[at % len(self._experiments)]))
+        every = self._experiments
+        requests = [
+            memoryview(self._bytes(made)) for made in every[at :: self._flood.connections] or every[:1]
+        ]
         told = False
-        while True:
+        for request in itertools.cycle(requests):
             try:
                 with socket.create_connection(("127.0.0.1", self._port), timeout=WAIT_S) as connection:
                     for start in range(0, len(request), _PIECE):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from tests.attacks.corpus import POLICIES
 from tests.support import Answer, Client, Server
 
 PASSWORD: Final = "a good password"
@@ -68,6 +69,8 @@ def rest(seconds):
     return seconds
 """
 
+HOSTILE: Final = [{"get_action": one["code"]} | one.get("fields", {}) for one in POLICIES]
+
 Request = tuple[str, str, object]
 """Method, path and body."""
 
@@ -75,24 +78,19 @@ Request = tuple[str, str, object]
 class Flood(NamedTuple):
     """One attack.
 
-    `resource`: what it is after. `code`: of the attacker's `experiments`. `requests`: what its `connections`
-    send again and again, about one of them; `deaf`: without reading what comes. `victim`: what another user
-    asks for. `before`: what each of both does first, once; it may add to what is known of each experiment.
+    `resource`: what it is after. `code`: of each of the attacker's experiments; those are left out that the
+    server does not take. `requests`: what its `connections` send again and again, about one experiment after
+    the other; `deaf`: without reading what comes. `victim`: what another user asks for. `before`: what each
+    of both does first, once; it may add to what is known of each experiment.
     """
 
     resource: str
-    code: dict[str, str]
+    code: Sequence[dict[str, str]]
     requests: Callable[[dict[str, Any]], Request]
     victim: Callable[[dict[str, Any]], Request]
     connections: int = 16
-    experiments: int = 1
     deaf: bool = False
     before: Callable[[Client, dict[str, Any]], None] | None = None
-
-    @property
-    def at_once(self) -> int:
-        """Connections that it opens: at least one for each of its experiments."""
-        return max(self.connections, self.experiments)
 
 
 def _decision(made: dict[str, Any]) -> Request:
@@ -172,28 +170,30 @@ def _made(answer: Answer) -> Any:
 
 
 FLOODS: Final[dict[str, Flood]] = {
-    "sleeping policies": Flood("workers", {"get_action": SLEEP}, _decision, _decision, experiments=40),
-    "stale reads for ever": Flood("commits", {"get_action": STALE}, _decision, _decision),
-    "calls of 3 MB": Flood("memory", {"get_action": SLEEP}, _large, _decision),
+    "sleeping policies": Flood("workers", [{"get_action": SLEEP}] * 40, _decision, _decision, connections=40),
+    "stale reads for ever": Flood("commits", [{"get_action": STALE}], _decision, _decision),
+    "calls of 3 MB": Flood("memory", [{"get_action": SLEEP}], _large, _decision),
     "progress for ever": Flood(
-        "simulations", FAST | {"get_action": PROGRESS}, _simulation(10), _simulation(10)
+        "simulations", [FAST | {"get_action": PROGRESS}], _simulation(10), _simulation(10)
     ),
     "slow simulations": Flood(
-        "simulations", FAST | {"get_action": SPIN}, _simulation(100_000), _simulation(10), connections=24
+        "simulations", [FAST | {"get_action": SPIN}], _simulation(100_000), _simulation(10), connections=24
     ),
-    "long jobs": Flood("processes", FAST, _job, _decision),
-    "plots": Flood("processor", FAST, _plot, _decision, connections=8),
-    "code that is put": Flood("checks of code", FAST, _code, _code, connections=24),
-    "comparisons": Flood("simulations", FAST, _comparison(20), _comparison(1), connections=24),
+    "long jobs": Flood("processes", [FAST], _job, _decision),
+    "plots": Flood("processor", [FAST], _plot, _decision, connections=8),
+    "code that is put": Flood("checks of code", [FAST], _code, _code, connections=24),
+    "comparisons": Flood("simulations", [FAST], _comparison(20), _comparison(1), connections=24),
     "slow runs of models": Flood(
-        "models", FAST, _whole_run("heavy"), _whole_run("light"), connections=24, before=_stepped
+        "models", [FAST], _whole_run("heavy"), _whole_run("light"), connections=24, before=_stepped
     ),
     "operations that sleep": Flood(
-        "live models", FAST, _operation(2.0), _operation(0.0), connections=40, before=_operated
+        "live models", [FAST], _operation(2.0), _operation(0.0), connections=40, before=_operated
     ),
-    "followers of a job": Flood("connections", FAST, _events, _decision, connections=60, before=_begun),
-    "reads of a long log": Flood("readers", FAST, _health, _health, before=_decided),
-    "clients that do not read": Flood("memory", FAST, _document, _decision, connections=50, deaf=True),
+    "followers of a job": Flood("connections", [FAST], _events, _decision, connections=60, before=_begun),
+    "reads of a long log": Flood("readers", [FAST], _health, _health, before=_decided),
+    # As many at once as the tests of the same corpus let in.
+    "hostile code": Flood("processors", HOSTILE, _decision, _decision, connections=6),
+    "clients that do not read": Flood("memory", [FAST], _document, _decision, connections=50, deaf=True),
 }
 """By name."""
 
@@ -201,19 +201,17 @@ FLOODS: Final[dict[str, Flood]] = {
 class User:
     """A user of its own on a server, with an experiment or more."""
 
-    def __init__(
-        self, server: Server, name: str, flood: Flood, code: dict[str, str], experiments: int = 1
-    ) -> None:
+    def __init__(self, server: Server, name: str, flood: Flood, code: Sequence[dict[str, str]]) -> None:
         admin = server.admin()
         admin.post("/user", {"username": name, "password": PASSWORD})
         admin.close()
         self.client: Client = server.client()
         answer = self.client.post("/login", {"username": name, "password": PASSWORD})
         assert answer.status == 200, answer.body
-        self.experiments = [
-            self.client.post("/exp", {"name": f"{name} {number}", **code}).body
-            for number in range(experiments)
+        answers = [
+            self.client.post("/exp", {"name": f"{name} {number}", **one}) for number, one in enumerate(code)
         ]
+        self.experiments = [answer.body for answer in answers if answer.status == 200]
         for made in self.experiments:
             made["user"] = name
             if flood.before is not None:

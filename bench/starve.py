@@ -36,7 +36,7 @@ def table(seconds: float, names: list[str]) -> None:
             tempfile.TemporaryDirectory(prefix="streamsim-starve-") as folder,
             Server(Path(folder), settings=settings) as server,
         ):
-            victim = User(server, "victim", flood, FAST)
+            victim = User(server, "victim", flood, [FAST])
             measured(victim, flood, 0.5)
             alone, _ = measured(victim, flood, seconds)
             with Flooding(server, name):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.attacks import harness
 from tests.attacks.conftest import Attacked, impossible
+from tests.attacks.corpus import FIRST, MORE, POLICIES
 from tests.attacks.harness import Kind, Server
 from tests.attacks.own import OWN
 from tests.attacks.targets import SECRET
@@ -19,16 +18,6 @@ from tests.effort import LONG
 
 pytestmark = pytest.mark.serial
 
-
-def _corpus(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(Path(__file__).with_name(name).read_text())
-    return found
-
-
-FIRST, MORE = _corpus("corpus.json"), _corpus("corpus2.json")
-FILES = [snippet for snippet in MORE if "engine" in snippet]
-"""Of models, whose file is the attack: see test_model_files."""
-POLICIES = [snippet for snippet in FIRST + MORE if snippet not in FILES]
 # Must be found out, or the harness sees nothing.
 CONTROLS: list[dict[str, Any]] = [
     {"id": "control-answer", "code": "self.action['pwned'] = 1", "expect": ["ok"]},

@@ -8,10 +8,10 @@ import pytest
 
 from tests.attacks import harness
 from tests.attacks.conftest import MODELS, Attacked
+from tests.attacks.corpus import MORE, POLICIES
 from tests.attacks.harness import Server
 from tests.attacks.model_code import ModelCampaign, faults
 from tests.attacks.targets import SECRET
-from tests.attacks.test_attacks import MORE, POLICIES
 from tests.effort import LONG
 
 pytestmark = pytest.mark.serial

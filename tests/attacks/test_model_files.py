@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.test_attacks import FILES
+from tests.attacks.corpus import FILES
 from tests.support import Client, Server
 
 ENDS = {201: "ok", 400: "error", 413: "error", 422: "error"}
