@@ -88,6 +88,7 @@ async def running(
             sandbox = Sandbox(
                 workers=box.workers,
                 share=box.workers - max(box.workers // 8, 1),
+                spare=settings.evaluation.spare_processors,
                 allow_degraded=box.allow_degraded,
                 preload=box.preload,
             )

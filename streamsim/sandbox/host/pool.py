@@ -22,6 +22,7 @@ from streamsim.sandbox.host.channel import (
     WorkerMemory,
     WorkerTimeout,
 )
+from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.source import Source
 from streamsim.sandbox.host.worker import Worker
 from streamsim.sandbox.host.zygote import SandboxUnavailable
@@ -72,6 +73,7 @@ class Sandbox:
         *,
         workers: int = 32,
         share: int | None = None,
+        spare: int = 0,
         plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
@@ -79,6 +81,7 @@ class Sandbox:
         spawn_s: float = 10.0,
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
+        :param spare: processors that tenants whose calls take long leave to others; see `Patrol`.
         :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
             workers start in half the time.
         :param allow_degraded: start although a layer is missing.
@@ -96,6 +99,7 @@ class Sandbox:
         self._sources = [self._full] if self._plain is None else [self._plain, self._full]
         self._numbers = itertools.count(1)
         self._alive: set[Worker] = set()
+        self.patrol = Patrol(lambda: self._alive, spare)
         self._sampler: asyncio.TimerHandle | None = None
         # By tenant: until when no other slow worker of it goes.
         self._resting: dict[str, asyncio.TimerHandle] = {}
@@ -125,6 +129,7 @@ class Sandbox:
         """End all workers and the zygotes."""
         if self._sampler is not None:
             self._sampler.cancel()
+        self.patrol.close()
         for resting in self._resting.values():
             resting.cancel()
         for worker in list(self._alive):
@@ -170,7 +175,7 @@ class Sandbox:
         :raises WorkerDied: it died while it loaded.
         :raises ProgramFailed: the program refused its load; the worker is gone.
         """
-        tenant = _tenant(identity)
+        tenant = identity.partition("/")[0]
         source = self._source(program, plain)
         while True:
             zygote = await source.living()
@@ -187,6 +192,7 @@ class Sandbox:
             async with source.forks.place(tenant):
                 await worker.fork(zygote, program, self._spawn_s)
             begun(worker.pid)
+            self.patrol.spawned(worker)
             await worker.load(load)
         except BaseException:
             worker.kill()
@@ -200,12 +206,12 @@ class Sandbox:
         return self._plain if self._plain.report.readable else self._full
 
     async def _make_room(self, tenant: str) -> None:
-        held, mine = self._held(), [worker for worker in self._alive if _tenant(worker.identity) == tenant]
+        held, mine = self._held(), [worker for worker in self._alive if worker.tenant == tenant]
         old = asyncio.get_running_loop().time() - KEPT_S
         idle = [
             worker
             for worker in (mine if len(mine) >= self._share else self._alive)
-            if not worker.busy and (held[_tenant(worker.identity)] >= held[tenant] or worker.used < old)
+            if not worker.busy and (held[worker.tenant] >= held[tenant] or worker.used < old)
         ]
         if idle:
             min(idle, key=lambda worker: worker.used).kill()
@@ -214,14 +220,14 @@ class Sandbox:
 
     def _held(self) -> Counter[str]:
         """Living workers by tenant."""
-        return Counter(_tenant(worker.identity) for worker in self._alive)
+        return Counter(worker.tenant for worker in self._alive)
 
     def _room_for(self, tenant: str) -> bool:
         return len(self._alive) < self._most and self._held()[tenant] < self._share
 
     def release(self, worker: Worker) -> None:
         """A worker became idle while somebody waits for room, which it makes unless all of them have more."""
-        held, tenant, loop = self._held(), _tenant(worker.identity), asyncio.get_running_loop()
+        held, tenant, loop = self._held(), worker.tenant, asyncio.get_running_loop()
         waiting = {one for one in self.turns.tenants if held[one] <= held[tenant]}
         if worker.busy or not waiting:
             return
@@ -233,7 +239,7 @@ class Sandbox:
         worker.kill()
 
     def _unwanted(self, worker: Worker) -> None:
-        if worker.alive and not worker.busy and _tenant(worker.identity) in self.turns.tenants:
+        if worker.alive and not worker.busy and worker.tenant in self.turns.tenants:
             worker.kill()
 
     def ended(self, worker: Worker) -> None:
@@ -251,7 +257,3 @@ class Sandbox:
         for worker in list(self._alive):
             worker.sample()
         self._sampler = asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
-
-
-def _tenant(identity: str) -> str:
-    return identity.partition("/")[0]

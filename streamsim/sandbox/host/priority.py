@@ -58,7 +58,7 @@ class Priority:
         """It takes long: until `ended`, it leaves processors to live decisions."""
         self.make_way()
         self._long.add(pid)
-        _place(pid, self._spare if self._apart else 0)
+        place(pid, self._spare if self._apart else 0)
 
     def ended(self, pid: int) -> None:
         """Forget it. Its number may be another's soon."""
@@ -71,7 +71,7 @@ class Priority:
             return
         self._apart = not self._apart
         for pid in self._long:
-            _place(pid, self._spare if self._apart else 0)
+            place(pid, self._spare if self._apart else 0)
 
 
 def lower(pid: int, nice: int) -> None:
@@ -89,10 +89,13 @@ def lower(pid: int, nice: int) -> None:
         log.warning("what computes runs at the priority of live decisions: this process may not lower it")
 
 
-def _place(pid: int, spare: int) -> None:
-    """On the processors of this process, without so many of them: all but one at most."""
+def place(pid: int, spare: int) -> bool:
+    """Have a process on the processors of this one, without so many of them: all but one at most.
+
+    :param pid: 0 is one that has ended already. :return: False if this process may not do that.
+    """
     if not pid:
-        return  # as above
+        return True  # as above
     own = sorted(os.sched_getaffinity(0))
     try:
         os.sched_setaffinity(pid, own[min(spare, len(own) - 1) :])
@@ -100,3 +103,5 @@ def _place(pid: int, spare: int) -> None:
         pass  # it ended
     except PermissionError:
         log.warning("what computes uses all processors: this process may not say which")
+        return False
+    return True

@@ -36,6 +36,7 @@ class Worker:
 
     def __init__(self, pool: Sandbox, number: int, uid: int, limits: Limits, identity: str) -> None:
         self.identity = identity
+        self.tenant = identity.partition("/")[0]
         self.pid = 0
         self.loaded = msgspec.Raw()
         self.number, self.uid = number, uid
@@ -60,6 +61,11 @@ class Worker:
         return self._channel.busy or not self.loaded
 
     @property
+    def calling(self) -> bool:
+        """Whether an exchange is under way after its start."""
+        return self._channel.busy and bool(self.loaded)
+
+    @property
     def used(self) -> float:
         """When it was last given something to do, in the event loop's time."""
         return self._channel.used
@@ -77,6 +83,7 @@ class Worker:
     def begin(self, request: object, *, calls: int, asks: bool, more: bool = False) -> None:
         """Send a request, or the first part of it. See `WorkerChannel.begin`."""
         self._channel.begin(request, calls=calls, asks=asks, more=more)
+        self._pool.patrol.begun()
 
     def extend(self, part: object, *, calls: int, more: bool) -> None:
         """Send a further part of a request. See `WorkerChannel.extend`."""

@@ -1,0 +1,85 @@
+"""Processes of tenants whose calls take long leave processors to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from streamsim.sandbox.host.priority import place
+
+LONG_S: Final = 0.01
+"""A call that takes longer is a long one; so often the workers are looked at, while any of them is busy."""
+LATELY_S: Final = 1.0
+"""A tenant is live for so long after a call of it, and stays off for so long after a long one."""
+
+
+class Watched(Protocol):
+    """What there is to know of a worker: see `Worker`."""
+
+    pid: int
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def calling(self) -> bool: ...
+    @property
+    def used(self) -> float: ...
+
+
+class Patrol:
+    """Looks at workers, and keeps those off some processors that hold up others.
+
+    What computes without a pause is interrupted at the kernel's next tick, up to 4 ms later, whatever has
+    become ready to run on the same processor: the server itself, or what it waits for. So while other tenants
+    are live, one whose calls take long has the rest of the processors, for new processes as well: what begins
+    works in the kernel, which is not interrupted either.
+
+    :param workers: those that live. :param spare: processors that are left to others, of several.
+    """
+
+    def __init__(self, workers: Callable[[], Iterable[Watched]], spare: int) -> None:
+        self._workers = workers
+        self._spare = spare
+        self._timer: asyncio.TimerHandle | None = None
+        self._off = set[Watched]()
+        # When a tenant last had a long call under way.
+        self._long: dict[str, float] = {}
+
+    def begun(self) -> None:
+        """A worker was given something to do."""
+        if self._timer is None and self._spare:
+            self._timer = asyncio.get_running_loop().call_later(LONG_S, self._look)
+
+    def spawned(self, worker: Watched) -> None:
+        """There is a new process, which has loaded nothing yet."""
+        if worker.tenant in self._long:
+            self._place(worker)
+
+    def close(self) -> None:
+        """No more looks."""
+        self._spare = 0
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, workers = loop.time(), set(self._workers())
+        live = {worker.tenant for worker in workers if worker.calling or worker.used > now - LATELY_S}
+        long = {worker.tenant: now for worker in workers if worker.calling and worker.used < now - LONG_S}
+        self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
+        self._off &= workers
+        for worker in workers:
+            off = worker.tenant in self._long and live > {worker.tenant}
+            if off is not (worker in self._off) and (not off or worker.calling):
+                self._place(worker, off=off)
+        again = self._off or any(worker.calling for worker in workers)
+        self._timer = loop.call_later(LONG_S, self._look) if again and self._spare else None
+
+    def _place(self, worker: Watched, *, off: bool = True) -> None:
+        if not place(worker.pid, self._spare if off else 0):
+            self._spare = 0  # nor may it another time
+        elif off:
+            self._off.add(worker)
+        else:
+            self._off.discard(worker)
