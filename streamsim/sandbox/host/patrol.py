@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -43,8 +44,9 @@ class Patrol:
         self._spare = spare
         self._timer: asyncio.TimerHandle | None = None
         self._off = set[Watched]()
-        # When a tenant last had a long call under way.
+        # When a tenant last had a long call under way, and who was live at the last look.
         self._long: dict[str, float] = {}
+        self._live = set[str]()
 
     def begun(self) -> None:
         """A worker was given something to do."""
@@ -53,7 +55,8 @@ class Patrol:
 
     def spawned(self, worker: Watched) -> None:
         """There is a new process, which has loaded nothing yet."""
-        if worker.tenant in self._long:
+        now = asyncio.get_running_loop().time()
+        if self._long.get(worker.tenant, -math.inf) > now - LATELY_S and self._live > {worker.tenant}:
             self._place(worker)
 
     def close(self) -> None:
@@ -65,12 +68,12 @@ class Patrol:
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         now, workers = loop.time(), set(self._workers())
-        live = {worker.tenant for worker in workers if worker.calling or worker.used > now - LATELY_S}
+        self._live = {worker.tenant for worker in workers if worker.calling or worker.used > now - LATELY_S}
         long = {worker.tenant: now for worker in workers if worker.calling and worker.used < now - LONG_S}
         self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
         self._off &= workers
         for worker in workers:
-            off = worker.tenant in self._long and live > {worker.tenant}
+            off = worker.tenant in self._long and self._live > {worker.tenant}
             if off is not (worker in self._off) and (not off or worker.calling):
                 self._place(worker, off=off)
         again = self._off or any(worker.calling for worker in workers)

@@ -100,6 +100,6 @@ def test_who_is_alone_has_every_processor(run: Any, sandbox: Sandbox) -> None:
             asyncio.get_running_loop().call_later(5 * patrol.LONG_S, looked.set)
             await looked.wait()
             await more.exchange(None)
-            assert _at(anns) == _at(more) == OWN
+            assert _at(anns) == _at(more) == _at(await _one(sandbox, "ann")) == OWN
 
     run(scenario())
