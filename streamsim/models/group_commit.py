@@ -14,6 +14,8 @@ from typing import Final
 
 QUICK_S: Final = 0.001
 """What a process did in less time the last time, it is expected to do so again."""
+LATE_S: Final = 0.005
+"""Nor is it expected any more once it has taken so long."""
 ENOUGH_S: Final = 0.0003
 """Once the first has waited for so long, the next that comes ends the wait: about the time of a commit."""
 MOST_S: Final = 0.001
@@ -24,7 +26,8 @@ class GroupCommit:
     """Waits of one event loop."""
 
     def __init__(self) -> None:
-        self._expected = 0
+        # When what is expected began, the oldest first.
+        self._expected: dict[object, float] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -32,11 +35,13 @@ class GroupCommit:
     @contextmanager
     def expecting(self, quick: bool) -> Iterator[None]:
         """While what is to be written is being done. :param quick: it takes less than `QUICK_S`."""
-        self._expected += quick
+        one = object()
+        if quick:
+            self._expected[one] = asyncio.get_running_loop().time()
         try:
             yield
         finally:
-            self._expected -= quick
+            self._expected.pop(one, None)
             if not self._expected:
                 self._end()
 
@@ -44,9 +49,10 @@ class GroupCommit:
         """Return when it is time to write."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
+            self._since = loop.time()
+            self._forget_late()
             if not self._expected:
                 return
-            self._since = loop.time()
             self._timer = loop.call_later(MOST_S, self._end)
         elif loop.time() > self._since + ENOUGH_S:
             self._end()
@@ -54,6 +60,11 @@ class GroupCommit:
         waiting = loop.create_future()
         self._waiting.append(waiting)
         await waiting
+
+    def _forget_late(self) -> None:
+        late = [one for one, began in self._expected.items() if began < self._since - LATE_S]
+        for one in late:
+            del self._expected[one]
 
     def _end(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -62,8 +62,8 @@ async def step(
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait ends because of the time."""
-    monkeypatch.setattr(group_commit, "ENOUGH_S", 1e9)
-    monkeypatch.setattr(group_commit, "MOST_S", 1e9)
+    for name in ("LATE_S", "ENOUGH_S", "MOST_S"):
+        monkeypatch.setattr(group_commit, name, 1e9)
 
 
 @pytest.mark.usefixtures("patient")
@@ -139,6 +139,22 @@ def test_nobody_waits_for_what_takes_long() -> None:
         assert [name for name, _ in written] == ["quick"]
         done.set()
         await slow
+
+    within(work)
+
+
+@pytest.mark.usefixtures("patient")
+def test_nobody_waits_for_what_was_quick_before_and_is_late_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(group: GroupCommit, turns: Turns) -> None:
+        written: Written = []
+        done = asyncio.Event()
+        late = asyncio.create_task(step(group, turns, "late", done.wait(), written))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(group_commit, "LATE_S", -1.0)
+        await step(group, turns, "first", asyncio.sleep(0), written)
+        assert [name for name, _ in written] == ["first"]
+        done.set()
+        await late
 
     within(work)
 
