@@ -7,7 +7,6 @@ text-keyed dict of values, nested at most `MAX_DEPTH` deep with at most `MAX_VAL
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -27,14 +26,12 @@ MAX_QUOTED_KEY = 64
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 _BLOCK = 1 << 16
-_COMMA, _BRACE, _CASE = ord(","), ord("{"), ord("{") - ord("[")
+_COMMA, _QUOTE, _BRACE, _CASE = ord(","), ord('"'), ord("{"), ord("{") - ord("[")
 """With the bit `_CASE` set, both opening brackets are the same byte, and no other is."""
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
-# A JSON text; one without an end goes on to the end, so that no place is looked at twice.
-_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class InvalidValue(ValueError):
@@ -183,18 +180,28 @@ def _has_too_many(text: bytes | str, most: int) -> bool:
     """
     if _counted(text) <= most:
         return False
-    # Commas and brackets in texts are none; what is left of the rest is at least one value each.
-    bare = _TEXTS.sub(b"", text.encode("utf-8", "replace") if isinstance(text, str) else text)
-    return _counted(bare) > most
+    return _counted(text, bare=True) > most
 
 
-def _counted(text: bytes | str) -> int:
-    """The larger of the numbers of commas and of containers: there are at least as many values."""
+def _counted(text: bytes | str, *, bare: bool = False) -> int:
+    """The larger of the numbers of commas and of containers: there are at least as many values.
+
+    :param bare: leave out what is in texts, where commas and brackets are none. It takes ten times as long.
+    """
     if isinstance(text, str):
-        return max(text.count(","), text.count("[") + text.count("{") - 1)
-    commas = containers = 0
+        if not bare:
+            return max(text.count(","), text.count("[") + text.count("{") - 1)
+        text = text.encode("utf-8", "replace")
+    if bare:
+        # Then every quotation mark begins or ends a text.
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    commas = containers = within = 0
     for start in range(0, len(text), _BLOCK):
         block = np.frombuffer(text, np.uint8, min(_BLOCK, len(text) - start), start)
+        if bare:
+            # Of their number only whether it is even matters, so that a byte is enough for it.
+            marks = np.cumsum(block == _QUOTE, dtype=np.uint8) + np.uint8(within)
+            block, within = block[marks & 1 == 0], int(marks[-1]) & 1
         commas += int(np.count_nonzero(block == _COMMA))
         containers += int(np.count_nonzero(block | _CASE == _BRACE))
     return max(commas, containers - 1)

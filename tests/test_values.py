@@ -223,3 +223,16 @@ def test_sorted_text_does_not_depend_on_the_order_of_keys() -> None:
     assert values.dump_sorted({"b": 1, "a": {"d": 1, "c": 2}}) == values.dump_sorted(
         {"a": {"c": 2, "d": 1}, "b": 1}
     )
+
+
+def test_commas_and_brackets_in_texts_are_no_values_wherever_texts_begin_and_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(values, "_BLOCK", 7)
+    rng = random.Random(1)
+    for _ in range(500):
+        pieces = [rng.choice(("a", '"', "\\", ",", "[", "{", "\n", "é")) for _ in range(rng.randrange(60))]
+        made = ["".join(pieces[at : at + 5]) for at in range(0, len(pieces), 5)] + [{"".join(pieces): 1}]
+        text = json.dumps(made, ensure_ascii=rng.random() < 0.5)
+        for form in (text, text.encode()):
+            assert values.parse(form, "body", max_values=len(made) + 1) == made
