@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from streamsim.decisions.early import PART
 from streamsim.decisions.queueing import HALF
-from streamsim.decisions.wire import Call
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
-from streamsim.storage.contract.decisions import Committed, Experiment, Stale, Transaction
+from streamsim.storage.contract.decisions import Committed, Stale, Transaction
 from streamsim.storage.contract.errors import StoreUnavailable
 from tests.decisions.conftest import Bench
-from tests.decisions.helpers import COUNT, SHOW, count
+from tests.decisions.helpers import COUNT, SHOW, Early, count
 from tests.patience import PATIENCE_S
 
 
@@ -211,23 +210,16 @@ def test_what_ran_early_beside_a_small_commit_is_answered_as_if_it_had_waited(
     bench: Bench, held: Held, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = bench.more()
-    given, begun = list[int](), asyncio.Event()
-    run_early = PolicyWorker.run_early
-
-    def counted(worker: PolicyWorker, experiment: Experiment, calls: Sequence[Call]) -> bool:
-        began = run_early(worker, experiment, calls)
-        given.append(len(calls) * began)
-        begun.set()
-        return began
+    early = Early(monkeypatch)
 
     async def two() -> tuple[list[Any], list[Any]]:
         async with asyncio.timeout(PATIENCE_S):
             first = [asyncio.ensure_future(bench.decisions.get_action("e1", "k", {})) for _ in range(PART)]
             await held.begun.wait()
-            given.clear()
-            begun.clear()
+            early.parts.clear()
+            early.begun.clear()
             second = [asyncio.ensure_future(bench.decisions.get_action("e1", "k", {})) for _ in range(PART)]
-            await begun.wait()
+            await early.begun.wait()
             if ends == "refused":
                 await bench.learn(other)
             else:
@@ -238,9 +230,8 @@ def test_what_ran_early_beside_a_small_commit_is_answered_as_if_it_had_waited(
                 await asyncio.gather(*second, return_exceptions=True),
             )
 
-    monkeypatch.setattr(PolicyWorker, "run_early", counted)
     first, second = bench.run(two())
-    assert given[0] == PART
+    assert early.parts[0] == PART
     if ends == "refused":
         assert [shown(answer) for answer in (*first, *second)] == [1] * 2 * PART
         assert len(bench.log("action")) == 1 + 2 * PART

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,33 +11,12 @@ import pytest
 
 from streamsim.decisions.decisions import Decisions
 from streamsim.decisions.early import PART
-from streamsim.decisions.wire import Call
-from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import PolicyError, Unauthorized
-from streamsim.storage.contract.decisions import Experiment
 from tests.decisions.conftest import Bench
-from tests.decisions.helpers import COUNT, SHOW, count
+from tests.decisions.helpers import COUNT, SHOW, Early, count
 from tests.patience import PATIENCE_S
 
 TELL = 'self.action["n"] = self.context["n"]'
-
-
-class Early:
-    """What workers were given early: how many calls at a time."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.parts: list[int] = []
-        self.begun = asyncio.Event()
-        given = PolicyWorker.run_early
-
-        def run_early(worker: PolicyWorker, experiment: Experiment, calls: Sequence[Call]) -> bool:
-            began = given(worker, experiment, calls)
-            if began:
-                self.parts.append(len(calls))
-                self.begun.set()
-            return began
-
-        monkeypatch.setattr(PolicyWorker, "run_early", run_early)
 
 
 @pytest.fixture

@@ -5,27 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from streamsim.sandbox.host.priority import place
+
+if TYPE_CHECKING:
+    from streamsim.sandbox.host.worker import Worker
 
 LONG_S: Final = 0.01
 """A call that takes longer is a long one; so often the workers are looked at, while any of them is busy."""
 LATELY_S: Final = 1.0
 """A tenant is live for so long after a call of it, and stays off for so long after a long one."""
-
-
-class Watched(Protocol):
-    """What there is to know of a worker: see `Worker`."""
-
-    pid: int
-
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def calling(self) -> bool: ...
-    @property
-    def used(self) -> float: ...
 
 
 class Patrol:
@@ -39,11 +29,11 @@ class Patrol:
     :param workers: those that live. :param spare: processors that are left to others, of several.
     """
 
-    def __init__(self, workers: Callable[[], Iterable[Watched]], spare: int) -> None:
+    def __init__(self, workers: Callable[[], Iterable[Worker]], spare: int) -> None:
         self._workers = workers
         self._spare = spare
         self._timer: asyncio.TimerHandle | None = None
-        self._off = set[Watched]()
+        self._off: set[Worker] = set()
         # When a tenant last had a long call under way, and who was live at the last look.
         self._long: dict[str, float] = {}
         self._live = set[str]()
@@ -53,7 +43,7 @@ class Patrol:
         if self._timer is None and self._spare:
             self._timer = asyncio.get_running_loop().call_later(LONG_S, self._look)
 
-    def spawned(self, worker: Watched) -> None:
+    def spawned(self, worker: Worker) -> None:
         """There is a new process, which has loaded nothing yet."""
         now = asyncio.get_running_loop().time()
         if self._long.get(worker.tenant, -math.inf) > now - LATELY_S and self._live > {worker.tenant}:
@@ -79,7 +69,7 @@ class Patrol:
         again = self._off or any(worker.calling for worker in workers)
         self._timer = loop.call_later(LONG_S, self._look) if again and self._spare else None
 
-    def _place(self, worker: Watched, *, off: bool = True) -> None:
+    def _place(self, worker: Worker, *, off: bool = True) -> None:
         if not place(worker.pid, self._spare if off else 0):
             self._spare = 0  # nor may it another time
         elif off:
