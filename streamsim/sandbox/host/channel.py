@@ -120,6 +120,7 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._nonce = b""
         self._calls = self._finished = self._asked = self._asks_left = 0
         self._answer_s = 0.0
+        self._answering: asyncio.Timeout | None = None
         self._may_ask = False
         self._open, self._parts = False, 0
         self._reply: asyncio.Future[wire.Frame] = self._loop.create_future()
@@ -205,12 +206,21 @@ class WorkerChannel(asyncio.BufferedProtocol):
         return received.body
 
     async def _answer(self, ask: Ask, question: wire.Frame) -> bytes:
+        """The frame that answers; given up when the worker is no more, however long the answer takes."""
         try:
-            answer = wire.encode("answer", self._nonce, question.sequence, await ask(question.body))
+            async with asyncio.timeout(None) as self._answering:
+                body = await ask(question.body)
+            answer = wire.encode("answer", self._nonce, question.sequence, body)
             if len(answer) - wire.HEADER.size > self._limits.frame_bytes:
                 raise AskRefused(f"the answer is larger than {self._limits.frame_bytes} bytes")
         except AskRefused as refused:
             answer = wire.encode("refused", self._nonce, question.sequence, str(refused))
+        except TimeoutError:
+            if self.death is None:
+                raise
+            raise self.death from None
+        finally:
+            self._answering = None
         return answer
 
     def _encoded(self, kind: wire.Kind, nonce: bytes, sequence: int, body: object) -> bytes:
@@ -243,6 +253,8 @@ class WorkerChannel(asyncio.BufferedProtocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        if self._answering is not None:
+            self._answering.reschedule(self._loop.time())  # nobody is left to be answered
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(death)

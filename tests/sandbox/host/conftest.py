@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
@@ -24,7 +24,11 @@ ROOM = 3
 ECHO = "def handle(request, channel): return request"
 
 
-DEFAULT = Limits()
+ASK = "def handle(request, channel): return channel.ask(1)"
+
+
+PATIENT = Limits(wall_ms=int(PATIENCE_S) * 1000)
+"""A machine that stands still for seconds ends no call: what a worker is held for is not about time."""
 
 
 SHORT = Limits(cpu_ms=300, wall_ms=400, grace_ms=400)
@@ -54,17 +58,22 @@ def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
 def run(runner: asyncio.Runner, sandbox: Sandbox) -> Iterator[Callable[..., Any]]:
     failures: list[dict[str, Any]] = []
     runner.get_loop().set_exception_handler(lambda _loop, context: failures.append(context))
-    yield runner.run
+
+    async def bounded(scenario: Coroutine[Any, Any, Any]) -> Any:
+        async with asyncio.timeout(PATIENCE_S):
+            return await scenario
+
+    yield lambda scenario: runner.run(bounded(scenario))
     for worker in sandbox.workers:
         worker.kill()
     assert failures == []
 
 
-async def probe(sandbox: Sandbox, code: str, limits: Limits = DEFAULT) -> Worker:
+async def probe(sandbox: Sandbox, code: str, limits: Limits = PATIENT) -> Worker:
     return await sandbox.spawn("probe", {"code": code}, limits, identity="test")
 
 
-async def ask_once(sandbox: Sandbox, code: str, limits: Limits = DEFAULT, **more: Any) -> Any:
+async def ask_once(sandbox: Sandbox, code: str, limits: Limits = PATIENT, **more: Any) -> Any:
     """The decoded answer of a fresh worker to one request."""
     worker = await probe(sandbox, code, limits)
     return msgspec.msgpack.decode(await worker.exchange(None, **more))

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 
 from streamsim.sandbox.host import patrol
-from streamsim.sandbox.host.pool import Limits, Sandbox, Worker
-from tests.sandbox.host.conftest import ECHO, until
+from streamsim.sandbox.host.pool import Sandbox, Worker
+from tests.sandbox.host.conftest import ASK, ECHO, PATIENT, until
 
 OWN = os.sched_getaffinity(0)
-PATIENT = Limits(wall_ms=60_000)
 REST = set(sorted(OWN)[1:])
-ASK = "def handle(request, channel): return channel.ask(1)"
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="there is one processor")
 
@@ -28,11 +26,6 @@ def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
     runner.run(sandbox.start())
     yield sandbox
     runner.run(sandbox.close())
-
-
-@pytest.fixture
-def run(runner: asyncio.Runner) -> Any:
-    return runner.run
 
 
 async def _one(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:

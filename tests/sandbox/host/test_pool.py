@@ -21,7 +21,7 @@ from streamsim.sandbox.host.pool import (
 )
 from streamsim.sandbox.zygote import main as zygote
 from tests.patience import PATIENCE_S
-from tests.sandbox.host.conftest import ECHO, LOOP, ROOM, ask_once, exists, probe, until
+from tests.sandbox.host.conftest import ASK, ECHO, LOOP, ROOM, ask_once, exists, probe, until
 
 # Which processes there are, and what becomes of them, as the service starts them.
 pytestmark = pytest.mark.usefixtures("executed")
@@ -47,11 +47,9 @@ def test_the_least_recently_used_idle_worker_makes_room(run: Any, sandbox: Sandb
 
 
 def test_a_busy_worker_is_never_ended_for_room(run: Any, sandbox: Sandbox) -> None:
-    code = "def handle(request, channel): return channel.ask(1)"
-
     async def scenario() -> None:
         events = [asyncio.Event() for _ in range(ROOM)]
-        workers = [await probe(sandbox, code) for _ in range(ROOM)]
+        workers = [await probe(sandbox, ASK) for _ in range(ROOM)]
 
         def held(event: asyncio.Event) -> Any:
             async def answer(_question: msgspec.Raw) -> object:

@@ -19,7 +19,7 @@ from streamsim.sandbox.host.pool import (
     WorkerMemory,
     WorkerTimeout,
 )
-from tests.sandbox.host.conftest import ECHO, LOOP, SHORT, ask_once, exists, probe, until
+from tests.sandbox.host.conftest import ASK, ECHO, LOOP, SHORT, ask_once, exists, probe, until
 
 
 def test_an_exchange_brings_back_the_programs_answer(run: Any, sandbox: Sandbox) -> None:
@@ -242,6 +242,42 @@ def test_all_questions_of_a_call_have_a_limit_of_their_own(run: Any, sandbox: Sa
     run(scenario())
 
 
+def test_a_call_is_over_with_its_worker_though_the_host_has_no_answer(run: Any, sandbox: Sandbox) -> None:
+    async def never(_question: msgspec.Raw) -> object:
+        return await asyncio.get_running_loop().create_future()
+
+    async def scenario() -> None:
+        with pytest.raises(WorkerTimeout, match="read from the store took longer than 800 ms"):
+            await ask_once(sandbox, ASK, SHORT, ask=never)
+        worker = await probe(sandbox, ASK)
+        asked = asyncio.Event()
+
+        async def held(question: msgspec.Raw) -> object:
+            asked.set()
+            return await never(question)
+
+        call = asyncio.ensure_future(worker.exchange(None, ask=held))
+        await asked.wait()
+        worker.kill()
+        with pytest.raises(WorkerCrashed, match="ended by the host"):
+            await call
+
+    run(scenario())
+
+
+def test_a_store_that_takes_too_long_is_told_as_such(run: Any, sandbox: Sandbox) -> None:
+    async def late(_question: msgspec.Raw) -> object:
+        raise TimeoutError("the store does not answer")
+
+    async def scenario() -> None:
+        worker = await probe(sandbox, ASK)
+        with pytest.raises(TimeoutError, match="store does not answer"):
+            await worker.exchange(None, ask=late)
+        assert not worker.alive
+
+    run(scenario())
+
+
 def test_a_refused_question_is_an_error_in_the_program_alone(run: Any, sandbox: Sandbox) -> None:
     async def refuse(_question: msgspec.Raw) -> object:
         raise AskRefused("no such experiment")
@@ -250,7 +286,7 @@ def test_a_refused_question_is_an_error_in_the_program_alone(run: Any, sandbox: 
         return "x" * 5_000_000
 
     async def scenario() -> None:
-        worker = await probe(sandbox, "def handle(r, c): return c.ask(1)")
+        worker = await probe(sandbox, ASK)
         with pytest.raises(ProgramFailed, match="RuntimeError: no such experiment"):
             await worker.exchange(None, ask=refuse)
         with pytest.raises(ProgramFailed, match="larger than"):
@@ -265,7 +301,7 @@ def test_a_host_that_cannot_answer_loses_the_worker(run: Any, sandbox: Sandbox) 
         raise ConnectionError("store is down")
 
     async def scenario() -> None:
-        worker = await probe(sandbox, "def handle(r, c): return c.ask(1)")
+        worker = await probe(sandbox, ASK)
         with pytest.raises(ConnectionError):
             await worker.exchange(None, ask=broken)
         assert not worker.alive
