@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -163,19 +163,21 @@ class Machine:
         self.output.seek(0)
         return self.output.read().decode()
 
-    def ask(self, uid_index: int = 0, limits: Limits = LIMITS) -> tuple[Any, list[int], socket.socket]:
+    def ask(
+        self, uid_index: int = 0, limits: Limits = LIMITS, processors: Sequence[int] = ()
+    ) -> tuple[Any, list[int], socket.socket]:
         """Asks for a worker: the zygote's answer with its descriptors, and the host's end of the channel."""
         self._count += 1
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE_S)
-        text = msgspec.msgpack.encode(["spawn", self._count, "probe", uid_index, limits])
+        text = msgspec.msgpack.encode(["spawn", self._count, "probe", uid_index, limits, processors])
         socket.send_fds(self.control, [text], [theirs.fileno()])
         theirs.close()
         message, descriptors = self.answer()
         return message, descriptors, ours
 
-    def spawn(self, uid_index: int = 0, limits: Limits = LIMITS) -> Subject:
-        message, descriptors, channel = self.ask(uid_index, limits)
+    def spawn(self, uid_index: int = 0, limits: Limits = LIMITS, processors: Sequence[int] = ()) -> Subject:
+        message, descriptors, channel = self.ask(uid_index, limits, processors)
         if message[0] != "spawned":
             channel.close()
             raise AssertionError(message)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from streamsim.sandbox.host.priority import place
+from streamsim.sandbox.host.priority import place, without
 
 if TYPE_CHECKING:
     from streamsim.sandbox.host.worker import Worker
@@ -21,10 +21,10 @@ LATELY_S: Final = 1.0
 class Patrol:
     """Looks at workers, and keeps those off some processors that hold up others.
 
-    What computes without a pause is interrupted at the kernel's next tick, up to 4 ms later, whatever has
-    become ready to run on the same processor: the server itself, or what it waits for. So while other tenants
-    are live, one whose calls take long has the rest of the processors, for new processes as well: what begins
-    works in the kernel, which is not interrupted either.
+    What becomes ready to run on a processor where something computes waits for the kernel's next tick, up to
+    4 ms, unless it has had less than its share of late; where something begins or ends, it waits for the
+    kernel's work. That may be the server itself, or what it waits for. So while other tenants are live, one
+    whose calls take long has the rest of the processors, and its new processes are forked there.
 
     :param workers: those that live. :param spare: processors that are left to others, of several.
     """
@@ -43,11 +43,14 @@ class Patrol:
         if self._timer is None and self._spare:
             self._timer = asyncio.get_running_loop().call_later(LONG_S, self._look)
 
-    def spawned(self, worker: Worker) -> None:
-        """There is a new process, which has loaded nothing yet."""
+    def begins(self, worker: Worker) -> list[int]:
+        """The processors on which a worker that has no process yet is to begin; [] if it may on any."""
         now = asyncio.get_running_loop().time()
-        if self._long.get(worker.tenant, -math.inf) > now - LATELY_S and self._live > {worker.tenant}:
-            self._place(worker)
+        long = self._long.get(worker.tenant, -math.inf) > now - LATELY_S
+        if not (self._spare and long and self._live > {worker.tenant}):
+            return []
+        self._off.add(worker)
+        return without(self._spare)
 
     def close(self) -> None:
         """No more looks."""
@@ -62,14 +65,14 @@ class Patrol:
         long = {worker.tenant: now for worker in workers if worker.calling and worker.used < now - LONG_S}
         self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
         self._off &= workers
-        for worker in workers:
+        for worker in (one for one in workers if one.pid):
             off = worker.tenant in self._long and self._live > {worker.tenant}
             if off is not (worker in self._off) and (not off or worker.calling):
                 self._place(worker, off=off)
         again = self._off or any(worker.calling for worker in workers)
         self._timer = loop.call_later(LONG_S, self._look) if again and self._spare else None
 
-    def _place(self, worker: Worker, *, off: bool = True) -> None:
+    def _place(self, worker: Worker, *, off: bool) -> None:
         if not place(worker.pid, self._spare if off else 0):
             self._spare = 0  # nor may it another time
         elif off:

@@ -192,7 +192,6 @@ class Sandbox:
             async with source.forks.place(tenant):
                 await worker.fork(zygote, program, self._spawn_s)
             begun(worker.pid)
-            self.patrol.spawned(worker)
             await worker.load(load)
         except BaseException:
             worker.kill()

@@ -89,16 +89,21 @@ def lower(pid: int, nice: int) -> None:
         log.warning("what computes runs at the priority of live decisions: this process may not lower it")
 
 
+def without(spare: int) -> list[int]:
+    """The processors of this process but for so many of them; one at least."""
+    own = sorted(os.sched_getaffinity(0))
+    return own[min(spare, len(own) - 1) :]
+
+
 def place(pid: int, spare: int) -> bool:
-    """Have a process on the processors of this one, without so many of them: all but one at most.
+    """Have a process on the processors of this one, without so many of them.
 
     :param pid: 0 is one that has ended already. :return: False if this process may not do that.
     """
     if not pid:
         return True  # as above
-    own = sorted(os.sched_getaffinity(0))
     try:
-        os.sched_setaffinity(pid, own[min(spare, len(own) - 1) :])
+        os.sched_setaffinity(pid, without(spare))
     except ProcessLookupError:
         pass  # it ended
     except PermissionError:

@@ -111,7 +111,8 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
-            zygote.spawn(self.number, program, self.uid, self._limits, theirs)
+            processors = self._pool.patrol.begins(self)
+            zygote.spawn(self.number, program, self.uid, self._limits, theirs, processors)
         try:
             async with asyncio.timeout(seconds):
                 await self._started

@@ -107,9 +107,20 @@ class Zygote:
             self._die("it did not become ready in time")
             raise SandboxUnavailable(f"the sandbox did not start within {seconds:g} s") from None
 
-    def spawn(self, number: int, program: str, uid: int, limits: Limits, channel: socket.socket) -> None:
-        """Ask for a worker that serves `channel`, which this call takes over. `uid` counts from 0."""
-        message = msgspec.msgpack.encode(("spawn", number, program, uid, limits))
+    def spawn(
+        self,
+        number: int,
+        program: str,
+        uid: int,
+        limits: Limits,
+        channel: socket.socket,
+        processors: Sequence[int] = (),
+    ) -> None:
+        """Ask for a worker that serves `channel`, which this call takes over.
+
+        :param uid: counts from 0. :param processors: those on which it begins; by default any.
+        """
+        message = msgspec.msgpack.encode(("spawn", number, program, uid, limits, processors))
         self._unsent.append((message, channel.detach()))
         if len(self._unsent) == 1:
             self._send()

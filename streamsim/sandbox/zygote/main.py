@@ -3,13 +3,15 @@
 It confines itself, preloads what policy code may import, and then serves its control socket (SOCK_SEQPACKET,
 one msgpack array per datagram) until that closes; with it end all workers.
 
-    host -> zygote   ["spawn", id, program, uid_index, limits] + the worker's end of a stream socketpair
+    host -> zygote   ["spawn", id, program, uid_index, limits, processors] + the worker's end of a stream
+                     socketpair
     zygote -> host   ["ready", report]            once
                      ["spawned", id, pid] + pidfd the worker is confined and has passed its self-test
                      ["refused", id, text]        it has not; no policy byte was read
                      ["exited", id, status]       a spawned worker has ended (raw wait status)
 
-`pid` is the number inside the sandbox's namespace; `host_pid(pidfd)` gives the host's.
+`pid` is the number inside the sandbox's namespace; `host_pid(pidfd)` gives the host's. `processors` are those
+that the worker begins on; [] is any.
 """
 
 from __future__ import annotations

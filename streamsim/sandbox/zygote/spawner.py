@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -124,8 +125,9 @@ class Spawner:
         data, descriptors, _, _ = socket.recv_fds(self._socket, PACKET_BYTES, 1)
         if not data:
             return False
-        _, number, program, uid_index, limits = msgspec.msgpack.decode(data)
-        self._spawn(number, program, uid_index, limits, descriptors[0])
+        _, number, program, uid_index, limits, processors = msgspec.msgpack.decode(data)
+        with _on(processors):
+            self._spawn(number, program, uid_index, limits, descriptors[0])
         return True
 
     def _spawn(self, number: int, program: str, uid_index: int, limits: dict[str, int], channel: int) -> None:
@@ -197,6 +199,23 @@ class Spawner:
     def _forget_group(self, name: str) -> None:
         if self._groups:
             self._groups.remove(name)
+
+
+@contextlib.contextmanager
+def _on(processors: Sequence[int]) -> Iterator[None]:
+    """What this process forks in the context is forked on these processors, and stays there; [] is any.
+
+    To fork is work in the kernel, which holds up whatever is to run on the same processor next.
+    """
+    usual = os.sched_getaffinity(0)
+    if not usual.intersection(processors):
+        yield
+        return
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
 
 
 def _read_all(reader: int) -> bytes:

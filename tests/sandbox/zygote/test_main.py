@@ -241,6 +241,22 @@ def test_ends_are_reported_with_the_wait_status(launch: Callable[..., Any]) -> N
 
 
 @pytest.mark.parametrize("kind", ["root", "user", "container", "container-user"])
+def test_a_worker_begins_where_it_is_to_and_the_next_one_on_every_processor(
+    launch: Callable[..., Any], kind: str
+) -> None:
+    every = sorted(os.sched_getaffinity(0))
+    machine = launch(kind)
+    placed = machine.spawn(processors=every[-1:])
+    begun = "import os; result = sorted(os.sched_getaffinity(0))"
+    assert placed.run(begun) == every[-1:]
+    assert machine.spawn(1).run(begun) == every
+    # It may be moved, so what was forked there is not kept there for ever; none of those named may be there.
+    os.sched_setaffinity(placed.host_pid, every)
+    assert placed.run(begun) == every
+    assert machine.spawn(2, processors=[every[-1] + 1]).run(begun) == every
+
+
+@pytest.mark.parametrize("kind", ["root", "user", "container", "container-user"])
 @pytest.mark.parametrize("how", ["channel closes", "zygote killed"])
 def test_a_busy_worker_ends_with_its_zygote(launch: Callable[..., Any], kind: str, how: str) -> None:
     machine = launch(kind)
@@ -264,7 +280,7 @@ argv, environment = zygote.command(theirs.fileno(), zygote.Options())
 zygote_process = subprocess.Popen(argv, env=environment, pass_fds=[theirs.fileno()])
 control.recv(65536)
 ours, worker = socket.socketpair()
-request = ["spawn", 1, "probe", 0, Limits(wall_ms=60000, cpu_ms=60000)]
+request = ["spawn", 1, "probe", 0, Limits(wall_ms=60000, cpu_ms=60000), []]
 socket.send_fds(control, [msgspec.msgpack.encode(request)], [worker.fileno()])
 _, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
 code = "def handle(request, channel):\\n while True: pass"
