@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -70,6 +71,24 @@ def rest(seconds):
 """
 
 HOSTILE: Final = [{"get_action": one["code"]} | one.get("fields", {}) for one in POLICIES]
+# The same as operations of a model, of which each has a part; and what the other user asks of it.
+ATTACKED: Final = """
+import json, math, random
+import numpy as np
+
+class Policy:
+    exp_id, context, action = "", {}, {}
+
+def attack(number):
+    code = CODE[number % len(CODE)]
+    exec(code, {"self": Policy(), "np": np, "json": json, "math": math, "random": random})
+
+def rest(seconds):
+    return seconds
+"""
+ATTACKERS: Final = 6
+"""At once: as many as the tests of the same corpus let in."""
+_TURN: Final = itertools.count()
 
 Request = tuple[str, str, object]
 """Method, path and body."""
@@ -137,6 +156,10 @@ def _operation(seconds: float) -> Callable[[dict[str, Any]], Request]:
     return lambda made: ("POST", f"/v2/model/operation/{made['run']}", body)
 
 
+def _attack(made: dict[str, Any]) -> Request:
+    return "POST", f"/v2/model/operation/{made['run']}", {"name": "attack", "arguments": [next(_TURN)]}
+
+
 def _events(made: dict[str, Any]) -> Request:
     return "GET", f"/jobs/{made['job']}/events", None
 
@@ -152,6 +175,13 @@ def _stepped(client: Client, _: dict[str, Any]) -> None:
 def _operated(client: Client, made: dict[str, Any]) -> None:
     _made(client.post("/models", {"name": "rest", "engine": "python", "files": {"rest.py": OPERATED}}))
     made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": "rest"}))["id"]
+
+
+def _attacked(client: Client, made: dict[str, Any]) -> None:
+    name, part = f"hostile_{made['id']}", [one["code"] for one in POLICIES[next(_TURN) :: ATTACKERS]]
+    files = {"hostile.py": f"{ATTACKED}\nCODE = {part!r}\n"}
+    _made(client.post("/models", {"name": name, "engine": "python", "files": files}))
+    made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": name}))["id"]
 
 
 def _begun(client: Client, made: dict[str, Any]) -> None:
@@ -191,8 +221,15 @@ FLOODS: Final[dict[str, Flood]] = {
     ),
     "followers of a job": Flood("connections", [FAST], _events, _decision, connections=60, before=_begun),
     "reads of a long log": Flood("readers", [FAST], _health, _health, before=_decided),
-    # As many at once as the tests of the same corpus let in.
-    "hostile code": Flood("processors", HOSTILE, _decision, _decision, connections=6),
+    "hostile code": Flood("processors", HOSTILE, _decision, _decision, connections=ATTACKERS),
+    "hostile models": Flood(
+        "processors",
+        [FAST] * ATTACKERS,
+        _attack,
+        _operation(0.0),
+        connections=ATTACKERS,
+        before=_attacked,
+    ),
     "clients that do not read": Flood("memory", [FAST], _document, _decision, connections=50, deaf=True),
 }
 """By name."""

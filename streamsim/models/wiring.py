@@ -21,6 +21,7 @@ from streamsim.models.scenarios import Scenarios
 from streamsim.models.sweep_pools import LocalSweeps, SweepPool
 from streamsim.models.sweeps import Sweeps
 from streamsim.models.workers import ModelWorkers
+from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.pool import Sandbox
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.runs import RunStore
@@ -42,9 +43,10 @@ class ModelServices:
         now_ms: Callable[[], int],
         sandbox: Sandbox | None = None,
         cluster: Cluster | None = None,
+        patrol: Patrol | None = None,
     ) -> None:
         own = settings.models
-        self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox)
+        self.workers = ModelWorkers(own, box=settings.sandbox, sandbox=sandbox, patrol=patrol)
         self.runners = Runners(self.workers, own.runners, settings.evaluation.nice // 2)
         frozen = settings.compat.bptk_status == "legacy"
         self.models = Models(store, self.workers, own, now_ms, frozen_stocks=frozen)
@@ -106,13 +108,14 @@ async def serving(
     upkeep: bool,
     sandbox: Sandbox | None = None,
     cluster: Cluster | None = None,
+    patrol: Patrol | None = None,
 ) -> AsyncIterator[ModelServices]:
     """The services, closed when the context ends.
 
     :param upkeep: whether runs are tended. :param sandbox: one that is started already, stays the caller's.
-    :param cluster: where sweeps run, if not here.
+    :param cluster: where sweeps run, if not here. :param patrol: as of `ModelWorkers`.
     """
-    services = ModelServices(settings, store, metrics, now_ms, sandbox, cluster)
+    services = ModelServices(settings, store, metrics, now_ms, sandbox, cluster, patrol)
     tending = asyncio.create_task(services.tend(settings.upkeep.interval_ms / 1000)) if upkeep else None
     try:
         yield services

@@ -13,6 +13,7 @@ from streamsim.errors import BadRequest, ModelError, ModelTimeout, Unavailable
 from streamsim.models.engines.base import REFUSED
 from streamsim.sandbox.host.aside import Given, worked_out
 from streamsim.sandbox.host.lazy import LazySandbox
+from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.pool import (
     Limits,
     ProgramFailed,
@@ -61,9 +62,17 @@ class ModelWorkers:
     """The processes of one server process. The first use starts a zygote with the modelling libraries."""
 
     def __init__(
-        self, settings: ModelSettings, *, box: SandboxSettings | None = None, sandbox: Sandbox | None = None
+        self,
+        settings: ModelSettings,
+        *,
+        box: SandboxSettings | None = None,
+        sandbox: Sandbox | None = None,
+        patrol: Patrol | None = None,
     ) -> None:
-        """:param sandbox: one that is started already, and stays the caller's."""
+        """:param sandbox: one that is started already, and stays the caller's.
+
+        :param patrol: looks at the processes, but for those of such a one.
+        """
         box = box or SandboxSettings()
         self._settings = settings
         self._sandbox = LazySandbox(
@@ -72,6 +81,7 @@ class ModelWorkers:
             plain=False,
             allow_degraded=box.allow_degraded,
             preload=(*PRELOAD, *box.preload),
+            patrol=patrol,
         )
         self._summing = Room(2, share=1)
         self._limits = Limits(

@@ -23,6 +23,7 @@ from streamsim.experiments.watching import Watching
 from streamsim.jobs.jobs import Jobs
 from streamsim.metrics import Metrics
 from streamsim.models.wiring import serving
+from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.pool import Limits, Sandbox
 from streamsim.sandbox.zygote.namespaces import exposed
 from streamsim.server.upkeep import Upkeep
@@ -84,11 +85,13 @@ async def running(
         await store.open()
         stack.push_async_callback(store.close)
         box = settings.sandbox
+        patrol = Patrol(settings.evaluation.spare_processors)
+        stack.callback(patrol.close)
         if sandbox is None:
             sandbox = Sandbox(
                 workers=box.workers,
                 share=box.workers - max(box.workers // 8, 1),
-                spare=settings.evaluation.spare_processors,
+                patrol=patrol,
                 allow_degraded=box.allow_degraded,
                 preload=box.preload,
             )
@@ -138,6 +141,7 @@ async def running(
                 upkeep=upkeep,
                 sandbox=model_sandbox,
                 cluster=cluster,
+                patrol=patrol,
             )
         )
         jobs.add(models.sweeps)

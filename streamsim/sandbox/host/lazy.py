@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable, Worker, nothing
 from streamsim.sandbox.limits import Limits
 
@@ -23,10 +24,11 @@ class LazySandbox:
         plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
+        patrol: Patrol | None = None,
     ) -> None:
         self._given = sandbox is not None
         self._sandbox = sandbox or Sandbox(
-            workers=workers, plain=plain, allow_degraded=allow_degraded, preload=preload
+            workers=workers, plain=plain, allow_degraded=allow_degraded, preload=preload, patrol=patrol
         )
         self._started: asyncio.Task[None] | None = None
         self._closed = False

@@ -1,4 +1,4 @@
-"""Processes of tenants whose calls take long leave processors to the others."""
+"""Tenants whose calls take long have processors of their own, apart from the server and the other tenants."""
 
 from __future__ import annotations
 
@@ -7,75 +7,103 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from streamsim.sandbox.host.priority import place, without
+from streamsim import processors
+from streamsim.sandbox.host.priority import place
 
 if TYPE_CHECKING:
     from streamsim.sandbox.host.worker import Worker
 
 LONG_S: Final = 0.01
-"""A call that takes longer is a long one; so often the workers are looked at, while any of them is busy."""
+"""A call, or a start, that takes longer is a long one; so often workers are looked at, while one is busy."""
 LATELY_S: Final = 1.0
-"""A tenant is live for so long after a call of it, and stays off for so long after a long one."""
+"""A tenant is live for so long after a call of it, and stays apart for so long after a long one."""
+
+Processors = tuple[int, ...]
 
 
 class Patrol:
-    """Looks at workers, and keeps those off some processors that hold up others.
+    """Looks at workers, and parts those that hold up others from whom they hold up.
 
     What becomes ready to run on a processor where something computes waits for the kernel's next tick, up to
     4 ms, unless it has had less than its share of late; where something begins or ends, it waits for the
-    kernel's work. That may be the server itself, or what it waits for. So while other tenants are live, one
-    whose calls take long has the rest of the processors, and its new processes are forked there.
+    kernel's work. That may be the server itself, or what it waits for. So while other tenants are live, those
+    whose calls take long have as many processors as they have workers, and everybody else has the rest. Their
+    new processes are forked there too.
 
-    :param workers: those that live. :param spare: processors that are left to others, of several.
+    :param spare: processors that are left to the others at least, of several; 0 parts nobody.
     """
 
-    def __init__(self, workers: Callable[[], Iterable[Worker]], spare: int) -> None:
-        self._workers = workers
-        self._spare = spare
+    def __init__(self, spare: int = 0) -> None:
+        self._sandboxes: list[Callable[[], Iterable[Worker]]] = []
+        # Most that tenants whose calls take long may have.
+        self._most = max(len(processors.ALL) - spare, 1) if spare and len(processors.ALL) > 1 else 0
         self._timer: asyncio.TimerHandle | None = None
-        self._off: set[Worker] = set()
+        # How many they have now, and where workers are that are not on all.
+        self._apart = 0
+        self._placed: dict[Worker, Processors] = {}
         # When a tenant last had a long call under way, and who was live at the last look.
         self._long: dict[str, float] = {}
         self._live = set[str]()
 
+    def watch(self, workers: Callable[[], Iterable[Worker]]) -> None:
+        """Look at the workers of a sandbox too: those that it gives, which live."""
+        self._sandboxes.append(workers)
+
     def begun(self) -> None:
         """A worker was given something to do."""
-        if self._timer is None and self._spare:
+        if self._timer is None and self._most:
             self._timer = asyncio.get_running_loop().call_later(LONG_S, self._look)
 
-    def begins(self, worker: Worker) -> list[int]:
-        """The processors on which a worker that has no process yet is to begin; [] if it may on any."""
-        now = asyncio.get_running_loop().time()
-        long = self._long.get(worker.tenant, -math.inf) > now - LATELY_S
-        if not (self._spare and long and self._live > {worker.tenant}):
-            return []
-        self._off.add(worker)
-        return without(self._spare)
+    def begins(self, worker: Worker) -> Processors:
+        """The processors on which a worker that has no process yet is to begin."""
+        where = self._where(worker.tenant, asyncio.get_running_loop().time())
+        if where != processors.ALL:
+            self._placed[worker] = where
+        return where
 
     def close(self) -> None:
         """No more looks."""
-        self._spare = 0
+        self._most = 0
         if self._timer is not None:
             self._timer.cancel()
+        self._part(0)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        now, workers = loop.time(), set(self._workers())
+        now, workers = loop.time(), {worker for living in self._sandboxes for worker in living()}
         self._live = {worker.tenant for worker in workers if worker.calling or worker.used > now - LATELY_S}
         long = {worker.tenant: now for worker in workers if worker.calling and worker.used < now - LONG_S}
         self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
-        self._off &= workers
-        for worker in (one for one in workers if one.pid):
-            off = worker.tenant in self._long and self._live > {worker.tenant}
-            if off is not (worker in self._off) and (not off or worker.calling):
-                self._place(worker, off=off)
-        again = self._off or any(worker.calling for worker in workers)
-        self._timer = loop.call_later(LONG_S, self._look) if again and self._spare else None
+        many = sum(self._is_apart(worker.tenant, now) for worker in workers)
+        # Never fewer while there are any: workers come and go.
+        self._part(max(self._apart, min(many, self._most)) if many else 0)
+        self._placed = {worker: where for worker, where in self._placed.items() if worker in workers}
+        for worker in workers:
+            where = self._where(worker.tenant, now)
+            # One that has no process yet begins where it was to.
+            if worker.pid and self._most and where != self._placed.get(worker, processors.ALL):
+                self._place(worker, where)
+        again = self._apart or any(worker.calling for worker in workers)
+        self._timer = loop.call_later(LONG_S, self._look) if again and self._most else None
 
-    def _place(self, worker: Worker, *, off: bool) -> None:
-        if not place(worker.pid, self._spare if off else 0):
-            self._spare = 0  # nor may it another time
-        elif off:
-            self._off.add(worker)
+    def _is_apart(self, tenant: str, now: float) -> bool:
+        return self._long.get(tenant, -math.inf) > now - LATELY_S and bool(self._live - {tenant})
+
+    def _where(self, tenant: str, now: float) -> Processors:
+        if not self._apart:
+            return processors.ALL
+        theirs = processors.last(self._apart)
+        return theirs if self._is_apart(tenant, now) else processors.ALL[: -len(theirs)]
+
+    def _part(self, count: int) -> None:
+        if count != self._apart:
+            self._apart = count
+            processors.stay_on(processors.ALL[: len(processors.ALL) - count])
+
+    def _place(self, worker: Worker, where: Processors) -> None:
+        if not place(worker.pid, where):
+            self.close()  # nor may it another time
+        elif where == processors.ALL:
+            self._placed.pop(worker, None)
         else:
-            self._off.discard(worker)
+            self._placed[worker] = where

@@ -73,7 +73,7 @@ class Sandbox:
         *,
         workers: int = 32,
         share: int | None = None,
-        spare: int = 0,
+        patrol: Patrol | None = None,
         plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
@@ -81,7 +81,7 @@ class Sandbox:
         spawn_s: float = 10.0,
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
-        :param spare: processors that tenants whose calls take long leave to others; see `Patrol`.
+        :param patrol: looks at its workers, perhaps with those of other sandboxes; by default nobody does.
         :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
             workers start in half the time.
         :param allow_degraded: start although a layer is missing.
@@ -99,7 +99,8 @@ class Sandbox:
         self._sources = [self._full] if self._plain is None else [self._plain, self._full]
         self._numbers = itertools.count(1)
         self._alive: set[Worker] = set()
-        self.patrol = Patrol(lambda: self._alive, spare)
+        self.patrol = patrol or Patrol()
+        self.patrol.watch(lambda: self._alive)
         self._sampler: asyncio.TimerHandle | None = None
         # By tenant: until when no other slow worker of it goes.
         self._resting: dict[str, asyncio.TimerHandle] = {}
@@ -129,7 +130,6 @@ class Sandbox:
         """End all workers and the zygotes."""
         if self._sampler is not None:
             self._sampler.cancel()
-        self.patrol.close()
         for resting in self._resting.values():
             resting.cancel()
         for worker in list(self._alive):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from streamsim import processors
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Priority:
         """It takes long: until `ended`, it leaves processors to live decisions."""
         self.make_way()
         self._long.add(pid)
-        place(pid, self._spare if self._apart else 0)
+        place(pid, without(self._spare if self._apart else 0))
 
     def ended(self, pid: int) -> None:
         """Forget it. Its number may be another's soon."""
@@ -71,7 +73,7 @@ class Priority:
             return
         self._apart = not self._apart
         for pid in self._long:
-            place(pid, self._spare if self._apart else 0)
+            place(pid, without(self._spare if self._apart else 0))
 
 
 def lower(pid: int, nice: int) -> None:
@@ -89,21 +91,20 @@ def lower(pid: int, nice: int) -> None:
         log.warning("what computes runs at the priority of live decisions: this process may not lower it")
 
 
-def without(spare: int) -> list[int]:
+def without(spare: int) -> tuple[int, ...]:
     """The processors of this process but for so many of them; one at least."""
-    own = sorted(os.sched_getaffinity(0))
-    return own[min(spare, len(own) - 1) :]
+    return processors.last(len(processors.ALL) - spare)
 
 
-def place(pid: int, spare: int) -> bool:
-    """Have a process on the processors of this one, without so many of them.
+def place(pid: int, where: Sequence[int]) -> bool:
+    """Have a process on some of the processors of this one.
 
     :param pid: 0 is one that has ended already. :return: False if this process may not do that.
     """
     if not pid:
         return True  # as above
     try:
-        os.sched_setaffinity(pid, without(spare))
+        os.sched_setaffinity(pid, where)
     except ProcessLookupError:
         pass  # it ended
     except PermissionError:

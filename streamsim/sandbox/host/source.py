@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable
 from typing import Final
 
+from streamsim import processors
 from streamsim.sandbox.host.channel import SandboxLost
 from streamsim.sandbox.host.worker import Worker
 from streamsim.sandbox.host.zygote import SandboxUnavailable, Zygote
@@ -39,7 +40,9 @@ class Source:
         self.forks = Room(FORKS)
         # By number; until the process is known to be gone, so that its uid is not given twice.
         self.workers: dict[int, Worker] = {}
-        self._options = Options(degraded=allow_degraded, plain=plain, preload=list(preload))
+        self._options = Options(
+            degraded=allow_degraded, plain=plain, preload=list(preload), processors=list(processors.ALL)
+        )
         self._start_s, self._spawn_s = start_s, spawn_s
         self._report: Report | None = None
         self._restarting: asyncio.Task[None] | None = None

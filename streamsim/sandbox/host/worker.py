@@ -62,8 +62,8 @@ class Worker:
 
     @property
     def calling(self) -> bool:
-        """Whether an exchange is under way after its start."""
-        return self._channel.busy and bool(self.loaded)
+        """Whether an exchange is under way, of its start too."""
+        return self._channel.busy
 
     @property
     def used(self) -> float:
@@ -120,6 +120,7 @@ class Worker:
             raise SandboxUnavailable(f"a sandboxed process did not start within {seconds:g} s") from None
 
     async def load(self, load: object) -> None:
+        self._pool.patrol.begun()
         self.loaded = await self._channel.exchange(load)
 
     def spawned(self, pidfd: int) -> None:

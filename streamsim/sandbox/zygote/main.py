@@ -55,13 +55,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `degraded`: spawn workers even where a required layer is missing. `plain`: import NumPy alone, and no
     program that needs more. `preload`: more modules to import before workers are forked; those that are not
-    installed are left out.
+    installed are left out. `processors`: those that it and its workers use; [] for those of who starts it.
     """
 
     libraries: list[str] = []
     degraded: bool = False
     plain: bool = False
     preload: list[str] = []
+    processors: list[int] = []
 
 
 def command(control: int, options: Options) -> tuple[list[str], dict[str, str]]:
@@ -89,7 +90,10 @@ def main(control: str, options: str) -> NoReturn:
     channel = socket.socket(fileno=descriptor)
     try:
         _detach()
-        spawner, groups, report = _start(channel, msgspec.json.decode(options, type=Options))
+        chosen = msgspec.json.decode(options, type=Options)
+        if chosen.processors:
+            os.sched_setaffinity(0, chosen.processors)
+        spawner, groups, report = _start(channel, chosen)
     except Exception as error:
         channel.send(msgspec.msgpack.encode(["failed", f"{type(error).__name__}: {error}"]))
         raise

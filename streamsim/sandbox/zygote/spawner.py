@@ -208,7 +208,7 @@ def _on(processors: Sequence[int]) -> Iterator[None]:
     To fork is work in the kernel, which holds up whatever is to run on the same processor next.
     """
     usual = os.sched_getaffinity(0)
-    if not usual.intersection(processors):
+    if not usual.intersection(processors) or usual.issubset(processors):
         yield
         return
     os.sched_setaffinity(0, processors)

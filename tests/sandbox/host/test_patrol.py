@@ -1,4 +1,4 @@
-"""Long calls of one tenant leave a processor to others: real processes, and where the kernel has them."""
+"""A tenant with long calls has a processor of its own: real processes, and where the kernel has them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from streamsim.sandbox.host.pool import Sandbox, Worker
 from tests.sandbox.host.conftest import ASK, ECHO, PATIENT, until
 
 OWN = os.sched_getaffinity(0)
-REST = set(sorted(OWN)[1:])
+THEIRS = {max(OWN)}
+OTHERS = OWN - THEIRS
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="there is one processor")
 
 
 @pytest.fixture
 def sandbox(runner: asyncio.Runner) -> Iterator[Sandbox]:
-    sandbox = Sandbox(workers=4, spare=1)
+    sandbox = Sandbox(workers=4, patrol=patrol.Patrol(spare=1))
     runner.run(sandbox.start())
     yield sandbox
     runner.run(sandbox.close())
+    sandbox.patrol.close()
 
 
 async def _one(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:
@@ -53,7 +55,7 @@ def _at(worker: Worker) -> set[int]:
     return os.sched_getaffinity(worker.pid)
 
 
-def test_a_long_call_leaves_a_processor_to_others_and_what_its_tenant_begins_does_too(
+def test_a_tenant_with_a_long_call_is_apart_and_what_it_begins_is_too(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patrol, "LATELY_S", 3600.0)
@@ -62,25 +64,75 @@ def test_a_long_call_leaves_a_processor_to_others_and_what_its_tenant_begins_doe
         anns, bobs = await _one(sandbox, "ann", ASK), await _one(sandbox, "bob")
         await bobs.exchange(None)
         async with _long_call(anns):
-            await until(lambda: _at(anns) == REST)
-            assert _at(await _one(sandbox, "ann")) == REST
-            await bobs.exchange(None)
-            assert _at(bobs) == OWN
-            assert _at(await _one(sandbox, "carl")) == OWN
+            await until(lambda: _at(anns) == THEIRS)
+            assert _at(await _one(sandbox, "ann")) == THEIRS
+            await until(lambda: _at(bobs) == OTHERS)
+            assert _at(await _one(sandbox, "carl")) == OTHERS
+            assert os.sched_getaffinity(0) == OTHERS
 
     run(scenario())
 
 
-def test_after_its_long_calls_a_tenant_has_every_processor_again(
+def test_after_long_calls_everybody_has_every_processor_again(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        anns, bobs = await _one(sandbox, "ann", ASK), await _one(sandbox, "bob", ASK)
-        async with _long_call(bobs), _long_call(anns):
-            await until(lambda: _at(anns) == REST)
+        anns, bobs = await _one(sandbox, "ann", ASK), await _one(sandbox, "bob")
+        await bobs.exchange(None)
+        async with _long_call(anns):
+            await until(lambda: _at(bobs) == OTHERS)
         monkeypatch.setattr(patrol, "LATELY_S", 0.0)
-        await until(lambda: _at(anns) == OWN)
+        await until(lambda: _at(anns) == _at(bobs) == os.sched_getaffinity(0) == OWN)
         assert _at(await _one(sandbox, "ann")) == OWN
+
+    run(scenario())
+
+
+def test_a_long_start_is_a_long_call(run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patrol, "LATELY_S", 3600.0)
+    slow = "import threading\nthreading.Event().wait(1)\n" + ECHO
+
+    async def scenario() -> None:
+        bobs = await _one(sandbox, "bob")
+        await bobs.exchange(None)
+        starting = asyncio.ensure_future(_one(sandbox, "ann", slow))
+        await until(lambda: _at(bobs) == OTHERS)
+        assert _at(await starting) == THEIRS
+
+    run(scenario())
+
+
+def test_one_patrol_looks_at_several_sandboxes(
+    run: Any, sandbox: Sandbox, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at those of policies and of models."""
+    monkeypatch.setattr(patrol, "LATELY_S", 3600.0)
+    other = Sandbox(workers=4, patrol=sandbox.patrol)
+    runner.run(other.start())
+
+    async def scenario() -> None:
+        anns, bobs = await _one(sandbox, "ann", ASK), await _one(other, "bob")
+        await bobs.exchange(None)
+        async with _long_call(anns):
+            await until(lambda: _at(bobs) == OTHERS)
+            assert _at(await _one(other, "ann")) == THEIRS
+
+    run(scenario())
+    runner.run(other.close())
+
+
+def test_at_its_end_this_process_has_every_processor(
+    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patrol, "LATELY_S", 3600.0)
+
+    async def scenario() -> None:
+        anns, bobs = await _one(sandbox, "ann", ASK), await _one(sandbox, "bob")
+        await bobs.exchange(None)
+        async with _long_call(anns):
+            await until(lambda: os.sched_getaffinity(0) == OTHERS)
+            sandbox.patrol.close()
+            assert os.sched_getaffinity(0) == OWN
 
     run(scenario())
 
