@@ -16,7 +16,10 @@ def last(count: int) -> tuple[int, ...]:
 
 
 def stay_on(processors: Iterable[int]) -> None:
-    """Have every thread of this process, and what they start, on these alone."""
+    """Have every thread of this process, and what they start, on these alone.
+
+    :raises OSError: none of them is this process's any more.
+    """
     wanted = frozenset(processors)
     for thread in map(int, os.listdir("/proc/self/task")):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ LONG_S: Final = 0.01
 """A call, or a start, that takes longer is a long one; so often workers are looked at, while one is busy."""
 LATELY_S: Final = 1.0
 """A tenant is live for so long after a call of it, and stays apart for so long after a long one."""
+
+log = logging.getLogger(__name__)
 
 Processors = tuple[int, ...]
 
@@ -70,24 +73,32 @@ class Patrol:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        now, workers = loop.time(), {worker for living in self._sandboxes for worker in living()}
-        self._live = {worker.tenant for worker in workers if worker.calling or worker.used > now - LATELY_S}
-        long = {worker.tenant: now for worker in workers if worker.calling and worker.used < now - LONG_S}
-        self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
-        many = sum(self._is_apart(worker.tenant, now) for worker in workers)
-        # Never fewer while there are any: workers come and go.
-        self._part(max(self._apart, min(many, self._most)) if many else 0)
-        self._placed = {worker: where for worker, where in self._placed.items() if worker in workers}
+        now, workers = loop.time(), [worker for living in self._sandboxes for worker in living()]
+        calling = [worker for worker in workers if worker.calling]
+        long = {worker.tenant: now for worker in calling if worker.used < now - LONG_S}
+        if long or self._long or self._placed:
+            self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
+            self._live = {worker.tenant for worker in workers if worker.used > now - LATELY_S}
+            self._live.update(worker.tenant for worker in calling)
+            many = sum(self._is_apart(worker.tenant, now) for worker in workers)
+            # Never fewer while there are any: workers come and go.
+            self._part(max(self._apart, min(many, self._most)) if many else 0)
+            self._move(workers, now)
+        again = self._most and (calling or self._long or self._placed)
+        self._timer = loop.call_later(LONG_S, self._look) if again else None
+
+    def _move(self, workers: list[Worker], now: float) -> None:
+        living = set(workers)
+        self._placed = {worker: where for worker, where in self._placed.items() if worker in living}
         for worker in workers:
             where = self._where(worker.tenant, now)
             # One that has no process yet begins where it was to.
             if worker.pid and self._most and where != self._placed.get(worker, processors.ALL):
                 self._place(worker, where)
-        again = self._apart or any(worker.calling for worker in workers)
-        self._timer = loop.call_later(LONG_S, self._look) if again and self._most else None
 
     def _is_apart(self, tenant: str, now: float) -> bool:
-        return self._long.get(tenant, -math.inf) > now - LATELY_S and bool(self._live - {tenant})
+        long = self._long.get(tenant, -math.inf) > now - LATELY_S
+        return long and len(self._live) > (tenant in self._live)
 
     def _where(self, tenant: str, now: float) -> Processors:
         if not self._apart:
@@ -96,9 +107,14 @@ class Patrol:
         return theirs if self._is_apart(tenant, now) else processors.ALL[: -len(theirs)]
 
     def _part(self, count: int) -> None:
-        if count != self._apart:
-            self._apart = count
+        if count == self._apart:
+            return
+        self._apart = count
+        try:
             processors.stay_on(processors.ALL[: len(processors.ALL) - count])
+        except OSError as error:
+            log.warning("the server shares its processors with long calls: %s", error.strerror)
+            self._most = self._apart = 0
 
     def _place(self, worker: Worker, where: Processors) -> None:
         if not place(worker.pid, where):

@@ -107,7 +107,7 @@ def place(pid: int, where: Sequence[int]) -> bool:
         os.sched_setaffinity(pid, where)
     except ProcessLookupError:
         pass  # it ended
-    except PermissionError:
-        log.warning("what computes uses all processors: this process may not say which")
+    except OSError as error:
+        log.warning("what computes uses all processors; to say which is refused: %s", error.strerror)
         return False
     return True

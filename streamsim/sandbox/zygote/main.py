@@ -92,7 +92,8 @@ def main(control: str, options: str) -> NoReturn:
         _detach()
         chosen = msgspec.json.decode(options, type=Options)
         if chosen.processors:
-            os.sched_setaffinity(0, chosen.processors)
+            with contextlib.suppress(OSError):  # it has others now, as who starts it has
+                os.sched_setaffinity(0, chosen.processors)
         spawner, groups, report = _start(channel, chosen)
     except Exception as error:
         channel.send(msgspec.msgpack.encode(["failed", f"{type(error).__name__}: {error}"]))
