@@ -47,6 +47,8 @@ class Patrol:
         # When a tenant last had a long call under way, and who was live at the last look.
         self._long: dict[str, float] = {}
         self._live = set[str]()
+        # Whether this process may move those of workers.
+        self._moves = True
 
     def watch(self, workers: Callable[[], Iterable[Worker]]) -> None:
         """Look at the workers of a sandbox too: those that it gives, which live."""
@@ -88,13 +90,18 @@ class Patrol:
         self._timer = loop.call_later(LONG_S, self._look) if again else None
 
     def _move(self, workers: list[Worker], now: float) -> None:
-        living = set(workers)
-        self._placed = {worker: where for worker, where in self._placed.items() if worker in living}
         for worker in workers:
             where = self._where(worker.tenant, now)
             # One that has no process yet begins where it was to.
-            if worker.pid and self._most and where != self._placed.get(worker, processors.ALL):
-                self._place(worker, where)
+            if not worker.pid or where == self._placed.get(worker, processors.ALL):
+                continue
+            self._moves = self._moves and place(worker.pid, where)
+            if self._moves:
+                self._placed[worker] = where
+            elif not worker.busy and (worker in self._placed or self._is_apart(worker.tenant, now)):
+                worker.kill()  # the next one begins where it is to
+        living, every = set(workers), processors.ALL
+        self._placed = {one: at for one, at in self._placed.items() if one in living and at != every}
 
     def _is_apart(self, tenant: str, now: float) -> bool:
         long = self._long.get(tenant, -math.inf) > now - LATELY_S
@@ -104,7 +111,10 @@ class Patrol:
         if not self._apart:
             return processors.ALL
         theirs = processors.last(self._apart)
-        return theirs if self._is_apart(tenant, now) else processors.ALL[: -len(theirs)]
+        if self._is_apart(tenant, now):
+            return theirs
+        # From where they cannot be moved again, others' would stay there for good.
+        return processors.ALL[: -len(theirs)] if self._moves else processors.ALL
 
     def _part(self, count: int) -> None:
         if count == self._apart:
@@ -115,11 +125,3 @@ class Patrol:
         except OSError as error:
             log.warning("the server shares its processors with long calls: %s", error.strerror)
             self._most = self._apart = 0
-
-    def _place(self, worker: Worker, where: Processors) -> None:
-        if not place(worker.pid, where):
-            self.close()  # nor may it another time
-        elif where == processors.ALL:
-            self._placed.pop(worker, None)
-        else:
-            self._placed[worker] = where

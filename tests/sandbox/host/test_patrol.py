@@ -121,6 +121,30 @@ def test_one_patrol_looks_at_several_sandboxes(
     runner.run(other.close())
 
 
+def test_where_workers_may_not_be_moved_those_that_hold_up_others_begin_anew_where_they_belong(
+    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for root in a container, which may not move a process of another user."""
+    monkeypatch.setattr(patrol, "LATELY_S", 3600.0)
+    monkeypatch.setattr(patrol, "place", lambda _pid, _where: False)
+
+    async def scenario() -> None:
+        anns, bobs = await _one(sandbox, "ann", ASK), await _one(sandbox, "bob")
+        await bobs.exchange(None)
+        async with _long_call(anns):
+            await until(lambda: os.sched_getaffinity(0) == OTHERS)
+            assert anns.alive
+        await until(lambda: not anns.alive)
+        again = await _one(sandbox, "ann")
+        assert _at(again) == THEIRS
+        assert _at(await _one(sandbox, "carl")) == _at(bobs) == OWN
+        monkeypatch.setattr(patrol, "LATELY_S", 0.0)
+        await until(lambda: os.sched_getaffinity(0) == OWN and not again.alive)
+        assert _at(await _one(sandbox, "ann")) == _at(bobs) == OWN
+
+    run(scenario())
+
+
 def test_at_its_end_this_process_has_every_processor(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
