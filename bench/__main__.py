@@ -4,7 +4,8 @@ Both answer the same bytes to the same client on the same machine, in turn, seve
 the median over the rounds, and the ratio of the medians. One table for each storage backend; then where the
 processor's time of a decision goes, two server processes beside one, and a thousand experiments; then
 sessions and sweeps of simulation models beside a BptkServer, whole runs beside the libraries called directly,
-and what one user's floods cost another.
+how long one request holds up all others, and what one user's floods, and hostile code on each kind of
+machine, cost another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import engines, many, models, processes, stages, starve
+from bench import engines, kinds, many, models, processes, stages, stall, starve
 from bench.calls import Bare, create, prepared, used_by
 from bench.floods import FLOODS
 from bench.load import Result, measure
@@ -53,7 +54,9 @@ def main() -> None:
         many.table(options.seconds)
         models.compare(options.seconds, options.rounds)
         engines.compare(options.rounds)
+        stall.table()
         starve.table(options.seconds, list(FLOODS))
+        kinds.table(options.seconds)
 
 
 def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -> None:

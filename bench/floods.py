@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from tests.attacks.corpus import POLICIES
-from tests.support import Answer, Client, Server
+from tests.support import Answer, Client
 
 PASSWORD: Final = "a good password"
 
@@ -235,10 +235,19 @@ FLOODS: Final[dict[str, Flood]] = {
 """By name."""
 
 
+class Serving(Protocol):
+    """A server that serves, and its administrator."""
+
+    @property
+    def port(self) -> int: ...
+    def admin(self) -> Client: ...
+    def client(self) -> Client: ...
+
+
 class User:
     """A user of its own on a server, with an experiment or more."""
 
-    def __init__(self, server: Server, name: str, flood: Flood, code: Sequence[dict[str, str]]) -> None:
+    def __init__(self, server: Serving, name: str, flood: Flood, code: Sequence[dict[str, str]]) -> None:
         admin = server.admin()
         admin.post("/user", {"username": name, "password": PASSWORD})
         admin.close()

@@ -61,12 +61,16 @@ def main() -> None:
     parser.add_argument(
         "--routes", type=int, default=12, help="so many of the routes that take a body, evenly"
     )
-    options = parser.parse_args()
+    table(parser.parse_args().routes)
+
+
+def table(count: int = 12) -> None:
+    """The longest stall of each shape, over so many of the routes that take a body."""
     with tempfile.TemporaryDirectory(prefix="streamsim-stall-") as folder, Server(Path(folder)) as server:
         admin = server.admin()
         made = admin.post("/exp", {"name": "stall"}).body
         every = sorted(routes(admin.get("/openapi.json").body, {"exp_id": made["id"]}))
-        chosen = every[:: max(1, len(every) // options.routes)]
+        chosen = every[:: max(1, len(every) // count)]
         cookie = "; ".join(f"{name}={value}" for name, value in admin.cookies.items())
         watch = Watch(server.port)
         time.sleep(1)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.flooding import Flooding
-from bench.floods import FAST, FLOODS, Flood, User
+from bench.floods import FAST, FLOODS, Flood, Serving, User
 from streamsim import slices
 from tests.support import Server
 
@@ -26,26 +26,36 @@ def main() -> None:
 
 def table(seconds: float, names: list[str]) -> None:
     """Each flood on a server of its own."""
-    # The victim's clock is on another machine, as it were: what computes here does not stop it. So it is not
-    # on a processor either that is left to long calls.
-    slices.ask(slices.SHORTEST_S)
-    columns = "".join(f"{name:>10}" for name in ("p50 ms", "p99 ms", "beside", "beside", "refused"))
-    print(f"{'resource':16}{'flood':26}{columns}")
+    heading("resource")
     for name in names:
-        flood = FLOODS[name]
         settings = {"server.drain_s": 1}
         with (
             tempfile.TemporaryDirectory(prefix="streamsim-starve-") as folder,
             Server(Path(folder), settings=settings) as server,
         ):
-            victim = User(server, "victim", flood, [FAST])
-            measured(victim, flood, 0.5)
-            alone, _ = measured(victim, flood, seconds)
-            with Flooding(server, name):
-                time.sleep(0.5)
-                beside, refused = measured(victim, flood, seconds)
-        figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone, beside) for q in (0.5, 0.99))
-        print(f"{flood.resource:16}{name:26}{figures}{refused:10}", flush=True)
+            row(FLOODS[name].resource, server, name, seconds)
+
+
+def heading(first: str) -> None:
+    """Print the names of the columns."""
+    # The victim's clock is on another machine, as it were: what computes here does not stop it. So it is not
+    # on a processor either that is left to long calls.
+    slices.ask(slices.SHORTEST_S)
+    columns = "".join(f"{name:>10}" for name in ("p50 ms", "p99 ms", "beside", "beside", "refused"))
+    print(f"{first:16}{'flood':26}{columns}")
+
+
+def row(first: str, server: Serving, name: str, seconds: float) -> None:
+    """Measure another user of a server alone and beside a flood, and print it."""
+    flood = FLOODS[name]
+    victim = User(server, "victim", flood, [FAST])
+    measured(victim, flood, 0.5)
+    alone, _ = measured(victim, flood, seconds)
+    with Flooding(server, name):
+        time.sleep(0.5)
+        beside, refused = measured(victim, flood, seconds)
+    figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone, beside) for q in (0.5, 0.99))
+    print(f"{first:16}{name:26}{figures}{refused:10}", flush=True)
 
 
 def measured(victim: User, flood: Flood, seconds: float) -> tuple[list[float], int]:
