@@ -98,8 +98,8 @@ class Patrol:
             self._moves = self._moves and place(worker.pid, where)
             if self._moves:
                 self._placed[worker] = where
-            elif not worker.busy and (worker in self._placed or self._is_apart(worker.tenant, now)):
-                worker.kill()  # the next one begins where it is to
+            elif worker in self._placed and not worker.busy:
+                worker.kill()  # it would stay there for good; the next one has every processor
         living, every = set(workers), processors.ALL
         self._placed = {one: at for one, at in self._placed.items() if one in living and at != every}
 

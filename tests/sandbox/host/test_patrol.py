@@ -121,7 +121,7 @@ def test_one_patrol_looks_at_several_sandboxes(
     runner.run(other.close())
 
 
-def test_where_workers_may_not_be_moved_those_that_hold_up_others_begin_anew_where_they_belong(
+def test_where_workers_may_not_be_moved_new_ones_begin_apart_and_do_not_stay_there(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for root in a container, which may not move a process of another user."""
@@ -133,13 +133,12 @@ def test_where_workers_may_not_be_moved_those_that_hold_up_others_begin_anew_whe
         await bobs.exchange(None)
         async with _long_call(anns):
             await until(lambda: os.sched_getaffinity(0) == OTHERS)
-            assert anns.alive
-        await until(lambda: not anns.alive)
-        again = await _one(sandbox, "ann")
-        assert _at(again) == THEIRS
-        assert _at(await _one(sandbox, "carl")) == _at(bobs) == OWN
+            another = await _one(sandbox, "ann")
+            assert _at(another) == THEIRS
+            assert _at(await _one(sandbox, "carl")) == _at(anns) == _at(bobs) == OWN
         monkeypatch.setattr(patrol, "LATELY_S", 0.0)
-        await until(lambda: os.sched_getaffinity(0) == OWN and not again.alive)
+        await until(lambda: os.sched_getaffinity(0) == OWN and not another.alive)
+        assert anns.alive
         assert _at(await _one(sandbox, "ann")) == _at(bobs) == OWN
 
     run(scenario())
