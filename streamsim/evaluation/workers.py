@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
+from streamsim import processors
 from streamsim.config import EvaluationSettings, SandboxSettings
 from streamsim.decisions.needs import only_numpy
 from streamsim.decisions.transaction import policy_error
@@ -66,11 +66,11 @@ class BatchWorkers:
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
         )
-        most, processors = settings.requests, len(os.sched_getaffinity(0))
+        most = settings.requests
         self._rooms = {
             # One tenant's requests, which may take `request_s`, never take all, and no more than its part of
             # the processors while others ask too.
-            "request": Room(most, share=most - 1, lately=most, parted=min(most, processors)),
+            "request": Room(most, share=most - 1, lately=most, parted=min(most, len(processors.ALL))),
             # Bounded by the evaluations, which are requests.
             "candidate": Room(PARTS * settings.requests),
             # One more than one tenant may take.

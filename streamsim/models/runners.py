@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from streamsim import processors
 from streamsim.models.workers import ModelWorkers, Refusal
 from streamsim.sandbox.host.pool import Worker
 from streamsim.sandbox.host.priority import lower
@@ -36,8 +36,8 @@ class Runners:
         self._workers = workers
         self._nice = nice
         self._most = most
-        processors = len(os.sched_getaffinity(0))
-        self._room = Room(most + 1, share=most, lately=most + 1, parted=min(most, processors))
+        parted = min(most, len(processors.ALL))
+        self._room = Room(most + 1, share=most, lately=most + 1, parted=parted)
         self._idle: OrderedDict[Worker, Key] = OrderedDict()
 
     @property

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from streamsim import processors
 from streamsim.models import runners
 from streamsim.models.runners import Runners
 from streamsim.models.scenarios import _no_model
@@ -47,7 +48,7 @@ async def test_a_process_between_two_runs_is_not_called_long(
 async def test_while_others_run_models_too_a_tenant_has_its_part_of_the_processors(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(processors, "ALL", (0, 1))
     lent = Runners(services.models._workers, 2)
     async with lent.lend([_no_model("ann")]), lent.lend([_no_model("ann")]):
         pass  # alone she has both
