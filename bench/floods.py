@@ -172,16 +172,18 @@ def _stepped(client: Client, _: dict[str, Any]) -> None:
     _made(client.post("/models", {"name": "spin", "engine": "bptk", "files": {"spin.py": STEPPED}}))
 
 
+def _run(client: Client, made: dict[str, Any], name: str, source: str) -> None:
+    _made(client.post("/models", {"name": name, "engine": "python", "files": {"model.py": source}}))
+    made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": name}))["id"]
+
+
 def _operated(client: Client, made: dict[str, Any]) -> None:
-    _made(client.post("/models", {"name": "rest", "engine": "python", "files": {"rest.py": OPERATED}}))
-    made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": "rest"}))["id"]
+    _run(client, made, "rest", OPERATED)
 
 
 def _attacked(client: Client, made: dict[str, Any]) -> None:
-    name, part = f"hostile_{made['id']}", [one["code"] for one in POLICIES[next(_TURN) :: ATTACKERS]]
-    files = {"hostile.py": f"{ATTACKED}\nCODE = {part!r}\n"}
-    _made(client.post("/models", {"name": name, "engine": "python", "files": files}))
-    made["run"] = _made(client.post(f"/v2/run/{made['user']}/one", {"model": name}))["id"]
+    part = [one["code"] for one in POLICIES[next(_TURN) % ATTACKERS :: ATTACKERS]]
+    _run(client, made, f"hostile_{made['id']}", f"{ATTACKED}\nCODE = {part!r}\n")
 
 
 def _begun(client: Client, made: dict[str, Any]) -> None:

@@ -79,6 +79,11 @@ async def ask_once(sandbox: Sandbox, code: str, limits: Limits = PATIENT, **more
     return msgspec.msgpack.decode(await worker.exchange(None, **more))
 
 
+async def one_of(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:
+    """A new worker of a tenant."""
+    return await sandbox.spawn("probe", {"code": code}, PATIENT, identity=f"{tenant}/e")
+
+
 def exists(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 

@@ -12,7 +12,7 @@ import pytest
 
 from streamsim.sandbox.host import patrol
 from streamsim.sandbox.host.pool import Sandbox, Worker, WorkerCrashed
-from tests.sandbox.host.conftest import ASK, ECHO, PATIENT, until
+from tests.sandbox.host.conftest import ASK, ECHO, one_of, until
 
 OWN = os.sched_getaffinity(0)
 THEIRS = {max(OWN)}
@@ -31,13 +31,9 @@ def sandbox(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> Iterator
     sandbox.patrol.close()
 
 
-async def _one(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:
-    return await sandbox.spawn("probe", {"code": code}, PATIENT, identity=f"{tenant}/e")
-
-
 async def _live(sandbox: Sandbox, tenant: str) -> Worker:
     """A worker that was called, and did not take long, even if it did."""
-    worker = await _one(sandbox, tenant)
+    worker = await one_of(sandbox, tenant)
     await worker.exchange(None)
     sandbox.patrol._long.clear()
     return worker
@@ -64,14 +60,12 @@ def _at(worker: Worker) -> set[int]:
     return os.sched_getaffinity(worker.pid)
 
 
-def test_a_tenant_with_a_long_call_is_apart_and_what_it_begins_is_too(
-    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tenant_with_a_long_call_is_apart_and_what_it_begins_is_too(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns, bobs = await _one(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: _at(anns) == THEIRS)
-            another = await _one(sandbox, "ann")
+            another = await one_of(sandbox, "ann")
             await until(lambda: _at(another) == THEIRS)
             await until(lambda: _at(bobs) == os.sched_getaffinity(0) == OTHERS)
 
@@ -82,12 +76,12 @@ def test_after_long_calls_everybody_has_every_processor_again(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        anns, bobs = await _one(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: _at(bobs) == OTHERS)
         monkeypatch.setattr(patrol, "LATELY_S", 0.0)
         await until(lambda: _at(anns) == _at(bobs) == os.sched_getaffinity(0) == OWN)
-        another = await _one(sandbox, "ann")
+        another = await one_of(sandbox, "ann")
         await until(lambda: _at(another) == OWN)
 
     run(scenario())
@@ -98,7 +92,7 @@ def test_a_long_start_is_a_long_call(run: Any, sandbox: Sandbox) -> None:
 
     async def scenario() -> None:
         bobs = await _live(sandbox, "bob")
-        starting = asyncio.ensure_future(_one(sandbox, "ann", slow))
+        starting = asyncio.ensure_future(one_of(sandbox, "ann", slow))
         await until(lambda: _at(bobs) == OTHERS)
         next(worker for worker in sandbox.workers if worker.tenant == "ann").kill()
         await asyncio.wait([starting])
@@ -107,18 +101,16 @@ def test_a_long_start_is_a_long_call(run: Any, sandbox: Sandbox) -> None:
     run(scenario())
 
 
-def test_one_patrol_looks_at_several_sandboxes(
-    run: Any, sandbox: Sandbox, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_patrol_looks_at_several_sandboxes(run: Any, sandbox: Sandbox, runner: asyncio.Runner) -> None:
     """As at those of policies and of models."""
     other = Sandbox(workers=4, patrol=sandbox.patrol)
     runner.run(other.start())
 
     async def scenario() -> None:
-        anns, bobs = await _one(sandbox, "ann", ASK), await _live(other, "bob")
+        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(other, "bob")
         async with _long_call(anns):
             await until(lambda: _at(bobs) == OTHERS)
-            another = await _one(other, "ann")
+            another = await one_of(other, "ann")
             await until(lambda: _at(another) == THEIRS)
 
     run(scenario())
@@ -132,10 +124,10 @@ def test_where_workers_may_not_be_moved_new_ones_begin_apart_and_do_not_stay_the
     monkeypatch.setattr(patrol, "place", lambda _pid, _where: False)
 
     async def scenario() -> None:
-        anns, bobs = await _one(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: os.sched_getaffinity(0) == OTHERS)
-            another = await _one(sandbox, "ann")
+            another = await one_of(sandbox, "ann")
             await until(lambda: _at(another) == THEIRS)
             assert _at(anns) == _at(bobs) == OWN
         monkeypatch.setattr(patrol, "LATELY_S", 0.0)
@@ -145,11 +137,9 @@ def test_where_workers_may_not_be_moved_new_ones_begin_apart_and_do_not_stay_the
     run(scenario())
 
 
-def test_at_its_end_this_process_has_every_processor(
-    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_its_end_this_process_has_every_processor(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns = await _one(sandbox, "ann", ASK)
+        anns = await one_of(sandbox, "ann", ASK)
         await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: os.sched_getaffinity(0) == OTHERS)
@@ -161,12 +151,12 @@ def test_at_its_end_this_process_has_every_processor(
 
 def test_who_is_alone_has_every_processor(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns, more = await _one(sandbox, "ann", ASK), await _one(sandbox, "ann")
+        anns, more = await one_of(sandbox, "ann", ASK), await one_of(sandbox, "ann")
         async with _long_call(anns):
             looked = asyncio.Event()
             asyncio.get_running_loop().call_later(5 * patrol.LONG_S, looked.set)
             await looked.wait()
             await more.exchange(None)
-            assert _at(anns) == _at(more) == _at(await _one(sandbox, "ann")) == OWN
+            assert _at(anns) == _at(more) == _at(await one_of(sandbox, "ann")) == OWN
 
     run(scenario())

@@ -12,7 +12,7 @@ import pytest
 from streamsim.sandbox.host import pool
 from streamsim.sandbox.host.pool import Sandbox, Worker
 from streamsim.sandbox.host.source import FORKS
-from tests.sandbox.host.conftest import ASK, ECHO, PATIENT, until
+from tests.sandbox.host.conftest import ASK, ECHO, PATIENT, one_of, until
 
 
 @pytest.fixture
@@ -23,10 +23,6 @@ def shared(runner: asyncio.Runner) -> Iterator[Sandbox]:
     runner.run(sandbox.close())
 
 
-async def _one(sandbox: Sandbox, tenant: str, code: str = ECHO) -> Worker:
-    return await sandbox.spawn("probe", {"code": code}, PATIENT, identity=f"{tenant}/e")
-
-
 class Busy:
     """Workers of one tenant, as many as it asked for, each busy until `event`."""
 
@@ -35,7 +31,7 @@ class Busy:
         self.tasks = [asyncio.ensure_future(self._work(sandbox, tenant)) for _ in range(wanted)]
 
     async def _work(self, sandbox: Sandbox, tenant: str) -> None:
-        worker = await _one(sandbox, tenant, ASK)
+        worker = await one_of(sandbox, tenant, ASK)
 
         async def answer(_question: msgspec.Raw) -> object:
             self.begun += 1
@@ -50,7 +46,7 @@ def test_a_flood_of_one_tenants_code_leaves_a_worker_for_others(run: Any, shared
         flood = Busy(shared, "ann", 12)
         await until(lambda: flood.begun == 3)
         for _ in range(3):
-            bobs = await _one(shared, "bob")
+            bobs = await one_of(shared, "bob")
             assert msgspec.msgpack.decode(await bobs.exchange("hello")) == "hello"
             bobs.kill()
         assert flood.begun == 3
@@ -63,10 +59,10 @@ def test_a_flood_of_one_tenants_code_leaves_a_worker_for_others(run: Any, shared
 
 def test_a_worker_stays_while_another_tenant_wants_more_than_its_share(run: Any, shared: Sandbox) -> None:
     async def scenario() -> None:
-        bobs = await _one(shared, "bob")
-        idle = [await _one(shared, "ann") for _ in range(3)]
+        bobs = await one_of(shared, "bob")
+        idle = [await one_of(shared, "ann") for _ in range(3)]
         await idle[0].exchange(None)
-        newer = await _one(shared, "ann")
+        newer = await one_of(shared, "ann")
         # Ann's own oldest went, although Bob's was idle for longer.
         assert [worker.alive for worker in (bobs, *idle, newer)] == [True, True, False, True, True]
         flood = Busy(shared, "ann", 6)
@@ -84,12 +80,12 @@ def test_a_worker_that_nobody_used_for_long_makes_room_for_any(
     run: Any, shared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        old = [await _one(shared, "bob"), await _one(shared, "cem")]
+        old = [await one_of(shared, "bob"), await one_of(shared, "cem")]
         flood = Busy(shared, "ann", 3)
         await until(lambda: flood.begun == 2)
         assert all(worker.alive for worker in old)
         monkeypatch.setattr(pool, "KEPT_S", -1.0)
-        extra = await _one(shared, "ann")
+        extra = await one_of(shared, "ann")
         assert [worker.alive for worker in (*old, extra)] == [False, True, True]
         flood.event.set()
         extra.kill()
@@ -107,7 +103,7 @@ class Repeated:
         self.task = asyncio.ensure_future(self._work(sandbox))
 
     async def _work(self, sandbox: Sandbox) -> None:
-        self.worker = worker = await _one(sandbox, "ann", ASK)
+        self.worker = worker = await one_of(sandbox, "ann", ASK)
 
         async def answer(_question: msgspec.Raw) -> object:
             self.calls += 1

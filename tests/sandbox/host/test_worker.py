@@ -265,19 +265,6 @@ def test_a_call_is_over_with_its_worker_though_the_host_has_no_answer(run: Any, 
     run(scenario())
 
 
-def test_a_store_that_takes_too_long_is_told_as_such(run: Any, sandbox: Sandbox) -> None:
-    async def late(_question: msgspec.Raw) -> object:
-        raise TimeoutError("the store does not answer")
-
-    async def scenario() -> None:
-        worker = await probe(sandbox, ASK)
-        with pytest.raises(TimeoutError, match="store does not answer"):
-            await worker.exchange(None, ask=late)
-        assert not worker.alive
-
-    run(scenario())
-
-
 def test_a_refused_question_is_an_error_in_the_program_alone(run: Any, sandbox: Sandbox) -> None:
     async def refuse(_question: msgspec.Raw) -> object:
         raise AskRefused("no such experiment")
@@ -296,13 +283,14 @@ def test_a_refused_question_is_an_error_in_the_program_alone(run: Any, sandbox: 
     run(scenario())
 
 
-def test_a_host_that_cannot_answer_loses_the_worker(run: Any, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("error", [ConnectionError("store is down"), TimeoutError("store does not answer")])
+def test_a_host_that_cannot_answer_loses_the_worker(run: Any, sandbox: Sandbox, error: Exception) -> None:
     async def broken(_question: msgspec.Raw) -> object:
-        raise ConnectionError("store is down")
+        raise error
 
     async def scenario() -> None:
         worker = await probe(sandbox, ASK)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(type(error), match=str(error)):
             await worker.exchange(None, ask=broken)
         assert not worker.alive
 
