@@ -137,6 +137,10 @@ def _plot(made: dict[str, Any]) -> Request:
     return "POST", f"/eval/compare?format={quote('svg')}", body
 
 
+def _page(made: dict[str, Any]) -> Request:
+    return "GET", f"/exp/{made['id']}", None
+
+
 def _document(made: dict[str, Any]) -> Request:
     return "GET", "/openapi.json", None
 
@@ -232,6 +236,8 @@ FLOODS: Final[dict[str, Flood]] = {
         connections=ATTACKERS,
         before=_attacked,
     ),
+    "decisions": Flood("event loop", [FAST], _decision, _decision, connections=48),
+    "pages": Flood("event loop", [FAST], _page, _decision, connections=24),
     "clients that do not read": Flood("memory", [FAST], _document, _decision, connections=50, deaf=True),
 }
 """By name."""

@@ -108,7 +108,7 @@ class WorkerChannel(asyncio.BufferedProtocol):
     def __init__(self, limits: Limits, on_death: Callable[[], None], on_lost: Callable[[], None]) -> None:
         self.death: WorkerDied | None = None
         self.busy = False
-        self.used = 0.0
+        self.used = self.began = 0.0
         self._limits = limits
         self._on_death, self._on_lost = on_death, on_lost
         self._loop = asyncio.get_running_loop()
@@ -159,6 +159,7 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._calls, self._finished, self._asked, self._may_ask = calls, 0, 0, asks
         self._asks_left, self._answer_s = self._limits.asks, self._limits.hard_s
         self._reply = self._send(frame, self._limits.hard_s)
+        self.began = self.used
 
     def extend(self, part: object, *, calls: int, more: bool) -> None:
         """Send more calls of the request that was begun with `more`.

@@ -9,15 +9,20 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from streamsim import processors
+from streamsim.sandbox.host import vitals
 from streamsim.sandbox.host.priority import place
 
 if TYPE_CHECKING:
     from streamsim.sandbox.host.worker import Worker
 
 LONG_S: Final = 0.01
-"""A call, or a start, that takes longer is a long one; so often workers are looked at, while one is busy."""
+"""A call that computes for longer is a long one; so often workers are looked at, while one is busy."""
 LATELY_S: Final = 1.0
 """A tenant is live for so long after a call of it, and stays apart for so long after a long one."""
+START_CPU_S: Final = 0.05
+"""CPU time of a process's start that is no long call yet."""
+STARTS: Final = 4
+"""So many starts of one tenant, lately, are as a long call."""
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +35,8 @@ class Patrol:
     What becomes ready to run on a processor where something computes waits for the kernel's next tick, up to
     4 ms, unless it has had less than its share of late; where something begins or ends, it waits for the
     kernel's work. That may be the server itself, or what it waits for. So while other tenants are live, those
-    whose calls take long have as many processors as they have workers, and everybody else has the rest. Their
-    new processes are forked there too.
+    whose calls compute for long, or whose processes begin again and again, have as many processors as they
+    have workers, and everybody else has the rest. Their new processes are forked there too.
 
     :param spare: processors that are left to the others at least, of several; 0 parts nobody.
     """
@@ -47,8 +52,9 @@ class Patrol:
         # When a tenant last had a long call under way, and who was live at the last look.
         self._long: dict[str, float] = {}
         self._live = set[str]()
-        # Whether this process may move those of workers.
-        self._moves = True
+        # When a tenant's last processes began, and the CPU time of busy ones at the last look.
+        self._begun: dict[str, list[float]] = {}
+        self._clocks: dict[Worker, float] = {}
 
     def watch(self, workers: Callable[[], Iterable[Worker]]) -> None:
         """Look at the workers of a sandbox too: those that it gives, which live."""
@@ -61,7 +67,12 @@ class Patrol:
 
     def begins(self, worker: Worker) -> Processors:
         """The processors on which a worker that has no process yet is to begin."""
-        where = self._where(worker.tenant, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        before = [at for at in self._begun.get(worker.tenant, ()) if at > now - LATELY_S]
+        self._begun[worker.tenant] = began = [*before, now][-STARTS:]
+        if len(began) == STARTS:
+            self._long[worker.tenant] = now
+        where = self._where(worker.tenant, now)
         if where != processors.ALL:
             self._placed[worker] = where
         return where
@@ -77,7 +88,8 @@ class Patrol:
         loop = asyncio.get_running_loop()
         now, workers = loop.time(), [worker for living in self._sandboxes for worker in living()]
         calling = [worker for worker in workers if worker.calling]
-        long = {worker.tenant: now for worker in calling if worker.used < now - LONG_S}
+        long = dict.fromkeys(self._computing(calling, now), now)
+        self._begun = {one: began for one, began in self._begun.items() if began[-1] > now - LATELY_S}
         if long or self._long or self._placed:
             self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
             self._live = {worker.tenant for worker in workers if worker.used > now - LATELY_S}
@@ -89,17 +101,27 @@ class Patrol:
         again = self._most and (calling or self._long or self._placed)
         self._timer = loop.call_later(LONG_S, self._look) if again else None
 
+    def _computing(self, calling: Iterable[Worker], now: float) -> list[str]:
+        """The tenants whose calls take long because they compute: others only wait, perhaps for these."""
+        before, self._clocks = self._clocks, {worker: vitals.cpu_s(worker.pid) for worker in calling}
+        spent = dict[str, float]()
+        for worker, clock in self._clocks.items():
+            if worker.began < now - LONG_S:
+                since = before.get(worker, clock) if worker.loaded else START_CPU_S
+                spent[worker.tenant] = spent.get(worker.tenant, 0.0) + max(clock - since, 0.0)
+        # Where several share processors, each has a part.
+        return [one for one, cpu_s in spent.items() if cpu_s > LONG_S / (10 if one in self._long else 2)]
+
     def _move(self, workers: list[Worker], now: float) -> None:
         for worker in workers:
             where = self._where(worker.tenant, now)
             # One that has no process yet begins where it was to.
             if not worker.pid or where == self._placed.get(worker, processors.ALL):
                 continue
-            self._moves = self._moves and place(worker.pid, where)
-            if self._moves:
-                self._placed[worker] = where
-            elif worker in self._placed and not worker.busy:
-                worker.kill()  # it would stay there for good; the next one has every processor
+            if not place(worker.pid, where):
+                self.close()  # nobody is parted where it cannot be taken back
+                return
+            self._placed[worker] = where
         living, every = set(workers), processors.ALL
         self._placed = {one: at for one, at in self._placed.items() if one in living and at != every}
 
@@ -111,10 +133,7 @@ class Patrol:
         if not self._apart:
             return processors.ALL
         theirs = processors.last(self._apart)
-        if self._is_apart(tenant, now):
-            return theirs
-        # From where they cannot be moved again, others' would stay there for good.
-        return processors.ALL[: -len(theirs)] if self._moves else processors.ALL
+        return theirs if self._is_apart(tenant, now) else processors.ALL[: -len(theirs)]
 
     def _part(self, count: int) -> None:
         if count == self._apart:

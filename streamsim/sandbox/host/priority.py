@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from streamsim import processors
+from streamsim.sandbox.host.owner import for_owner
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def lower(pid: int, nice: int) -> None:
     if not pid:
         return  # to the kernel it is this process
     try:
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        for_owner(pid, lambda: os.setpriority(os.PRIO_PROCESS, pid, nice))
     except ProcessLookupError:
         pass  # it ended, which its next exchange tells
     except PermissionError:
@@ -104,7 +105,7 @@ def place(pid: int, where: Sequence[int]) -> bool:
     if not pid:
         return True  # as above
     try:
-        os.sched_setaffinity(pid, where)
+        for_owner(pid, lambda: os.sched_setaffinity(pid, where))
     except ProcessLookupError:
         pass  # it ended
     except OSError as error:

@@ -66,6 +66,11 @@ class Worker:
         return self._channel.busy
 
     @property
+    def began(self) -> float:
+        """When its last exchange began, in the event loop's time."""
+        return self._channel.began
+
+    @property
     def used(self) -> float:
         """When it was last given something to do, in the event loop's time."""
         return self._channel.used

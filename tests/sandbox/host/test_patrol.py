@@ -12,13 +12,21 @@ import pytest
 
 from streamsim.sandbox.host import patrol
 from streamsim.sandbox.host.pool import Sandbox, Worker, WorkerCrashed
-from tests.sandbox.host.conftest import ASK, ECHO, one_of, until
+from tests.sandbox.host.conftest import ASK, LOOP, one_of, until
 
 OWN = os.sched_getaffinity(0)
 THEIRS = {max(OWN)}
 OTHERS = OWN - THEIRS
 
 pytestmark = pytest.mark.skipif(len(OWN) < 2, reason="there is one processor")
+
+
+SPIN = """
+def handle(request, channel):
+    while not channel.ask(1):
+        for _ in range(1_000_000):
+            pass
+"""
 
 
 @pytest.fixture
@@ -41,12 +49,11 @@ async def _live(sandbox: Sandbox, tenant: str) -> Worker:
 
 @asynccontextmanager
 async def _long_call(worker: Worker) -> AsyncIterator[None]:
-    """A call of a worker of `ASK` is under way for the length of the context."""
+    """A call of a worker of `SPIN` is under way for the length of the context."""
     over = asyncio.Event()
 
     async def answer(_question: object) -> object:
-        await over.wait()
-        return None
+        return over.is_set()
 
     call = asyncio.ensure_future(worker.exchange(None, ask=answer))
     try:
@@ -62,7 +69,7 @@ def _at(worker: Worker) -> set[int]:
 
 def test_a_tenant_with_a_long_call_is_apart_and_what_it_begins_is_too(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", SPIN), await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: _at(anns) == THEIRS)
             another = await one_of(sandbox, "ann")
@@ -76,7 +83,7 @@ def test_after_long_calls_everybody_has_every_processor_again(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", SPIN), await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: _at(bobs) == OTHERS)
         monkeypatch.setattr(patrol, "LATELY_S", 0.0)
@@ -87,16 +94,52 @@ def test_after_long_calls_everybody_has_every_processor_again(
     run(scenario())
 
 
-def test_a_long_start_is_a_long_call(run: Any, sandbox: Sandbox) -> None:
-    slow = "import threading\nthreading.Event().wait(4)\n" + ECHO
+def test_a_call_that_only_waits_is_no_long_one(run: Any, sandbox: Sandbox) -> None:
+    """Else who waits for another's long call would be put with that one."""
 
     async def scenario() -> None:
+        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        answered = asyncio.Event()
+
+        async def answer(_question: object) -> object:
+            await asyncio.sleep(10 * patrol.LONG_S)  # is what is tested
+            answered.set()
+            return None
+
+        call = asyncio.ensure_future(anns.exchange(None, ask=answer))
+        await answered.wait()
+        assert _at(anns) == _at(bobs) == os.sched_getaffinity(0) == OWN
+        await call
+
+    run(scenario())
+
+
+def test_a_start_that_computes_is_a_long_call(run: Any, sandbox: Sandbox) -> None:
+    async def scenario() -> None:
         bobs = await _live(sandbox, "bob")
-        starting = asyncio.ensure_future(one_of(sandbox, "ann", slow))
+        starting = asyncio.ensure_future(one_of(sandbox, "ann", f"{LOOP}\nhandle(0, 0)\n"))
         await until(lambda: _at(bobs) == OTHERS)
         next(worker for worker in sandbox.workers if worker.tenant == "ann").kill()
         await asyncio.wait([starting])
         assert isinstance(starting.exception(), WorkerCrashed)
+
+    run(scenario())
+
+
+def test_who_begins_process_after_process_is_apart(
+    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patrol, "START_CPU_S", 3600.0)  # however slow the machine is
+
+    async def scenario() -> None:
+        bobs = await _live(sandbox, "bob")
+        for number in range(patrol.STARTS):
+            assert _at(bobs) == OWN, number
+            anns = await one_of(sandbox, "ann")
+            if number < patrol.STARTS - 1:
+                anns.kill()
+        await until(lambda: _at(bobs) == OTHERS)
+        await until(lambda: _at(anns) == THEIRS)
 
     run(scenario())
 
@@ -107,7 +150,7 @@ def test_one_patrol_looks_at_several_sandboxes(run: Any, sandbox: Sandbox, runne
     runner.run(other.start())
 
     async def scenario() -> None:
-        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(other, "bob")
+        anns, bobs = await one_of(sandbox, "ann", SPIN), await _live(other, "bob")
         async with _long_call(anns):
             await until(lambda: _at(bobs) == OTHERS)
             another = await one_of(other, "ann")
@@ -117,29 +160,26 @@ def test_one_patrol_looks_at_several_sandboxes(run: Any, sandbox: Sandbox, runne
     runner.run(other.close())
 
 
-def test_where_workers_may_not_be_moved_new_ones_begin_apart_and_do_not_stay_there(
+def test_where_workers_may_not_be_moved_nobody_is_parted(
     run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for root in a container, which may not move a process of another user."""
-    monkeypatch.setattr(patrol, "place", lambda _pid, _where: False)
+    asked = list[int]()
+    monkeypatch.setattr(patrol, "place", lambda pid, _where: asked.append(pid))
 
     async def scenario() -> None:
-        anns, bobs = await one_of(sandbox, "ann", ASK), await _live(sandbox, "bob")
+        anns, bobs = await one_of(sandbox, "ann", SPIN), await _live(sandbox, "bob")
         async with _long_call(anns):
-            await until(lambda: os.sched_getaffinity(0) == OTHERS)
+            await until(lambda: asked != [])
             another = await one_of(sandbox, "ann")
-            await until(lambda: _at(another) == THEIRS)
-            assert _at(anns) == _at(bobs) == OWN
-        monkeypatch.setattr(patrol, "LATELY_S", 0.0)
-        await until(lambda: os.sched_getaffinity(0) == OWN and not another.alive)
-        assert anns.alive
+            assert _at(anns) == _at(another) == _at(bobs) == os.sched_getaffinity(0) == OWN
+        assert len(asked) == 1
 
     run(scenario())
 
 
 def test_at_its_end_this_process_has_every_processor(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns = await one_of(sandbox, "ann", ASK)
+        anns = await one_of(sandbox, "ann", SPIN)
         await _live(sandbox, "bob")
         async with _long_call(anns):
             await until(lambda: os.sched_getaffinity(0) == OTHERS)
@@ -151,7 +191,7 @@ def test_at_its_end_this_process_has_every_processor(run: Any, sandbox: Sandbox)
 
 def test_who_is_alone_has_every_processor(run: Any, sandbox: Sandbox) -> None:
     async def scenario() -> None:
-        anns, more = await one_of(sandbox, "ann", ASK), await one_of(sandbox, "ann")
+        anns, more = await one_of(sandbox, "ann", SPIN), await one_of(sandbox, "ann")
         async with _long_call(anns):
             looked = asyncio.Event()
             asyncio.get_running_loop().call_later(5 * patrol.LONG_S, looked.set)
