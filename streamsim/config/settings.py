@@ -276,8 +276,8 @@ class EvaluationSettings:
     )
     spare_processors: int = _option(
         1,
-        "Processors that jobs, requests that take long, and tenants whose policies or models take long leave "
-        "to live decisions where there are more.",
+        "Processors that evaluations, and tenants whose policies or models compute for long, leave to live "
+        "decisions where there are more.",
         low=0,
         high=64,
     )

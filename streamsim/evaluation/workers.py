@@ -65,6 +65,7 @@ class BatchWorkers:
             workers=3 * (settings.workers + 1) + (1 + PARTS) * settings.requests,
             allow_degraded=self.box.allow_degraded,
             preload=self.box.preload,
+            begins=self.priority.begins,
         )
         most = settings.requests
         self._rooms = {

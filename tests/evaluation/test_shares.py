@@ -54,6 +54,23 @@ def test_one_process_of_each_tenant_goes_ahead_of_what_tenants_have_beyond_it(
     run(scenario())
 
 
+def test_processes_begin_off_the_processors_of_live_decisions(run: Any) -> None:
+    every = os.sched_getaffinity(0)
+    batch = BatchWorkers(
+        EvaluationSettings(), Limits(), box=SandboxSettings(allow_degraded=True), live=lambda: True
+    )
+
+    async def scenario() -> None:
+        held = [await _asked(batch, tenant) for tenant in ("ann", "bob")]
+        left = [os.sched_getaffinity(worker.pid) for worker in batch._sandbox.workers]
+        assert left == [every - {min(every)} or every] * 2
+        for one in held:
+            await one.aclose()
+
+    run(scenario())
+    run(batch.close())
+
+
 def test_a_tenant_has_its_part_of_the_places_while_another_asks_too(batch: BatchWorkers, run: Any) -> None:
     async def scenario() -> None:
         anns = [await _asked(batch, "ann") for _ in range(3)]

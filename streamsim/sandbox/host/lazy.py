@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from streamsim.sandbox.host.patrol import Patrol
 from streamsim.sandbox.host.pool import Sandbox, SandboxUnavailable, Worker, nothing
@@ -25,10 +25,16 @@ class LazySandbox:
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
         patrol: Patrol | None = None,
+        begins: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         self._given = sandbox is not None
         self._sandbox = sandbox or Sandbox(
-            workers=workers, plain=plain, allow_degraded=allow_degraded, preload=preload, patrol=patrol
+            workers=workers,
+            plain=plain,
+            allow_degraded=allow_degraded,
+            preload=preload,
+            patrol=patrol,
+            begins=begins,
         )
         self._started: asyncio.Task[None] | None = None
         self._closed = False

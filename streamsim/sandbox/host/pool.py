@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -74,6 +74,7 @@ class Sandbox:
         workers: int = 32,
         share: int | None = None,
         patrol: Patrol | None = None,
+        begins: Callable[[], Sequence[int]] | None = None,
         plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
@@ -82,6 +83,7 @@ class Sandbox:
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
         :param patrol: looks at its workers, perhaps with those of other sandboxes; by default nobody does.
+        :param begins: the processors on which a worker begins; by default as the patrol says.
         :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
             workers start in half the time.
         :param allow_degraded: start although a layer is missing.
@@ -101,6 +103,7 @@ class Sandbox:
         self._alive: set[Worker] = set()
         self.patrol = patrol or Patrol()
         self.patrol.watch(lambda: self._alive)
+        self._begins = begins
         self._sampler: asyncio.TimerHandle | None = None
         # By tenant: until when no other slow worker of it goes.
         self._resting: dict[str, asyncio.TimerHandle] = {}
@@ -197,6 +200,10 @@ class Sandbox:
             worker.kill()
             raise
         return worker
+
+    def begins(self, worker: Worker) -> Sequence[int]:
+        """The processors on which a worker that has no process yet is to begin."""
+        return self.patrol.begins(worker) if self._begins is None else self._begins()
 
     def _source(self, program: str, plain: bool) -> Source:
         if self._plain is None or not plain or program not in PLAIN:

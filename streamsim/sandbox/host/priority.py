@@ -21,7 +21,7 @@ class Priority:
 
     A lower priority alone does not make way: what computes in the kernel, as when it begins or ends, is not
     interrupted for some milliseconds, whatever has just become ready to run on the same processor. So while
-    experiments are live, what takes long is kept off some processors.
+    experiments are live, all of them are kept off some processors, and are forked on the others.
 
     Of what a tenant waits for, one process goes ahead, and the others stand back as jobs do: however many
     somebody has, the first one of somebody else does not share a processor with all of them alike.
@@ -37,12 +37,18 @@ class Priority:
         self._spare = spare
         self._live = live
         self._apart = live()
-        self._long: set[int] = set()
+        self._processes: set[int] = set()
         # A process that stands back cannot be called forward again: that takes a privilege.
         self._first: dict[str, int] = {}
 
+    def begins(self) -> Sequence[int]:
+        """The processors on which a process is to begin."""
+        self.make_way()
+        return self._left()
+
     def lower(self, pid: int, tenant: str) -> None:
         """This tenant waits for this process, until `ended`."""
+        self._processes.add(pid)
         first = self._first.setdefault(tenant, pid) == pid
         lower(pid, self._nice // 2 if first else self._nice)
 
@@ -50,22 +56,22 @@ class Priority:
         """What somebody waits for takes longer than one usually does."""
         if pid in self._first.values():
             lower(pid, 3 * self._nice // 4)
-        self.keep_off(pid)
+        self.make_way()
 
     def stand_back(self, pid: int) -> None:
         """It is a job's: behind all others, until `ended`."""
+        self._processes.add(pid)
         lower(pid, self._nice)
-        self.keep_off(pid)
 
     def keep_off(self, pid: int) -> None:
-        """It takes long: until `ended`, it leaves processors to live decisions."""
+        """It did not begin where `begins` says: from now on, until `ended`, it leaves the same processors."""
         self.make_way()
-        self._long.add(pid)
-        place(pid, without(self._spare if self._apart else 0))
+        self._processes.add(pid)
+        place(pid, self._left())
 
     def ended(self, pid: int) -> None:
         """Forget it. Its number may be another's soon."""
-        self._long.discard(pid)
+        self._processes.discard(pid)
         self._first = {tenant: first for tenant, first in self._first.items() if first != pid}
 
     def make_way(self) -> None:
@@ -73,8 +79,11 @@ class Priority:
         if self._live() == self._apart:
             return
         self._apart = not self._apart
-        for pid in self._long:
-            place(pid, without(self._spare if self._apart else 0))
+        for pid in self._processes:
+            place(pid, self._left())
+
+    def _left(self) -> tuple[int, ...]:
+        return without(self._spare if self._apart else 0)
 
 
 def lower(pid: int, nice: int) -> None:

@@ -116,7 +116,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
-            processors = self._pool.patrol.begins(self)
+            processors = self._pool.begins(self)
             zygote.spawn(self.number, program, self.uid, self._limits, theirs, processors)
         try:
             async with asyncio.timeout(seconds):

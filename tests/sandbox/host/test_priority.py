@@ -48,11 +48,27 @@ def test_a_tenants_first_process_goes_ahead_of_all_others_that_tenants_have(
     assert os.getpriority(os.PRIO_PROCESS, fourth) == 9
 
 
-def test_what_somebody_waits_for_long_goes_ahead_of_jobs_and_leaves_a_processor(process: int) -> None:
+def test_what_somebody_waits_for_long_goes_ahead_of_jobs(process: int) -> None:
     priority = Priority(19, 1, lambda: True)
     priority.lower(process, "ann")
     priority.takes_long(process)
     assert os.getpriority(os.PRIO_PROCESS, process) == 14
+
+
+def test_processes_begin_where_live_decisions_are_not() -> None:
+    live = [False]
+    priority = Priority(19, 1, lambda: live[0])
+    assert set(priority.begins()) == OWN
+    live[0] = True
+    assert set(priority.begins()) == (OWN - {min(OWN)} or OWN)
+
+
+def test_what_somebody_waits_for_makes_way_too_when_experiments_become_live(process: int) -> None:
+    live = [False]
+    priority = Priority(19, 1, lambda: live[0])
+    priority.lower(process, "ann")
+    live[0] = True
+    priority.make_way()
     assert len(os.sched_getaffinity(process)) == max(len(OWN) - 1, 1)
 
 
