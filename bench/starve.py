@@ -7,6 +7,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.flooding import Flooding
@@ -36,13 +37,13 @@ def table(seconds: float, names: list[str]) -> None:
             row(FLOODS[name].resource, server, name, seconds)
 
 
-def heading(first: str) -> None:
+def heading(first: str, second: str = "flood") -> None:
     """Print the names of the columns."""
     # The victim's clock is on another machine, as it were: what computes here does not stop it. So it is not
     # on a processor either that is left to long calls.
     slices.ask(slices.SHORTEST_S)
     columns = "".join(f"{name:>10}" for name in ("p50 ms", "p99 ms", "beside", "beside", "refused"))
-    print(f"{first:16}{'flood':26}{columns}")
+    print(f"{first:16}{second:26}{columns}")
 
 
 def row(first: str, server: Serving, name: str, seconds: float) -> None:
@@ -50,26 +51,42 @@ def row(first: str, server: Serving, name: str, seconds: float) -> None:
     flood = FLOODS[name]
     victim = User(server, "victim", flood, [FAST])
     measured(victim, flood, 0.5)
-    alone, _ = measured(victim, flood, seconds)
+    alone = measured(victim, flood, seconds)
     with Flooding(server, name):
         time.sleep(0.5)
-        beside, refused = measured(victim, flood, seconds)
-    figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone, beside) for q in (0.5, 0.99))
-    print(f"{first:16}{name:26}{figures}{refused:10}", flush=True)
+        beside = measured(victim, flood, seconds)
+    print_row(first, name, alone, beside)
+
+
+def print_row(
+    first: str, second: str, alone: tuple[list[float], int], beside: tuple[list[float], int]
+) -> None:
+    """What was measured alone and beside something, by `measured`."""
+    figures = "".join(f"{quantile(some, q):10.1f}" for some in (alone[0], beside[0]) for q in (0.5, 0.99))
+    print(f"{first:16}{second:26}{figures}{beside[1]:10}", flush=True)
 
 
 def measured(victim: User, flood: Flood, seconds: float) -> tuple[list[float], int]:
     """Latencies in ms of the victim's requests, one after the other, and how many had no 2xx."""
-    latencies, refused = [], 0
+    until = time.monotonic() + seconds
+    return measured_while(victim, flood, lambda: time.monotonic() < until)
+
+
+def measured_while(
+    victim: User, flood: Flood, more: Callable[[], bool], pause_s: float = 0.0
+) -> tuple[list[float], int]:
+    """As `measured`, as long as there is `more`, with a pause after each request."""
+    latencies, refused = list[float](), 0
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})
-    until = time.monotonic() + seconds
-    while not latencies or time.monotonic() < until:
+    while not latencies or more():
         method, path, body = flood.victim(victim.experiments[0])
         began = time.perf_counter()
         answer = victim.client.request(method, path, body=body)
         latencies.append(1000 * (time.perf_counter() - began))
         refused += not 200 <= answer.status < 300
+        if pause_s:
+            time.sleep(pause_s)
     os.sched_setaffinity(0, every)
     return latencies, refused
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -44,6 +43,8 @@ class Spawner:
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._poll = select.poll()
         self._workers: dict[int, tuple[int, int]] = {}
+        # The processors that this process may use, and those that it is on.
+        self._usual = self._at = os.sched_getaffinity(0)
 
     @property
     def filtered(self) -> bool:
@@ -126,9 +127,20 @@ class Spawner:
         if not data:
             return False
         _, number, program, uid_index, limits, processors = msgspec.msgpack.decode(data)
-        with _on(processors):
-            self._spawn(number, program, uid_index, limits, descriptors[0])
+        self._go(processors)
+        self._spawn(number, program, uid_index, limits, descriptors[0])
         return True
+
+    def _go(self, processors: Sequence[int]) -> None:
+        """Go where the next worker begins, which stays there; [] is any.
+
+        To fork, and to reap, is work in the kernel, which holds up whatever is to run on the same processor
+        next. So this process stays there too: who begins one there is likely to begin the next one.
+        """
+        wanted = self._usual.intersection(processors) or self._usual
+        if wanted != self._at:
+            os.sched_setaffinity(0, wanted)
+            self._at = wanted
 
     def _spawn(self, number: int, program: str, uid_index: int, limits: dict[str, int], channel: int) -> None:
         if self.missing and not self._degraded:
@@ -199,23 +211,6 @@ class Spawner:
     def _forget_group(self, name: str) -> None:
         if self._groups:
             self._groups.remove(name)
-
-
-@contextlib.contextmanager
-def _on(processors: Sequence[int]) -> Iterator[None]:
-    """What this process forks in the context is forked on these processors, and stays there; [] is any.
-
-    To fork is work in the kernel, which holds up whatever is to run on the same processor next.
-    """
-    usual = os.sched_getaffinity(0)
-    if not usual.intersection(processors) or usual.issubset(processors):
-        yield
-        return
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, usual)
 
 
 def _read_all(reader: int) -> bytes:
