@@ -13,13 +13,13 @@ from tornado.httpclient import AsyncHTTPClient
 from streamsim.jobs.jobs import Jobs
 from streamsim.services import Services
 from tests.application import Caller, Clock
-from tests.effort import LONG
 from tests.models.conftest import MANAGER, example
 from tests.patience import PATIENCE_S
 from tests.servers import wait_until
 from tests.support import Client, Server, request_headers
 
-RUNS = 3000 if LONG else 800
+# So many that no machine has done them before the server is killed.
+RUNS = 3000
 BASE = {"scenario_manager": MANAGER, "scenario": "base", "equations": ["customers"]}
 DRAWN = {"contact_rate": {"distribution": "normal", "mean": 10, "sd": 1}}
 BACKGROUND = {**BASE, "parameters": DRAWN, "runs": 300, "seed": 5, "everyRun": True, "background": True}
