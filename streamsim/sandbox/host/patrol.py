@@ -67,6 +67,8 @@ class Patrol:
 
     def begins(self, worker: Worker) -> Processors:
         """The processors on which a worker that has no process yet is to begin."""
+        if not self._most:
+            return processors.ALL
         now = asyncio.get_running_loop().time()
         before = [at for at in self._begun.get(worker.tenant, ()) if at > now - LATELY_S]
         self._begun[worker.tenant] = began = [*before, now][-STARTS:]

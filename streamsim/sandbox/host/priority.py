@@ -56,15 +56,15 @@ class Priority:
         """What somebody waits for takes longer than one usually does."""
         if pid in self._first.values():
             lower(pid, 3 * self._nice // 4)
-        self.make_way()
+        self.keep_off(pid)
 
     def stand_back(self, pid: int) -> None:
         """It is a job's: behind all others, until `ended`."""
-        self._processes.add(pid)
         lower(pid, self._nice)
+        self.keep_off(pid)
 
     def keep_off(self, pid: int) -> None:
-        """It did not begin where `begins` says: from now on, until `ended`, it leaves the same processors."""
+        """Until `ended`, it leaves processors to live decisions, wherever it began: there may have been none."""
         self.make_way()
         self._processes.add(pid)
         place(pid, self._left())

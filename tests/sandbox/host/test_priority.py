@@ -48,11 +48,12 @@ def test_a_tenants_first_process_goes_ahead_of_all_others_that_tenants_have(
     assert os.getpriority(os.PRIO_PROCESS, fourth) == 9
 
 
-def test_what_somebody_waits_for_long_goes_ahead_of_jobs(process: int) -> None:
+def test_what_somebody_waits_for_long_goes_ahead_of_jobs_and_leaves_a_processor(process: int) -> None:
     priority = Priority(19, 1, lambda: True)
     priority.lower(process, "ann")
     priority.takes_long(process)
     assert os.getpriority(os.PRIO_PROCESS, process) == 14
+    assert len(os.sched_getaffinity(process)) == max(len(OWN) - 1, 1)
 
 
 def test_processes_begin_where_live_decisions_are_not() -> None:
