@@ -157,6 +157,9 @@ class _NotServing:
     def forget(self, experiment_id: str) -> None:
         """Nothing is cached here."""
 
+    def leave(self, experiment_id: str) -> None:
+        """Nothing runs here."""
+
 
 @asynccontextmanager
 async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:

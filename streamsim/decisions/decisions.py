@@ -138,6 +138,14 @@ class Decisions:
         """Drop what is cached of an experiment, e.g. after an edit."""
         self._experiments.pop(experiment_id, None)
 
+    def leave(self, experiment_id: str) -> None:
+        """Nothing more is expected of an experiment: its worker makes room, unless calls are under way."""
+        self.forget(experiment_id)
+        lane = self._lanes.get(experiment_id)
+        if lane is not None and not lane.busy:
+            lane.close()
+            del self._lanes[experiment_id]
+
     async def time_out_advices(self) -> int:
         """Give advices that are due their experiment's default reward; how many were."""
         due = await self._store.due_advices(self._now_ms(), _DUE_AT_ONCE)
@@ -163,10 +171,8 @@ class Decisions:
         """End lanes that were idle for ten minutes."""
         now_ms = self._now_ms()
         for experiment_id, lane in list(self._lanes.items()):
-            if not lane.busy and now_ms - lane.used_ms > _IDLE_LANE_MS:
-                lane.close()
-                del self._lanes[experiment_id]
-                self.forget(experiment_id)
+            if now_ms - lane.used_ms > _IDLE_LANE_MS:
+                self.leave(experiment_id)
 
     def waiting_bytes(self) -> int:
         """Bytes that the calls came in which wait or run."""

@@ -48,6 +48,9 @@ class CodeChecker(Protocol):
     def forget(self, experiment_id: str) -> None:
         """Drop what is cached of an experiment."""
 
+    def leave(self, experiment_id: str) -> None:
+        """Nothing more is expected of an experiment."""
+
 
 class Experiments:
     """The experiments of all tenants; every method takes the tenant that asks.
@@ -247,7 +250,7 @@ class Experiments:
         now_ms = self._now_ms()
         told = state_changed(found, msgspec.structs.replace(found, archived=True), now_ms)
         archived = await self._store.decisions.archive_experiment(found.tenant, found.id, now_ms, told)
-        self._decisions.forget(found.id)
+        self._decisions.leave(found.id)
         return archived
 
     async def reset(

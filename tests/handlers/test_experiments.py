@@ -266,6 +266,21 @@ async def test_names_are_unique_per_user(ann: Caller, bob: Caller) -> None:
     assert (await ann.put(f"/exp/{second['id']}", {"name": "same"})).status == 200
 
 
+@pytest.mark.gen_test
+async def test_the_worker_of_a_deleted_experiment_makes_room(ann: Caller, services: Services) -> None:
+    first, second = [(await ann.post("/exp", {"name": "one", **CODE})).body for _ in range(2)]
+    for made in (first, second):
+        assert (await ann.get(f"/getaction/{made['id']}", key=made["key"])).status == 200
+
+    def live() -> list[str]:
+        workers = services.decisions._sandbox.workers
+        return [made["id"] for made in (first, second) if any(made["id"] in one.identity for one in workers)]
+
+    assert live() == [first["id"], second["id"]]
+    assert (await ann.delete(f"/exp/{first['id']}")).status == 200
+    assert live() == [second["id"]]
+
+
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_delete_answers_the_experiment_and_makes_it_gone(ann: Caller) -> None:

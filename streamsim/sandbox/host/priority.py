@@ -64,7 +64,7 @@ class Priority:
         self.keep_off(pid)
 
     def keep_off(self, pid: int) -> None:
-        """Until `ended`, it leaves processors to live decisions, wherever it began: there may have been none."""
+        """Until `ended`, it leaves processors to live decisions: there may have been none when it began."""
         self.make_way()
         self._processes.add(pid)
         place(pid, self._left())
