@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
-import platform
 from collections.abc import Callable
 from threading import Thread
 from typing import Final
 
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_SETRESUID: Final = {"x86_64": 117, "aarch64": 147}
+from streamsim.sandbox import table
+from streamsim.sandbox.zygote import kernel
+
+_SETRESUID: Final = (117, 147)
 
 
 def for_owner(pid: int, ask: Callable[[], None]) -> None:
@@ -37,26 +36,17 @@ def for_owner(pid: int, ask: Callable[[], None]) -> None:
 def _as_owner(pid: int, ask: Callable[[], None], failed: list[OSError]) -> None:
     try:
         # That of libc is for all threads. The real user stays, so that no worker may signal this one.
-        if _LIBC.syscall(ctypes.c_long(_number()), ctypes.c_long(-1), _user(pid), ctypes.c_long(-1)) == -1:
-            code = ctypes.get_errno()
-            raise OSError(code, f"setresuid: {os.strerror(code)}")
+        kernel.checked(kernel.syscall(table.number(_SETRESUID), -1, _user(pid), -1), "setresuid")
         ask()
     except OSError as error:
         failed.append(error)
 
 
-def _number() -> int:
-    try:
-        return _SETRESUID[platform.machine()]
-    except KeyError:
-        raise OSError(errno.ENOSYS, f"setresuid has no known number on {platform.machine()}") from None
-
-
-def _user(pid: int) -> ctypes.c_long:
+def _user(pid: int) -> int:
     """The user that a process is. Its folder below /proc is root's, whoever it is."""
     try:
         with open(f"/proc/{pid}/status") as status:
             words = next(line.split() for line in status if line.startswith("Uid:"))
     except FileNotFoundError:
         raise ProcessLookupError(errno.ESRCH, "it has ended") from None
-    return ctypes.c_long(int(words[1]))
+    return int(words[1])

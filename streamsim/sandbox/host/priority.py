@@ -13,7 +13,7 @@ from streamsim.sandbox.host.owner import for_owner
 log = logging.getLogger(__name__)
 
 LONG_S: Final = 0.25
-"""Whatever takes longer than this leaves processors to live decisions, as a job does."""
+"""What somebody waits for, and takes longer than this, goes behind what does not."""
 
 
 class Priority:
