@@ -13,8 +13,8 @@ import threading
 from types import TracebackType
 from typing import Any, Final
 
-from bench.floods import FLOODS, Serving, User
-from tests.support import request_headers
+from bench.floods import FLOODS, User
+from tests.support import Server, request_headers
 
 WAIT_S: Final = 120.0
 _PIECE: Final = 64 * 1024
@@ -26,7 +26,7 @@ _PROCESSES.set_forkserver_preload([__name__])
 class Flooding:
     """A flood of that name by a user of its own, for the length of the context."""
 
-    def __init__(self, server: Serving, name: str, user: str = "attacker") -> None:
+    def __init__(self, server: Server, name: str, user: str = "attacker") -> None:
         flood = FLOODS[name]
         made = User(server, user, flood, flood.code)
         self._begun = _PROCESSES.Semaphore(0)

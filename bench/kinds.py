@@ -6,9 +6,7 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import time
 from collections.abc import Sequence
-from functools import partial
 from multiprocessing.synchronize import Event
 from typing import Any, Final, get_args
 
@@ -97,10 +95,6 @@ def _waiting(
     return Waiting
 
 
-def _before(until: float) -> bool:
-    return time.monotonic() < until
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.kinds", description=__doc__)
@@ -117,8 +111,7 @@ def table(seconds: float) -> None:
                 victim = User(_Attacked(server), "victim", flood, [FAST])
                 starve.measured(victim, flood, 0.5)
                 with _Campaign(server, base, snippets) as campaign:
-                    more = partial(_before, time.monotonic() + seconds)
-                    alone = starve.measured_while(victim, flood, more, _PAUSE_S)
+                    alone = starve.measured(victim, flood, seconds, _PAUSE_S)
                     campaign.attack()
                     beside = starve.measured_while(victim, flood, campaign.under_way, _PAUSE_S)
             starve.print_row(kind, name, alone, beside)

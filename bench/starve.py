@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.flooding import Flooding
-from bench.floods import FAST, FLOODS, Flood, Serving, User
+from bench.floods import FAST, FLOODS, Flood, User
 from streamsim import slices
 from tests.support import Server
 
@@ -34,7 +34,7 @@ def table(seconds: float, names: list[str]) -> None:
             tempfile.TemporaryDirectory(prefix="streamsim-starve-") as folder,
             Server(Path(folder), settings=settings) as server,
         ):
-            row(FLOODS[name].resource, server, name, seconds)
+            row(server, name, seconds)
 
 
 def heading(first: str, second: str = "flood") -> None:
@@ -46,7 +46,7 @@ def heading(first: str, second: str = "flood") -> None:
     print(f"{first:16}{second:26}{columns}")
 
 
-def row(first: str, server: Serving, name: str, seconds: float) -> None:
+def row(server: Server, name: str, seconds: float) -> None:
     """Measure another user of a server alone and beside a flood, and print it."""
     flood = FLOODS[name]
     victim = User(server, "victim", flood, [FAST])
@@ -55,7 +55,7 @@ def row(first: str, server: Serving, name: str, seconds: float) -> None:
     with Flooding(server, name):
         time.sleep(0.5)
         beside = measured(victim, flood, seconds)
-    print_row(first, name, alone, beside)
+    print_row(flood.resource, name, alone, beside)
 
 
 def print_row(
@@ -66,10 +66,10 @@ def print_row(
     print(f"{first:16}{second:26}{figures}{beside[1]:10}", flush=True)
 
 
-def measured(victim: User, flood: Flood, seconds: float) -> tuple[list[float], int]:
+def measured(victim: User, flood: Flood, seconds: float, pause_s: float = 0.0) -> tuple[list[float], int]:
     """Latencies in ms of the victim's requests, one after the other, and how many had no 2xx."""
     until = time.monotonic() + seconds
-    return measured_while(victim, flood, lambda: time.monotonic() < until)
+    return measured_while(victim, flood, lambda: time.monotonic() < until, pause_s)
 
 
 def measured_while(
