@@ -51,15 +51,20 @@ class SQLiteJobs:
     async def claim_job(
         self, owner: str, now_ms: int, lease_ms: int, *, kind: str, but: Collection[str] = ()
     ) -> Job | None:
+        sql = (
+            "SELECT min(jobs.num) AS oldest, jobs.tenant FROM jobs"
+            f" LEFT JOIN job_turns ON job_turns.tenant = jobs.tenant WHERE {_UNFINISHED} AND kind = ?"
+            " AND (state = 'waiting' OR lease_ms <= ?)"
+            " AND jobs.tenant NOT IN (SELECT value FROM json_each(?))"
+            " GROUP BY jobs.tenant ORDER BY coalesce(job_turns.turn, 0), oldest LIMIT 1"
+        )
+        given = kind, now_ms, msgspec.json.encode(list(but)).decode()
+
+        def find(db: sqlite3.Connection) -> Any:
+            return db.execute(sql, given).fetchone()
+
         def work(db: sqlite3.Connection) -> Job | None:
-            next_in_turn = db.execute(
-                "SELECT min(jobs.num) AS oldest, jobs.tenant FROM jobs"
-                f" LEFT JOIN job_turns ON job_turns.tenant = jobs.tenant WHERE {_UNFINISHED} AND kind = ?"
-                " AND (state = 'waiting' OR lease_ms <= ?)"
-                " AND jobs.tenant NOT IN (SELECT value FROM json_each(?))"
-                " GROUP BY jobs.tenant ORDER BY coalesce(job_turns.turn, 0), oldest LIMIT 1",
-                (kind, now_ms, msgspec.json.encode(list(but)).decode()),
-            ).fetchone()
+            next_in_turn = find(db)
             if next_in_turn is None:
                 return None
             num, tenant = next_in_turn
@@ -72,7 +77,8 @@ class SQLiteJobs:
             ).fetchall()
             return _job(found[0])
 
-        return await self._db.write(work)
+        # Most looks find nothing, and need not wait for their turn to write, nor decisions for them.
+        return None if await self._db.read(find) is None else await self._db.write(work)
 
     async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
         sql = f"UPDATE jobs SET done = ?, modified_ms = ?, lease_ms = ? WHERE {_OURS}"

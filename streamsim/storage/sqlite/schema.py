@@ -315,7 +315,7 @@ MIGRATIONS = (
 
 
 CHECKPOINT_PAGES: Final = 4000
-"""16 MB of log between checkpoints: a checkpoint takes milliseconds, and a commit waits for it."""
+"""16 MB of log or more between checkpoints: one takes milliseconds, and a commit waits for it."""
 
 
 def create(path: Path) -> None:

@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,9 +29,12 @@ T = TypeVar("T")
 _GROUP = 64
 _POLL_S = 0.0001
 _QUICK_S: Final = 0.002
-"""While a commit takes no longer, the event loop makes the next one itself."""
-_ASIDE: Final = 128
-"""After so many commits of the event loop one is the thread's, which makes the checkpoint if it is due."""
+"""While one of the last commits took no longer, the event loop makes the next one itself."""
+_LAST: Final = 4
+"""So many commits tell a slow disk from a moment in which it, or Python's lock, was another's."""
+_ASIDE, _ASIDE_ROWS = 2048, 16_384
+"""After so many commits of the event loop, or rows that they changed, one is the thread's, which makes the
+checkpoint if it is due. Beside a busy loop that takes ten times as long: it is far from one in a hundred."""
 
 # On a busy server it takes far longer to get Python's lock back than one of these calls, which never wait.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -119,7 +123,7 @@ class Writer:
 
     To hand a job to a thread and its outcome back takes as long as a small commit on a quick disk. So the
     event loop makes those itself, all of one of its turns together: while nothing else is written, no other
-    process has the turn, and the commit before was quick. It never waits for a lock nor for a checkpoint.
+    process has the turn, and the disk is quick. It never waits for a lock nor for a checkpoint.
     """
 
     def __init__(self, db: sqlite3.Connection, turn: Turn, revocations: Revocations, busy_ms: int) -> None:
@@ -128,8 +132,8 @@ class Writer:
         self._revocations = revocations
         self._loop = asyncio.get_running_loop()
         self._small: list[_Job] = []
-        self._handed = self._made_here = 0
-        self._took_s = _QUICK_S  # nothing is known of the disk yet
+        self._handed = self._made_here = self._changed = 0
+        self._took_s = deque([_QUICK_S] * _LAST, _LAST)  # nothing is known of the disk yet
         self._busy_ms = busy_ms
         self._waiting = True
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -162,8 +166,8 @@ class Writer:
     def _write_small(self) -> None:
         """What one turn of the event loop has submitted, and was not handed over meanwhile."""
         jobs = self._small
-        quick = self._took_s < _QUICK_S and self._made_here < _ASIDE and len(jobs) <= _GROUP
-        if not jobs or not quick or not self._begun_here():
+        quick = min(self._took_s) < _QUICK_S and len(jobs) <= _GROUP
+        if not jobs or not quick or self._is_due() or not self._begun_here():
             self._hand_over()
             return
         self._small = []
@@ -173,6 +177,10 @@ class Writer:
         finally:
             self._turn.leave()
         _answer(jobs, outcomes)
+
+    def _is_due(self) -> bool:
+        """Whether it is the thread's turn."""
+        return self._made_here >= _ASIDE or self._db.total_changes - self._changed >= _ASIDE_ROWS
 
     def _begun_here(self) -> bool:
         """Whether a transaction has begun without waiting for anybody."""
@@ -211,7 +219,7 @@ class Writer:
 
     def _handed_back(self, jobs: list[_Job], outcomes: list[Any]) -> None:
         self._handed -= len(jobs)
-        self._made_here = 0
+        self._made_here, self._changed = 0, self._db.total_changes
         _answer(jobs, outcomes)
 
     @staticmethod
@@ -245,7 +253,7 @@ class Writer:
                 pass
             return outcomes
         finally:
-            self._took_s = time.monotonic() - began
+            self._took_s.append(time.monotonic() - began)
 
     def _attempt(self, jobs: list[_Job], failed: dict[int, Exception]) -> list[Any] | None:
         """The outcomes; None if a job failed halfway, which is then in `failed`: the others must run again.

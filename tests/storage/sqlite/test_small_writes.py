@@ -18,7 +18,7 @@ import pytest
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
 from streamsim.storage.sqlite.store import SQLiteStore
-from streamsim.storage.sqlite.writer import Turn
+from streamsim.storage.sqlite.writer import _ASIDE, _LAST, Turn
 from tests.patience import PATIENCE_S
 from tests.storage.contract.helpers import experiment
 from tests.storage.sqlite.conftest import opened
@@ -72,15 +72,23 @@ def test_what_one_turn_of_the_loop_brings_is_one_transaction(run: Any, db: Datab
     assert kept(path) == 10
 
 
-def test_after_a_slow_one_the_thread_writes_until_one_is_quick(run: Any, db: Database) -> None:
-    def slow(_: sqlite3.Connection) -> int:
-        time.sleep(0.01)  # as a disk that is slow to sync
-        return threading.get_ident()
+def slow(_: sqlite3.Connection) -> int:
+    """The thread that writes, on a disk that is slow to sync."""
+    time.sleep(0.01)
+    return threading.get_ident()
 
-    assert run(db.write(slow, small=True)) == HERE
+
+def test_after_some_slow_ones_the_thread_writes_until_one_is_quick(run: Any, db: Database) -> None:
+    assert [run(db.write(slow, small=True)) for _ in range(_LAST)] == [HERE] * _LAST
     assert run(db.write(slow, small=True)) != HERE
     assert run(db.write(where, small=True)) != HERE
     assert run(db.write(where, small=True)) == HERE
+
+
+def test_a_slow_one_between_quick_ones_is_no_slow_disk(run: Any, db: Database) -> None:
+    for _ in range(2 * _LAST):
+        assert run(db.write(slow, small=True)) == HERE
+        assert run(db.write(where, small=True)) == HERE
 
 
 def test_writes_keep_their_order_whoever_makes_them(run: Any, db: Database) -> None:
@@ -179,7 +187,7 @@ def test_a_checkpoint_is_never_made_here_and_comes_all_the_same(run: Any, db: Da
         return threading.get_ident() == HERE, pages
 
     async def body() -> list[tuple[bool, int]]:
-        return [await db.write(work, small=True) for _ in range(300)]
+        return [await db.write(work, small=True) for _ in range(2 * (_ASIDE + 1))]
 
     made = run(body())
     assert set(made) == {(True, 0), (False, CHECKPOINT_PAGES)}

@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -300,3 +301,22 @@ def test_what_was_stored_is_there_after_reopening(run: Any, path: Path) -> None:
         assert run(store.decisions.read_theta(row())).version == version
         assert run(committed(store, deletes=[whole()]))["e1"] > version
         assert store.describe()["synchronous"] == "NORMAL"
+
+
+def test_a_look_for_jobs_that_finds_none_waits_for_no_writer(run: Any, path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write(_: sqlite3.Connection) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+
+    async def body(store: SQLiteStore) -> None:
+        writing = asyncio.ensure_future(store._db.write(write))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S / 2):
+            assert await store.jobs.claim_job("p", 1, 2, kind="simulate") is None
+        go_on.set()
+        await writing
+
+    with opened(path, run) as store:
+        run(body(store))
