@@ -117,6 +117,10 @@ class HeadParser:
             raise HTTPInputError("Malformed HTTP request line")
         return Head(method.decode("latin1"), target, version, self._headers)
 
+    def close(self) -> None:
+        """Nothing more comes. The parser of llhttp knows this one, so that neither would end by itself."""
+        self._parser = None
+
     # What llhttp calls.
 
     def on_url(self, part: bytes) -> None:
