@@ -56,7 +56,7 @@ def _flood(
 ) -> None:
     """In the process of the flood: send, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(19)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     flooder = _Flooder(name, port, cookies, experiments, begun)
     places = range(FLOODS[name].connections)
     threads = [threading.Thread(target=flooder.send, args=(at,), daemon=True) for at in places]

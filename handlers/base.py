@@ -378,6 +378,7 @@ async def logged_in(services: Services, credential: Credential | None, *, admin:
     if admin and not user.admin:
         raise Unauthorized("only an administrator may do this")
     on_behalf_of.set(user.name)
+    services.lately.asked(user.name)
     return user
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from streamsim.waiting import Refusals
+from streamsim.waiting import Lately, Refusals
 
 if TYPE_CHECKING:
     from streamsim.accounts.accounts import Accounts
@@ -55,4 +55,5 @@ class Services:
     run_service: RunService
     tracing: Tracing | None = None
     draining: bool = False
+    lately: Lately = field(default_factory=Lately)
     refusals: Refusals = field(default_factory=Refusals)

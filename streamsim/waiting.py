@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
@@ -166,6 +167,28 @@ class Room:
         others = self.others(tenant)
         part = max(self._parted // (len(others) + 1), 1) if others else self.most
         return self._held[tenant] < min(self._share, part)
+
+
+class Lately:
+    """Whether several tenants asked for something lately.
+
+    :param now: the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._last = ""
+        self._last_s = self._other_s = -math.inf
+
+    def asked(self, tenant: str) -> None:
+        """One asked now."""
+        if tenant != self._last:
+            self._last, self._other_s = tenant, self._last_s
+        self._last_s = self._now()
+
+    def several(self, seconds: float) -> bool:
+        """Whether more than one asked in the last seconds."""
+        return self._now() - self._other_s < seconds
 
 
 class Refusals:

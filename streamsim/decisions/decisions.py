@@ -33,14 +33,14 @@ from streamsim.tracing import Tracing
 MAX_ID = 128
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
-_KEYS: Final = re.compile(rb'"key"\s*:\s*"([^"\\]+)"')
+_KEYS: Final = re.compile(rb'(?:"key"\s*:\s*"|(?:^|&)key=)([^"\\&]+)')
 
 
 class Decisions:
     """All lanes of this process.
 
     :param observe: called after each commit with the number of calls and whether the commit was refused.
-    :param tracing: where calls are traced.
+    :param asked: told the tenant of each call. :param tracing: where calls are traced.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Decisions:
         debug: bool = False,
         now_ms: Callable[[], int] = dates.now_ms,
         observe: Callable[[int, bool], None] = lambda calls, refused: None,
+        asked: Callable[[str], None] = lambda tenant: None,
         tracing: Tracing | None = None,
     ) -> None:
         self._store = store
@@ -64,6 +65,7 @@ class Decisions:
         self._debug = debug
         self._now_ms = now_ms
         self._observe = observe
+        self._asked = asked
         self._tracing = tracing
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
@@ -226,20 +228,29 @@ class Decisions:
 
         :param ends: how its body begins and ends, where its key is likely to stand.
         """
-        experiment = self._experiments.get(experiment_id)
-        if experiment is None:
-            return None
-        key = experiment.key.encode()
-        if not any(hmac.compare_digest(key, given) for given in _KEYS.findall(ends)):
+        tenant = self.tenant(experiment_id, ends)
+        if tenant is None:
             return None
         lane = self._lanes.get(experiment_id)
         try:
-            self._held_by(experiment.tenant, size)
+            self._held_by(tenant, size)
             if lane is not None:
                 lane.written.check()
         except TooManyRequests as refused:
             return refused
         return None
+
+    def tenant(self, experiment_id: str, given: bytes) -> str | None:
+        """Whose an experiment is that had calls here; None to whom its key is not known.
+
+        :param given: of a query or a JSON body, where the key is likely to stand.
+        """
+        experiment = self._experiments.get(experiment_id)
+        if experiment is None:
+            return None
+        key = experiment.key.encode()
+        found = _KEYS.findall(given)
+        return experiment.tenant if any(hmac.compare_digest(key, one) for one in found) else None
 
     def _held_by(self, tenant: str, size: int) -> int:
         """Bytes that a tenant's calls hold, to which so many may be added. :raises TooManyRequests:"""
@@ -274,6 +285,7 @@ class Decisions:
         if self._tracing is not None:
             kind = "setreward" if isinstance(call, Reward) else "getaction"
             call.trace = self._tracing.call(kind, experiment_id)
+        self._asked(tenant)
         lane.submit(call)
         if call.size:
             self._held[tenant] = held + call.size

@@ -32,6 +32,7 @@ from streamsim.storage.contract.store import Store
 from streamsim.storage.sqlite.schema import Synchronous
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.tracing import Tracing
+from streamsim.waiting import Lately
 from streamsim.webhooks.destinations import Destinations
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ async def running(
         tracing = _tracing(settings)
         if tracing is not None:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
+        lately = Lately()
         decisions = Decisions(
             store.decisions,
             sandbox,
@@ -117,6 +119,7 @@ async def running(
             debug=settings.server.debug,
             now_ms=now_ms,
             observe=metrics.commit,
+            asked=lately.asked,
             tracing=tracing,
         )
         stack.push_async_callback(decisions.close)
@@ -184,6 +187,7 @@ async def running(
             jobs=jobs,
             run_service=models.run_service,
             tracing=tracing,
+            lately=lately,
         )
         if upkeep:
             background = Upkeep(services, now_ms)

@@ -22,6 +22,7 @@ from handlers.routes import PAGES, ROUTES, compiled
 from streamsim import values
 from streamsim.errors import StreamsimError
 from streamsim.server.http.under_way import UnderWay
+from streamsim.server.http.whose import Whose, anonymous
 from streamsim.server.logs import log_access
 from streamsim.services import Services
 
@@ -68,6 +69,7 @@ class Application(tornado.web.Application):
         self._access_log = services.settings.server.access_log
         self.max_body_bytes = services.settings.server.max_body_bytes
         self._idle_s = services.settings.server.idle_connection_s
+        self.whose = Whose(services)
         self.busy = UnderWay(services.settings.server.bodies_bytes)
         services.metrics.gauge(
             "streamsim_body_bytes", "Bytes of large bodies of requests under way.", lambda: self.busy.bytes
@@ -123,6 +125,8 @@ class Application(tornado.web.Application):
         # A handler may be answered for by another, which then descends from it.
         named = (self._route_names[one] for one in type(handler).__mro__ if one in self._route_names)
         request, route = handler.request, next(named, "other")
+        if isinstance(handler, BaseHandler):
+            self._asked(handler)
 
         def who() -> Caller:
             address = handler.client()[0] if isinstance(handler, BaseHandler) else request.remote_ip or ""
@@ -133,6 +137,14 @@ class Application(tornado.web.Application):
         if isinstance(handler, BaseHandler) and handler.trace is not None:
             handler.trace.end(route, method, status, handler.request_id)
         self.log_answer(route, method, request.path, status, request.request_time(), who)
+
+    def _asked(self, handler: BaseHandler) -> None:
+        """Remember whose requests look like this one's. Calls with a key were noted where that was right."""
+        user = getattr(handler, "user", None)
+        if user is not None:
+            self.whose.learn(handler.request.headers, user.name)
+        elif handler.access != "key" or handler.get_status() == 401:
+            self.services.lately.asked(anonymous(handler.client()[0]))
 
     def log_answer(
         self,

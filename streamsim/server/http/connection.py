@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._short: ShortExchange | None = None
         self._body: Body | None = None
         self._held: asyncio.Future[None] | None = None
+        self._waiting: Head | None = None
         self._advancing = self._reading_paused = self._resting = False
         self._piece = 0
         self._room: asyncio.Future[None] | None = None
@@ -64,8 +65,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._exchange is not None or self._short is not None
+        """Whether a request is under way, or waits for its turn."""
+        return self._exchange is not None or self._short is not None or self._waiting is not None
 
     @property
     def reads_body(self) -> bool:
@@ -105,6 +106,14 @@ class Connection(asyncio.Protocol):
         """Read the next piece of a large body."""
         self._resting, self._piece = False, 0
         self._resume()
+
+    def begin(self) -> bool:
+        """It is the turn of the request that waits: whether a handler works for it from now on."""
+        head, self._waiting = self._waiting, None
+        if head is None or self.closing:
+            return False
+        self._advance(head)
+        return self._exchange is not None
 
     def _pause(self) -> None:
         if not (self._resting or self._reading_paused or self.transport.is_closing()):
@@ -203,13 +212,15 @@ class Connection(asyncio.Protocol):
 
     # ---- inside
 
-    def _advance(self) -> None:
-        """Go on with what was received as far as possible."""
+    def _advance(self, head: Head | None = None) -> None:
+        """Go on with what was received as far as possible, after the request of a head whose turn it is."""
         if self._advancing:
             return
         self._advancing = True
         try:
-            while not (self.closing or self._held or self._room or self._short):
+            if head is not None:
+                self._begin_with(head)
+            while not (self.closing or self._held or self._room or self._short or self._waiting):
                 if self._exchange is None:
                     if not self._begin():
                         break
@@ -258,12 +269,22 @@ class Connection(asyncio.Protocol):
             head, self._received = self._parser.parse(received), b""
         else:
             head, self._received = self._parser.parse(received[:end]), received[end:]
+        sharing = self._server.sharing
+        if sharing.needed:
+            tenant = self._server.application.whose.of(head, self._received, self.context.remote_ip)
+            if not sharing.begins(tenant):
+                self._waiting = head
+                sharing.wait(tenant, self)
+                return False
+        self._begin_with(head)
+        return True
+
+    def _begin_with(self, head: Head) -> None:
         short = begun(self, self._server.application, head, self._received)
         if short is None:
             self._hand_over(head)
         else:
             self._short, self._received = short
-        return True
 
     def _hand_over(self, head: Head) -> None:
         """Give a request to its handler."""

@@ -16,6 +16,7 @@ from streamsim.server.http.connection import Connection
 from streamsim.server.http.limits import ACCEPT_S, BACKLOG, IDLE_GRACE_S, largest_body, waiting
 from streamsim.server.http.reading import Reading
 from streamsim.server.http.reference import reference_server
+from streamsim.server.http.sharing import Sharing
 
 
 class Server(Protocol):
@@ -46,6 +47,7 @@ class FastServer:
         self.application = application
         self.connections: set[Connection] = set()
         self.reading = Reading()
+        self.sharing = Sharing(application.services.lately)
         self.max_header_bytes = server.max_header_bytes
         self.max_body_bytes = largest_body(settings)
         self.now = loop.time

@@ -1,0 +1,176 @@
+"""Where several tenants ask, their requests begin in turn, and who asks little waits for no flood."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamsim.server.http.sharing import _APART_S as APART_S
+from streamsim.server.http.sharing import _BESIDE_S as BESIDE_S
+from streamsim.server.http.sharing import _PAUSES as PAUSES
+from streamsim.server.http.sharing import TOGETHER_S, Sharing
+from streamsim.waiting import Lately
+from tests.application import Caller
+from tests.support import Answer
+
+FLOOD = 60
+
+
+class Clock:
+    """Stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Request:
+    """Writes down when it begins."""
+
+    def __init__(self, name: str, order: list[str], handled: bool) -> None:
+        self._name, self._order, self._handled = name, order, handled
+
+    def begin(self) -> bool:
+        self._order.append(self._name)
+        return self._handled
+
+
+class Asking:
+    """Tenants whose requests come, and the order in which they begin; `-` is a turn of the loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.order: list[str] = []
+        self.sharing = Sharing(Lately(clock), clock)
+
+    def ask(self, tenant: str, many: int = 1, *, handled: bool = True) -> None:
+        for _ in range(many):
+            request = Request(tenant, self.order, handled)
+            if self.sharing.begins(tenant):
+                request.begin()
+            else:
+                self.sharing.wait(tenant, request)
+
+    async def began(self, turns: int) -> str:
+        """What began until so many turns of the loop later."""
+        for _ in range(turns):
+            await asyncio.sleep(0)
+            self.order.append("-")
+        begun = "".join(self.order)
+        self.order.clear()
+        return begun
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.gen_test
+async def test_nobody_waits_unless_several_asked_lately(clock: Clock) -> None:
+    lately = Lately(clock)
+    sharing = Sharing(lately, clock)
+    needed = []
+    for tenant in ("", "ann", "ann", "bob"):
+        if tenant:
+            lately.asked(tenant)
+        needed.append(sharing.needed)
+    clock.at += TOGETHER_S / 2
+    lately.asked("bob")
+    needed.append(sharing.needed)
+    clock.at += TOGETHER_S / 2
+    lately.asked("bob")
+    assert [*needed, sharing.needed] == [False, False, False, True, True, False]
+
+
+@pytest.mark.gen_test
+async def test_those_of_tenants_with_many_begin_in_turn(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("a", 4)
+    asking.ask("b", 4)
+    assert await asking.began(1) == "ab" + "ababab-"
+
+
+@pytest.mark.gen_test
+async def test_one_of_another_begins_at_once_and_has_turns_of_the_loop_to_itself(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("a", 3)
+    asking.ask("b")
+    assert await asking.began(PAUSES + 2) == "ab" + "a-" + "-" * PAUSES + "a-"
+
+
+@pytest.mark.gen_test
+async def test_who_asks_again_and_again_but_one_at_a_time_keeps_those_turns(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("a", 5)
+    asking.ask("b")
+    begun = await asking.began(1)
+    for _ in range(3):
+        clock.at += 1.5 * APART_S
+        asking.ask("b")
+        asking.ask("a")
+        begun += await asking.began(PAUSES + 1)
+    assert begun == "ab" + "a-" + ("b" + "-" * PAUSES + "a-") * 3
+
+
+@pytest.mark.gen_test
+async def test_a_flood_of_which_the_loop_sees_one_at_a_time_waits_as_well(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("b")
+    asking.ask("a")
+    begun = await asking.began(1)
+    for _ in range(2):
+        clock.at += APART_S / 2
+        asking.ask("a")
+        begun += await asking.began(PAUSES + 1)
+    assert begun == "ba-" + ("a-" + "-" * PAUSES) * 2
+
+
+@pytest.mark.gen_test
+async def test_what_needs_no_handler_begins_together_also_beside_another(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("a", 4, handled=False)
+    asking.ask("b")
+    assert await asking.began(1) == "ab" + "aaa-"
+
+
+@pytest.mark.gen_test
+async def test_after_a_moment_the_others_is_taken_to_be_answered(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("a", 4)
+    asking.ask("b")
+    clock.at += 2 * BESIDE_S
+    assert await asking.began(1) == "ab" + "aaa-"
+
+
+@pytest.mark.gen_test
+async def test_a_flood_of_one_user_holds_nobody_up(ann: Caller, bob: Caller) -> None:
+    anns, bobs = await ann.experiment("hers"), await bob.experiment("his")
+
+    def flood() -> list[asyncio.Task[Answer]]:
+        return [asyncio.ensure_future(ann.get(f"/exp/{anns['id']}")) for _ in range(FLOOD)]
+
+    await asyncio.gather(*flood())  # her connections are there
+    waiting = flood()
+    await asyncio.sleep(0)
+    answer = await bob.get(f"/exp/{bobs['id']}")
+    left = sum(not one.done() for one in waiting)
+    assert answer.status == 200, answer
+    assert {(await one).status for one in waiting} == {200}
+    assert left > FLOOD / 2
+
+
+@pytest.mark.gen_test
+async def test_who_left_while_waiting_holds_nobody_up(ann: Caller, bob: Caller) -> None:
+    anns = await ann.experiment("hers")
+    await bob.experiment("his")
+    flood = [asyncio.ensure_future(ann.get(f"/exp/{anns['id']}")) for _ in range(FLOOD)]
+    await asyncio.sleep(0)
+    for one in flood[: FLOOD // 2]:
+        one.cancel()
+    answers = await asyncio.gather(*flood, bob.get("/exp"), return_exceptions=True)
+    left = sum(isinstance(one, asyncio.CancelledError) for one in answers)
+    assert left == FLOOD // 2
+    assert [one.status for one in answers if not isinstance(one, BaseException)] == [200] * (FLOOD + 1 - left)
