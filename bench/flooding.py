@@ -56,6 +56,7 @@ def _flood(
 ) -> None:
     """In the process of the flood: send, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whoever floods has a machine of its own: a processor that does nothing else is idle for the kernel.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     flooder = _Flooder(name, port, cookies, experiments, begun)
     places = range(FLOODS[name].connections)
@@ -80,9 +81,8 @@ class _Flooder:
 
     def send(self, at: int) -> None:
         """One connection after the other, for ever."""
-        # Whoever floods has a machine of its own. What a processor does here in one piece, as to make a body
-        # of 3 MB or to send it in one call, would keep the victim's client waiting for the kernel's next
-        # tick.
+        # What a processor does here in one piece, as to make a body of 3 MB or to send it in one call, would
+        # keep the victim's client waiting for the kernel's next tick.
         every = self._experiments
         requests = [
             memoryview(self._bytes(made)) for made in every[at :: self._flood.connections] or every[:1]

@@ -26,6 +26,8 @@ from streamsim.waiting import Room, on_behalf_of
 T = TypeVar("T")
 
 READERS: Final = 4
+SMALL_BYTES: Final = 64 * 1024
+"""A write of few rows with so many bytes is small."""
 _STEPS: Final = 100_000
 """Steps of SQLite's machine between two looks at the clock: about a millisecond."""
 READ_S: Final = 20.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -27,12 +27,11 @@ from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.sqlite import buckets as sqlite_buckets
 from streamsim.storage.sqlite import commit as sqlite_commit
 from streamsim.storage.sqlite import theta as sqlite_theta
-from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.database import SMALL_BYTES, Database
 from streamsim.storage.sqlite.deliveries import add_deliveries
 from streamsim.storage.sqlite.revisions import add_revisions
 
 _EXPERIMENT = "id, key, tenant, name, code, properties, revision, created_ms, modified_ms, archived"
-_SMALL_BYTES: Final = 64 * 1024
 _DUE_ADVICES = (
     "SELECT e.id, a.id, a.expires_ms, a.context, a.action, a.redeemed_by, a.gathered"
     " FROM advices a INDEXED BY advices_open"
@@ -121,7 +120,7 @@ class SQLiteDecisions:
             add_revisions(db, revisions)
             return _experiment(db, experiment.id)
 
-        return await self._db.write(work, small=size <= _SMALL_BYTES)
+        return await self._db.write(work, small=size <= SMALL_BYTES)
 
     async def archive_experiment(
         self, tenant: str, experiment_id: str, date_ms: int, deliveries: Sequence[Delivery] = ()
@@ -158,7 +157,7 @@ class SQLiteDecisions:
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
         transaction.check()
-        small = _size(transaction) <= _SMALL_BYTES
+        small = _size(transaction) <= SMALL_BYTES
         return await self._db.write(lambda db: sqlite_commit.commit(db, transaction), small=small)
 
     async def peek(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamsim.storage.contract.jobs import Job, State
-from streamsim.storage.sqlite.database import Database
+from streamsim.storage.sqlite.database import SMALL_BYTES, Database
 
 _LISTED = (
     "id, kind, tenant, experiment, state, done, total, attempts, owner, lease_ms, created_ms, modified_ms"
@@ -134,7 +134,10 @@ class SQLiteJobs:
         return await self._db.read(lambda db: db.execute(sql, parameters).fetchall())
 
     async def _write(self, sql: str, parameters: Sequence[Any]) -> int:
-        return await self._db.write(lambda db: db.execute(sql, parameters).rowcount)
+        """Write one row; how many were found."""
+        size = sum(len(one) for one in parameters if isinstance(one, str | bytes))
+        small = size <= SMALL_BYTES
+        return await self._db.write(lambda db: db.execute(sql, parameters).rowcount, small=small)
 
 
 def job_columns(job: Job) -> dict[str, Any]:
