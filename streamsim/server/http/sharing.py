@@ -109,6 +109,7 @@ class _Moments:
 
     def now(self, tenant: str) -> None:
         """It is so."""
+        self.lately()
         self._at[tenant] = self._now()
         self._at.move_to_end(tenant)
 
@@ -117,7 +118,7 @@ class _Moments:
         return self._now() - self._at.get(tenant, -math.inf)
 
     def lately(self) -> Set[str]:
-        """Of which tenants it was."""
+        """Of which tenants it was; others are forgotten."""
         oldest = self._now() - self._kept_s
         while self._at and next(iter(self._at.values())) < oldest:
             self._at.popitem(last=False)

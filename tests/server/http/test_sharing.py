@@ -146,6 +146,15 @@ async def test_after_a_moment_the_others_is_taken_to_be_answered(clock: Clock) -
 
 
 @pytest.mark.gen_test
+async def test_who_asked_long_ago_is_forgotten(clock: Clock) -> None:
+    asking = Asking(clock)
+    for number in range(100):
+        clock.at += 2 * BESIDE_S
+        asking.ask(f"at 2001:db8::{number}")
+    assert len(asking.sharing._began._at) == 1
+
+
+@pytest.mark.gen_test
 async def test_a_flood_of_one_user_holds_nobody_up(ann: Caller, bob: Caller) -> None:
     anns, bobs = await ann.experiment("hers"), await bob.experiment("his")
 
