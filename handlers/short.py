@@ -146,6 +146,8 @@ SHORT: Final = {
     b"run-step": Short("/{instance:part}/run-step", _step, scenarios.told),
 }
 """By the part of the path that is not an id."""
+PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)|/([0-9a-f]{32})/(run-step)")
+"""Their paths: a call and the experiment that it is about, or an instance and a call."""
 
 
 def unquoted(value: bytes) -> bytes:

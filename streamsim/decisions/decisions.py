@@ -173,7 +173,7 @@ class Decisions:
         """End lanes that were idle for ten minutes."""
         now_ms = self._now_ms()
         for experiment_id, lane in list(self._lanes.items()):
-            if now_ms - lane.used_ms > _IDLE_LANE_MS:
+            if not lane.busy and now_ms - lane.used_ms > _IDLE_LANE_MS:
                 self.leave(experiment_id)
 
     def waiting_bytes(self) -> int:

@@ -137,7 +137,6 @@ class Connection(asyncio.Protocol):
                 exchange.cut_off(whole=self._body is None)
             except Exception:
                 log.exception("Uncaught exception")
-            exchange.delegate = None
         self._parser.close()
 
     def pause_writing(self) -> None:
@@ -165,7 +164,6 @@ class Connection(asyncio.Protocol):
         """The answer of an exchange is written."""
         if exchange is not self._exchange:
             return
-        exchange.delegate = None
         self._server.application.busy.discard(exchange)
         # The rest of a body that nobody waits for is not worth reading.
         if not exchange.keep or self._body is not None:

@@ -98,7 +98,8 @@ class Exchange(HTTPConnection):
         if self._chunked:
             self._connection.write(b"0\r\n\r\n")
         self.written = True
-        self._on_close = None
+        # They know each other: neither would be freed at once.
+        self._on_close = self.delegate = None
         self._connection.answered(self)
 
     def abort(self) -> None:
@@ -108,8 +109,9 @@ class Exchange(HTTPConnection):
     def cut_off(self, whole: bool) -> None:
         """The client went away. :param whole: the request was received to its end."""
         callback, self._on_close = self._on_close, None
+        delegate, self.delegate = self.delegate, None
         if whole:
             if callback is not None:
                 callback()
-        elif self.delegate is not None and not self.written:
-            self.delegate.on_connection_close()
+        elif delegate is not None and not self.written:
+            delegate.on_connection_close()

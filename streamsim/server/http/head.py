@@ -35,6 +35,16 @@ class Head(NamedTuple):
         """As Tornado has it. :raises HTTPInputError: not the form of RFC 9112."""
         return parse_request_start_line(f"{self.method} {self.target.decode('latin1')} HTTP/{self.version}")
 
+    def given(self, field: bytes) -> str:
+        """The values of one header as Tornado has them, several with commas between; "" for none.
+
+        :param field: its name in lower case.
+        """
+        values = (
+            value.decode("latin1").strip(" \t") for name, value in self.headers if name.lower() == field
+        )
+        return ",".join(values)
+
     def fields(self) -> HTTPHeaders:
         """The headers as Tornado has them. :raises HTTPInputError: a name or value of another form."""
         fields = HTTPHeaders()

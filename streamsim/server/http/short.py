@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from handlers.addresses import forwarded_address
 from handlers.base import HEADERS, date_now, given_or_new_id
 from handlers.failures import expected, log_failure
-from handlers.short import SHORT, Asked, Short, submit
+from handlers.short import PATH, SHORT, Asked, Short, submit
 from streamsim import values
 from streamsim.errors import TooManyRequests
 from streamsim.server.http.application import Application, Caller
@@ -24,7 +24,6 @@ from streamsim.tracing import RequestTrace
 if TYPE_CHECKING:
     from streamsim.server.http.connection import Connection
 
-_PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)|/([0-9a-f]{32})/(run-step)")
 _HOST: Final = re.compile(rb"[0-9A-Za-z.\-]+(:[0-9]+)?")
 # Headers that change what a handler does. Of those that are no key, the short way knows some values only.
 _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
@@ -129,9 +128,9 @@ class ShortExchange:
 
     def _who(self) -> Caller:
         settings = self._application.services.settings
-        given = b",".join(value for name, value in self._head.headers if name.lower() == b"x-forwarded-for")
+        given = self._head.given(b"x-forwarded-for")
         address = forwarded_address(
-            self._connection.context.remote_ip, given.decode("latin1"), settings.server.trusted_proxies
+            self._connection.context.remote_ip, given, settings.server.trusted_proxies
         )
         return Caller(address, self.user, self._request_id)
 
@@ -151,7 +150,7 @@ def begun(
     None, with nothing done, if its handler has to look at it.
     """
     path, _, query = head.target.partition(b"?")
-    addressed = _PATH.fullmatch(path)
+    addressed = PATH.fullmatch(path)
     if addressed is None or head.version != "1.1":
         return None
     # The parser gives the same list for the same headers.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from tornado.httputil import HTTPHeaders
 
 from handlers.addresses import forwarded_address
 from handlers.base import bearer
+from handlers.short import PATH
 from streamsim.server.http.head import Head
 from streamsim.services import Services
 
-_BY_KEY: Final = re.compile(rb"/(?:getaction|setreward)/([0-9A-Za-z_]+)")
 _MANY: Final = 10_000
 _END_BYTES: Final = 256
 """Of a body's beginning and of its end, where a key is looked for."""
@@ -41,19 +40,18 @@ class Whose:
         :param body: what is there of it. :param address: who connected.
         """
         path, _, query = head.target.partition(b"?")
-        called = _BY_KEY.fullmatch(path)
-        if called is not None:
+        called = PATH.fullmatch(path)
+        if called is not None and called[2]:
             given = b"&".join((query, body[:_END_BYTES], body[_END_BYTES:][-_END_BYTES:]))
-            tenant = self._services.decisions.tenant(called[1].decode(), given)
+            tenant = self._services.decisions.tenant(called[2].decode(), given)
             if tenant is not None:
                 return tenant
-        fields = {name.lower(): value.decode("latin1").strip(" \t") for name, value in head.headers}
-        for name in (b"authorization", b"cookie"):
-            tenant = self._tenants.get(hash(fields[name])) if name in fields else None
+        for field in (b"authorization", b"cookie"):
+            tenant = self._tenants.get(hash(head.given(field)))
             if tenant is not None:
                 return tenant
         proxies = self._services.settings.server.trusted_proxies
-        return anonymous(forwarded_address(address, fields.get(b"x-forwarded-for", ""), proxies))
+        return anonymous(forwarded_address(address, head.given(b"x-forwarded-for"), proxies))
 
 
 def anonymous(address: str) -> str:
