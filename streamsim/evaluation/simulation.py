@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -69,21 +69,28 @@ class Player:
         self._at_once = _AT_FIRST
 
     async def play(
-        self, draws: int, *, records: bool = False, curve: bool = False, theta: bool = False
+        self,
+        draws: int,
+        *,
+        records: bool = False,
+        points: Sequence[int] | None = None,
+        theta: bool = False,
     ) -> AsyncGenerator[Draws, None]:
         """Go on by so many draws, some at a time.
 
+        :param points: rising numbers of draws since the start, after which there is a point of a curve.
         :param theta: the last piece has all theta.
         :raises Broken: the code failed. :raises WorkerDied:
         """
         left = draws
         while left:
             size = min(self._at_once, left)
-            request = SimulationRequest(size, records, curve, theta and size == left)
+            told = None if points is None else _within(points, self.draws, size)
+            request = SimulationRequest(size, records, told, theta and size == left)
             began = time.monotonic()
             body = await self._worker.exchange(request, calls=size, ask=self._ask)
             seconds = time.monotonic() - began
-            result = _checked(body, size, records)
+            result = _checked(body, request)
             left -= result.draws
             self.draws += result.draws
             if result.draws or result.failure is None:
@@ -92,6 +99,12 @@ class Player:
                 raise Broken(policy_error(result.failure), self.draws)
             growth = min(4.0, _EXCHANGE_S / max(seconds, 1e-6))
             self._at_once = max(1, self._at_once // 2, min(int(size * growth), _MOST_AT_ONCE))
+
+
+def _within(points: Sequence[int], draws: int, size: int) -> list[int]:
+    """Those of the points that are in the next draws, counted from the first of these."""
+    some = points[bisect_right(points, draws) : bisect_right(points, draws + size)]
+    return [point - draws for point in some]
 
 
 def nested_answer(find: Find) -> Callable[[msgspec.Raw], Awaitable[object]]:
@@ -109,7 +122,7 @@ def nested_answer(find: Find) -> Callable[[msgspec.Raw], Awaitable[object]]:
     return answer
 
 
-def _checked(body: msgspec.Raw, size: int, records: bool) -> Draws:
+def _checked(body: msgspec.Raw, asked: SimulationRequest) -> Draws:
     """An answer of the agreed form. What it says is the tenant's own affair, not how much or of what type."""
     try:
         result = _draws.decode(body)
@@ -117,11 +130,14 @@ def _checked(body: msgspec.Raw, size: int, records: bool) -> Draws:
             _object.decode(record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         raise _untrustworthy() from None
-    if not 0 <= result.draws <= size or (result.draws == 0 and result.failure is None):
+    if not 0 <= result.draws <= asked.draws or (result.draws == 0 and result.failure is None):
         raise _untrustworthy()
-    if records and len(result.records) < result.draws:
+    if asked.records and len(result.records) < result.draws:
         raise _untrustworthy()
-    if not records and result.failure is None and result.draws != size:
+    if len(result.points) != bisect_right(asked.points or (), result.draws):
+        raise _untrustworthy()
+    whole = not asked.records and asked.points is None
+    if whole and result.failure is None and result.draws != asked.draws:
         raise _untrustworthy()
     return result
 
@@ -150,17 +166,12 @@ async def replicate(
     :raises Broken: :raises WorkerDied:
     """
     curve = Curve([], [], [])
-    for point in points:
-        arms: dict[str, int] = {}
-        reward = regret = math.nan
-        async for draws in player.play(point - player.draws, curve=True):
-            reward, regret = draws.reward, draws.regret
-            for arm, count in draws.arms.items():
-                arms[arm] = arms.get(arm, 0) + count
-            progress(draws.draws)
-        curve.reward.append(reward)
-        curve.regret.append(regret)
-        curve.arms.append(arms)
+    async for draws in player.play(points[-1], points=points):
+        for point in draws.points:
+            curve.reward.append(point.reward)
+            curve.regret.append(point.regret)
+            curve.arms.append(point.arms)
+        progress(draws.draws)
     return curve
 
 

@@ -31,28 +31,37 @@ class SimulationLoad(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class SimulationRequest(msgspec.Struct, array_like=True, gc=False):
-    """Go on by so many draws, and answer: records of each, sums of all, all theta afterwards."""
+    """Go on by so many draws, and answer: records of each, a curve's points, all theta afterwards.
+
+    `points`: after which of these draws there is one, as rising numbers from 1; None: no curve.
+    """
 
     draws: int
     records: bool = False
-    curve: bool = False
+    points: list[int] | None = None
     theta: bool = False
 
 
-class Draws(msgspec.Struct, array_like=True, gc=False):
-    """Some draws of a simulation, in order; with records it may be fewer than were asked for.
+class Point(msgspec.Struct, array_like=True, gc=False):
+    """A point of a curve. `reward`: sum of all rewards so far; `regret`: sum so far of the expected reward of
+    the best arm less that of the chosen one, NaN where the environment does not declare it; `arms`: how often
+    each was chosen since the point before."""
 
-    `records`: JSON objects of context, action, reward and theta, one a draw. `reward`: sum of all rewards so
-    far; `regret`: sum so far of the expected reward of the best arm less that of the chosen one, NaN where
-    the environment does not declare it; `arms`: how often each was chosen. `theta`: all rows afterwards.
+    reward: float
+    regret: float
+    arms: dict[str, int]
+
+
+class Draws(msgspec.Struct, array_like=True, gc=False):
+    """Some draws of a simulation, in order; with records or a curve it may be fewer than were asked for.
+
+    `records`: JSON objects of context, action, reward and theta, one a draw. `theta`: all rows afterwards.
     `failure`: why the draw after the last of these failed.
     """
 
     draws: int = 0
     records: list[bytes] = msgspec.field(default_factory=list)
-    reward: float = 0.0
-    regret: float = 0.0
-    arms: dict[str, int] = msgspec.field(default_factory=dict)
+    points: list[Point] = msgspec.field(default_factory=list)
     theta: list[WireTheta] = msgspec.field(default_factory=list)
     failure: Failure | None = None
 

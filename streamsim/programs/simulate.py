@@ -25,7 +25,7 @@ import numpy as np
 from streamsim import values
 from streamsim.decisions.arms import arm_of, labelled, reward_of
 from streamsim.decisions.wire import Opened, WireTheta, theta_labels
-from streamsim.evaluation.wire import Draws, SimulationLoad, SimulationRequest
+from streamsim.evaluation.wire import Draws, Point, SimulationLoad, SimulationRequest
 from streamsim.programs.experiment import (
     SOURCES,
     Experiment,
@@ -40,8 +40,8 @@ from streamsim.sandbox.worker import failures as errors
 from streamsim.sandbox.worker.main import Channel
 from streamsim.values import MAX_INT, MIN_INT
 
-RECORD_BYTES: Final = 256 << 10
-"""An answer with records ends early rather than grow much beyond this."""
+ANSWER_BYTES: Final = 256 << 10
+"""An answer with records or points ends early rather than grow much beyond this."""
 MAX_ARMS: Final = 1000
 CONTINUOUS: Final = 100
 """From so many different arms on, numbers with a fraction are counted by their first digit."""
@@ -147,6 +147,7 @@ class Program:
         self._group = 1
         self._reward = self._regret = 0.0
         self._arms: set[str] = set()
+        self._chosen: dict[str, int] = {}  # how often, since the last point
         if not load.common:
             # One stream, seeded as code that says numpy.random.seed(seed) would be.
             random.seed(load.seed)
@@ -154,11 +155,13 @@ class Program:
 
     def handle(self, request: Any) -> Draws:
         request = SimulationRequest(*request)
-        result, records, curve = Draws(), request.records, request.curve
+        result, records, curve = Draws(), request.records, request.points is not None
+        points = iter(request.points or ())
+        point = next(points, 0)
         clock, channel = self._channel.clock, self._channel
         draws, done, size = self._draws(), 0, 0
         try:
-            while done < request.draws and size <= RECORD_BYTES:
+            while done < request.draws and size <= ANSWER_BYTES:
                 if done:
                     channel.progress(done)
                 # Draws that take no time are one call for the clocks.
@@ -168,11 +171,16 @@ class Program:
                 try:
                     for environment, context, action, reward in islice(draws, group):
                         if curve:
-                            self._count(result, environment, action, reward)
+                            self._count(environment, action, reward)
                         if records:
                             result.records.append(self._record(context, action, reward))
                             size += len(result.records[-1])
                         done += 1
+                        if done == point:
+                            point = next(points, 0)
+                            size += self._tell(result)
+                            if size > ANSWER_BYTES:
+                                break
                 finally:
                     clock.stop()
                 seconds = time.monotonic() - began
@@ -181,7 +189,6 @@ class Program:
             clock.stop()
             result.failure = errors.describe(error, SOURCES)
         result.draws = done
-        result.reward, result.regret = self._reward, self._regret
         if request.theta:
             rows = self._theta.snapshot(self._session.root.experiment_id)
             result.theta = [(*row, values.dump(data)) for row, data in rows.items()]
@@ -258,9 +265,16 @@ class Program:
             }
         )
 
-    def _count(self, result: Draws, environment: Any, action: Any, reward: Any) -> None:
+    def _tell(self, result: Draws) -> int:
+        """A point of the curve; about how many bytes it takes."""
+        result.points.append(Point(self._reward, self._regret, self._chosen))
+        size = sum(map(len, self._chosen)) + 4 * len(self._chosen)
+        self._chosen = {}
+        return size
+
+    def _count(self, environment: Any, action: Any, reward: Any) -> None:
         chosen = arm = _arm(action, self._action_field)
-        arms = result.arms
+        arms = self._chosen
         if arm not in self._arms and len(self._arms) >= CONTINUOUS:
             arm = _binned(arm)
         if arm not in self._arms:

@@ -188,6 +188,7 @@ SETUP: Final = {
     "capget": (125, 90),
     "seccomp": (317, 277),
     "open_tree": (428, 428),
+    "clone3": (435, 435),
     "move_mount": (429, 429),
     "close_range": (436, 436),
     "mount_setattr": (442, 442),

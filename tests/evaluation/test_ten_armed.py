@@ -34,9 +34,8 @@ def played(epsilon: float) -> Any:
         means = dict(zip(problem.arms, problem.means[0].tolist(), strict=True))
         parameters = {"ARMS": list(problem.arms), "EPSILON": epsilon, "MEANS": means}
         code = entry.edited(parameters | {"DEVIATIONS": dict.fromkeys(means, 1.0)})
-        simulation = program(code, number, (), False, None, "arm")
-        before = drawn(simulation, STEPS - LAST, False, True)
-        end = drawn(simulation, LAST, False, True)
+        points = [STEPS - LAST, STEPS]
+        before, end = drawn(program(code, number, (), False, None, "arm"), STEPS, False, points).points
         found.append((end.arms.get(problem.arms[problem.best[0]], 0), end.reward - before.reward))
     return np.array(found).T / LAST
 

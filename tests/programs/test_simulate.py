@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import stats
 
 from streamsim.evaluation.wire import Draws
 from streamsim.experiments import catalogue
-from streamsim.programs.simulate import CONTINUOUS, Program, _binned
+from streamsim.programs.simulate import ANSWER_BYTES, CONTINUOUS, Program, _binned
 from streamsim.sandbox.worker.clock import Clock
 from tests.policies.play import Player, play
 
@@ -63,18 +64,22 @@ def test_draws_are_those_of_the_live_policy_runtime(slug: str) -> None:
             step.action,
             step.reward,
         )
-    rows = drawn(simulation, 1, False, False, True).theta
+    rows = drawn(simulation, 1, False, None, True).theta
     assert {row[2:4] for row in rows} >= {row[2:4] for row in player.rows}
 
 
 def test_the_sums_do_not_depend_on_how_draws_are_asked_for() -> None:
     code = ENTRIES["e-greedy"].code
-    whole = drawn(program(code), 500, False, True)
+    points = [1, 2, 3, 100, 101, 499]
+    whole = drawn(program(code), 500, False, points).points
     parted = program(code)
-    some = [drawn(parted, draws, False, True) for draws in (1, 2, 97, 400)]
-    assert some[-1].reward == whole.reward
-    for arm, count in whole.arms.items():
-        assert sum(part.arms.get(arm, 0) for part in some) == count
+    # Between the points, at one, and several at once.
+    pieces = [(1, [1]), (1, [1]), (40, [1]), (58, [58]), (300, [1]), (100, [99])]
+    assert [point for draws, told in pieces for point in drawn(parted, draws, False, told).points] == whole
+    assert [sum(point.arms.values()) for point in whole] == np.diff([0, *points]).tolist()
+    records = [json.loads(record) for record in drawn(program(code), 500, True).records]
+    sums = list(accumulate(record["reward"]["value"] for record in records))
+    assert [point.reward for point in whole] == [sums[point - 1] for point in points]
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, {"a": [1.0, 2.0]}, {"a": [[1]], "b": {"c": 2}}])
@@ -100,7 +105,7 @@ def test_set_theta_merges_and_delete_theta_removes() -> None:
         "self.set_theta({'x': 1}, key='gone', value='v'); self.delete_theta(key='gone')\n"
         "self.set_theta({'y': 1}, name='other')"
     }
-    rows = drawn(program(code), 3, False, False, True).theta
+    rows = drawn(program(code), 3, False, None, True).theta
     assert rows == [
         ("e", "_theta", "k", "v", b'{"n":3,"m":[2]}'),
         ("e", "other", "", "", b'{"y":1}'),
@@ -124,7 +129,7 @@ def test_theta_that_is_stored_already_takes_only_json_values(bad: str, field: st
         "set_reward": "n = self.get_theta(key='k', value='v').get('n', 0)\n"
         f"self.set_theta({{'n': n + 1 if n < 2 else {bad}}}, key='k', value='v')"
     }
-    result = program(code).handle((5, False, False, True))
+    result = program(code).handle((5, False, None, True))
     assert result.failure is not None
     assert (result.draws, result.failure.type, result.failure.line) == (2, "InvalidValue", 2)
     assert result.failure.message.startswith(field)
@@ -137,10 +142,24 @@ def test_a_failing_draw_keeps_the_sums_of_those_before() -> None:
         "get_reward": "self.reward['value'] = 2",
         "set_reward": "n = self.get_theta().get('n', 0)\nself.set_theta({'n': n + 1})\nif n == 40: 1 / 0",
     }
-    result = program(code).handle((100, False, True))
+    result = program(code).handle((100, False, [10, 40, 41]))
     assert result.failure is not None
     assert (result.draws, result.failure.piece, result.failure.line) == (40, "set_reward", 3)
-    assert (result.arms, result.reward) == ({"a": 40}, 80.0)
+    assert [(point.arms, point.reward) for point in result.points] == [({"a": 10}, 20.0), ({"a": 30}, 80.0)]
+
+
+def test_points_with_long_names_of_arms_end_an_answer_early_and_nothing_is_lost() -> None:
+    code = {
+        "get_action": f"self.action['arm'] = random.choice('0123456789') + 'x' * {ANSWER_BYTES // 8}",
+        "get_reward": "self.reward['value'] = 2",
+    }
+    simulation, left, told = program(code), list(range(1, 101)), []
+    while left:
+        answer = drawn(simulation, 101 - left[0], False, [point - left[0] + 1 for point in left])
+        assert 0 < sum(len(arm) for point in answer.points for arm in point.arms) < 2 * ANSWER_BYTES
+        told += answer.points
+        del left[: len(answer.points)]
+    assert [list(point.arms.values()) for point in told] == [[1]] * 100
 
 
 def test_uniform_regret_is_linear_and_thompsons_is_logarithmic() -> None:
@@ -155,9 +174,8 @@ def test_uniform_regret_is_linear_and_thompsons_is_logarithmic() -> None:
         """Of so many runs, at 100, 200, 400, ... 3,200 draws."""
         runs = []
         for seed in range(count):
-            simulation = program(code, seed)
-            parts = (100, 100, 200, 400, 800, 1600)
-            runs.append([drawn(simulation, draws, False, True).regret for draws in parts])
+            answer = drawn(program(code, seed), 3200, False, [100, 200, 400, 800, 1600, 3200])
+            runs.append([point.regret for point in answer.points])
         return np.array(runs)
 
     straight = regrets(uniform, 10)
@@ -188,5 +206,5 @@ def test_a_long_run_of_continuous_actions_has_few_arms_in_its_answer() -> None:
     simulation = program(code, 1, (), False, None, "split")
     arms: set[str] = set()
     for _ in range(4):
-        arms |= drawn(simulation, 1000, False, True).arms.keys()
+        arms |= drawn(simulation, 1000, False, [1000]).points[0].arms.keys()
     assert len(arms) < 200

@@ -39,6 +39,7 @@ KINDS = {
     "no-landlock": "landlock",
     "bare": "reach caps contain landlock",
     "no-seccomp": "seccomp",
+    "no-clone3": "clone3",
     "landlock-alone": "reach caps contain seccomp",
 }
 # What the usual container engines leave to root: chown, dac_override, fowner, fsetid, kill, setgid, setuid,
@@ -71,6 +72,8 @@ def main(kind: str, command: list[str]) -> None:
         refused += [(table.SETUP[name], errno.ENOSYS) for name in names]
     if "seccomp" in steps:
         refused.append((table.SETUP["seccomp"], errno.ENOSYS))
+    if "clone3" in steps:
+        refused.append((table.SETUP["clone3"], errno.ENOSYS))
     if refused:
         install(refused)
     if "drop" in steps and os.geteuid() == 0:

@@ -24,7 +24,7 @@ class Groups:
         self.controllers = controllers
 
     def make(self, name: str, budget: int) -> int:
-        """A new group with the table's limits; a process that writes "0" to the descriptor moves into it.
+        """A new group with the table's limits, as a descriptor of its folder, for `fork.into` or `enter`.
 
         :raises OSError: if the kernel refuses.
         """
@@ -35,7 +35,7 @@ class Groups:
                 # Not every kernel has every file, e.g. swap accounting.
                 with contextlib.suppress(FileNotFoundError):
                     _write(f"{name}/{file}", str(limit), self._home)
-        return os.open(f"{name}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
+        return os.open(name, os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._home)
 
     def remove(self, name: str) -> None:
         """Removes a group whose process has been reaped."""
@@ -50,6 +50,14 @@ class Groups:
         # Where the zygote has given up the right to do this, the next one sweeps.
         with contextlib.suppress(PermissionError):
             os.rmdir(self._name, dir_fd=self._parent)
+
+
+def enter(group: int) -> None:
+    """Move this process into the group of a folder's descriptor.
+
+    :raises OSError: if the kernel refuses.
+    """
+    _write("cgroup.procs", "0", group)
 
 
 def groups() -> Groups | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from streamsim.sandbox import table
-from streamsim.sandbox.zygote import kernel, landlock, seccomp
+from streamsim.sandbox.zygote import cgroup, kernel, landlock, seccomp
 
 CHANNEL = 3
 """A worker's descriptor of its channel to the host; beside 0-2, which are /dev/null, its only one."""
@@ -42,7 +42,8 @@ class Layers(NamedTuple):
 class Request(NamedTuple):
     """One worker to be: its descriptors, user and memory.
 
-    `status`: a pipe to the zygote, until the self-test has passed. `group`: its control group's list, or -1.
+    `status`: a pipe to the zygote, until the self-test has passed. `group`: the folder of the control group
+    that it has still to enter, or -1.
     `baseline`: bytes of address space and of data in use at the fork; `budget`: bytes that may be added.
     """
 
@@ -67,7 +68,7 @@ def worker(layers: Layers, request: Request) -> None:
         _descriptors(layers.rules, layers.signals, request)
     if request.group >= 0:
         with _step("cgroup"):
-            os.write(request.group, b"0")
+            cgroup.enter(request.group)
             os.close(request.group)
     with _step("rlimits"):
         _limits(request)

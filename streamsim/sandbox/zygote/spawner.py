@@ -14,7 +14,7 @@ import msgspec
 
 from streamsim.sandbox import table
 from streamsim.sandbox.report import Report
-from streamsim.sandbox.zygote import cgroup, confine, kernel, landlock, seccomp, selftest
+from streamsim.sandbox.zygote import cgroup, confine, fork, kernel, landlock, seccomp, selftest
 
 PACKET_BYTES: Final = 65_536
 CONFINE_SECONDS: Final = 10
@@ -168,9 +168,13 @@ class Spawner:
         reader, writer = os.pipe()
         fields = os.pread(self._statm, 200, 0).split()
         baseline = (int(fields[0]) * self._page, int(fields[5]) * self._page)
-        pid = os.fork()
+        pid = fork.into(group) if group >= 0 else fork.FAILED
+        entered = pid != fork.FAILED
+        if not entered:
+            pid = os.fork()
         if pid == 0:
-            self._become_worker(confine.Request(channel, writer, group, uid_index, baseline, budget), run)
+            enter = -1 if entered else group
+            self._become_worker(confine.Request(channel, writer, enter, uid_index, baseline, budget), run)
         for descriptor in (writer, channel, group):
             if descriptor >= 0:
                 os.close(descriptor)

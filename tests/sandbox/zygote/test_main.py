@@ -319,8 +319,11 @@ def test_workers_share_the_preloaded_memory(launch: Callable[..., Any]) -> None:
     assert private * 1024 < 8 * MIB
 
 
-def test_each_worker_has_a_control_group_that_is_removed_with_it(launch: Callable[..., Any]) -> None:
-    machine = launch("root")
+@pytest.mark.parametrize("kind", ["root", "no-clone3"])
+def test_each_worker_has_a_control_group_that_is_removed_with_it(
+    launch: Callable[..., Any], kind: str
+) -> None:
+    machine = launch(kind)
     if not machine.report.cgroup:
         pytest.skip("this machine gives no control group")
     subject = machine.spawn()
