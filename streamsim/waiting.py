@@ -15,7 +15,7 @@ HOLD_S: Final = 0.1
 """How long a refusal is held back at least."""
 HOLD_MOST_S: Final = 2.0
 """And at most."""
-APART_S: Final = 0.025
+APART_S: Final = 0.1
 """Refusals of one caller leave so far apart."""
 
 on_behalf_of: Final[ContextVar[str]] = ContextVar("on_behalf_of", default="")

@@ -66,7 +66,7 @@ class Drawing:
                 env={name: os.environ[name] for name in KEPT if name in os.environ},
             )
             self._priority.lower(process.pid, tenant)
-            self._priority.keep_off(process.pid)  # it was not begun where others are
+            self._priority.keep_off(process.pid, tenant)  # it was not begun where others are
             try:
                 picture, said = await process.communicate(text)
             finally:

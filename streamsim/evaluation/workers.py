@@ -114,15 +114,15 @@ class BatchWorkers:
     ) -> AsyncIterator[Worker]:
         worker: Worker | None = None
         later: asyncio.TimerHandle | None = None
-        process = 0
+        process, tenant = 0, identity.partition("/")[0]
 
         def begun(pid: int) -> None:
             nonlocal process
             process = pid
             if pid and lane in ("batch", "candidate_batch"):
-                self.priority.stand_back(pid)
+                self.priority.stand_back(pid, tenant)
             elif pid:
-                self.priority.lower(pid, identity.partition("/")[0])
+                self.priority.lower(pid, tenant)
 
         try:
             plain = isinstance(load, SimulationLoad | PropensityLoad) and only_numpy(load.code.values())

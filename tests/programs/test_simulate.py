@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import time
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +16,7 @@ from scipy import stats
 
 from streamsim.evaluation.wire import Draws
 from streamsim.experiments import catalogue
-from streamsim.programs.simulate import ANSWER_BYTES, CONTINUOUS, Program, _binned
+from streamsim.programs.simulate import ANSWER_BYTES, CONTINUOUS, YIELDS_S, Program, _binned
 from streamsim.sandbox.worker.clock import Clock
 from tests.policies.play import Player, play
 
@@ -146,6 +148,17 @@ def test_a_failing_draw_keeps_the_sums_of_those_before() -> None:
     assert result.failure is not None
     assert (result.draws, result.failure.piece, result.failure.line) == (40, "set_reward", 3)
     assert [(point.arms, point.reward) for point in result.points] == [({"a": 10}, 20.0), ({"a": 30}, 80.0)]
+
+
+def test_the_processor_is_left_to_others_between_draws_of_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: left.append(time.monotonic()))
+    simulation = program(ENTRIES["e-greedy"].code)
+    drawn(simulation, 1000, False, None)
+    assert left == []
+    drawn(simulation, 1000, False, [1000])
+    assert 1 < len(left) <= 1000
+    assert min(np.diff(left)) >= YIELDS_S
 
 
 def test_points_with_long_names_of_arms_end_an_answer_early_and_nothing_is_lost() -> None:

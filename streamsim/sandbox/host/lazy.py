@@ -25,7 +25,7 @@ class LazySandbox:
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
         patrol: Patrol | None = None,
-        begins: Callable[[], Sequence[int]] | None = None,
+        begins: Callable[[str], Sequence[int]] | None = None,
     ) -> None:
         self._given = sandbox is not None
         self._sandbox = sandbox or Sandbox(

@@ -74,7 +74,7 @@ class Sandbox:
         workers: int = 32,
         share: int | None = None,
         patrol: Patrol | None = None,
-        begins: Callable[[], Sequence[int]] | None = None,
+        begins: Callable[[str], Sequence[int]] | None = None,
         plain: bool = True,
         allow_degraded: bool = False,
         preload: Iterable[str] = (),
@@ -83,7 +83,7 @@ class Sandbox:
     ) -> None:
         """:param workers: most that live at once. :param share: most of one tenant; by default all.
         :param patrol: looks at its workers, perhaps with those of other sandboxes; by default nobody does.
-        :param begins: the processors on which a worker begins; by default as the patrol says.
+        :param begins: the processors on which a tenant's worker begins; by default as the patrol says.
         :param plain: whether there is a second zygote with NumPy alone, for code that needs no more: its
             workers start in half the time.
         :param allow_degraded: start although a layer is missing.
@@ -203,7 +203,7 @@ class Sandbox:
 
     def begins(self, worker: Worker) -> Sequence[int]:
         """The processors on which a worker that has no process yet is to begin."""
-        return self.patrol.begins(worker) if self._begins is None else self._begins()
+        return self.patrol.begins(worker) if self._begins is None else self._begins(worker.tenant)
 
     def _source(self, program: str, plain: bool) -> Source:
         if self._plain is None or not plain or program not in PLAIN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 LONG_S: Final = 0.25
 """What somebody waits for, and takes longer than this, goes behind what does not."""
+TOGETHER_S: Final = 1.0
+"""Who began with something so lately shares the processors with others."""
 
 
 class Priority:
@@ -24,31 +27,39 @@ class Priority:
     experiments are live, all of them are kept off some processors, and are forked on the others.
 
     Of what a tenant waits for, one process goes ahead, and the others stand back as jobs do: however many
-    somebody has, the first one of somebody else does not share a processor with all of them alike.
+    somebody has, the first one of somebody else does not share a processor with all of them alike. Where
+    there are as many processors as tenants, each tenant's processes have a part of them: what has just become
+    ready to run waits up to 4 ms for what computes on the same one, whichever goes ahead.
 
     :param nice: how far jobs stand back, 0 to 19; what somebody waits for does half as far, and three
         quarters when it takes long.
     :param spare: processors that are left to live decisions, of several.
-    :param live: whether there are any.
+    :param live: whether there are any. :param now: the time in seconds.
     """
 
-    def __init__(self, nice: int, spare: int, live: Callable[[], bool]) -> None:
+    def __init__(
+        self, nice: int, spare: int, live: Callable[[], bool], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._nice = nice
         self._spare = spare
         self._live = live
-        self._apart = live()
-        self._processes: set[int] = set()
+        self._now = now
+        self._processes: dict[int, str] = {}
+        # When each tenant last began with something, and the processors with who shares them.
+        self._began: dict[str, float] = {}
+        self._shared: tuple[tuple[int, ...], tuple[str, ...]] = self._left(), ()
         # A process that stands back cannot be called forward again: that takes a privilege.
         self._first: dict[str, int] = {}
 
-    def begins(self) -> Sequence[int]:
-        """The processors on which a process is to begin."""
+    def begins(self, tenant: str) -> Sequence[int]:
+        """The processors on which a process of this tenant is to begin."""
+        self._began[tenant] = self._now()
         self.make_way()
-        return self._left()
+        return self._where(tenant)
 
     def lower(self, pid: int, tenant: str) -> None:
         """This tenant waits for this process, until `ended`."""
-        self._processes.add(pid)
+        self._processes[pid] = tenant
         first = self._first.setdefault(tenant, pid) == pid
         lower(pid, self._nice // 2 if first else self._nice)
 
@@ -56,34 +67,46 @@ class Priority:
         """What somebody waits for takes longer than one usually does."""
         if pid in self._first.values():
             lower(pid, 3 * self._nice // 4)
-        self.keep_off(pid)
+        self.keep_off(pid, self._processes.get(pid, ""))
 
-    def stand_back(self, pid: int) -> None:
+    def stand_back(self, pid: int, tenant: str) -> None:
         """It is a job's: behind all others, until `ended`."""
         lower(pid, self._nice)
-        self.keep_off(pid)
+        self.keep_off(pid, tenant)
 
-    def keep_off(self, pid: int) -> None:
+    def keep_off(self, pid: int, tenant: str) -> None:
         """Until `ended`, it leaves processors to live decisions: there may have been none when it began."""
         self.make_way()
-        self._processes.add(pid)
-        place(pid, self._left())
+        self._processes[pid] = tenant
+        place(pid, self._where(tenant))
 
     def ended(self, pid: int) -> None:
         """Forget it. Its number may be another's soon."""
-        self._processes.discard(pid)
+        self._processes.pop(pid, None)
         self._first = {tenant: first for tenant, first in self._first.items() if first != pid}
 
     def make_way(self) -> None:
-        """Let those that stand back leave processors to live decisions, or have them again without any."""
-        if self._live() == self._apart:
+        """Let all leave processors to live decisions, or have them again without any, each in its part."""
+        lately, busy = self._now() - TOGETHER_S, set(self._processes.values())
+        self._began = {one: at for one, at in self._began.items() if at > lately or one in busy}
+        shared = self._left(), tuple(self._began)
+        if shared == self._shared:
             return
-        self._apart = not self._apart
-        for pid in self._processes:
-            place(pid, self._left())
+        self._shared = shared
+        for pid, tenant in self._processes.items():
+            place(pid, self._where(tenant))
+
+    def _where(self, tenant: str) -> tuple[int, ...]:
+        """A tenant's part of the processors, or all where there are too few for that."""
+        left, tenants = self._shared
+        many = len(tenants)
+        if tenant not in tenants or many > len(left):
+            return left
+        at = tenants.index(tenant)
+        return left[at * len(left) // many : (at + 1) * len(left) // many]
 
     def _left(self) -> tuple[int, ...]:
-        return without(self._spare if self._apart else 0)
+        return without(self._spare if self._live() else 0)
 
 
 def lower(pid: int, nice: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamsim.sandbox.host.priority import Priority
+from streamsim.sandbox.host.priority import TOGETHER_S, Priority
 
 OWN = os.sched_getaffinity(0)
 
@@ -59,9 +59,40 @@ def test_what_somebody_waits_for_long_goes_ahead_of_jobs_and_leaves_a_processor(
 def test_processes_begin_where_live_decisions_are_not() -> None:
     live = [False]
     priority = Priority(19, 1, lambda: live[0])
-    assert set(priority.begins()) == OWN
+    assert set(priority.begins("ann")) == OWN
     live[0] = True
-    assert set(priority.begins()) == (OWN - {min(OWN)} or OWN)
+    assert set(priority.begins("ann")) == (OWN - {min(OWN)} or OWN)
+
+
+@pytest.mark.skipif(len(OWN) < 2, reason="one processor")
+def test_each_tenants_processes_are_on_processors_of_their_own_while_two_evaluate(
+    process: int, another: int
+) -> None:
+    now = [100.0]
+    priority = Priority(19, 1, lambda: False, lambda: now[0])
+    assert set(priority.begins("ann")) == OWN
+    priority.lower(process, "ann")
+    parts = set(priority.begins("bob")), os.sched_getaffinity(process)
+    assert parts[0] | parts[1] == OWN
+    assert not parts[0] & parts[1]
+    priority.lower(another, "bob")
+    assert set(priority.begins("ann")) == parts[1]
+    # A process that goes on needs its part, one that has just ended too, for a while.
+    now[0] += 2 * TOGETHER_S
+    priority.make_way()
+    assert os.sched_getaffinity(process) == parts[1]
+    priority.ended(another)
+    priority.make_way()
+    assert os.sched_getaffinity(process) == OWN
+
+
+def test_more_tenants_than_processors_share_all_of_them(process: int) -> None:
+    priority = Priority(19, 1, lambda: False)
+    priority.stand_back(process, "ann")
+    for number in range(len(OWN) + 1):
+        where = set(priority.begins(f"user {number}"))
+    assert where == OWN
+    assert os.sched_getaffinity(process) == OWN
 
 
 def test_what_somebody_waits_for_makes_way_too_when_experiments_become_live(process: int) -> None:
@@ -76,7 +107,7 @@ def test_what_somebody_waits_for_makes_way_too_when_experiments_become_live(proc
 def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: int) -> None:
     live = [False]
     priority = Priority(19, 1, lambda: live[0])
-    priority.stand_back(process)
+    priority.stand_back(process, "ann")
     assert os.getpriority(os.PRIO_PROCESS, process) == 19
     assert os.sched_getaffinity(process) == OWN
     live[0] = True
@@ -94,22 +125,22 @@ def test_what_takes_long_leaves_a_processor_while_experiments_are_live(process: 
 def test_what_was_placed_before_makes_way_with_what_comes_after(process: int, another: int) -> None:
     live = [False]
     priority = Priority(19, 1, lambda: live[0])
-    priority.keep_off(process)
+    priority.keep_off(process, "ann")
     live[0] = True
-    priority.keep_off(another)
+    priority.keep_off(another, "ann")
     assert os.sched_getaffinity(process) == os.sched_getaffinity(another)
     assert len(os.sched_getaffinity(process)) == max(len(OWN) - 1, 1)
 
 
 def test_one_processor_is_used_whatever_is_to_be_left(process: int) -> None:
-    Priority(10, 64, lambda: True).keep_off(process)
+    Priority(10, 64, lambda: True).keep_off(process, "ann")
     assert len(os.sched_getaffinity(process)) == 1
 
 
 def test_what_has_ended_is_no_more_moved(process: int) -> None:
     live = [True]
     priority = Priority(10, 1, lambda: live[0])
-    priority.keep_off(process)
+    priority.keep_off(process, "ann")
     placed = os.sched_getaffinity(process)
     priority.ended(process)
     live[0] = False
@@ -123,7 +154,7 @@ def test_a_process_that_is_gone_is_no_error() -> None:
     priority = Priority(10, 1, lambda: True)
     priority.lower(gone.pid, "ann")
     priority.takes_long(gone.pid)
-    priority.stand_back(gone.pid)
+    priority.stand_back(gone.pid, "ann")
 
 
 def test_a_process_that_ended_at_once_costs_this_one_nothing() -> None:
@@ -131,5 +162,5 @@ def test_a_process_that_ended_at_once_costs_this_one_nothing() -> None:
     one = Priority(nice=19, spare=1, live=lambda: True)
     one.lower(0, "ann")
     one.takes_long(0)
-    one.stand_back(0)
+    one.stand_back(0, "ann")
     assert (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)) == before
