@@ -53,7 +53,8 @@ class Priority:
 
     def begins(self, tenant: str) -> Sequence[int]:
         """The processors on which a process of this tenant is to begin."""
-        self._began[tenant] = self._now()
+        if tenant:  # what the service does for itself is nobody's
+            self._began[tenant] = self._now()
         self.make_way()
         return self._where(tenant)
 
