@@ -69,12 +69,7 @@ class Player:
         self._at_once = _AT_FIRST
 
     async def play(
-        self,
-        draws: int,
-        *,
-        records: bool = False,
-        points: Sequence[int] | None = None,
-        theta: bool = False,
+        self, draws: int, *, records: bool = False, points: Sequence[int] | None = None, theta: bool = False
     ) -> AsyncGenerator[Draws, None]:
         """Go on by so many draws, some at a time.
 

@@ -174,14 +174,14 @@ class Program:
                 clock.start()
                 try:
                     for environment, context, action, reward in islice(draws, group):
-                        if records:
-                            result.records.append(self._record(context, action, reward))
-                            size += len(result.records[-1])
                         if curve:
                             self._count(environment, action, reward)
                             if time.monotonic() > yields:
                                 os.sched_yield()
                                 yields = time.monotonic() + YIELDS_S
+                        if records:
+                            result.records.append(self._record(context, action, reward))
+                            size += len(result.records[-1])
                         done += 1
                         if done == point:
                             point = next(points, 0)
