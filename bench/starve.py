@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.flooding import Flooding
 from bench.floods import FAST, FLOODS, Flood, User
 from streamsim import slices
+from streamsim.decisions.decisions import DECIDING_S
 from tests.support import Server
 
 
@@ -53,7 +54,8 @@ def row(server: Server, name: str, seconds: float) -> None:
     measured(victim, flood, 0.5)
     alone = measured(victim, flood, seconds)
     with Flooding(server, name):
-        time.sleep(0.5)
+        # What it did first, such as to decide, is over.
+        time.sleep(DECIDING_S + 0.5)
         beside = measured(victim, flood, seconds)
     print_row(flood.resource, name, alone, beside)
 

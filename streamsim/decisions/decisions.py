@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +32,8 @@ from streamsim.storage.contract.logs import LogStore
 from streamsim.tracing import Tracing
 
 MAX_ID = 128
+DECIDING_S: Final = 2.0
+"""Decisions go on for so long after the last call."""
 _IDLE_LANE_MS = 600_000
 _DUE_AT_ONCE = 500
 _KEYS: Final = re.compile(rb'(?:"key"\s*:\s*"|(?:^|&)key=)([^"\\&]+)')
@@ -40,7 +43,8 @@ class Decisions:
     """All lanes of this process.
 
     :param observe: called after each commit with the number of calls and whether the commit was refused.
-    :param asked: told the tenant of each call. :param tracing: where calls are traced.
+    :param asked: told the tenant of each call. :param resumed: called when decisions go on after a pause.
+    :param tracing: where calls are traced.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Decisions:
         now_ms: Callable[[], int] = dates.now_ms,
         observe: Callable[[int, bool], None] = lambda calls, refused: None,
         asked: Callable[[str], None] = lambda tenant: None,
+        resumed: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
     ) -> None:
         self._store = store
@@ -66,6 +71,7 @@ class Decisions:
         self._now_ms = now_ms
         self._observe = observe
         self._asked = asked
+        self._resumed = resumed
         self._tracing = tracing
         self._lanes: dict[str, Lane] = {}
         self._experiments: dict[str, Experiment] = {}
@@ -74,6 +80,8 @@ class Decisions:
         self.guarded: set[str] = set()
         # Bytes of calls that wait or run, by tenant.
         self._held: dict[str, int] = {}
+        # Of the newest call, in the event loop's time. It came `call_s` before.
+        self._deadline = -math.inf
         self._checks = Checks(sandbox, limits)
 
     # ---- the core API
@@ -108,6 +116,12 @@ class Decisions:
     def live(self) -> int:
         """Experiments that had calls here in the last ten minutes."""
         return len(self._lanes)
+
+    @property
+    def deciding(self) -> bool:
+        """Whether there was a call in the last `DECIDING_S` seconds."""
+        came = self._deadline - self._lane.call_s
+        return asyncio.get_running_loop().time() - came < DECIDING_S
 
     async def check_code(self, tenant: str, code: dict[str, str]) -> None:
         """Compile the pieces in a sandbox of their own: for one tenant one at a time, tenants in turn.
@@ -287,6 +301,9 @@ class Decisions:
             call.trace = self._tracing.call(kind, experiment_id)
         self._asked(tenant)
         lane.submit(call)
+        paused, self._deadline = call.deadline - self._deadline >= DECIDING_S, call.deadline
+        if paused:
+            self._resumed()
         if call.size:
             self._held[tenant] = held + call.size
             call.let_go = lane.let_go

@@ -44,7 +44,7 @@ class BatchWorkers:
 
     :param limits: of one call of policy code, as for live decisions.
     :param sandbox: one that is started already, and stays the caller's.
-    :param live: whether there are live decisions beside them.
+    :param live: whether decisions are made now.
     """
 
     def __init__(

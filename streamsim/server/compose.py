@@ -120,6 +120,7 @@ async def running(
             now_ms=now_ms,
             observe=metrics.commit,
             asked=lately.asked,
+            resumed=lambda: batch_workers.priority.make_way(),
             tracing=tracing,
         )
         stack.push_async_callback(decisions.close)
@@ -149,7 +150,7 @@ async def running(
         )
         jobs.add(models.sweeps)
         batch_workers = BatchWorkers(
-            settings.evaluation, limits, box=box, sandbox=batch_sandbox, live=lambda: decisions.live > 0
+            settings.evaluation, limits, box=box, sandbox=batch_sandbox, live=lambda: decisions.deciding
         )
         evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
         offline = Offline(

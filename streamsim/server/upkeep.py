@@ -176,7 +176,7 @@ class Upkeep:
         self._services.metrics.sample()
 
     async def make_way(self) -> None:
-        """Keep evaluations off some processors while there are live decisions."""
+        """Keep evaluations off some processors while decisions are made."""
         self._services.evaluations.workers.priority.make_way()
 
     async def backlog(self) -> None:

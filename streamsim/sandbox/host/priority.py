@@ -24,7 +24,7 @@ class Priority:
 
     A lower priority alone does not make way: what computes in the kernel, as when it begins or ends, is not
     interrupted for some milliseconds, whatever has just become ready to run on the same processor. So while
-    experiments are live, all of them are kept off some processors, and are forked on the others.
+    decisions are made, all of them are kept off some processors, and are forked on the others.
 
     Of what a tenant waits for, one process goes ahead, and the others stand back as jobs do: however many
     somebody has, the first one of somebody else does not share a processor with all of them alike. Where
@@ -34,7 +34,7 @@ class Priority:
     :param nice: how far jobs stand back, 0 to 19; what somebody waits for does half as far, and three
         quarters when it takes long.
     :param spare: processors that are left to live decisions, of several.
-    :param live: whether there are any. :param now: the time in seconds.
+    :param live: whether any are made now. :param now: the time in seconds.
     """
 
     def __init__(
