@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._unsent = (0, 0.0)
         self.since = server.now()
         self.closing = self.lost = False
+        # For whose request under way those of others stand back.
+        self._beside = ""
 
     @property
     def busy(self) -> bool:
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.closing = self.lost = True
         self._server.connections.discard(self)
+        self._stood_back()
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_exception(StreamClosedError())
@@ -165,6 +168,7 @@ class Connection(asyncio.Protocol):
         if exchange is not self._exchange:
             return
         self._server.application.busy.discard(exchange)
+        self._stood_back()
         # The rest of a body that nobody waits for is not worth reading.
         if not exchange.keep or self._body is not None:
             self._exchange = self._body = None
@@ -178,6 +182,7 @@ class Connection(asyncio.Protocol):
     def answered_short(self) -> None:
         """The answer of the short way's exchange is written."""
         self._short = None
+        self._stood_back()
         self.since = self._server.now()
         if self._received:
             self._advance()
@@ -274,8 +279,15 @@ class Connection(asyncio.Protocol):
                 self._waiting = head
                 sharing.wait(tenant, self)
                 return False
+            self._beside = tenant
         self._begin_with(head)
         return True
+
+    def _stood_back(self) -> None:
+        """Its request is under way no longer."""
+        if self._beside:
+            tenant, self._beside = self._beside, ""
+            self._server.sharing.answered(tenant)
 
     def _begin_with(self, head: Head) -> None:
         short = begun(self, self._server.application, head, self._received)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Set
 from typing import Final, Protocol
 
@@ -23,8 +23,10 @@ _MANY_S: Final = 0.02
 """For so long after several of a tenant's waited its own are none that others stand back for."""
 _APART_S: Final = 0.0005
 """One that comes sooner after the last of its tenant waits."""
+_REST_S: Final = 0.002
+"""After one that began beside another's the next ones rest until that is answered, or for so long."""
 _PAUSES: Final = 8
-"""Turns of the loop after requests that began beside another's: what that one needs next comes between."""
+"""Turns of the loop between requests that begin soon after another's: what is next of that comes between."""
 _SLICE_S, _SLICE_BESIDE_S = 0.0005, 0.0002
 """So long requests begin in one turn of the loop: alone, and beside another's."""
 
@@ -49,6 +51,9 @@ class Sharing:
         self._waiting: OrderedDict[str, deque[Begins]] = OrderedDict()
         self._began = _Moments(_BESIDE_S, now)
         self._many = _Moments(_MANY_S, now)
+        # Whose requests that began at once are not answered, and how many of each.
+        self._under_way = Counter[str]()
+        self._rest: asyncio.TimerHandle | None = None
         self._pauses = 0
         self._turning = False
         self._loop = asyncio.get_running_loop()
@@ -59,34 +64,54 @@ class Sharing:
         return self._lately.several(TOGETHER_S)
 
     def begins(self, tenant: str) -> bool:
-        """Whether a tenant's request begins at once. If not it is to `wait`."""
+        """Whether a tenant's request begins at once, to be `answered` later. If not it is to `wait`."""
         if tenant in self._waiting or self._began.since(tenant) < _APART_S:
             return False
         self._began.now(tenant)
+        self._under_way[tenant] += 1
+        self._go_on()
         return True
+
+    def answered(self, tenant: str) -> None:
+        """A request that began at once is answered, or nobody waits for that any more."""
+        self._under_way[tenant] -= 1
+        if not self._under_way[tenant]:
+            del self._under_way[tenant]
+        self._go_on(_PAUSES)
 
     def wait(self, tenant: str, request: Begins) -> None:
         """Have it begin when it is its turn."""
         if tenant in self._waiting:
             self._many.now(tenant)
         self._waiting.setdefault(tenant, deque()).append(request)
-        if not self._turning:
+        self._turn()
+
+    def _turn(self) -> None:
+        """Do something in the loop's next turn, unless that is so, or those that wait rest."""
+        if not self._turning and self._rest is None and (self._waiting or self._pauses):
             self._turning = True
             self._loop.call_soon(self._next)
 
     def _next(self) -> None:
         """One turn of the loop."""
+        self._turning = False
         if self._pauses:
             self._pauses -= 1
         else:
             self._slice()
-        self._turning = bool(self._waiting or self._pauses)
-        if self._turning:
-            self._loop.call_soon(self._next)
+        self._turn()
+
+    def _go_on(self, pauses: int = 0) -> None:
+        """The rest, if there is one, is over."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest, self._pauses = None, pauses
+            self._turn()
 
     def _slice(self) -> None:
         """Begin with some requests; beside another's with no more than one that a handler works for."""
-        beside = bool(self._began.lately() - self._many.lately())
+        beside = self._began.lately() - self._many.lately()
+        others = set(beside)
         ends = self._now() + (_SLICE_BESIDE_S if beside else _SLICE_S)
         handled = False
         while self._waiting and not (beside and handled) and self._now() < ends:
@@ -96,7 +121,11 @@ class Sharing:
                 self._waiting[tenant] = requests
             self._began.now(tenant)
             handled = request.begin() or handled
-        self._pauses = _PAUSES if beside else 0
+            others.discard(tenant)
+        if others & self._under_way.keys():
+            self._rest = self._loop.call_later(_REST_S, self._go_on)
+        elif beside:
+            self._pauses = _PAUSES
 
 
 class _Moments:

@@ -38,6 +38,9 @@ _DUE_ADVICES = (
     " CROSS JOIN experiments e ON e.num = a.experiment AND e.archived = 0"
     " WHERE a.redeemed_by IS NULL AND a.expires_ms <= ? ORDER BY a.expires_ms LIMIT max(?, 0)"
 )
+_ANY_DUE_ADVICE = (
+    "SELECT 1 FROM advices INDEXED BY advices_open WHERE redeemed_by IS NULL AND expires_ms <= ? LIMIT 1"
+)
 
 
 class SQLiteDecisions:
@@ -177,6 +180,8 @@ class SQLiteDecisions:
         return await self._db.read(work)
 
     async def due_advices(self, now_ms: int, limit: int) -> list[Advice]:
+        if not await self._db.finds(_ANY_DUE_ADVICE, (now_ms,)):
+            return []
         rows = await self._db.read(lambda db: db.execute(_DUE_ADVICES, (now_ms, limit)).fetchall())
         return [Advice(*row) for row in rows]
 

@@ -13,6 +13,9 @@ from streamsim.storage.sqlite.database import Database
 
 COLUMNS: Final = "id, event, url, state, attempts, due_ms, created_ms, modified_ms, error, body"
 _NAMES: Final = COLUMNS.split(", ")
+_ANY_DUE = (
+    "SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE state = 'waiting' AND due_ms <= ? LIMIT 1"
+)
 
 
 def to_delivery(experiment_id: str, row: Sequence[Any]) -> Delivery:
@@ -65,7 +68,9 @@ class SQLiteDeliveries:
             return taken
 
         # Most looks find nothing, and need not wait for their turn to write.
-        return await self._db.write(work) if await self._db.read(find) else []
+        if not await self._db.finds(_ANY_DUE, (now_ms,)) or not await self._db.read(find):
+            return []
+        return await self._db.write(work)
 
     async def settle_delivery(
         self, delivery: Delivery, state: DeliveryState, now_ms: int, *, due_ms: int = 0, error: str = ""

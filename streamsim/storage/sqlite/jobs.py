@@ -16,6 +16,7 @@ _LISTED = (
 )
 _JOB = f"{_LISTED}, spec, result, error"
 _UNFINISHED = "state IN ('waiting', 'running')"
+_ANY = f"SELECT 1 FROM jobs INDEXED BY jobs_unfinished WHERE {_UNFINISHED} LIMIT 1"
 _OURS = "id = ? AND owner = ? AND state = 'running'"
 
 
@@ -78,7 +79,9 @@ class SQLiteJobs:
             return _job(found[0])
 
         # Most looks find nothing, and need not wait for their turn to write, nor decisions for them.
-        return None if await self._db.read(find) is None else await self._db.write(work)
+        if not await self._db.finds(_ANY) or await self._db.read(find) is None:
+            return None
+        return await self._db.write(work)
 
     async def report(self, job: str, owner: str, done: int, now_ms: int, lease_ms: int) -> bool:
         sql = f"UPDATE jobs SET done = ?, modified_ms = ?, lease_ms = ? WHERE {_OURS}"

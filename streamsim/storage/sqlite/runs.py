@@ -166,7 +166,10 @@ class SQLiteRuns:
         return await self._db.write(work)
 
     async def expired_runs(self, now_ms: int, limit: int) -> list[str]:
-        sql = "SELECT id FROM runs WHERE expires_ms > 0 AND expires_ms <= ? ORDER BY expires_ms LIMIT ?"
+        where = "FROM runs INDEXED BY runs_by_date WHERE expires_ms > 0 AND expires_ms <= ?"
+        if not await self._db.finds(f"SELECT 1 {where} LIMIT 1", (now_ms,)):
+            return []
+        sql = f"SELECT id {where} ORDER BY expires_ms LIMIT ?"
         return [row[0] for row in await self._db.read(lambda db: db.execute(sql, (now_ms, limit)).fetchall())]
 
     async def count_runs(self, tenant: str | None, kind: str, now_ms: int) -> int:

@@ -6,12 +6,15 @@ import asyncio
 
 import pytest
 
+from streamsim.server.http import sharing
+from streamsim.server.http.server import FastServer
 from streamsim.server.http.sharing import _APART_S as APART_S
 from streamsim.server.http.sharing import _BESIDE_S as BESIDE_S
 from streamsim.server.http.sharing import _PAUSES as PAUSES
 from streamsim.server.http.sharing import TOGETHER_S, Sharing
 from streamsim.waiting import Lately
 from tests.application import Caller
+from tests.sandbox.host.conftest import until
 from tests.support import Answer
 
 FLOOD = 60
@@ -71,18 +74,18 @@ def clock() -> Clock:
 @pytest.mark.gen_test
 async def test_nobody_waits_unless_several_asked_lately(clock: Clock) -> None:
     lately = Lately(clock)
-    sharing = Sharing(lately, clock)
+    asked = Sharing(lately, clock)
     needed = []
     for tenant in ("", "ann", "ann", "bob"):
         if tenant:
             lately.asked(tenant)
-        needed.append(sharing.needed)
+        needed.append(asked.needed)
     clock.at += TOGETHER_S / 2
     lately.asked("bob")
-    needed.append(sharing.needed)
+    needed.append(asked.needed)
     clock.at += TOGETHER_S / 2
     lately.asked("bob")
-    assert [*needed, sharing.needed] == [False, False, False, True, True, False]
+    assert [*needed, asked.needed] == [False, False, False, True, True, False]
 
 
 @pytest.mark.gen_test
@@ -94,11 +97,36 @@ async def test_those_of_tenants_with_many_begin_in_turn(clock: Clock) -> None:
 
 
 @pytest.mark.gen_test
-async def test_one_of_another_begins_at_once_and_has_turns_of_the_loop_to_itself(clock: Clock) -> None:
+async def test_beside_one_of_another_that_is_under_way_only_one_begins(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_REST_S", 60.0)
     asking = Asking(clock)
-    asking.ask("a", 3)
+    asking.ask("a", 4)
     asking.ask("b")
-    assert await asking.began(PAUSES + 2) == "ab" + "a-" + "-" * PAUSES + "a-"
+    assert await asking.began(4 * PAUSES) == "ab" + "a-" + "-" * (4 * PAUSES - 1)
+    # Its next may come at once.
+    asking.sharing.answered("b")
+    assert await asking.began(PAUSES + 1) == "-" * PAUSES + "a-"
+
+
+@pytest.mark.gen_test
+async def test_those_that_wait_for_one_of_another_wait_for_a_while(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_REST_S", 0.0)
+    asking = Asking(clock)
+    asking.ask("a", 4)
+    asking.ask("b")
+    await until(lambda: len(asking.order) == 5)
+    assert asking.order == list("abaaa")
+
+
+@pytest.mark.gen_test
+async def test_those_of_one_that_is_beside_nobody_do_not_rest(clock: Clock) -> None:
+    asking = Asking(clock)
+    asking.ask("b", 2)
+    assert await asking.began(2) == "bb--"
 
 
 @pytest.mark.gen_test
@@ -109,10 +137,12 @@ async def test_who_asks_again_and_again_but_one_at_a_time_keeps_those_turns(cloc
     begun = await asking.began(1)
     for _ in range(3):
         clock.at += 1.5 * APART_S
+        asking.sharing.answered("b")
+        begun += await asking.began(1)
         asking.ask("b")
         asking.ask("a")
-        begun += await asking.began(PAUSES + 1)
-    assert begun == "ab" + "a-" + ("b" + "-" * PAUSES + "a-") * 3
+        begun += await asking.began(PAUSES)
+    assert begun == "ab" + "a-" + ("-b" + "-" * (PAUSES - 1) + "a-") * 3
 
 
 @pytest.mark.gen_test
@@ -121,6 +151,8 @@ async def test_a_flood_of_which_the_loop_sees_one_at_a_time_waits_as_well(clock:
     asking.ask("b")
     asking.ask("a")
     begun = await asking.began(1)
+    for tenant in ("a", "b"):
+        asking.sharing.answered(tenant)
     for _ in range(2):
         clock.at += APART_S / 2
         asking.ask("a")
@@ -183,3 +215,21 @@ async def test_who_left_while_waiting_holds_nobody_up(ann: Caller, bob: Caller) 
     left = sum(isinstance(one, asyncio.CancelledError) for one in answers)
     assert left == FLOOD // 2
     assert [one.status for one in answers if not isinstance(one, BaseException)] == [200] * (FLOOD + 1 - left)
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_under_way_once_all_are_answered_or_gone(
+    ann: Caller, bob: Caller, http_server: FastServer
+) -> None:
+    made = await ann.experiment("hers", get_action="self.action['arm'] = 'a'")
+    await bob.experiment("his")
+    decided = f"/getaction/{made['id']}?key={made['key']}"
+    paths = [f"/exp/{made['id']}", decided, "/nowhere", f"{decided}&context=%7B"]
+    for path in paths * 3:
+        await asyncio.gather(ann.get(path), bob.get("/exp"))
+        left = asyncio.ensure_future(ann.get(path))
+        await bob.get("/exp")
+        left.cancel()
+    shared = http_server.sharing
+    await until(lambda: not shared._under_way)
+    assert not shared._waiting

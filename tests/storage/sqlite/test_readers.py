@@ -17,7 +17,7 @@ from streamsim.storage.sqlite.database import READERS, Database
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.waiting import on_behalf_of
 from tests.patience import PATIENCE_S
-from tests.storage.contract.helpers import committed, experiment
+from tests.storage.contract.helpers import NOW, advice, committed, experiment
 from tests.storage.sqlite.conftest import opened
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -130,3 +130,22 @@ def test_a_page_of_large_rows_takes_little_more_memory_than_a_page_may_have_byte
 
     with opened(path, run) as store:
         assert run(scenario(store)) < 6_000_000
+
+
+def test_to_look_for_work_and_find_none_needs_no_thread(
+    path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(store: SQLiteStore) -> None:
+        await store.decisions.create_experiment(experiment())
+        await committed(store, advices=[advice("a", expires_ms=NOW + 1)])
+        found = [
+            await store.decisions.due_advices(NOW, 10),
+            await store.deliveries.take_deliveries(NOW, NOW, 10),
+            await store.runs.expired_runs(NOW, 10),
+            await store.jobs.claim_job("here", NOW, NOW, kind="simulation"),
+        ]
+        assert found == [[], [], [], None]
+
+    with opened(path, run) as store:
+        monkeypatch.setattr(store._db, "read", None)
+        run(scenario(store))
