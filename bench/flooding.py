@@ -91,15 +91,19 @@ class _Flooder:
         for request in itertools.cycle(requests):
             try:
                 with socket.create_connection(("127.0.0.1", self._port), timeout=WAIT_S) as connection:
-                    for start in range(0, len(request), _PIECE):
-                        connection.sendall(request[start : start + _PIECE])
-                    if not told:
-                        told = True
-                        self._begun.release()
-                    if self._flood.deaf:
-                        self._stuff(connection, request)
-                    while connection.recv(1 << 16):
-                        pass
+                    while True:
+                        for start in range(0, len(request), _PIECE):
+                            connection.sendall(request[start : start + _PIECE])
+                        if not told:
+                            told = True
+                            self._begun.release()
+                        if self._flood.deaf:
+                            self._stuff(connection, request)
+                        # Of kept connections the answers are short, and come in one piece.
+                        while connection.recv(1 << 16) and not self._flood.kept:
+                            pass
+                        if not self._flood.kept:
+                            break
             except OSError:
                 threading.Event().wait(0.05)
 
@@ -115,7 +119,7 @@ class _Flooder:
         method, path, body = self._flood.requests(made)
         content = b"" if body is None else json.dumps(body).encode()
         headers = request_headers(self._cookies, None)
-        if not self._flood.deaf:
+        if not (self._flood.deaf or self._flood.kept):
             headers["Connection"] = "close"
         lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

@@ -99,7 +99,8 @@ class Flood(NamedTuple):
 
     `resource`: what it is after. `code`: of each of the attacker's experiments; those are left out that the
     server does not take. `requests`: what its `connections` send again and again, about one experiment after
-    the other; `deaf`: without reading what comes. `victim`: what another user asks for. `before`: what each
+    the other; `deaf`: without reading what comes; `kept`: each on one connection, where others open one for
+    each request. `victim`: what another user asks for. `before`: what each
     of both does first, once; it may add to what is known of each experiment.
     """
 
@@ -109,6 +110,7 @@ class Flood(NamedTuple):
     victim: Callable[[dict[str, Any]], Request]
     connections: int = 16
     deaf: bool = False
+    kept: bool = False
     before: Callable[[Client, dict[str, Any]], None] | None = None
 
 
@@ -237,6 +239,9 @@ FLOODS: Final[dict[str, Flood]] = {
         before=_attacked,
     ),
     "decisions": Flood("event loop", [FAST], _decision, _decision, connections=48),
+    "decisions, kept connections": Flood(
+        "event loop", [FAST], _decision, _decision, connections=48, kept=True
+    ),
     "pages": Flood("event loop", [FAST], _page, _decision, connections=24),
     "clients that do not read": Flood("memory", [FAST], _document, _decision, connections=50, deaf=True),
 }

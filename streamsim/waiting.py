@@ -172,8 +172,12 @@ class Room:
 class Lately:
     """Whether several tenants asked for something lately.
 
+    `stands_back`: whether what a tenant's requests do makes way now for another's; who takes turns says so.
+
     :param now: the time in seconds.
     """
+
+    stands_back: Callable[[str], bool] = staticmethod(lambda tenant: False)
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

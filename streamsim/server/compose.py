@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from streamsim.jobs.cluster import Cluster
 
 
-def make_store(settings: Settings) -> Store:
-    """The configured backend, not yet opened; makes the data folder."""
+def make_store(settings: Settings, stands_back: Callable[[str], bool] = lambda tenant: False) -> Store:
+    """The configured backend, not yet opened; makes the data folder.
+
+    :param stands_back: whether a tenant's commits make way now for another's.
+    """
     storage = settings.storage
     if storage.redis:
         # Their drivers take time that a start on SQLite has no use for.
@@ -61,7 +64,8 @@ def make_store(settings: Settings) -> Store:
             f"{path}: policy code could read it; keep it out of the folders of Python's libraries"
         )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SQLiteStore(path, synchronous=cast(Synchronous, storage.sqlite_synchronous))
+    synchronous = cast(Synchronous, storage.sqlite_synchronous)
+    return SQLiteStore(path, synchronous=synchronous, stands_back=stands_back)
 
 
 @asynccontextmanager
@@ -82,7 +86,8 @@ async def running(
     :raises StoreUnavailable: :raises SandboxUnavailable: naming the missing layer.
     """
     async with AsyncExitStack() as stack:
-        store = make_store(settings)
+        lately = Lately()
+        store = make_store(settings, lambda tenant: lately.stands_back(tenant))
         await store.open()
         stack.push_async_callback(store.close)
         box = settings.sandbox
@@ -109,7 +114,6 @@ async def running(
         tracing = _tracing(settings)
         if tracing is not None:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
-        lately = Lately()
         decisions = Decisions(
             store.decisions,
             sandbox,

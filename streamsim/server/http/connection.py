@@ -110,12 +110,13 @@ class Connection(asyncio.Protocol):
         self._resume()
 
     def begin(self) -> bool:
-        """It is the turn of the request that waits: whether a handler works for it from now on."""
+        """It is the turn of the request that waits: whether it is a dear one. See `Begins`."""
         head, self._waiting = self._waiting, None
         if head is None or self.closing:
             return False
         self._advance(head)
-        return self._exchange is not None
+        short = self._short
+        return self._exchange is not None if short is None else not short.keep
 
     def _pause(self) -> None:
         if not (self._resting or self._reading_paused or self.transport.is_closing()):
@@ -179,10 +180,16 @@ class Connection(asyncio.Protocol):
         if self._received:
             self._advance()
 
-    def answered_short(self) -> None:
-        """The answer of the short way's exchange is written."""
+    def answered_short(self, keep: bool) -> None:
+        """The answer of the short way's exchange is written.
+
+        :param keep: whether the connection may take another request.
+        """
         self._short = None
         self._stood_back()
+        if not keep:
+            self.close()
+            return
         self.since = self._server.now()
         if self._received:
             self._advance()

@@ -27,7 +27,7 @@ _REST_S: Final = 0.002
 """After one that began beside another's the next ones rest until that is answered, or for so long."""
 _PAUSES: Final = 8
 """Turns of the loop between requests that begin soon after another's: what is next of that comes between."""
-_SLICE_S, _SLICE_BESIDE_S = 0.0005, 0.0002
+_SLICE_S, _SLICE_BESIDE_S = 0.0005, 0.00005
 """So long requests begin in one turn of the loop: alone, and beside another's."""
 
 
@@ -35,7 +35,8 @@ class Begins(Protocol):
     """Has a request that waits."""
 
     def begin(self) -> bool:
-        """Begin with it, if it is not gone: whether a handler works for it from now on."""
+        """Begin with it, if it is not gone: whether it is a dear one, for which a handler works from now on,
+        or a connection of its own ends."""
 
 
 class Sharing:
@@ -57,6 +58,7 @@ class Sharing:
         self._pauses = 0
         self._turning = False
         self._loop = asyncio.get_running_loop()
+        lately.stands_back = self.stands_back
 
     @property
     def needed(self) -> bool:
@@ -78,6 +80,11 @@ class Sharing:
         if not self._under_way[tenant]:
             del self._under_way[tenant]
         self._go_on(_PAUSES)
+
+    def stands_back(self, tenant: str) -> bool:
+        """Whether many of a tenant's requests waited, and one of another's is under way that did not."""
+        many = self._many.lately()
+        return tenant in many and bool((self._began.lately() - many) & self._under_way.keys())
 
     def wait(self, tenant: str, request: Begins) -> None:
         """Have it begin when it is its turn."""

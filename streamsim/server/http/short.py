@@ -32,7 +32,7 @@ _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
     b"transfer-encoding": frozenset(),
     b"expect": frozenset(),
     b"upgrade": frozenset(),
-    b"connection": frozenset({b"keep-alive", b"Keep-Alive"}),
+    b"connection": frozenset({b"keep-alive", b"Keep-Alive", b"close"}),
     b"content-type": frozenset({b"application/json", b"application/json; charset=utf-8"}),
     b"content-length": None,
     b"authorization": None,
@@ -52,6 +52,7 @@ class Given(NamedTuple):
     authorization: str
     request_id: str
     traceparent: bytes
+    keep: bool
 
 
 class ShortExchange:
@@ -65,7 +66,13 @@ class ShortExchange:
     trace: RequestTrace | None = None
 
     def __init__(
-        self, connection: Connection, application: Application, head: Head, call: Short, request_id: str
+        self,
+        connection: Connection,
+        application: Application,
+        head: Head,
+        call: Short,
+        request_id: str,
+        keep: bool,
     ) -> None:
         self._written = self._held_back = False
         self._connection = connection
@@ -73,6 +80,7 @@ class ShortExchange:
         self._head = head
         self._call = call
         self._request_id = request_id
+        self.keep = keep
         self._began = time.time()
 
     # What a lane calls.
@@ -109,9 +117,10 @@ class ShortExchange:
         services = self._application.services
         vary = "Vary: Origin\r\n" if services.settings.server.cors_origins else ""
         close = "Connection: close\r\n" if services.draining else ""
+        end = "" if self.keep or close else "Connection: close\r\n"
         head = (
             f"{_begin(status, date_now())}{self._request_id}\r\n{vary}{close}{more}"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n{end}\r\n"
         )
         connection = self._connection
         connection.write(head.encode("latin1") + body)
@@ -120,7 +129,7 @@ class ShortExchange:
             self.trace.end(route, method, status, self._request_id)
         self._application.log_answer(route, method, self._path, status, time.time() - self._began, self._who)
         self._written = True
-        connection.answered_short()
+        connection.answered_short(self.keep)
 
     @property
     def _path(self) -> str:
@@ -168,7 +177,8 @@ def begun(
     call = SHORT[addressed[1] or addressed[4]]
     place = (addressed[2] or addressed[3]).decode()
     asked = Asked(place, query, body, given.is_json, given.authorization)
-    exchange = ShortExchange(connection, application, head, call, given_or_new_id(given.request_id))
+    request_id = given_or_new_id(given.request_id)
+    exchange = ShortExchange(connection, application, head, call, request_id, given.keep)
     with _traced(application, exchange, head.method, given.traceparent):
         submitted = submit(application.services, call, asked, exchange)
     return (exchange, received) if submitted else None
@@ -193,6 +203,7 @@ def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
         given.get(b"authorization", b"").decode("latin1"),
         given.get(b"x-request-id", b"").decode("latin1"),
         given.get(b"traceparent", b""),
+        given.get(b"connection") != b"close",
     )
 
 

@@ -43,15 +43,24 @@ class _Connected(NamedTuple):
 
 
 class Database:
-    """Opens, reads and writes the file at `path`; belongs to the event loop that opened it."""
+    """Opens, reads and writes the file at `path`; belongs to the event loop that opened it.
+
+    :param stands_back: whether a tenant's commits make way now for another's; see `Writer`.
+    """
 
     def __init__(
-        self, path: Path, synchronous: sqlite_schema.Synchronous, busy_ms: int, read_s: float = READ_S
+        self,
+        path: Path,
+        synchronous: sqlite_schema.Synchronous,
+        busy_ms: int,
+        read_s: float = READ_S,
+        stands_back: Callable[[str], bool] = lambda tenant: False,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
         self._read_s = read_s
+        self._stands_back = stands_back
         self._writer: Writer | None = None
 
     async def open(self) -> None:
@@ -68,7 +77,13 @@ class Database:
             connections.reading,
             connections.looking,
         )
-        self._writer = Writer(connections.writing, connections.turn, connections.revocations, self._busy_ms)
+        self._writer = Writer(
+            connections.writing,
+            connections.turn,
+            connections.revocations,
+            self._busy_ms,
+            self._stands_back,
+        )
 
     async def close(self) -> None:
         """Finish what was submitted. Further work is refused."""

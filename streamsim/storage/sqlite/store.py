@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -45,16 +46,22 @@ class SQLiteStore:
 
     :param synchronous: "FULL": what was acknowledged survives a power cut; "NORMAL": only a killed process.
     :param busy_ms: how long to wait for other processes before StoreUnavailable.
+    :param stands_back: whether a tenant's commits make way now for another's, and share its sync.
     """
 
     decides_on: Final = "SQLite"
 
     def __init__(
-        self, path: Path, *, synchronous: sqlite_schema.Synchronous = "FULL", busy_ms: int = 5000
+        self,
+        path: Path,
+        *,
+        synchronous: sqlite_schema.Synchronous = "FULL",
+        busy_ms: int = 5000,
+        stands_back: Callable[[str], bool] = lambda tenant: False,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
-        self._db = Database(path, synchronous, busy_ms)
+        self._db = Database(path, synchronous, busy_ms, stands_back=stands_back)
         self.decisions = SQLiteDecisions(self._db)
         self.deliveries = SQLiteDeliveries(self._db)
         self.accounts = SQLiteAccounts(self._db)

@@ -23,11 +23,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite.revocations import Revocations
 from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
+from streamsim.waiting import on_behalf_of
 
 T = TypeVar("T")
 
 _GROUP = 64
 _POLL_S = 0.0001
+_HELD_S: Final = 0.001
+"""So long at most what stands back waits for another's commit, whose sync is its own as well."""
 _QUICK_S: Final = 0.002
 """While one of the last commits took no longer, the event loop makes the next one itself."""
 _LAST: Final = 4
@@ -124,14 +127,26 @@ class Writer:
     To hand a job to a thread and its outcome back takes as long as a small commit on a quick disk. So the
     event loop makes those itself, all of one of its turns together: while nothing else is written, no other
     process has the turn, and the disk is quick. It never waits for a lock nor for a checkpoint.
+
+    :param stands_back: whether a tenant's work makes way now for another's, which commits soon.
     """
 
-    def __init__(self, db: sqlite3.Connection, turn: Turn, revocations: Revocations, busy_ms: int) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        turn: Turn,
+        revocations: Revocations,
+        busy_ms: int,
+        stands_back: Callable[[str], bool],
+    ) -> None:
         self._db = db
         self._turn = turn
         self._revocations = revocations
         self._loop = asyncio.get_running_loop()
         self._small: list[_Job] = []
+        self._stands_back = stands_back
+        # When those are written, if all of them stand back.
+        self._held: asyncio.TimerHandle | None = None
         self._handed = self._made_here = self._changed = 0
         self._took_s = deque([_QUICK_S] * _LAST, _LAST)  # nothing is known of the disk yet
         self._busy_ms = busy_ms
@@ -149,15 +164,33 @@ class Writer:
         """
         job = _Job(work, self._loop.create_future(), revokes)
         if small and self._handed == 0:
-            if not self._small:
-                self._loop.call_soon(self._write_small)
+            first = not self._small
             self._small.append(job)
+            self._schedule(first)
         else:
             self._hand_over(job)
         return job.future
 
+    def _schedule(self, first: bool) -> None:
+        """Have what is small written in this turn of the loop, or a little later.
+
+        :param first: no other small job waits.
+        """
+        if self._stands_back(on_behalf_of.get()):
+            if first:
+                self._held = self._loop.call_later(_HELD_S, self._write_small)
+        elif first or self._held is not None:
+            self._release()
+            self._loop.call_soon(self._write_small)
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+
     def _hand_over(self, *jobs: _Job) -> None:
         """To the thread, after what was submitted before."""
+        self._release()
         before, self._small = self._small, []
         for job in (*before, *jobs):
             self._handed += 1
@@ -170,6 +203,7 @@ class Writer:
         if not jobs or not quick or self._is_due() or not self._begun_here():
             self._hand_over()
             return
+        self._release()
         self._small = []
         self._made_here += 1
         try:

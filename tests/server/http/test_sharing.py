@@ -44,9 +44,9 @@ class Request:
 class Asking:
     """Tenants whose requests come, and the order in which they begin; `-` is a turn of the loop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lately: Lately | None = None) -> None:
         self.order: list[str] = []
-        self.sharing = Sharing(Lately(clock), clock)
+        self.sharing = Sharing(lately or Lately(clock), clock)
 
     def ask(self, tenant: str, many: int = 1, *, handled: bool = True) -> None:
         for _ in range(many):
@@ -166,6 +166,22 @@ async def test_what_needs_no_handler_begins_together_also_beside_another(clock: 
     asking.ask("a", 4, handled=False)
     asking.ask("b")
     assert await asking.began(1) == "ab" + "aaa-"
+
+
+@pytest.mark.gen_test
+async def test_who_asks_much_stands_back_while_one_of_another_is_under_way(clock: Clock) -> None:
+    lately = Lately(clock)
+    asking = Asking(clock, lately)
+    seen = []
+    for tenant, many in (("a", 3), ("b", 1)):
+        asking.ask(tenant, many)
+        seen.append([lately.stands_back(one) for one in "ab"])
+    asking.sharing.answered("b")
+    assert [*seen, [lately.stands_back(one) for one in "ab"]] == [
+        [False, False],
+        [True, False],
+        [False, False],
+    ]
 
 
 @pytest.mark.gen_test

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from streamsim.storage.sqlite import writer
 from streamsim.storage.sqlite.database import Database
 from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
 from streamsim.storage.sqlite.store import SQLiteStore
 from streamsim.storage.sqlite.writer import _ASIDE, _LAST, Turn
+from streamsim.waiting import on_behalf_of
 from tests.patience import PATIENCE_S
 from tests.storage.contract.helpers import experiment
 from tests.storage.sqlite.conftest import opened
@@ -213,3 +215,63 @@ def test_an_edit_of_little_code_is_written_here_and_one_of_much_code_aside(
 
     with opened(path, run) as store:
         assert run(body(store)) == aside
+
+
+@pytest.fixture
+def parted(run: Any, path: Path) -> Iterator[Database]:
+    """Of which ann stands back."""
+    opened = Database(path, "FULL", 5000, stands_back=lambda tenant: tenant == "ann")
+    run(opened.open())
+    run(opened.write(where, small=True))
+    yield opened
+    run(opened.close())
+
+
+def test_what_stands_back_shares_the_sync_of_anothers_next_write(
+    run: Any, parted: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_HELD_S", 60.0)
+    statements: list[str] = []
+
+    async def body() -> None:
+        await parted.write(lambda db: db.set_trace_callback(statements.append), small=True)
+        statements.clear()
+        on_behalf_of.set("ann")
+        anns = [asyncio.ensure_future(parted.write(where, small=True)) for _ in range(2)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert "COMMIT" not in statements
+        on_behalf_of.set("bob")
+        assert await parted.write(where, small=True) == HERE
+        assert await asyncio.gather(*anns) == [HERE, HERE]
+        assert statements.count("COMMIT") == 1
+        # Nothing is left of them.
+        on_behalf_of.set("ann")
+        large = parted.write(where)
+        anns = [asyncio.ensure_future(parted.write(where, small=True))]
+        assert HERE not in [await large, *(await asyncio.gather(*anns))]
+
+    run(body())
+
+
+def test_what_stands_back_is_written_without_another_a_moment_later(run: Any, parted: Database) -> None:
+    async def body() -> list[int]:
+        on_behalf_of.set("ann")
+        return await asyncio.gather(*(parted.write(where, small=True) for _ in range(3)))
+
+    assert run(body()) == [HERE] * 3
+
+
+def test_what_stands_back_goes_before_a_large_write(
+    run: Any, parted: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_HELD_S", 60.0)
+    order: list[str] = []
+
+    async def body() -> None:
+        on_behalf_of.set("ann")
+        small = parted.write(lambda _: order.append("small"), small=True)
+        await asyncio.gather(small, parted.write(lambda _: order.append("large")))
+
+    run(body())
+    assert order == ["small", "large"]
