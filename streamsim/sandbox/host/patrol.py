@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -96,7 +97,8 @@ class Patrol:
             self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
             self._live = {worker.tenant for worker in workers if worker.used > now - LATELY_S}
             self._live.update(worker.tenant for worker in calling)
-            many = sum(self._is_apart(worker.tenant, now) for worker in workers)
+            held = Counter(worker.tenant for worker in workers)
+            many = sum(count for tenant, count in held.items() if self._is_apart(tenant, now))
             # Never fewer while there are any: workers come and go.
             self._part(max(self._apart, min(many, self._most)) if many else 0)
             self._move(workers, now)
@@ -115,8 +117,9 @@ class Patrol:
         return [one for one, cpu_s in spent.items() if cpu_s > LONG_S / (10 if one in self._long else 2)]
 
     def _move(self, workers: list[Worker], now: float) -> None:
+        wheres = {tenant: self._where(tenant, now) for tenant in {worker.tenant for worker in workers}}
         for worker in workers:
-            where = self._where(worker.tenant, now)
+            where = wheres[worker.tenant]
             # One that has no process yet begins where it was to.
             if not worker.pid or where == self._placed.get(worker, processors.ALL):
                 continue

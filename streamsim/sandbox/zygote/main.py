@@ -76,11 +76,15 @@ def command(control: int, options: Options) -> tuple[list[str], dict[str, str]]:
 
 def host_pid(pidfd: int) -> int:
     """The process id, in this process's own namespace, behind a pidfd; -1 if it has ended and was reaped."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as info:
-        for line in info:
-            if line.startswith("Pid:"):
-                return int(line.split()[1])
-    raise ValueError(f"descriptor {pidfd} is no pidfd")
+    # Python's own files take longer, and the event loop waits for it.
+    file = os.open(f"/proc/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.read(file, 4096).partition(b"\nPid:")[2].split(maxsplit=1)
+    finally:
+        os.close(file)
+    if not found:
+        raise ValueError(f"descriptor {pidfd} is no pidfd")
+    return int(found[0])
 
 
 def main(control: str, options: str) -> NoReturn:
