@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Final, Literal
 
 from streamsim import processors
 from streamsim.config import EvaluationSettings, SandboxSettings
@@ -29,6 +29,9 @@ from streamsim.waiting import Room
 
 Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
 _WAITING = 16
+DIED_S: Final = 0.02
+"""So much longer a tenant has the place of a process that died, where others ask too: to begin one after the
+other costs them more than to compute."""
 PARTS = 2
 """So many processes at once run the candidate of one off-policy evaluation."""
 
@@ -144,6 +147,8 @@ class BatchWorkers:
         except SandboxUnavailable as error:
             raise Unavailable(str(error)) from None
         except WorkerDied as error:
+            if self._rooms[lane].others(tenant):
+                await asyncio.sleep(DIED_S)
             raise death(error) from None
         finally:
             if later is not None:

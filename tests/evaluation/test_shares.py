@@ -109,3 +109,34 @@ def test_a_process_has_its_priority_before_it_loads_anything_and_loses_its_place
         assert lowered == [9, 9]
 
     run(scenario())
+
+
+def test_a_tenant_whose_process_died_has_its_place_for_a_while_beside_others(
+    batch: BatchWorkers, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "DIED_S", 600.0)
+    room, ended = batch._rooms["request"], asyncio.Event()
+
+    async def died() -> None:
+        async with batch.one("figures", None, identity="ann/figures", lane="request") as worker:
+            worker.kill()
+            ended.set()
+            await worker.exchange(("part", 0, 1))
+
+    async def scenario() -> None:
+        with pytest.raises(PolicyError):
+            await died()
+        await (await _asked(batch, "bob")).aclose()
+        ended.clear()
+        late = asyncio.create_task(died())
+        await ended.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not late.done()
+        assert room._held["ann"] == 1
+        late.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        assert not room._held["ann"]
+
+    run(scenario())
