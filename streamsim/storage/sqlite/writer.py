@@ -149,6 +149,7 @@ class Writer:
         self._held: asyncio.TimerHandle | None = None
         self._handed = self._made_here = self._changed = 0
         self._took_s = deque([_QUICK_S] * _LAST, _LAST)  # nothing is known of the disk yet
+        self._quick = False
         self._busy_ms = busy_ms
         self._waiting = True
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -163,10 +164,11 @@ class Writer:
         :param revokes: it may end logins. :param small: it takes a fraction of a millisecond.
         """
         job = _Job(work, self._loop.create_future(), revokes)
-        if small and self._handed == 0:
+        if small and (self._handed == 0 or self._quick):
             first = not self._small
             self._small.append(job)
-            self._schedule(first)
+            if self._handed == 0:
+                self._schedule(first)
         else:
             self._hand_over(job)
         return job.future
@@ -199,8 +201,7 @@ class Writer:
     def _write_small(self) -> None:
         """What one turn of the event loop has submitted, and was not handed over meanwhile."""
         jobs = self._small
-        quick = min(self._took_s) < _QUICK_S and len(jobs) <= _GROUP
-        if not jobs or not quick or self._is_due() or not self._begun_here():
+        if not jobs or not self._quick or len(jobs) > _GROUP or self._is_due() or not self._begun_here():
             self._hand_over()
             return
         self._release()
@@ -255,6 +256,9 @@ class Writer:
         self._handed -= len(jobs)
         self._made_here, self._changed = 0, self._db.total_changes
         _answer(jobs, outcomes)
+        if self._small and not self._handed:
+            # What came meanwhile does not follow to the thread: one of its commits would bring the next.
+            self._loop.call_soon(self._write_small)
 
     @staticmethod
     def _tried(commit: Callable[[list[_Job]], list[Any]], jobs: list[_Job]) -> list[Any]:
@@ -288,6 +292,7 @@ class Writer:
             return outcomes
         finally:
             self._took_s.append(time.monotonic() - began)
+            self._quick = min(self._took_s) < _QUICK_S
 
     def _attempt(self, jobs: list[_Job], failed: dict[int, Exception]) -> list[Any] | None:
         """The outcomes; None if a job failed halfway, which is then in `failed`: the others must run again.
