@@ -56,7 +56,7 @@ def main() -> None:
         engines.compare(options.rounds)
         stall.table()
         starve.table(options.seconds, list(FLOODS))
-        kinds.table(options.seconds)
+        kinds.table(kinds.ALONE_S)
 
 
 def table(backend: str, title: str, folder: Path, seconds: float, rounds: int) -> None:

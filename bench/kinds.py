@@ -19,6 +19,8 @@ from tests.attacks.targets import token
 from tests.support import Client
 
 _PROCESSES: Final = multiprocessing.get_context("fork")
+ALONE_S: Final = 16.0
+"""About as long as the attacks take: a p99 of few requests is another one each time."""
 _READY_S: Final = 120.0
 _PAUSE_S: Final = 0.005
 """Between two of its requests, as an application makes pauses."""
@@ -98,7 +100,7 @@ def _waiting(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.kinds", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of the measurement alone")
+    parser.add_argument("--seconds", type=float, default=ALONE_S, help="length of the measurement alone")
     table(parser.parse_args().seconds)
 
 
