@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         self._resume()
 
     def begin(self) -> bool:
-        """It is the turn of the request that waits: whether it is a dear one. See `Begins`."""
+        """It is the turn of the request that waits: whether it is an expensive one. See `Begins`."""
         head, self._waiting = self._waiting, None
         if head is None or self.closing:
             return False

@@ -200,6 +200,8 @@ class Writer:
 
     def _write_small(self) -> None:
         """What one turn of the event loop has submitted, and was not handed over meanwhile."""
+        if self._handed:
+            return  # what is small waits for the thread, since this was called for
         jobs = self._small
         if not jobs or not self._quick or len(jobs) > _GROUP or self._is_due() or not self._begun_here():
             self._hand_over()

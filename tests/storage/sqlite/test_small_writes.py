@@ -276,3 +276,32 @@ def test_what_stands_back_goes_before_a_large_write(
 
     run(body())
     assert order == ["small", "large"]
+
+
+def test_a_write_that_was_to_be_made_here_does_not_overtake_what_went_to_the_thread(
+    run: Any, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, order = threading.Event(), list[str]()
+    assert db._writer is not None
+    commit = db._writer._commit_aside
+
+    def late(jobs: list[Any]) -> list[Any]:
+        assert go_on.wait(PATIENCE_S)
+        return commit(jobs)
+
+    monkeypatch.setattr(db._writer, "_commit_aside", late)
+
+    def noted(name: str, small: bool) -> asyncio.Future[None]:
+        return db.submit(lambda _: order.append(name), small=small)
+
+    async def body() -> None:
+        # For the first one the loop is to write in its next turn; it goes to the thread with the second.
+        writing = [noted("before", True), noted("large", False), noted("after", True)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert order == []
+        go_on.set()
+        await asyncio.gather(*writing)
+
+    run(body())
+    assert order == ["before", "large", "after"]
