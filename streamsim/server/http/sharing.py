@@ -35,8 +35,8 @@ class Begins(Protocol):
     """Has a request that waits."""
 
     def begin(self) -> bool:
-        """Begin with it, if it is not gone: whether it is an expensive one, for which a handler works from now
-        on, or whose connection ends with it."""
+        """Begin with it, if it is not gone: whether it is an expensive one, for which a handler works from
+        now on, or whose connection ends with it."""
 
 
 class Sharing:
