@@ -91,7 +91,8 @@ class _Flooder:
         for request in itertools.cycle(requests):
             try:
                 with socket.create_connection(("127.0.0.1", self._port), timeout=WAIT_S) as connection:
-                    while True:
+                    more = True
+                    while more:
                         for start in range(0, len(request), _PIECE):
                             connection.sendall(request[start : start + _PIECE])
                         if not told:
@@ -99,13 +100,17 @@ class _Flooder:
                             self._begun.release()
                         if self._flood.deaf:
                             self._stuff(connection, request)
-                        # Of kept connections the answers are short, and come in one piece.
-                        while connection.recv(1 << 16) and not self._flood.kept:
-                            pass
-                        if not self._flood.kept:
-                            break
+                        more = self._answered(connection)
             except OSError:
                 threading.Event().wait(0.05)
+
+    def _answered(self, connection: socket.socket) -> bool:
+        """Read an answer: whether the connection takes another request."""
+        if self._flood.kept:
+            return bool(connection.recv(1 << 16))  # it is short, and comes in one piece
+        while connection.recv(1 << 16):
+            pass
+        return False
 
     def _stuff(self, connection: socket.socket, request: memoryview) -> None:
         """Ask again and again until the server takes no more, and read nothing."""

@@ -100,8 +100,8 @@ class Flood(NamedTuple):
     `resource`: what it is after. `code`: of each of the attacker's experiments; those are left out that the
     server does not take. `requests`: what its `connections` send again and again, about one experiment after
     the other; `deaf`: without reading what comes; `kept`: each on one connection, where others open one for
-    each request. `victim`: what another user asks for. `before`: what each
-    of both does first, once; it may add to what is known of each experiment.
+    each request. `victim`: what another user asks for. `before`: what each of both does first, once; it may
+    add to what is known of each experiment.
     """
 
     resource: str

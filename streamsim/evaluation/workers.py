@@ -30,8 +30,8 @@ from streamsim.waiting import Room
 Lane = Literal["request", "candidate", "compare", "batch", "candidate_batch"]
 _WAITING = 16
 DIED_S: Final = 0.02
-"""So much longer a tenant has the place of a process that died, where others ask too: to begin one after the
-other costs them more than to compute."""
+"""So much longer a tenant has the place of a request whose process died, where others ask too: to begin one
+after the other costs them more than to compute."""
 PARTS = 2
 """So many processes at once run the candidate of one off-policy evaluation."""
 

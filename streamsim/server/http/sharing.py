@@ -116,18 +116,18 @@ class Sharing:
             self._turn()
 
     def _slice(self) -> None:
-        """Begin with some requests; beside another's with no more than one that a handler works for."""
-        beside = self._began.lately() - self._many.lately()
-        others = set(beside)
+        """Begin with some requests; beside another's with no more than one expensive one."""
+        others = set(self._began.lately() - self._many.lately())
+        beside = bool(others)
         ends = self._now() + (_SLICE_BESIDE_S if beside else _SLICE_S)
-        handled = False
-        while self._waiting and not (beside and handled) and self._now() < ends:
+        expensive = False
+        while self._waiting and not (beside and expensive) and self._now() < ends:
             tenant, requests = self._waiting.popitem(last=False)
             request = requests.popleft()
             if requests:
                 self._waiting[tenant] = requests
             self._began.now(tenant)
-            handled = request.begin() or handled
+            expensive = request.begin() or expensive
             others.discard(tenant)
         if others & self._under_way.keys():
             self._rest = self._loop.call_later(_REST_S, self._go_on)

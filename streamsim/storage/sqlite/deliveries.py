@@ -56,21 +56,16 @@ class SQLiteDeliveries:
         )
         taking = "UPDATE deliveries SET attempts = attempts + 1, due_ms = ? WHERE num = ?"
 
-        def find(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return db.execute(sql, (now_ms, limit)).fetchall()
-
         def work(db: sqlite3.Connection) -> list[Delivery]:
             taken = []
-            for number, experiment_id, *row in find(db):
+            for number, experiment_id, *row in db.execute(sql, (now_ms, limit)).fetchall():
                 db.execute(taking, (until_ms, number))
                 one = to_delivery(experiment_id, row)
                 taken.append(msgspec.structs.replace(one, attempts=one.attempts + 1, due_ms=until_ms))
             return taken
 
         # Most looks find nothing, and need not wait for their turn to write.
-        if not await self._db.finds(_ANY_DUE, (now_ms,)) or not await self._db.read(find):
-            return []
-        return await self._db.write(work)
+        return await self._db.write(work) if await self._db.finds(_ANY_DUE, (now_ms,)) else []
 
     async def settle_delivery(
         self, delivery: Delivery, state: DeliveryState, now_ms: int, *, due_ms: int = 0, error: str = ""

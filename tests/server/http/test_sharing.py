@@ -33,12 +33,12 @@ class Clock:
 class Request:
     """Writes down when it begins."""
 
-    def __init__(self, name: str, order: list[str], handled: bool) -> None:
-        self._name, self._order, self._handled = name, order, handled
+    def __init__(self, name: str, order: list[str], expensive: bool) -> None:
+        self._name, self._order, self._expensive = name, order, expensive
 
     def begin(self) -> bool:
         self._order.append(self._name)
-        return self._handled
+        return self._expensive
 
 
 class Asking:
@@ -48,9 +48,9 @@ class Asking:
         self.order: list[str] = []
         self.sharing = Sharing(lately or Lately(clock), clock)
 
-    def ask(self, tenant: str, many: int = 1, *, handled: bool = True) -> None:
+    def ask(self, tenant: str, many: int = 1, *, expensive: bool = True) -> None:
         for _ in range(many):
-            request = Request(tenant, self.order, handled)
+            request = Request(tenant, self.order, expensive)
             if self.sharing.begins(tenant):
                 request.begin()
             else:
@@ -163,7 +163,7 @@ async def test_a_flood_of_which_the_loop_sees_one_at_a_time_waits_as_well(clock:
 @pytest.mark.gen_test
 async def test_what_needs_no_handler_begins_together_also_beside_another(clock: Clock) -> None:
     asking = Asking(clock)
-    asking.ask("a", 4, handled=False)
+    asking.ask("a", 4, expensive=False)
     asking.ask("b")
     assert await asking.began(1) == "ab" + "aaa-"
 
