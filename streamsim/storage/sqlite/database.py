@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite import schema as sqlite_schema
 from streamsim.storage.sqlite.revocations import Revocations
+from streamsim.storage.sqlite.write_ahead import WriteAheadLog
 from streamsim.storage.sqlite.writer import Turn, Writer, is_outage
 from streamsim.waiting import Room, on_behalf_of
 
@@ -38,6 +39,7 @@ class _Connected(NamedTuple):
     turn: Turn
     revocations: Revocations
     writing: sqlite3.Connection
+    log: WriteAheadLog
     reading: list[sqlite3.Connection]
     looking: sqlite3.Connection
 
@@ -79,6 +81,7 @@ class Database:
         )
         self._writer = Writer(
             connections.writing,
+            connections.log,
             connections.turn,
             connections.revocations,
             self._busy_ms,
@@ -183,11 +186,12 @@ class Database:
                     for _ in range(2 + READERS)
                 )
                 sqlite_schema.upgrade(writing)
+                log = held.enter_context(closing(WriteAheadLog(self._path)))
             for connection in (*reading, looking):
                 connection.execute("PRAGMA query_only = ON")
             looking.execute("PRAGMA busy_timeout = 0")
             self._held = held.pop_all()
-            return _Connected(turn, revocations, writing, reading, looking)
+            return _Connected(turn, revocations, writing, log, reading, looking)
 
     def _read(self, work: Callable[[sqlite3.Connection], T], left: Event) -> T:
         # As many threads as connections, so there is always one.

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.sqlite.revocations import Revocations
 from streamsim.storage.sqlite.schema import CHECKPOINT_PAGES
+from streamsim.storage.sqlite.write_ahead import WriteAheadLog
 from streamsim.waiting import on_behalf_of
 
 T = TypeVar("T")
@@ -134,12 +135,14 @@ class Writer:
     def __init__(
         self,
         db: sqlite3.Connection,
+        log: WriteAheadLog,
         turn: Turn,
         revocations: Revocations,
         busy_ms: int,
         stands_back: Callable[[str], bool],
     ) -> None:
         self._db = db
+        self._log = log
         self._turn = turn
         self._revocations = revocations
         self._loop = asyncio.get_running_loop()
@@ -317,6 +320,7 @@ class Writer:
                     if db.total_changes != changes or not db.in_transaction:
                         return None
                     outcomes.append(error)
+            self._log.make_room()
             db.execute("COMMIT")
             return outcomes
         finally:
