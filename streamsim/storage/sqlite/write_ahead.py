@@ -36,7 +36,8 @@ class WriteAheadLog:
         """If commits have filled the file, let it grow by a step. To be called inside a transaction that writes:
         nobody else adds to the file then, and its sync is this one's as well.
         """
-        size = os.fstat(self._file).st_size
+        # Not `fstat`: the file system then notes the exact time of what is written next, in its journal.
+        size = os.lseek(self._file, 0, os.SEEK_END)
         over = size % STEP
         if size < SMALL or not over:
             return
