@@ -82,9 +82,12 @@ class Sharing:
         self._go_on(_PAUSES)
 
     def stands_back(self, tenant: str) -> bool:
-        """Whether many of a tenant's requests waited, and one of another's is under way that did not."""
+        """Whether many of a tenant's requests waited, and one of another's that did not is or was under way.
+
+        Who has just been answered may ask again, and would wait for what the tenant does meanwhile.
+        """
         many = self._many.lately()
-        return tenant in many and bool((self._began.lately() - many) & self._under_way.keys())
+        return tenant in many and bool(self._began.lately() - many)
 
     def wait(self, tenant: str, request: Begins) -> None:
         """Have it begin when it is its turn."""

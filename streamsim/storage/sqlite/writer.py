@@ -117,6 +117,7 @@ class _Job(NamedTuple):
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
     revokes: bool
+    stands_back: bool
 
 
 class Writer:
@@ -166,22 +167,22 @@ class Writer:
 
         :param revokes: it may end logins. :param small: it takes a fraction of a millisecond.
         """
-        job = _Job(work, self._loop.create_future(), revokes)
+        job = _Job(work, self._loop.create_future(), revokes, self._stands_back(on_behalf_of.get()))
         if small and (self._handed == 0 or self._quick):
             first = not self._small
             self._small.append(job)
             if self._handed == 0:
-                self._schedule(first)
+                self._schedule(job, first)
         else:
             self._hand_over(job)
         return job.future
 
-    def _schedule(self, first: bool) -> None:
+    def _schedule(self, job: _Job, first: bool) -> None:
         """Have what is small written in this turn of the loop, or a little later.
 
         :param first: no other small job waits.
         """
-        if self._stands_back(on_behalf_of.get()):
+        if job.stands_back:
             if first:
                 self._held = self._loop.call_later(_HELD_S, self._write_small)
         elif first or self._held is not None:
@@ -329,7 +330,8 @@ class Writer:
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
+    """Tell all, first those whose work does not stand back."""
+    for job, outcome in sorted(zip(jobs, outcomes, strict=True), key=lambda told: told[0].stands_back):
         if job.future.cancelled():
             continue
         if isinstance(outcome, Exception):
