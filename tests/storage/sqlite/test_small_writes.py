@@ -255,6 +255,27 @@ def test_what_stands_back_shares_the_sync_of_anothers_next_write(
     run(body())
 
 
+def test_what_stands_back_is_answered_after_what_it_shares_the_sync_of(
+    run: Any, parted: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_HELD_S", 60.0)
+    made: list[str] = []
+    answered: list[str] = []
+
+    async def write(tenant: str, name: str) -> None:
+        on_behalf_of.set(tenant)
+        await parted.write(lambda _: made.append(name), small=True)
+        answered.append(name)
+
+    async def body() -> None:
+        written = (write("ann", "a1"), write("ann", "a2"), write("bob", "b1"), write("bob", "b2"))
+        await asyncio.gather(*map(asyncio.create_task, written))
+
+    run(body())
+    assert made == ["a1", "a2", "b1", "b2"]
+    assert answered == ["b1", "b2", "a1", "a2"]
+
+
 def test_what_stands_back_is_written_without_another_a_moment_later(run: Any, parted: Database) -> None:
     async def body() -> list[int]:
         on_behalf_of.set("ann")
