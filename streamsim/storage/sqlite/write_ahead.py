@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log as a file: it grows in large steps, so that most commits find their space there."""
+"""SQLite's write-ahead log as a file: it grows in large steps, so that most commits find space there."""
 
 from __future__ import annotations
 
