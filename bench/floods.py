@@ -100,8 +100,8 @@ class Flood(NamedTuple):
     `resource`: what it is after. `code`: of each of the attacker's experiments; those are left out that the
     server does not take. `requests`: what its `connections` send again and again, about one experiment after
     the other; `deaf`: without reading what comes; `kept`: each on one connection, where others open one for
-    each request. `victim`: what another user asks for. `before`: what each of both does first, once; it may
-    add to what is known of each experiment.
+    each request. `victim`: what another user asks for, with a pause of `pause_s` after each request. `before`:
+    what each of both does first, once; it may add to what is known of each experiment.
     """
 
     resource: str
@@ -111,6 +111,7 @@ class Flood(NamedTuple):
     connections: int = 16
     deaf: bool = False
     kept: bool = False
+    pause_s: float = 0.0
     before: Callable[[Client, dict[str, Any]], None] | None = None
 
 
@@ -241,6 +242,10 @@ FLOODS: Final[dict[str, Flood]] = {
     "decisions": Flood("event loop", [FAST], _decision, _decision, connections=48),
     "decisions, kept connections": Flood(
         "event loop", [FAST], _decision, _decision, connections=48, kept=True
+    ),
+    # Who asks again at once holds a flood back all the time, and finds everything warm; this one does not.
+    "decisions, pausing victim": Flood(
+        "event loop", [FAST], _decision, _decision, connections=48, kept=True, pause_s=0.005
     ),
     "pages": Flood("event loop", [FAST], _page, _decision, connections=24),
     "clients that do not read": Flood("memory", [FAST], _document, _decision, connections=50, deaf=True),

@@ -52,11 +52,11 @@ def row(server: Server, name: str, seconds: float) -> None:
     flood = FLOODS[name]
     victim = User(server, "victim", flood, [FAST])
     measured(victim, flood, 0.5)
-    alone = measured(victim, flood, seconds)
+    alone = measured(victim, flood, seconds, flood.pause_s)
     with Flooding(server, name):
         # What it did first, such as to decide, is over.
         time.sleep(DECIDING_S + 0.5)
-        beside = measured(victim, flood, seconds)
+        beside = measured(victim, flood, seconds, flood.pause_s)
     print_row(flood.resource, name, alone, beside)
 
 

@@ -27,7 +27,7 @@ _REST_S: Final = 0.002
 """After one that began beside another's the next ones rest until that is answered, or for so long."""
 _PAUSES: Final = 8
 """Turns of the loop between requests that begin soon after another's: what is next of that comes between."""
-_SLICE_S, _SLICE_BESIDE_S = 0.0005, 0.00005
+_SLICE_S, _SLICE_BESIDE_S = 0.0001, 0.00005
 """So long requests begin in one turn of the loop: alone, and beside another's."""
 
 
