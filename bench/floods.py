@@ -100,7 +100,7 @@ class Flood(NamedTuple):
     `resource`: what it is after. `code`: of each of the attacker's experiments; those are left out that the
     server does not take. `requests`: what its `connections` send again and again, about one experiment after
     the other; `deaf`: without reading what comes; `kept`: each on one connection, where others open one for
-    each request. `victim`: what another user asks for, with a pause of `pause_s` after each request. `before`:
+    each request. `victim`: what another user asks for, and then pauses for `pause_s` seconds. `before`:
     what each of both does first, once; it may add to what is known of each experiment.
     """
 
