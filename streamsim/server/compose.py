@@ -156,6 +156,7 @@ async def running(
         batch_workers = BatchWorkers(
             settings.evaluation, limits, box=box, sandbox=batch_sandbox, live=lambda: decisions.deciding
         )
+        patrol.part_from(lambda: batch_workers.priority.leaves)
         evaluations = local(settings.evaluation, store, jobs, experiments, batch_workers, now_ms, cluster)
         offline = Offline(
             settings.evaluation,

@@ -130,6 +130,11 @@ class WorkerChannel(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
 
+    @property
+    def calls(self) -> int:
+        """How many calls the exchange under way holds so far."""
+        return self._calls if self.busy else 0
+
     async def exchange(self, request: object, *, calls: int = 1, ask: Ask | None = None) -> msgspec.Raw:
         """Send a request; the body of its `done` frame.
 

@@ -1,4 +1,5 @@
-"""Tenants whose calls take long have processors of their own, apart from the server and the other tenants."""
+"""Tenants whose calls take long, and evaluations, have processors of their own, apart from the server and the
+other tenants."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ START_CPU_S: Final = 0.05
 """CPU time of a process's start that is no long call yet."""
 STARTS: Final = 4
 """So many starts of one tenant, lately, are as a long call."""
+FEW: Final = 4
+"""So many short calls at once are done as soon without the processors that evaluations have."""
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ class Patrol:
     kernel's work. That may be the server itself, or what it waits for. So while other tenants are live, those
     whose calls compute for long, or whose processes begin again and again, have as many processors as they
     have workers, and everybody else has the rest. Their new processes are forked there too.
+
+    Where evaluations keep to some processors (`Priority`), everybody else leaves them these while few calls
+    are under way at once: those need no more, and none of them waits for an evaluation that begins or ends.
 
     :param spare: processors that are left to the others at least, of several; 0 parts nobody.
     """
@@ -56,6 +62,16 @@ class Patrol:
         # When a tenant's last processes began, and the CPU time of busy ones at the last look.
         self._begun: dict[str, list[float]] = {}
         self._clocks: dict[Worker, float] = {}
+        self._evaluating: Callable[[], bool] = lambda: False
+        # When there were last more than few short calls at once.
+        self._crowded = -math.inf
+
+    def part_from(self, evaluating: Callable[[], bool]) -> None:
+        """Have everybody leave evaluations their processors.
+
+        :param evaluating: whether there are any, on all processors but those that are spared.
+        """
+        self._evaluating = evaluating
 
     def watch(self, workers: Callable[[], Iterable[Worker]]) -> None:
         """Look at the workers of a sandbox too: those that it gives, which live."""
@@ -93,17 +109,24 @@ class Patrol:
         calling = [worker for worker in workers if worker.calling]
         long = dict.fromkeys(self._computing(calling, now), now)
         self._begun = {one: began for one, began in self._begun.items() if began[-1] > now - LATELY_S}
-        if long or self._long or self._placed:
+        evaluating = self._leaves_to_evaluations(calling, now)
+        if long or self._long or self._placed or self._apart or evaluating:
             self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
             self._live = {worker.tenant for worker in workers if worker.used > now - LATELY_S}
             self._live.update(worker.tenant for worker in calling)
             held = Counter(worker.tenant for worker in workers)
             many = sum(count for tenant, count in held.items() if self._is_apart(tenant, now))
+            many = self._most if evaluating else many
             # Never fewer while there are any: workers come and go.
             self._part(max(self._apart, min(many, self._most)) if many else 0)
             self._move(workers, now)
-        again = self._most and (calling or self._long or self._placed)
+        again = self._most and (calling or self._long or self._placed or self._apart)
         self._timer = loop.call_later(LONG_S, self._look) if again else None
+
+    def _leaves_to_evaluations(self, calling: Iterable[Worker], now: float) -> bool:
+        if sum(worker.calls for worker in calling if not self._is_apart(worker.tenant, now)) > FEW:
+            self._crowded = now
+        return self._evaluating() and self._crowded < now - LATELY_S
 
     def _computing(self, calling: Iterable[Worker], now: float) -> list[str]:
         """The tenants whose calls take long because they compute: others only wait, perhaps for these."""

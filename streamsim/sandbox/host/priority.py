@@ -51,6 +51,12 @@ class Priority:
         # A process that stands back cannot be called forward again: that takes a privilege.
         self._first: dict[str, int] = {}
 
+    @property
+    def leaves(self) -> bool:
+        """Whether processes compute that leave processors to live decisions, or began to lately."""
+        lately = self._now() - TOGETHER_S
+        return self._live() and (bool(self._processes) or any(at > lately for at in self._began.values()))
+
     def begins(self, tenant: str) -> Sequence[int]:
         """The processors on which a process of this tenant is to begin."""
         if tenant:  # what the service does for itself is nobody's

@@ -66,6 +66,11 @@ class Worker:
         return self._channel.busy
 
     @property
+    def calls(self) -> int:
+        """How many calls the exchange under way holds so far."""
+        return self._channel.calls
+
+    @property
     def began(self) -> float:
         """When its last exchange began, in the event loop's time."""
         return self._channel.began

@@ -200,3 +200,40 @@ def test_who_is_alone_has_every_processor(run: Any, sandbox: Sandbox) -> None:
             assert _at(anns) == _at(more) == _at(await one_of(sandbox, "ann")) == OWN
 
     run(scenario())
+
+
+def test_few_calls_leave_evaluations_their_processors_as_long_as_there_are_any(
+    run: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluating = [True]
+    sandbox.patrol.part_from(lambda: evaluating[0])
+
+    async def scenario() -> None:
+        anns = await _live(sandbox, "ann")
+        await until(lambda: _at(anns) == os.sched_getaffinity(0) == OTHERS)
+        another = await one_of(sandbox, "bob")
+        assert _at(another) == OTHERS
+        evaluating[0] = False
+        monkeypatch.setattr(patrol, "LATELY_S", 0.0)
+        await until(lambda: _at(anns) == _at(another) == os.sched_getaffinity(0) == OWN)
+
+    run(scenario())
+
+
+def test_many_calls_at_once_use_the_processors_of_evaluations_too(run: Any, sandbox: Sandbox) -> None:
+    sandbox.patrol.part_from(lambda: True)
+
+    async def scenario() -> None:
+        anns = await one_of(sandbox, "ann", ASK)
+        await until(lambda: os.sched_getaffinity(0) == OTHERS)
+        asked = asyncio.Event()
+
+        async def answer(_question: object) -> object:
+            await until(lambda: _at(anns) == os.sched_getaffinity(0) == OWN)
+            asked.set()
+            return None
+
+        await anns.exchange(None, calls=patrol.FEW + 1, ask=answer)
+        assert asked.is_set()
+
+    run(scenario())

@@ -164,3 +164,21 @@ def test_a_process_that_ended_at_once_costs_this_one_nothing() -> None:
     one.takes_long(0)
     one.stand_back(0, "ann")
     assert (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)) == before
+
+
+def test_processors_are_left_to_decisions_while_something_is_under_way_or_began_lately(process: int) -> None:
+    live, clock = [True], [100.0]
+    priority = Priority(19, 1, lambda: live[0], lambda: clock[0])
+    seen = [priority.leaves]
+    priority.begins("ann")
+    seen.append(priority.leaves)
+    clock[0] += 2 * TOGETHER_S
+    seen.append(priority.leaves)
+    priority.stand_back(process, "ann")
+    seen.append(priority.leaves)
+    live[0] = False
+    seen.append(priority.leaves)
+    live[0] = True
+    priority.ended(process)
+    seen.append(priority.leaves)
+    assert seen == [False, True, False, True, False, False]
