@@ -31,6 +31,7 @@ class WriteAheadLog:
     def __init__(self, path: Path) -> None:
         # SQLite has no locks in this file, which closing a descriptor would drop.
         self._file = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        self._trouble = False
 
     def make_room(self) -> None:
         """If commits have filled the file, let it grow by a step.
@@ -45,9 +46,12 @@ class WriteAheadLog:
             return
         try:
             os.pwrite(self._file, bytes(STEP - over), size)
+            self._trouble = False
         except OSError as error:
             # A commit may still find space that is there already; if not, it tells.
-            _log.warning("the database's log grows with each commit: %s", error.strerror)
+            if not self._trouble:
+                _log.warning("the database's log grows with each commit: %s", error.strerror)
+            self._trouble = True
 
     def close(self) -> None:
         """Nothing is written any more."""

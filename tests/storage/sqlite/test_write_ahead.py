@@ -111,7 +111,7 @@ def full_disk_after(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_without_space_for_a_step_is_told_and_stops_nobody(
+def test_a_disk_without_space_for_a_step_is_told_once_and_stops_nobody(
     run: Any, db: Database, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(write_ahead, "SMALL", 1 << 40)  # so that the store's own does nothing
@@ -120,8 +120,9 @@ def test_a_disk_without_space_for_a_step_is_told_and_stops_nobody(
     size = log_bytes(path)
     with closing(WriteAheadLog(path)) as log, caplog.at_level(logging.WARNING):
         with full_disk_after(size):
-            log.make_room()
-        assert "grows with each commit" in caplog.text
+            for _ in range(3):
+                log.make_room()
+        assert caplog.text.count("grows with each commit") == 1
         assert log_bytes(path) == size
         log.make_room()
         assert log_bytes(path) == STEP
