@@ -110,17 +110,17 @@ class Patrol:
         long = dict.fromkeys(self._computing(calling, now), now)
         self._begun = {one: began for one, began in self._begun.items() if began[-1] > now - LATELY_S}
         evaluating = self._leaves_to_evaluations(calling, now)
-        if long or self._long or self._placed or self._apart or evaluating:
+        if long or self._long or self._apart or evaluating:
             self._long = {tenant: at for tenant, at in (self._long | long).items() if at > now - LATELY_S}
             self._live = {worker.tenant for worker in workers if worker.used > now - LATELY_S}
             self._live.update(worker.tenant for worker in calling)
             held = Counter(worker.tenant for worker in workers)
-            many = sum(count for tenant, count in held.items() if self._is_apart(tenant, now))
-            many = self._most if evaluating else many
+            apart = sum(count for tenant, count in held.items() if self._is_apart(tenant, now))
+            many = self._most if evaluating else min(apart, self._most)
             # Never fewer while there are any: workers come and go.
-            self._part(max(self._apart, min(many, self._most)) if many else 0)
+            self._part(max(self._apart, many) if many else 0)
             self._move(workers, now)
-        again = self._most and (calling or self._long or self._placed or self._apart)
+        again = self._most and (calling or self._long or self._apart)
         self._timer = loop.call_later(LONG_S, self._look) if again else None
 
     def _leaves_to_evaluations(self, calling: Iterable[Worker], now: float) -> bool:

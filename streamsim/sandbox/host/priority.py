@@ -54,8 +54,7 @@ class Priority:
     @property
     def leaves(self) -> bool:
         """Whether processes compute that leave processors to live decisions, or began to lately."""
-        lately = self._now() - TOGETHER_S
-        return self._live() and (bool(self._processes) or any(at > lately for at in self._began.values()))
+        return self._live() and bool(self._processes or self._sharing())
 
     def begins(self, tenant: str) -> Sequence[int]:
         """The processors on which a process of this tenant is to begin."""
@@ -94,14 +93,18 @@ class Priority:
 
     def make_way(self) -> None:
         """Let all leave processors to live decisions, or have them again without any, each in its part."""
-        lately, busy = self._now() - TOGETHER_S, set(self._processes.values())
-        self._began = {one: at for one, at in self._began.items() if at > lately or one in busy}
+        self._began = self._sharing()
         shared = self._left(), tuple(self._began)
         if shared == self._shared:
             return
         self._shared = shared
         for pid, tenant in self._processes.items():
             place(pid, self._where(tenant))
+
+    def _sharing(self) -> dict[str, float]:
+        """Of `_began`, those who share processors with others still."""
+        lately, busy = self._now() - TOGETHER_S, set(self._processes.values())
+        return {one: at for one, at in self._began.items() if at > lately or one in busy}
 
     def _where(self, tenant: str) -> tuple[int, ...]:
         """A tenant's part of the processors, or all where there are too few for that."""

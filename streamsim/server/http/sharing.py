@@ -86,8 +86,7 @@ class Sharing:
 
         Who has just been answered may ask again, and would wait for what the tenant does meanwhile.
         """
-        many = self._many.lately()
-        return tenant in many and bool(self._began.lately() - many)
+        return tenant in self._many.lately() and bool(self._few())
 
     def wait(self, tenant: str, request: Begins) -> None:
         """Have it begin when it is its turn."""
@@ -118,9 +117,13 @@ class Sharing:
             self._rest, self._pauses = None, pauses
             self._turn()
 
+    def _few(self) -> set[str]:
+        """Whose request began lately, but for those of whom many waited."""
+        return set(self._began.lately() - self._many.lately())
+
     def _slice(self) -> None:
         """Begin with some requests; beside another's with no more than one expensive one."""
-        others = set(self._began.lately() - self._many.lately())
+        others = self._few()
         beside = bool(others)
         ends = self._now() + (_SLICE_BESIDE_S if beside else _SLICE_S)
         expensive = False

@@ -73,7 +73,6 @@ def test_after_a_checkpoint_its_space_serves_again(
     run: Any, db: Database, path: Path, tmp_path: Path
 ) -> None:
     fill(run, db, "a", 20)
-    run(db.write(lambda one: None))
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0] == 0
     fill(run, db, "b", 30)
