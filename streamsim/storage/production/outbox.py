@@ -3,19 +3,22 @@
 Every process drains. The entries of an outbox are handed out by a consumer group, so that processes do
 different work; who holds one for too long has died, and another takes it. That two processes bring the same
 entry at once does no harm: a row's id is its `_id`, and an entry is removed, and counted as removed, once.
+
+Rows are moved when their decisions are answered, so a drainer makes way while others are made (`rest_s`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.contract.logs import LogKind, LogRow
 from streamsim.storage.mongo.logs import MongoLogs
+from streamsim.storage.redis.commit import HighWater
 from streamsim.storage.redis.connection import Arg, RedisConnection, Script
 from streamsim.storage.redis.keys import Keys
 from streamsim.storage.redis.records import unpack_log
@@ -33,6 +36,16 @@ first; not there where that is not known."""
 # A position is the version of the commit, and the place of the row in it.
 _PLACE_BITS = 16
 _AHEAD = 1000
+_PIECE_BYTES: Final = 64 * 1024
+"""So much of what was fetched is taken apart at once: nothing is decided meanwhile."""
+_REST: Final = 3
+"""While decisions are made, a drainer rests so many times as long as moving took."""
+_REST_TO: Final = 0.5
+"""It rests less the more rows wait, and no longer when so large a part of those that may does."""
+_MOST_REST_S: Final = 2.0
+
+Fetched = tuple[bytes, bytes]
+"""An entry of the stream: its id, and the log rows of one commit."""
 
 
 class OutboxEntry(NamedTuple):
@@ -51,6 +64,7 @@ class Outbox:
     :param held_ms: after how long another process takes an entry over.
     :param linger_s: how long rows wait for others to be moved together with.
     :param sweep_s: how often every outbox is looked at, for what dead processes left.
+    :param pause: waits for so many seconds.
     """
 
     def __init__(
@@ -59,27 +73,32 @@ class Outbox:
         keys: Keys,
         logs: MongoLogs,
         tenants: Callable[[], AsyncIterator[list[str]]],
+        high_water: HighWater,
         *,
         entries: int = 64,
         held_ms: int = 30_000,
         linger_s: float = 0.1,
         sweep_s: float = 10.0,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._logs = logs
         self._all_tenants = tenants
+        self._high_water = high_water
         self._entries = entries
         self._held_ms = held_ms
         self._linger_s = linger_s
         self._sweep_s = sweep_s
+        self._pause = pause
         self._dirty: dict[str, None] = {}
         self._woken = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
         # What was fetched and could not be moved; the group hands it to nobody else for a while.
-        self._held: tuple[str, list[OutboxEntry]] | None = None
+        self._held: tuple[str, list[Fetched]] | None = None
+        self._commits = 0
 
     def start(self) -> None:
         """Drain in the background from now on."""
@@ -104,6 +123,7 @@ class Outbox:
     def wake(self, tenant: str) -> None:
         """There are rows in this tenant's outbox."""
         self._dirty[tenant] = None
+        self._commits += 1
         self._woken.set()
 
     async def waiting(self) -> int:
@@ -128,7 +148,7 @@ class Outbox:
             last = (await self._connection.command("HGET", meta, "seq")).decode()
             while True:
                 found = await self._connection.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
-                await self._move(tenant, [_decoded(id, fields[b"rows"]) for id, fields in found])
+                await self._move(tenant, [(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
 
@@ -216,27 +236,28 @@ class Outbox:
     async def _drain(self, tenant: str) -> None:
         """Move what the group hands out, which leaves to other processes what they hold."""
         self._dirty.pop(tenant, None)
+        clock = asyncio.get_running_loop().time
         try:
             while True:
+                began, commits = clock(), self._commits
                 args: list[Arg] = [_GROUP, self._entries, self._held_ms]
                 found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
-                self._held = (tenant, [_decoded(id, fields[1]) for id, fields in found])
-                await self._move(*self._held)
+                self._held = (tenant, [(id, fields[1]) for id, fields in found])
+                full = await self._move(*self._held)
                 self._held = None
                 if len(found) < self._entries:
                     return
+                if self._commits > commits:
+                    await self._pause(rest_s(clock() - began, full))
         except BaseException:
             self._dirty[tenant] = None
             raise
 
-    async def _move(self, tenant: str, entries: list[OutboxEntry]) -> None:
-        if not entries:
-            return
-        repeated = await self._logs.append(row for entry in entries for row in entry.rows)
-        again: dict[int, list[LogRow]] = {}
-        for row in repeated:
-            if row.kind in _COUNTERS:
-                again.setdefault(int(row.position) >> _PLACE_BITS, []).append(row)
+    async def _move(self, tenant: str, fetched: list[Fetched]) -> float:
+        """Give MongoDB the rows of these entries, and remove them. How large a part of what may wait still
+        does."""
+        if not fetched:
+            return 0.0
         keys = self._keys.of(tenant)
         places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
         args: list[Arg] = [_GROUP]
@@ -244,16 +265,45 @@ class Outbox:
         def place(experiment_id: str) -> int:
             return places.setdefault(keys.experiment(experiment_id), len(places) + 1)
 
-        for entry in entries:
-            uncount = again.get(entry.version, [])
-            args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
-            for row in uncount:
-                args += (place(row.experiment_id), _COUNTERS[row.kind])
-            last = {(row.experiment_id, MOVED[row.kind]): row for row in entry.rows if row.kind in MOVED}
-            args.append(len(last))
-            for (experiment_id, field), row in last.items():
-                args += (place(experiment_id), field, row.position)
-        await self._connection.call(_ACK, list(places), args)
+        for piece in _pieces(fetched):
+            entries = [_decoded(id, blob) for id, blob in piece]
+            repeated = await self._logs.append(row for entry in entries for row in entry.rows)
+            again: dict[int, list[LogRow]] = {}
+            for row in repeated:
+                if row.kind in _COUNTERS:
+                    again.setdefault(int(row.position) >> _PLACE_BITS, []).append(row)
+            for entry in entries:
+                uncount = again.get(entry.version, [])
+                args += (f"{entry.version}-0", len(entry.rows), entry.bytes, len(uncount))
+                for row in uncount:
+                    args += (place(row.experiment_id), _COUNTERS[row.kind])
+                last = {(row.experiment_id, MOVED[row.kind]): row for row in entry.rows if row.kind in MOVED}
+                args.append(len(last))
+                for (experiment_id, field), row in last.items():
+                    args += (place(experiment_id), field, row.position)
+        rows, size = await self._connection.call(_ACK, list(places), args)
+        return float(max(rows / self._high_water.rows, size / self._high_water.bytes))
+
+
+def rest_s(took_s: float, full: float) -> float:
+    """How long a drainer makes way for decisions after a move.
+
+    :param took_s: how long the move took.
+    :param full: how large a part of the rows that may wait still does, from 0 to 1.
+    """
+    return min(took_s * _REST * max(0.0, 1 - full / _REST_TO), _MOST_REST_S)
+
+
+def _pieces(fetched: list[Fetched]) -> Iterator[list[Fetched]]:
+    """The entries in order, some at a time."""
+    piece, room = list[Fetched](), _PIECE_BYTES
+    for one in fetched:
+        if piece and room < len(one[1]):
+            yield piece
+            piece, room = [], _PIECE_BYTES
+        piece.append(one)
+        room -= len(one[1])
+    yield piece
 
 
 def _decoded(id: bytes, blob: bytes) -> OutboxEntry:

@@ -59,7 +59,7 @@ class ProductionStore:
         self.decisions = RedisDecisions(self._redis, keys, high_water, self._committed)
         self.deliveries = RedisDeliveries(self._redis, keys, self.decisions.tenant_of)
         self.revisions = self.decisions.revisions
-        self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, held_ms=held_ms)
+        self.outbox = Outbox(self._redis, keys, rows, self.decisions.tenants, high_water, held_ms=held_ms)
         self.accounts = MongoAccounts(self._mongo)
         self.logs = DrainedLogs(self.decisions, self.outbox, rows)
         self.statistics = MongoStatistics(self._mongo)

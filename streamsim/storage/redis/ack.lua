@@ -5,7 +5,7 @@
 --         id, rows, bytes, list of (place in KEYS of an experiment, counter): rows that the log had already,
 --         whose count is taken back; list of (place in KEYS of an experiment, field, position): the last row
 --         of each log
--- Returns how many entries were removed
+-- Returns {rows, bytes} that still wait
 
 local call = redis.call
 local at = 1
@@ -32,4 +32,5 @@ if removed > 0 then
   call('HINCRBY', KEYS[2], 'rows', string.format('%.0f', -rows))
   call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -bytes))
 end
-return removed
+local waiting = call('HMGET', KEYS[2], 'rows', 'bytes')
+return {tonumber(waiting[1] or 0), tonumber(waiting[2] or 0)}

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from streamsim.storage.contract.decisions import Summary
 from streamsim.storage.contract.errors import StoreUnavailable
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.commit import HighWater
+from tests.patience import eventually
 from tests.servers import MongoServer, RedisServer
 from tests.storage.conftest import Make
 from tests.storage.contract.helpers import NOW, committed, experiment, log, row, transaction
@@ -33,16 +33,6 @@ def documents(server: MongoServer, name: str, kind: str = "action") -> list[dict
         return list(client[name][f"log_{kind}"].find().sort("position", 1))
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Until the condition, which may be a coroutine function, holds."""
-    async with asyncio.timeout(seconds):
-        while True:
-            answer = condition()
-            if await answer if asyncio.iscoroutine(answer) else answer:
-                return
-            await asyncio.sleep(0.02)
-
-
 def test_rows_reach_mongodb_without_anybody_reading(
     run: Any, store: ProductionStore, mongo_server: MongoServer, name: str
 ) -> None:
@@ -50,7 +40,7 @@ def test_rows_reach_mongodb_without_anybody_reading(
         for i in range(5):
             await committed(store, logs=[log(f"{i}-{j}", data=b'{"$a.b": %d}' % j) for j in range(3)])
         await eventually(lambda: len(documents(mongo_server, name)) == 15)
-        await eventually(lambda: _none_waiting(store))
+        await eventually(lambda: none_waiting(store))
         found = documents(mongo_server, name)
         assert [one["_id"] for one in found] == [f"{i}-{j}" for i in range(5) for j in range(3)]
         assert found[1]["data"] == '{"$a.b": 1}'
@@ -59,7 +49,7 @@ def test_rows_reach_mongodb_without_anybody_reading(
     run(body())
 
 
-async def _none_waiting(store: ProductionStore) -> bool:
+async def none_waiting(store: ProductionStore) -> bool:
     return await store.outbox.waiting() == 0
 
 
@@ -113,7 +103,7 @@ def test_a_drainer_killed_in_mid_batch_loses_and_repeats_nothing(
 
     async def take_over() -> None:
         store = await make_store(held_ms=1)
-        await eventually(lambda: _none_waiting(store))
+        await eventually(lambda: none_waiting(store))
         assert [one["_id"] for one in documents(mongo_server, name)] == [
             f"{i}-{j}" for i in range(10) for j in range(4)
         ]
@@ -158,7 +148,7 @@ def test_decisions_go_on_while_mongodb_is_away_and_rows_follow(
         store = await make_store(mongo=impatient(own_mongo))
         await store.decisions.create_experiment(experiment("e1"))
         await committed(store, logs=[log("before")])
-        await eventually(lambda: _none_waiting(store))
+        await eventually(lambda: none_waiting(store))
         own_mongo.kill()
         for i in range(50):
             await committed(store, logs=[log(f"a{i}"), log(f"r{i}", "reward")], writes={row(): b"{}"})
@@ -171,7 +161,7 @@ def test_decisions_go_on_while_mongodb_is_away_and_rows_follow(
         await eventually(lambda: "log rows wait in Redis" in caplog.text)
         assert await store.outbox.waiting() == 100
         own_mongo.start()
-        await eventually(lambda: _none_waiting(store))
+        await eventually(lambda: none_waiting(store))
         assert len(await store.logs.read_log("e1", "action", limit=99)) == 51
         assert len(await store.logs.read_log("e1", "reward", limit=99)) == 50
 
@@ -316,7 +306,7 @@ def test_who_follows_a_log_is_told_what_comes_while_mongodb_is_away(
         await store.decisions.create_experiment(experiment("e1"))
         for n in range(3):
             await committed(store, logs=[log(f"a{n}"), log(f"r{n}", "reward")])
-        await eventually(lambda: _none_waiting(store))
+        await eventually(lambda: none_waiting(store))
         known = (await store.logs.follow_log("e1", "action", limit=9))[-1].position
         own_mongo.kill()
         await committed(store, logs=[log("late")])
