@@ -37,15 +37,12 @@ first; not there where that is not known."""
 _PLACE_BITS = 16
 _AHEAD = 1000
 _PIECE_BYTES: Final = 64 * 1024
-"""So much of what was fetched is taken apart at once: nothing is decided meanwhile."""
+"""MongoDB is given so much of what was fetched at once: nothing is decided while it is encoded."""
 _REST: Final = 3
 """While decisions are made, a drainer rests so many times as long as moving took."""
 _REST_TO: Final = 0.5
 """It rests less the more rows wait, and no longer when so large a part of those that may does."""
 _MOST_REST_S: Final = 2.0
-
-Fetched = tuple[bytes, bytes]
-"""An entry of the stream: its id, and the log rows of one commit."""
 
 
 class OutboxEntry(NamedTuple):
@@ -97,7 +94,7 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
         # What was fetched and could not be moved; the group hands it to nobody else for a while.
-        self._held: tuple[str, list[Fetched]] | None = None
+        self._held: tuple[str, list[OutboxEntry]] | None = None
         self._commits = 0
 
     def start(self) -> None:
@@ -148,7 +145,7 @@ class Outbox:
             last = (await self._connection.command("HGET", meta, "seq")).decode()
             while True:
                 found = await self._connection.command("XRANGE", outbox, "-", last, "COUNT", self._entries)
-                await self._move(tenant, [(id, fields[b"rows"]) for id, fields in found])
+                await self._move(tenant, [_decoded(id, fields[b"rows"]) for id, fields in found])
                 if len(found) < self._entries:
                     return
 
@@ -187,37 +184,44 @@ class Outbox:
         clock = asyncio.get_running_loop().time
         sweep_at = clock()
         pause = 0.2
+        full: float | None = None
         while True:
-            try:
-                async with asyncio.timeout_at(sweep_at):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-            await asyncio.sleep(self._linger_s)
+            if full is None:
+                try:
+                    async with asyncio.timeout_at(sweep_at):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass
+                await asyncio.sleep(self._linger_s)
             self._woken.clear()
+            began, commits = clock(), self._commits
             try:
                 if clock() >= sweep_at:
                     sweep_at = clock() + self._sweep_s
                     await self._sweep()
-                await self._drain_all()
+                full = await self._drain_all()
             except Exception as error:
                 if isinstance(error, StoreUnavailable):
                     self._say(str(error))
                 else:
                     log.exception("log rows wait in Redis; this is a mistake in streamsim")
+                full = None
                 self._woken.set()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
             else:
                 self._say("")
                 pause = 0.2
+                if full is not None and self._commits > commits:
+                    await self._pause(rest_s(clock() - began, full))
 
-    async def _drain_all(self) -> None:
+    async def _drain_all(self) -> float | None:
+        """Move some of what each tenant has here; as `_drain`, of the tenant of whom most waits."""
         if self._held is not None:
             await self._move(*self._held)
             self._held = None
-        for tenant in list(self._dirty):
-            await self._drain(tenant)
+        left = [await self._drain(tenant) for tenant in list(self._dirty)]
+        return max((full for full in left if full is not None), default=None)
 
     def _say(self, trouble: str) -> None:
         """One line when something is wrong, one when it is over."""
@@ -233,30 +237,28 @@ class Outbox:
             sizes = await asyncio.gather(*(self._connection.command("XLEN", key) for key in keys))
             self._dirty.update({tenant: None for tenant, size in zip(tenants, sizes, strict=True) if size})
 
-    async def _drain(self, tenant: str) -> None:
-        """Move what the group hands out, which leaves to other processes what they hold."""
+    async def _drain(self, tenant: str) -> float | None:
+        """Move some of what the group hands out, which leaves to other processes what they hold. If there is
+        more, how large a part of what may wait still does."""
         self._dirty.pop(tenant, None)
-        clock = asyncio.get_running_loop().time
         try:
-            while True:
-                began, commits = clock(), self._commits
-                args: list[Arg] = [_GROUP, self._entries, self._held_ms]
-                found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
-                self._held = (tenant, [(id, fields[1]) for id, fields in found])
-                full = await self._move(*self._held)
-                self._held = None
-                if len(found) < self._entries:
-                    return
-                if self._commits > commits:
-                    await self._pause(rest_s(clock() - began, full))
+            args: list[Arg] = [_GROUP, self._entries, self._held_ms]
+            found = await self._connection.call(_FETCH, [self._keys.of(tenant).outbox], args)
+            self._held = (tenant, [_decoded(id, fields[1]) for id, fields in found])
+            full = await self._move(*self._held)
+            self._held = None
         except BaseException:
             self._dirty[tenant] = None
             raise
+        if len(found) < self._entries:
+            return None
+        self._dirty[tenant] = None
+        return full
 
-    async def _move(self, tenant: str, fetched: list[Fetched]) -> float:
+    async def _move(self, tenant: str, moved: list[OutboxEntry]) -> float:
         """Give MongoDB the rows of these entries, and remove them. How large a part of what may wait still
         does."""
-        if not fetched:
+        if not moved:
             return 0.0
         keys = self._keys.of(tenant)
         places: dict[str, int] = {keys.outbox: 1, keys.meta: 2}
@@ -265,8 +267,7 @@ class Outbox:
         def place(experiment_id: str) -> int:
             return places.setdefault(keys.experiment(experiment_id), len(places) + 1)
 
-        for piece in _pieces(fetched):
-            entries = [_decoded(id, blob) for id, blob in piece]
+        for entries in _pieces(moved):
             repeated = await self._logs.append(row for entry in entries for row in entry.rows)
             again: dict[int, list[LogRow]] = {}
             for row in repeated:
@@ -294,15 +295,15 @@ def rest_s(took_s: float, full: float) -> float:
     return min(took_s * _REST * max(0.0, 1 - full / _REST_TO), _MOST_REST_S)
 
 
-def _pieces(fetched: list[Fetched]) -> Iterator[list[Fetched]]:
+def _pieces(entries: list[OutboxEntry]) -> Iterator[list[OutboxEntry]]:
     """The entries in order, some at a time."""
-    piece, room = list[Fetched](), _PIECE_BYTES
-    for one in fetched:
-        if piece and room < len(one[1]):
+    piece, room = list[OutboxEntry](), _PIECE_BYTES
+    for entry in entries:
+        if piece and room < entry.bytes:
             yield piece
             piece, room = [], _PIECE_BYTES
-        piece.append(one)
-        room -= len(one[1])
+        piece.append(entry)
+        room -= entry.bytes
     yield piece
 
 

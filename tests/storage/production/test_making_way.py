@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.production.outbox import rest_s
 from streamsim.storage.production.store import ProductionStore
 from streamsim.storage.redis.commit import HighWater
-from tests.patience import eventually
+from tests.patience import PATIENCE_S, eventually
 from tests.storage.conftest import Make
 from tests.storage.contract.helpers import committed, experiment, log
 from tests.storage.production.test_outbox import none_waiting
@@ -74,6 +75,36 @@ def test_it_does_not_rest_while_half_of_what_may_wait_does(run: Any, make_store:
         rests = _watched(store, decided_during=2)
         await _drained(store, 6)
         assert rests == [0, 0]
+
+    run(body())
+
+
+def test_others_rows_are_moved_though_one_tenants_never_end(run: Any, make_store: Make) -> None:
+    async def body() -> None:
+        store = await make_store()
+        await store.outbox.stop()
+        for id, tenant in (("e1", "ann"), ("b1", "bob")):
+            await store.decisions.create_experiment(experiment(id, tenant=tenant))
+        append, moved, bob = store.outbox._logs.append, list[str](), asyncio.Event()
+
+        async def endless(rows: Iterable[LogRow]) -> list[LogRow]:
+            some = list(rows)
+            moved.extend(row.experiment_id for row in some)
+            if "b1" in moved:
+                bob.set()
+            else:
+                await committed(store, logs=[log(f"ann-{len(moved)}")])
+                if len(moved) == 3:
+                    await committed(store, "b1", tenant="bob", logs=[log("b", experiment_id="b1")])
+            return await append(some)
+
+        store.outbox._entries = 1
+        store.outbox._logs.append = endless  # type: ignore[method-assign]
+        await committed(store, logs=[log("first")])
+        store.outbox.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await bob.wait()
+        assert moved == ["e1"] * 4 + ["b1"]
 
     run(body())
 
