@@ -70,7 +70,7 @@ def test_it_does_not_rest_while_nothing_is_decided(run: Any, make_store: Make) -
 
 def test_it_does_not_rest_while_half_of_what_may_wait_does(run: Any, make_store: Make) -> None:
     async def body() -> None:
-        # Six commits of four rows: after each of the first moves at least twelve of at most 24 wait.
+        # Six commits of four rows: after each of the first two moves at least 18 of at most 26 wait.
         store = await make_store(high_water=HighWater(rows=26, bytes=1 << 20))
         rests = _watched(store, decided_during=2)
         await _drained(store, 6)
