@@ -9,7 +9,7 @@ from typing import Final
 
 from streamsim.decisions import batch
 from streamsim.decisions.calls import Decision, Pending, Reward
-from streamsim.decisions.queueing import HALF, gathered
+from streamsim.decisions.queueing import gathered
 from streamsim.decisions.routing import Around
 from streamsim.decisions.worker import PolicyWorker
 
@@ -29,7 +29,7 @@ class Early:
 
     def __init__(self, worker: PolicyWorker, most: int) -> None:
         self._worker = worker
-        self._most, self._early = most, min(most, HALF)
+        self._most = most
         self._calls: list[Pending] = []
         self.gathering = True
 
@@ -42,7 +42,7 @@ class Early:
 
     def give(self, queue: deque[Pending], around: Around | None) -> None:
         """Give the worker what has come to the queue of a batch that gathers, if that is enough."""
-        given, waiting = len(self._calls), min(len(queue), self._early)
+        given, waiting = len(self._calls), min(len(queue), self._most, self._worker.pace.half)
         if waiting - given < PART or around is None or not around.plain:
             return
         calls = list(islice(queue, given, waiting))

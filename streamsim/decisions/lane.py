@@ -21,7 +21,7 @@ from streamsim.decisions import batch, preconditions
 from streamsim.decisions.calls import Pending, Reward, enter
 from streamsim.decisions.counting import Arms
 from streamsim.decisions.early import Early
-from streamsim.decisions.queueing import HALF, Committing, size, take
+from streamsim.decisions.queueing import Committing, size, take
 from streamsim.decisions.routing import Around, Routed, around
 from streamsim.decisions.transaction import Untrustworthy
 from streamsim.decisions.wire import Done
@@ -171,10 +171,10 @@ class Lane:
 
     async def _gathered(self) -> None:
         """Wait until the batch that is being committed is, or the next one is worth running beside it."""
-        queue, most, committing = self._queue, self._settings.batch, self._committing
+        queue, half, committing = self._queue, self._worker.pace.half, self._committing
         if committing is not None:
-            self._early.gathering = len(committing.calls) < HALF
-            self._enough = committing.enough(most)
+            self._early.gathering = len(committing.calls) < half
+            self._enough = committing.enough(self._settings.batch, half)
             while not committing.task.done() and len(queue) < self._enough:
                 self._woken = self._loop.create_future()
                 await self._woken
@@ -205,7 +205,7 @@ class Lane:
             queue.clear()
         most = self._settings.batch
         if self._aside and (self._committing is None or self._committing.task.done()):
-            most = size(len(queue), most)
+            most = size(len(queue), most, self._worker.pace.half)
         return take(queue, most, self._worker.batch_bytes, self._loop.time(), self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:

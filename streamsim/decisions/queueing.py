@@ -11,8 +11,6 @@ from streamsim.errors import Unavailable
 from streamsim.storage.contract.decisions import Stale
 
 _TURNS: Final = 8
-HALF: Final = 24
-"""Two batches of so many are worth two commits: the worker runs one of them while the other is committed."""
 
 
 class Committing(NamedTuple):
@@ -21,15 +19,21 @@ class Committing(NamedTuple):
     calls: list[Pending]
     task: asyncio.Task[Stale | None]
 
-    def enough(self, most: int) -> int:
-        """How many calls are worth running beside its commit; fewer wait, as its clients may join them."""
+    def enough(self, most: int, half: int) -> int:
+        """How many calls are worth running beside its commit; fewer wait, as its clients may join them.
+
+        :param half: as of `size`.
+        """
         size = len(self.calls)
-        return min(most, size + 1 if size < HALF else size - 1)
+        return min(most, size + 1 if size < half else size - 1)
 
 
-def size(waiting: int, most: int) -> int:
-    """How many calls the next batch takes if one can run while another is committed, and none is."""
-    return -(-waiting // 2) if 2 * HALF <= waiting <= most else most
+def size(waiting: int, most: int, half: int) -> int:
+    """How many calls the next batch takes if one can run while another is committed, and none is.
+
+    :param half: so many calls are worth a commit of their own (`Pace`).
+    """
+    return -(-waiting // 2) if 2 * half <= waiting <= most else most
 
 
 async def gathered(queue: deque[Pending], most: int) -> None:

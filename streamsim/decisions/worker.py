@@ -13,6 +13,7 @@ import msgspec
 from streamsim.decisions import history
 from streamsim.decisions.declared import HIDDEN
 from streamsim.decisions.needs import only_numpy
+from streamsim.decisions.pace import Pace
 from streamsim.decisions.repeated import Repeated
 from streamsim.decisions.transaction import Untrustworthy, parse_done, policy_error
 from streamsim.decisions.wire import Call, Done, More, Opened, Request, WireAddress, WireRows
@@ -95,6 +96,7 @@ class PolicyWorker:
         # Revision of each experiment whose code this worker was given.
         self.opened: dict[str, int] = {}
         self.repeated = Repeated()
+        self.pace = Pace()
         # How many calls of the next batch it was given early, and whether what they run on is out of date.
         self._early = 0
         self._outdated = False
@@ -172,7 +174,9 @@ class PolicyWorker:
                 request = Request(self._committed, self._changed, self._fresh, list(calls))
                 self._settle(None)
                 worker.begin(request, calls=len(calls), asks=True)
-            return parse_done(await worker.finish(self._answer), len(calls), self.repeated)
+            answer = await worker.finish(self._answer)
+            self.pace.ran(worker, len(calls))
+            return parse_done(answer, len(calls), self.repeated)
         except ProgramFailed as error:
             self.dismiss()
             raise BatchFailed(policy_error(error.failure)) from None

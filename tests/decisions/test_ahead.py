@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamsim.decisions.early import PART
-from streamsim.decisions.queueing import HALF
+from streamsim.decisions.pace import LEAST, Pace
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
 from streamsim.storage.contract.decisions import Committed, Stale, Transaction
@@ -246,7 +246,7 @@ def test_many_decisions_are_two_batches_of_which_one_runs_while_the_other_is_com
 ) -> None:
     async def many() -> list[bool]:
         async with asyncio.timeout(PATIENCE_S):
-            calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(2 * HALF + 1)]
+            calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(2 * LEAST + 1)]
             waiting = [asyncio.ensure_future(call) for call in calls]
             await held.begun.wait()
             await held.twice.wait()
@@ -256,14 +256,30 @@ def test_many_decisions_are_two_batches_of_which_one_runs_while_the_other_is_com
             return early
 
     assert not any(bench.run(many()))
-    assert held.batches == [HALF + 1, HALF]
+    assert held.batches == [LEAST + 1, LEAST]
 
 
-@pytest.mark.parametrize("calls", [2 * HALF - 1, 2 * HALF])
+def test_decisions_that_cost_the_worker_little_are_two_batches_only_if_they_are_more(
+    bench: Bench, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "ran", lambda pace, worker, calls: setattr(pace, "half", LEAST + 1))
+    held.go.set()
+
+    async def decide(calls: int) -> None:
+        await asyncio.gather(*(bench.decisions.get_action("e1", "k", {}) for _ in range(calls)))
+
+    bench.run(decide(1))
+    held.batches.clear()
+    for calls in (2 * LEAST + 1, 2 * LEAST + 2):
+        bench.run(decide(calls))
+    assert held.batches == [2 * LEAST + 1, LEAST + 1, LEAST + 1]
+
+
+@pytest.mark.parametrize("calls", [2 * LEAST - 1, 2 * LEAST])
 def test_few_decisions_and_what_learns_are_one_batch(bench: Bench, held: Held, calls: int) -> None:
     async def many() -> None:
         held.go.set()
-        learns = calls == 2 * HALF
+        learns = calls == 2 * LEAST
         if learns:
             await bench.learn(bench.decisions)
         held.batches.clear()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from streamsim import processors
-from streamsim.sandbox.host import vitals
 from streamsim.sandbox.host.priority import place
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class Patrol:
 
     def _computing(self, calling: Iterable[Worker], now: float) -> list[str]:
         """The tenants whose calls take long because they compute: others only wait, perhaps for these."""
-        before, self._clocks = self._clocks, {worker: vitals.cpu_s(worker.pid) for worker in calling}
+        before, self._clocks = self._clocks, {worker: worker.cpu_s for worker in calling}
         spent = dict[str, float]()
         for worker, clock in self._clocks.items():
             if worker.began < now - LONG_S:

@@ -107,6 +107,11 @@ class Worker:
             if self._pool.turns:
                 self._pool.release(self)
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that it has used; 0.0 if that cannot be told."""
+        return vitals.cpu_s(self.pid)
+
     def kill(self) -> None:
         """End the process now, and the exchange under way with `WorkerCrashed`."""
         self._channel.fail(WorkerCrashed("was ended by the host", "process"))
@@ -168,11 +173,11 @@ class Worker:
             return
         if self._sampled == self.used and not self.busy:
             # Nothing was asked of it since it was looked at, so that it has nothing to do.
-            if vitals.cpu_s(self.pid) > self._idle_cpu_s + IDLE_CPU_S:
+            if self.cpu_s > self._idle_cpu_s + IDLE_CPU_S:
                 self.fail(WorkerCrashed("was ended by the host: it worked between calls", "process"))
             return
         # What it has used by now is where its idle time begins, unless it works still.
-        self._sampled, self._idle_cpu_s = -1.0 if self.busy else self.used, vitals.cpu_s(self.pid)
+        self._sampled, self._idle_cpu_s = -1.0 if self.busy else self.used, self.cpu_s
         if self.memory_bytes() > self._limits.memory_bytes:
             self.fail(WorkerMemory(f"used more than {self._limits.memory_bytes >> 20} MiB of memory"))
         elif not self.busy and self._idle_cpu_s > RETIRE_CPU_S:
