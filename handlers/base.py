@@ -112,7 +112,7 @@ class BaseHandler(tornado.web.RequestHandler):
     def set_default_headers(self) -> None:
         # Also called when an error replaces an answer, whose id was logged by then.
         if not hasattr(self, "request_id"):
-            self.request_id = given_or_new_id(self.request.headers.get("X-Request-Id", ""))
+            self.request_id = plain_id(self.request.headers.get("X-Request-Id", "")) or new_id()
         self._headers["X-Request-Id"] = self.request_id
         services: Services = self.application.settings["services"]
         origins = services.settings.server.cors_origins
@@ -382,6 +382,11 @@ async def logged_in(services: Services, credential: Credential | None, *, admin:
     return user
 
 
-def given_or_new_id(given: str) -> str:
-    """The id of a request: the caller's, if it is a plain one."""
-    return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+def plain_id(given: str) -> str:
+    """The id of a request that its caller gives, if it is a plain one; else ""."""
+    return given if _REQUEST_ID.fullmatch(given) else ""
+
+
+def new_id() -> str:
+    """An id of a request."""
+    return f"{getrandbits(64):016x}"

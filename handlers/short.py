@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from handlers import scenarios
 from handlers.base import bearer, logged_in
-from handlers.core import FIELDS, given, parsed, reward_call
+from handlers.core import FIELDS, given, reward_call
 from streamsim import values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
@@ -28,22 +28,34 @@ from streamsim.values import JsonObject
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
 _ACTION_FIELDS: Final = frozenset({"key", "context", "action"})
 _REWARD_FIELDS: Final = FIELDS | {"key"}
-_NAMES: Final = {name.encode(): name for name in _ACTION_FIELDS | _REWARD_FIELDS}
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
+
+
+class Given(NamedTuple):
+    """What the headers of such a call say that its handler need not look at.
+
+    `length`: bytes of its body. `is_json`: whether that is JSON. `authorization`: the header of this name, or
+    "". `request_id`: its caller's, if it is a plain one, or "". `keep`: whether the connection is kept.
+    """
+
+    length: int
+    is_json: bool
+    authorization: str
+    request_id: str
+    traceparent: bytes
+    keep: bool
 
 
 class Asked(NamedTuple):
     """A request for such a call.
 
-    `place`: the experiment or the instance that its path names. `body`: of a POST; None of a GET. `is_json`:
-    whether its headers say that the body is JSON. `authorization`: its header of this name, or "".
+    `place`: the experiment or the instance that its path names. `body`: of a POST; None of a GET.
     """
 
     place: str
     query: bytes
     body: bytes | None
-    is_json: bool
-    authorization: str
+    given: Given
 
 
 class Answering(Answer, Protocol):
@@ -90,18 +102,22 @@ def _action(fields: dict[str, Any], size: int) -> Pending:
 
 def _queue(known: frozenset[str], make: Callable[[dict[str, Any], int], Pending]) -> Begin:
     """:param known: the fields of a query. :param make: the call, of its fields and the bytes it came in."""
+    names = {name.encode(): (name, name in _JSON) for name in known}
 
     def begin(services: Services, asked: Asked, answering: Answering) -> bool:
-        body = asked.body
-        fields = _queried(asked.query, known) if body is None else values.parse(body, "body")
-        if type(fields) is not dict:
-            return False
+        place, query, body, _ = asked
+        if body is None:
+            fields, size = _queried(query, names), len(query)
+        else:
+            fields, size = values.parse(body, "body"), len(body)
+            if type(fields) is not dict:
+                return False
         key = fields.get("key")
         if type(key) is not str or not key:
             return False
-        call = make(fields, len(asked.query) if body is None else len(body))
+        call = make(fields, size)
         call.answer = answering
-        return services.decisions.submitted(asked.place, key, call)
+        return services.decisions.submitted(place, key, call)
 
     return begin
 
@@ -114,11 +130,11 @@ def _told(_settings: Settings, error: StreamsimError) -> tuple[int, JsonObject]:
 
 
 def _step(services: Services, asked: Asked, answering: Answering) -> bool:
-    credential = bearer(asked.authorization)
+    credential = bearer(asked.given.authorization)
     if credential is None or asked.body is None or asked.query:
         return False
     body = None
-    if asked.body and asked.is_json:
+    if asked.body and asked.given.is_json:
         body = values.parse(asked.body, "body", max_values=scenarios.MAX_VALUES)
         if type(body) is not dict:
             return False
@@ -163,27 +179,34 @@ def unquoted(value: bytes) -> bytes:
         return unquote_to_bytes(value)
 
 
-def _queried(query: bytes, known: frozenset[str]) -> dict[str, Any]:
-    """The fields of a query, as the handlers have them."""
+def _queried(query: bytes, known: Mapping[bytes, tuple[str, bool]]) -> dict[str, Any]:
+    """The fields of a query, as the handlers have them.
+
+    :param known: their names there and in what is returned, and whether they are JSON.
+    """
     fields: dict[str, Any] = {}
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        field = _NAMES.get(name, "")
-        if field not in known:
+        named = known.get(name)
+        if named is None:
             if b"%" in name or b"+" in name:
                 raise NotPlain
             continue
+        field, is_json = named
         if field in fields:
             raise NotPlain
+        if b"%" in value or b"+" in value:
+            value = unquoted(value)
+        if is_json:
+            # What Tornado replaces in a text is no JSON.
+            if value:
+                fields[field] = values.parse(value, field)
+            continue
         try:
-            text = unquoted(value).decode()
+            text = value.decode()
         except UnicodeDecodeError:
             raise NotPlain from None
         if not text.isprintable() and _CONTROL.search(text):
             raise NotPlain
-        if field in _JSON:
-            if text:
-                fields[field] = parsed(text, field)
-        else:
-            fields[field] = text.strip() or None
+        fields[field] = text.strip() or None
     return fields

@@ -42,10 +42,11 @@ async def make_application(services: Services) -> Application:
 
 
 class Caller(NamedTuple):
-    """Who made a request: `user` is None where nobody logged in."""
+    """Who made a request, and which: `user` is None where nobody logged in."""
 
     address: str
     user: str | None
+    path: str
     request_id: str
 
 
@@ -131,12 +132,12 @@ class Application(tornado.web.Application):
         def who() -> Caller:
             address = handler.client()[0] if isinstance(handler, BaseHandler) else request.remote_ip or ""
             user = getattr(handler, "user", None)
-            return Caller(address, user and user.name, getattr(handler, "request_id", ""))
+            return Caller(address, user and user.name, request.path, getattr(handler, "request_id", ""))
 
         method, status = request.method or "", handler.get_status()
         if isinstance(handler, BaseHandler) and handler.trace is not None:
             handler.trace.end(route, method, status, handler.request_id)
-        self.log_answer(route, method, request.path, status, request.request_time(), who)
+        self.log_answer(route, method, status, request.request_time(), who)
 
     def _asked(self, handler: BaseHandler) -> None:
         """Remember whose requests look like this one's. Calls with a key were noted where that was right."""
@@ -150,7 +151,6 @@ class Application(tornado.web.Application):
         self,
         route: str,
         method: str,
-        path: str,
         status: int,
         seconds: float,
         who: Callable[[], Caller],
@@ -160,7 +160,7 @@ class Application(tornado.web.Application):
         # 503 and 504 are an outage or slow policy code, which say so themselves; 500 is a bug.
         if self._access_log or status == 500:
             level = logging.ERROR if status == 500 else logging.INFO
-            address, user, request_id = who()
+            address, user, path, request_id = who()
             log_access(
                 log,
                 level,

@@ -15,7 +15,7 @@ from streamsim.server.http.exchange import Exchange
 from streamsim.server.http.head import Head, HeadParser, end_of_head
 from streamsim.server.http.limits import over_the_limit
 from streamsim.server.http.reading import PIECE_BYTES
-from streamsim.server.http.short import Given, ShortExchange, begun
+from streamsim.server.http.short import Addressed, ShortExchange, begun
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPHeaders, RequestStartLine
@@ -42,13 +42,13 @@ class Context:
 
 
 class Connection(asyncio.Protocol):
-    """`since`: when it began to wait for a request, or for the body of the one under way. `matter`: the last
-    headers of a call of the short way, and what they say to it."""
+    """`since`: when it began to wait for a request, or for the body of the one under way. `addressed`: what
+    the last call of the short way said beside its query and its body."""
 
     def __init__(self, server: FastServer) -> None:
         self._server = server
         self._parser = HeadParser()
-        self.matter: tuple[list[tuple[bytes, bytes]], Given | None] = [], None
+        self.addressed: Addressed | None = None
         self._received = b""
         self._searched = 0
         self._exchange: Exchange | None = None
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         if self.closing:
             return
         self._received = self._received + data if self._received else data
-        if not self.busy or self._body is not None:
+        if self._body is not None or not self.busy:
             self._advance()
         if len(self._received) > self._server.max_header_bytes and not self._reading_paused:
             # More requests than one at a time; they wait in the kernel.
@@ -267,18 +267,19 @@ class Connection(asyncio.Protocol):
         if not received:
             return False
         most = self._server.max_header_bytes
-        end = end_of_head(received, self._searched, most)
-        if end > most or (end < 0 and len(received) > most):
-            self._end_with(over_the_limit(received, most))
-            return False
-        if end < 0:
-            self._searched = len(received)
-            return False
-        self._searched = 0
-        if end == len(received):
-            head, self._received = self._parser.parse(received), b""
-        else:
+        head = None if self._searched or len(received) > most else self._parser.again(received)
+        if head is None:
+            end = end_of_head(received, self._searched, most)
+            if end > most or (end < 0 and len(received) > most):
+                self._end_with(over_the_limit(received, most))
+                return False
+            if end < 0:
+                self._searched = len(received)
+                return False
+            self._searched = 0
             head, self._received = self._parser.parse(received[:end]), received[end:]
+        else:
+            self._received = b""
         sharing = self._server.sharing
         if sharing.needed:
             tenant = self._server.application.whose.of(head, self._received, self.context.remote_ip)

@@ -78,25 +78,35 @@ class HeadParser:
 
     def __init__(self) -> None:
         self._method = self._block = b""
+        self._name = ""
         self._parsed: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._ended = self._whole = False
 
+    def again(self, data: bytes) -> Head | None:
+        """The head that `data` is, if it is one with the headers of the last one; None says nothing."""
+        end = data.find(b"\r\n")
+        if data[end:] != self._block:
+            return None
+        plain = _LINE.fullmatch(data, 0, end)
+        # What llhttp makes of headers depends on the method, and on nothing else of a line of this form.
+        if plain is None or plain[1] != self._method:
+            return None
+        return Head(self._name, plain[2], "1.1", self._parsed)
+
     def parse(self, data: bytes) -> Head:
         """The head in `data`, which ends with it. :raises HTTPInputError: it is none."""
-        end = data.find(b"\r\n")
-        plain = _LINE.fullmatch(data, 0, end)
-        if plain is None or len(data) - end > _REMEMBERED:
-            return self._parse(data)
-        method, target = plain.groups()
-        # What llhttp makes of headers depends on the method, and on nothing else of a line of this form.
-        if method != self._method or data[end:] != self._block:
+        head = self.again(data)
+        if head is None:
             head = self._parse(data)
-            self._method, self._block, self._parsed = method, data[end:], head.headers
-            return head
-        return Head(method.decode(), target, "1.1", self._parsed)
+            end = data.find(b"\r\n")
+            plain = _LINE.fullmatch(data, 0, end)
+            if plain is not None and len(data) - end <= _REMEMBERED:
+                self._method, self._name = plain[1], head.method
+                self._block, self._parsed = data[end:], head.headers
+        return head
 
     def _parse(self, data: bytes) -> Head:
         parser = self._parser

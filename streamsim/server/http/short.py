@@ -6,15 +6,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from handlers.addresses import forwarded_address
-from handlers.base import HEADERS, date_now, given_or_new_id
+from handlers.base import HEADERS, date_now, new_id, plain_id
 from handlers.failures import expected, log_failure
-from handlers.short import PATH, SHORT, Asked, Short, submit
+from handlers.short import PATH, SHORT, Asked, Given, Short, submit
 from streamsim import values
 from streamsim.errors import TooManyRequests
 from streamsim.server.http.application import Application, Caller
@@ -40,19 +39,17 @@ _MATTER: Final[dict[bytes, frozenset[bytes] | None]] = {
     b"traceparent": None,
     b"host": None,
 }
-_UNTRACED: Final = nullcontext()
 _FIXED: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
 
-class Given(NamedTuple):
-    """What the headers of a call say that its handler need not look at."""
+class Addressed(NamedTuple):
+    """What the headers and the path of a call say. A connection remembers those of its last one."""
 
-    length: int
-    is_json: bool
-    authorization: str
-    request_id: str
-    traceparent: bytes
-    keep: bool
+    headers: list[tuple[bytes, bytes]]
+    path: bytes
+    given: Given
+    call: Short
+    place: str
 
 
 class ShortExchange:
@@ -71,16 +68,15 @@ class ShortExchange:
         application: Application,
         head: Head,
         call: Short,
-        request_id: str,
-        keep: bool,
+        given: Given,
     ) -> None:
         self._written = self._held_back = False
         self._connection = connection
         self._application = application
         self._head = head
         self._call = call
-        self._request_id = request_id
-        self.keep = keep
+        self._request_id = given.request_id or new_id()
+        self.keep = given.keep
         self._began = time.time()
 
     # What a lane calls.
@@ -127,7 +123,7 @@ class ShortExchange:
         route, method = self._call.route, self._head.method
         if self.trace is not None:
             self.trace.end(route, method, status, self._request_id)
-        self._application.log_answer(route, method, self._path, status, time.time() - self._began, self._who)
+        self._application.log_answer(route, method, status, time.time() - self._began, self._who)
         self._written = True
         connection.answered_short(self.keep)
 
@@ -141,7 +137,7 @@ class ShortExchange:
         address = forwarded_address(
             self._connection.context.remote_ip, given, settings.server.trusted_proxies
         )
-        return Caller(address, self.user, self._request_id)
+        return Caller(address, self.user, self._path, self._request_id)
 
 
 @lru_cache(16)
@@ -159,29 +155,40 @@ def begun(
     None, with nothing done, if its handler has to look at it.
     """
     path, _, query = head.target.partition(b"?")
-    addressed = PATH.fullmatch(path)
-    if addressed is None or head.version != "1.1":
-        return None
+    addressed = connection.addressed
     # The parser gives the same list for the same headers.
-    headers, given = connection.matter
-    if headers is not head.headers:
-        given = _given(head.headers)
-        connection.matter = head.headers, given
-    if given is None:
-        return None
+    if addressed is None or addressed.headers is not head.headers or addressed.path != path:
+        addressed = connection.addressed = _addressed(head, path)
+        if addressed is None:
+            return None
+    _, _, given, call, place = addressed
     length, body = given.length, None
     if head.method == "POST" and length <= len(received) and length <= application.max_body_bytes:
         body, received = received[:length], received[length:]
     elif head.method != "GET" or length:
         return None
-    call = SHORT[addressed[1] or addressed[4]]
-    place = (addressed[2] or addressed[3]).decode()
-    asked = Asked(place, query, body, given.is_json, given.authorization)
-    request_id = given_or_new_id(given.request_id)
-    exchange = ShortExchange(connection, application, head, call, request_id, given.keep)
-    with _traced(application, exchange, head.method, given.traceparent):
-        submitted = submit(application.services, call, asked, exchange)
+    exchange = ShortExchange(connection, application, head, call, given)
+    asked = Asked(place, query, body, given)
+    services = application.services
+    if services.tracing is None:
+        submitted = submit(services, call, asked, exchange)
+    else:
+        exchange.trace = services.tracing.request(head.method, given.traceparent.decode("latin1"))
+        with exchange.trace.calling():
+            submitted = submit(services, call, asked, exchange)
     return (exchange, received) if submitted else None
+
+
+def _addressed(head: Head, path: bytes) -> Addressed | None:
+    """What a call's headers and path say; None if it is none, or a handler has to look at it."""
+    found = PATH.fullmatch(path)
+    if found is None or head.version != "1.1":
+        return None
+    given = _given(head.headers)
+    if given is None:
+        return None
+    call, place = SHORT[found[1] or found[4]], found[2] or found[3]
+    return Addressed(head.headers, path, given, call, place.decode())
 
 
 def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
@@ -201,17 +208,7 @@ def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
         int(given.get(b"content-length", b"0")),
         b"content-type" in given,
         given.get(b"authorization", b"").decode("latin1"),
-        given.get(b"x-request-id", b"").decode("latin1"),
+        plain_id(given.get(b"x-request-id", b"").decode("latin1")),
         given.get(b"traceparent", b""),
         given.get(b"connection") != b"close",
     )
-
-
-def _traced(
-    application: Application, exchange: ShortExchange, method: str, traceparent: bytes
-) -> AbstractContextManager[None]:
-    tracing = application.services.tracing
-    if tracing is None:
-        return _UNTRACED
-    exchange.trace = tracing.request(method, traceparent.decode("latin1"))
-    return exchange.trace.calling()
