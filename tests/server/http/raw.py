@@ -43,6 +43,21 @@ async def exchanged(port: int, pieces: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+async def answered_in_turn(port: int, requests: Iterable[bytes]) -> list[bytes]:
+    """What a server answers to requests of one connection, each sent when the one before is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answers = []
+    async with asyncio.timeout(PATIENCE_S):
+        for request in requests:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            sized = length is not None and not request.startswith(b"HEAD ")
+            answers.append(head + (await reader.readexactly(int(length[1])) if length and sized else b""))
+    writer.close()
+    return answers
+
+
 def steady(answers: bytes) -> bytes:
     """Answers without what differs from one time to the next."""
     return _VARIES.sub(b"", answers)

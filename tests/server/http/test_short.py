@@ -16,7 +16,7 @@ from handlers import core
 from handlers.short import unquoted
 from streamsim.services import Services
 from tests.application import Caller
-from tests.server.http.raw import LAST, counted, exchanged, steady
+from tests.server.http.raw import LAST, answered_in_turn, counted, exchanged, steady
 
 CODE = {
     "get_action": "self.action['arm'] = 'A' if self.context.get('x', 0) > 0 else 'B'",
@@ -160,6 +160,36 @@ async def test_the_short_way_is_the_handlers_way(
     for number, (short, long) in enumerate(zip(seen[0][0], seen[1][0], strict=True)):
         assert short == long, f"call {number}: {short!r} {long!r}"
     assert seen[0][1:] == seen[1][1:]
+
+
+@pytest.mark.gen_test
+async def test_calls_of_one_connection_are_answered_as_on_connections_of_their_own(
+    ann: Caller, ports: dict[str, int], handled: list[str]
+) -> None:
+    one = await ann.experiment("one", get_action="self.action['arm'] = 'A'")
+    two = await ann.experiment("two", get_action="self.action['arm'] = 'B'")
+    action, of_two = f"/getaction/{one['id']}", f"/getaction/{two['id']}"
+    known = get(action, key=one["key"])
+    calls = [
+        *(
+            known,
+            get(of_two, key=one["key"]),
+            get(of_two, key=two["key"]),
+            known,
+            get(action, key=two["key"]),
+        ),
+        get(f"/setreward/{one['id']}", key=one["key"], reward="1"),
+        known.replace(b"Host", b"X-Request-Id: mine\r\nHost"),
+        *(known, post(action, {"key": one["key"]}), post(of_two, {"key": two["key"]}), known),
+    ]
+    together = await answered_in_turn(ports["fast"], calls)
+    assert len(handled) == 3  # the first one, and those with the key of the other
+    alone = [(await answered_in_turn(ports["fast"], [call]))[0] for call in calls]
+    assert [same(answer) for answer in together] == [same(answer) for answer in alone]
+    assert [b'"A"' in answer for answer in together] == [
+        *(True, False, False, True, False, False, True, True, True, False, True)
+    ]
+    assert [b"X-Request-Id: mine\r" in answer for answer in together].index(True) == 6
 
 
 def test_a_quoted_value_is_what_the_standard_library_makes_of_it() -> None:

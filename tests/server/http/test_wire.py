@@ -10,7 +10,7 @@ import pytest
 from streamsim.config import Settings
 from streamsim.services import Services
 from tests.patience import PATIENCE_S
-from tests.server.http.raw import LAST, exchanged, statuses, steady
+from tests.server.http.raw import LAST, answered_in_turn, exchanged, statuses, steady
 
 GET = b"GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 CALL = b'{"key": "a wrong one", "context": {"a": 1}}'
@@ -28,6 +28,28 @@ SMALL = [{"server.max_header_bytes": 1024, "server.max_body_bytes": 1024, "serve
 async def test_requests_sent_at_once_are_answered_in_order(port: int) -> None:
     answers = await exchanged(port, [GET + SIZED + CHUNKED + GET.replace(b"healthy", b"nothing") + LAST])
     assert statuses(answers) == [200, 401, 401, 404, 200]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", SMALL, indirect=True)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET.replace(b"healthy", b"nothing"),
+        GET.replace(b"GET", b"HEAD"),
+        GET.replace(b"GET", b"PUT"),
+        GET.replace(b"GET", b"get"),
+        GET.replace(b"/1.1", b"/1.0"),
+        GET.replace(b"lth", b"\nlth"),
+        GET.replace(b"lth", b" lth"),
+        GET.replace(b"healthy", b"healthy?" + b"a" * 1024),
+        GET.replace(b"x\r", b"y\r\nHost: x\r"),
+    ],
+)
+async def test_headers_sent_again_excuse_nothing_else_in_a_request(port: int, request_: bytes) -> None:
+    alone = await answered_in_turn(port, [request_])
+    again = await answered_in_turn(port, [GET, GET, request_])
+    assert [steady(one) for one in again[2:]] == [steady(one) for one in alone]
 
 
 @pytest.mark.gen_test
