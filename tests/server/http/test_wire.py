@@ -38,6 +38,7 @@ async def test_requests_sent_at_once_are_answered_in_order(port: int) -> None:
         GET.replace(b"healthy", b"nothing"),
         GET.replace(b"GET", b"HEAD"),
         GET.replace(b"GET", b"PUT"),
+        GET.replace(b"GET", b"POST"),
         GET.replace(b"GET", b"get"),
         GET.replace(b"/1.1", b"/1.0"),
         GET.replace(b"lth", b"\nlth"),
