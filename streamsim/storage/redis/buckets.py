@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Final
+
+import msgspec
 
 from streamsim.dates import HOUR_MS
 from streamsim.storage.contract.buckets import KEPT_MS, STEP_MS, Bucket, Buckets, Counted, Counts, Step
@@ -18,20 +21,34 @@ def encode(
     buckets: Mapping[Counted, Counts], tenant: TenantKeys, at: Callable[[str], int]
 ) -> list[list[Arg]]:
     """For each hash the arguments of commit.lua. :param at: the place of a key among KEYS."""
-    blocks: dict[tuple[str, Step, int], list[Arg]] = {}
+    blocks: dict[tuple[str, Step, int], dict[str, Counts]] = {}
     for (experiment_id, minute_ms, arm), one in buckets.items():
-        sums = f"{one.reward_sum!r} {one.reward_squares!r}"
-        more = f"{one.decisions} {one.rewards} {one.numbers} {sums} {one.errors}"
         for step, size in _BLOCK_MS.items():
             start_ms = minute_ms // STEP_MS[step] * STEP_MS[step]
-            fields = blocks.setdefault((experiment_id, step, start_ms // size * size), [])
-            fields += (f"{start_ms}:{arm}", more)
+            rows = blocks.setdefault((experiment_id, step, start_ms // size * size), {})
+            field = f"{start_ms}:{arm}"
+            rows[field] = one if field not in rows else _sum(rows[field], one)
     args: list[list[Arg]] = []
-    for (experiment_id, step, block_ms), fields in blocks.items():
+    for (experiment_id, step, block_ms), rows in blocks.items():
         gone_ms = block_ms + _BLOCK_MS[step] + KEPT_MS[step]
         place = at(tenant.buckets(experiment_id, step, block_ms))
-        args.append([f"{place} {gone_ms} {len(fields) // 2}", *fields])
+        block: list[Arg] = [f"{place} {gone_ms} {len(rows)}"]
+        for field, one in rows.items():
+            block += (field, _numbers(one))
+        args.append(block)
     return args
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return Counts(*map(add, msgspec.structs.astuple(one), msgspec.structs.astuple(other)))
+
+
+def _numbers(counts: Counts) -> str:
+    """As commit.lua adds them: of decisions alone their number, which is one addition."""
+    decisions, rewards, numbers, total, squares, errors = msgspec.structs.astuple(counts)
+    if not (rewards or errors):
+        return str(decisions)
+    return f"{decisions} {rewards} {numbers} {total!r} {squares!r} {errors}"
 
 
 async def read(

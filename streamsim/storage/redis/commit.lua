@@ -25,7 +25,8 @@
 --       writes: one per group: [@sets, @groups, @group, how many rows], name, key, then value and JSON of each
 --       drops: [@advices]
 --       advices: [@advices, expires ms], id, record, member of the due zset
---       buckets: one per hash: [@buckets, expires ms, how many rows], field and numbers to add of each
+--       buckets: one per hash: [@buckets, expires ms, how many rows], of each its field, which is in no other
+--           row of the hash, and the numbers to add, or the first one alone
 -- Returns an array, first a number that says what follows
 --       1  "<version> <a 0 or 1 for each delete: whether it found rows>"         committed
 --       0  places of stale experiments; reads {place, version, rows or nil for a set};
@@ -251,22 +252,37 @@ for _ = 1, head[15] do
   local n, id, record, member = numbers(), take(), take(), take()
   if call('HSETNX', key(n[1]), id, record) == 1 then call('ZADD', due, n[2], member) end
 end
+local function sum(had, more)
+  if not string.find(more, ' ', 1, true) then
+    local first, rest = string.match(had or '0 0 0 0 0 0', '^(%S+)(.*)$')
+    return text(first + more) .. rest
+  end
+  if not had then return more end
+  local sums, add = {}, string.gmatch(more, '%S+')
+  for word in string.gmatch(had, '%S+') do
+    sums[#sums + 1] = string.format('%.17g', word + add())
+  end
+  return table.concat(sums, ' ')
+end
 for _ = 1, head[16] do
   local n = numbers()
-  local hash = key(n[1])
-  for _ = 1, n[3] do
-    local field, more = take(), take()
-    local had = call('HGET', hash, field)
-    if had then
-      local sums, add = {}, string.gmatch(more, '%S+')
-      for word in string.gmatch(had, '%S+') do
-        sums[#sums + 1] = string.format('%.17g', tonumber(word) + tonumber(add()))
-      end
-      more = table.concat(sums, ' ')
+  local hash, left = key(n[1]), tonumber(n[3])
+  while left > 0 do
+    local some, new = math.min(left, 1000), false
+    local asked, fields = {'HMGET', hash}, {'HSET', hash}
+    for row = 1, some do
+      asked[row + 2] = take()
+      fields[2 * row + 1], fields[2 * row + 2] = asked[row + 2], take()
     end
-    call('HSET', hash, field, more)
+    for row, had in ipairs(call(unpack(asked))) do
+      new = new or not had
+      fields[2 * row + 2] = sum(had, fields[2 * row + 2])
+    end
+    call(unpack(fields))
+    -- The time is the same for all of a hash.
+    if new then call('PEXPIREAT', hash, n[2]) end
+    left = left - some
   end
-  call('PEXPIREAT', hash, n[2])
 end
 for _, one in ipairs(redemptions) do
   call('HSET', one[1], one[2], one[3])

@@ -29,7 +29,7 @@ def test_commits_add_to_the_minute_and_to_the_hour(run: Any, store: Store) -> No
         first = {_at(1, "a"): Counts(decisions=2), _at(1, REST): Counts(errors=1)}
         await committed(store, logs=[log("a1")], buckets=first)
         second = {_at(1, "a"): Counts(1, 2, 1, 0.1, 0.01), _at(60, "a"): Counts(5)}
-        second[_at(2, "a:é{}")] = Counts(0, 1, 1, -0.25, 0.0625)
+        second |= {_at(2, "a:é{}"): Counts(0, 1, 1, -0.25, 0.0625), _at(3, "a"): Counts(4)}
         await committed(store, logs=[log("a2")], buckets=second)
         read = store.decisions.buckets
         minutes = await read(["e1", "e2", "unknown"], "minute", HOUR_START, HOUR_START + 60 * MINUTE_MS)
@@ -40,16 +40,17 @@ def test_commits_add_to_the_minute_and_to_the_hour(run: Any, store: Store) -> No
             (HOUR_START + MINUTE_MS, REST, Counts(errors=1)),
             (HOUR_START + MINUTE_MS, "a", Counts(3, 2, 1, 0.1, 0.01)),
             (HOUR_START + 2 * MINUTE_MS, "a:é{}", Counts(0, 1, 1, -0.25, 0.0625)),
+            (HOUR_START + 3 * MINUTE_MS, "a", Counts(4)),
         ]
         hours = (await read(["e1"], "hour", HOUR_START, HOUR_START + 2 * HOUR))["e1"].rows
         assert hours == [
             (HOUR_START, REST, Counts(errors=1)),
-            (HOUR_START, "a", Counts(3, 2, 1, 0.1, 0.01)),
+            (HOUR_START, "a", Counts(7, 2, 1, 0.1, 0.01)),
             (HOUR_START, "a:é{}", Counts(0, 1, 1, -0.25, 0.0625)),
             (HOUR_START + HOUR, "a", Counts(5)),
         ]
         late = (await read(["e1"], "minute", HOUR_START + 2 * MINUTE_MS, HOUR_START + HOUR + 1))["e1"].rows
-        assert [row.start_ms - HOUR_START for row in late] == [2 * MINUTE_MS, HOUR]
+        assert [row.start_ms - HOUR_START for row in late] == [2 * MINUTE_MS, 3 * MINUTE_MS, HOUR]
 
     run(body())
 
