@@ -15,6 +15,9 @@ from streamsim.decisions.worker import PolicyWorker
 
 PART: Final = 8
 """So many calls are worth a message to the worker."""
+LAST: Final = 4
+"""So many of a batch are left for its last message, if it is as large as the one before: the fewer these are,
+the sooner the worker is done."""
 _BYTES: Final = 64 * 1024
 """Calls that are larger wait for the batch."""
 
@@ -32,6 +35,12 @@ class Early:
         self._most = most
         self._calls: list[Pending] = []
         self.gathering = True
+        self._before = 0  # how many calls the last batch had
+
+    @property
+    def given(self) -> int:
+        """How many calls of the next batch the worker was given."""
+        return len(self._calls)
 
     async def gathered(self, queue: deque[Pending], around: Around | None) -> None:
         """Wait until the queue has what comes at once, and give the worker parts of it meanwhile."""
@@ -42,8 +51,10 @@ class Early:
 
     def give(self, queue: deque[Pending], around: Around | None) -> None:
         """Give the worker what has come to the queue of a batch that gathers, if that is enough."""
-        given, waiting = len(self._calls), min(len(queue), self._most, self._worker.pace.half)
-        if waiting - given < PART or around is None or not around.plain:
+        given, waiting = len(self._calls), min(len(queue), self._most)
+        waiting = min(waiting, max(self._worker.pace.half, self._before))
+        more, last = waiting - given, waiting == self._before - LAST
+        if more < (LAST if last else PART) or around is None or not around.plain:
             return
         calls = list(islice(queue, given, waiting))
         key = around.experiment.key
@@ -64,7 +75,7 @@ class Early:
 
     def taken(self, calls: Sequence[Pending]) -> int:
         """How many of the first calls of a batch were given early; 0 if others were."""
-        given, self._calls = self._calls, []
+        given, self._calls, self._before = self._calls, [], len(calls)
         return len(given) if calls[: len(given)] == given else 0
 
 

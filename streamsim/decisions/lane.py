@@ -205,7 +205,7 @@ class Lane:
             queue.clear()
         most = self._settings.batch
         if self._aside and (self._committing is None or self._committing.task.done()):
-            most = size(len(queue), most, self._worker.pace.half)
+            most = max(size(len(queue), most, self._worker.pace.half), self._early.given)
         return take(queue, most, self._worker.batch_bytes, self._loop.time(), self._settings.call_s)
 
     async def _serve(self, calls: Sequence[Pending]) -> None:

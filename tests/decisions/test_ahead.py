@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.decisions.early import PART
+from streamsim.decisions.early import LAST, PART
 from streamsim.decisions.pace import LEAST, Pace
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
@@ -28,12 +28,14 @@ class Held:
         self.error: Exception | None = None
         self.ran = 0
         self.batches: list[int] = []
+        self.early: list[int] = []
         self._commit, self._run = store.commit, PolicyWorker.run
         monkeypatch.setattr(store, "commit", self.commit)
         held = self
 
         async def run(worker: PolicyWorker, *arguments: Any) -> Any:
             held.batches.append(len(arguments[1]))
+            held.early.append(arguments[2])
             done = await held._run(worker, *arguments)
             held.ran += 1
             if held.ran == 2:
@@ -231,7 +233,7 @@ def test_what_ran_early_beside_a_small_commit_is_answered_as_if_it_had_waited(
             )
 
     first, second = bench.run(two())
-    assert early.parts[0] == PART
+    assert early.parts[0] == PART - LAST
     if ends == "refused":
         assert [shown(answer) for answer in (*first, *second)] == [1] * 2 * PART
         assert len(bench.log("action")) == 1 + 2 * PART
@@ -270,9 +272,22 @@ def test_decisions_that_cost_the_worker_little_are_two_batches_only_if_they_are_
 
     bench.run(decide(1))
     held.batches.clear()
-    for calls in (2 * LEAST + 1, 2 * LEAST + 2):
+    for calls in (2 * LEAST + 2, 2 * LEAST + 1):
         bench.run(decide(calls))
-    assert held.batches == [2 * LEAST + 1, LEAST + 1, LEAST + 1]
+    assert held.batches == [LEAST + 1, LEAST + 1, 2 * LEAST + 1]
+
+
+def test_what_ran_early_of_a_batch_stays_in_it_where_it_would_be_two(bench: Bench, held: Held) -> None:
+    held.go.set()
+
+    async def decide(calls: int) -> None:
+        await asyncio.gather(*(bench.decisions.get_action("e1", "k", {}) for _ in range(calls)))
+
+    for calls in (2 * LEAST - 1, 2 * LEAST + 4):
+        bench.run(decide(calls))
+    ran_early = (2 * LEAST - 1) // PART * PART
+    assert held.batches == [2 * LEAST - 1, ran_early, 2 * LEAST + 4 - ran_early]
+    assert held.early[1] == ran_early
 
 
 @pytest.mark.parametrize("calls", [2 * LEAST - 1, 2 * LEAST])
