@@ -5,15 +5,15 @@ A POST may carry one call, or many: `contexts` or `rewards`, each with its own r
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from handlers.base import ALLOWED, EXPOSED, Access, BaseHandler
 from handlers.failures import expected
 from streamsim import values
-from streamsim.decisions.calls import Reward
+from streamsim.decisions.calls import Decision, Reward
 from streamsim.decisions.decisions import Decisions
+from streamsim.decisions.together import End
 from streamsim.errors import BadRequest, StreamsimError, TooLarge, error_body
 from streamsim.services import Services
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -90,7 +90,7 @@ class CoreHandler(BaseHandler):
             raise BadRequest("key is missing: give the experiment's key", field="key")
         return key
 
-    async def answer_each(self, outcomes: Awaitable[list[bytes | BaseException]]) -> None:
+    async def answer_each(self, outcomes: Awaitable[Sequence[End]]) -> None:
         """Answer `{"results": [...]}`: for every call its answer, or its error, in order."""
         parts = []
         for outcome in await outcomes:
@@ -130,13 +130,12 @@ class ActionHandler(CoreHandler):
         actions = body.get("actions", [None] * len(contexts))
         if type(actions) is not list or len(actions) != len(contexts):
             raise BadRequest("actions must be a list with one action for each of contexts", field="actions")
-        await self.decisions.authorize(exp_id, key)
         size = len(self.request.body) // len(contexts)
-        calls = [self._decide(exp_id, key, *call, size) for call in zip(contexts, actions, strict=True)]
-        await self.answer_each(self.while_connected(asyncio.gather(*calls, return_exceptions=True)))
-
-    async def _decide(self, exp_id: str, key: str, context: Any, action: Any, size: int) -> bytes:
-        return await self.decisions.get_action(exp_id, key, given(context), present=action, size=size)
+        calls = [
+            Decision(given(context), present=action, size=size)
+            for context, action in zip(contexts, actions, strict=True)
+        ]
+        await self.answer_each(self.while_connected(self.decisions.answer_all(exp_id, key, calls)))
 
 
 class RewardHandler(CoreHandler):
@@ -171,13 +170,17 @@ class RewardHandler(CoreHandler):
             )
             return
         rewards = _many(body, "rewards")
-        await self.decisions.authorize(exp_id, key)
         size = len(self.request.body) // len(rewards)
-        calls = [self._learn(exp_id, key, fields, size) for fields in rewards]
-        await self.answer_each(asyncio.gather(*calls, return_exceptions=True))
+        calls = (_reward_or_error(fields, size) for fields in rewards)
+        await self.answer_each(self.decisions.answer_all(exp_id, key, calls))
 
-    async def _learn(self, exp_id: str, key: str, fields: Any, size: int) -> bytes:
-        return await self.decisions.set_reward(exp_id, key, reward_call(_object(fields, "rewards"), size))
+
+def _reward_or_error(fields: Any, size: int) -> Reward | BadRequest:
+    """One of many rewards."""
+    try:
+        return reward_call(_object(fields, "rewards"), size)
+    except BadRequest as error:
+        return error
 
 
 def reward_call(fields: dict[str, Any], size: int) -> Reward:

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from handlers import scenarios
 from handlers.base import bearer, logged_in
-from handlers.core import FIELDS, given, reward_call
+from handlers.core import FIELDS, ActionHandler, RewardHandler, given, reward_call
 from streamsim import values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
@@ -100,14 +100,18 @@ def _action(fields: dict[str, Any], size: int) -> Pending:
     return Decision(given(fields.get("context")), present=fields.get("action"), size=size)
 
 
-def _queue(known: frozenset[str], make: Callable[[dict[str, Any], int], Pending]) -> Begin:
-    """:param known: the fields of a query. :param make: the call, of its fields and the bytes it came in."""
+def _queue(known: frozenset[str], many: bytes, make: Callable[[dict[str, Any], int], Pending]) -> Begin:
+    """:param known: the fields of a query. :param many: what a body of many calls has in it.
+    :param make: the call, of its fields and the bytes it came in.
+    """
     names = {name.encode(): (name, name in _JSON) for name in known}
 
     def begin(services: Services, asked: Asked, answering: Answering) -> bool:
         place, query, body, _ = asked
         if body is None:
             fields, size = _queried(query, names), len(query)
+        elif many in body:
+            return False
         else:
             fields, size = values.parse(body, "body"), len(body)
             if type(fields) is not dict:
@@ -157,8 +161,10 @@ async def _stepped(
 
 
 SHORT: Final = {
-    b"getaction": Short("/getaction/{exp_id}", _queue(_ACTION_FIELDS, _action), _told),
-    b"setreward": Short("/setreward/{exp_id}", _queue(_REWARD_FIELDS, reward_call), _told),
+    b"getaction": Short("/getaction/{exp_id}", _queue(_ACTION_FIELDS, ActionHandler.many, _action), _told),
+    b"setreward": Short(
+        "/setreward/{exp_id}", _queue(_REWARD_FIELDS, RewardHandler.many, reward_call), _told
+    ),
     b"run-step": Short("/{instance:part}/run-step", _step, scenarios.told),
 }
 """By the part of the path that is not an id."""

@@ -106,19 +106,31 @@ def _check(value: Any, depth: int, budget: _Budget) -> None:
                 raise _Fault("a key contains a NUL character")
             if not key.isascii():
                 _check_text(key)
-            if type(item) is not bool and item is not None:
-                try:
-                    _check(item, depth - 1, budget)
-                except _Fault as fault:
-                    fault.path.append(key)
-                    raise
+            kind = type(item)
+            # What most are, told without a call.
+            if kind is str:
+                if item.isascii():
+                    continue
+            elif kind is int:
+                if MIN_INT <= item <= MAX_INT:
+                    continue
+            elif kind is float:
+                if item - item == 0.0:
+                    continue
+            elif kind is bool or item is None:
+                continue
+            try:
+                _check(item, depth - 1, budget)
+            except _Fault as fault:
+                fault.path.append(key)
+                raise
     elif kind is list:
         if depth <= 0:
             raise _Fault(f"nested deeper than {MAX_DEPTH} levels")
         budget.left -= len(value)
         if budget.left < 0:
             raise _Fault("too many values")
-        if _are_finite(value):
+        if _are_finite(value) or are_scalars(value):
             return
         for index, item in enumerate(value):
             try:
@@ -303,7 +315,7 @@ def _plain(value: Any, depth: int, budget: _Budget, finite: bool) -> Any:
         budget.left -= len(items)
         if budget.left < 0:
             raise _Fault("too many values")
-        if _are_finite(items):
+        if _are_finite(items) or are_scalars(items):
             return items
         for index, item in enumerate(items):
             try:

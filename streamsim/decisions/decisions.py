@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -18,8 +18,10 @@ from streamsim.decisions.default_reward import default_reward
 from streamsim.decisions.dry_run import dry_run
 from streamsim.decisions.history import Readable
 from streamsim.decisions.lane import Lane
+from streamsim.decisions.together import End, Together
 from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import (
+    BadRequest,
     PolicyError,
     StreamsimError,
     TooManyRequests,
@@ -109,6 +111,28 @@ class Decisions:
         await self.authorize(experiment_id, key)
         reward.key = key
         return await self._answered(experiment_id, reward)
+
+    async def answer_all(
+        self, experiment_id: str, key: str, calls: Iterable[Pending | BadRequest]
+    ) -> list[End]:
+        """Decide and learn, as `get_action` and `set_reward` do, for calls that came together: what each is
+        answered, or its error, in order. Where a call should be there may be why there is none.
+
+        :raises Unauthorized: unknown experiment or wrong key.
+        """
+        await self.authorize(experiment_id, key)
+        calls = list(calls)
+        together = Together(len(calls))
+        for call, place in zip(calls, together.places(), strict=True):
+            if isinstance(call, BadRequest):
+                place.set_exception(call)
+                continue
+            call.key, call.answer = key, place
+            try:
+                self._submit(experiment_id, call)
+            except StreamsimError as error:
+                place.set_exception(error)
+        return await together.all
 
     # ---- the rest of the service
 

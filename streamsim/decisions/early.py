@@ -63,10 +63,11 @@ class Early:
         if self._worker.run_early(around.experiment, [batch.frame(call) for call in calls]):
             self._calls += calls
 
-    async def rest(self) -> None:
-        """Nothing of it was the next batch, or all is over."""
-        self._calls.clear()
-        await self._worker.rest()
+    async def rest(self, queue: deque[Pending]) -> None:
+        """Forget what is not the next batch, as nothing is that does not wait."""
+        if not self._calls or self._calls != list(islice(queue, len(self._calls))):
+            self._calls.clear()
+            await self._worker.rest()
 
     def dismiss(self) -> None:
         """As `rest`, without waiting: the worker ends."""

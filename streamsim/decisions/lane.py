@@ -148,7 +148,7 @@ class Lane:
                         await self._settled()
                     if calls:
                         await self._serve(calls)
-                    await self._early.rest()
+                    await self._early.rest(self._queue)
                 except Exception as error:
                     self._failed(calls, error)
                     self._early.dismiss()
@@ -390,6 +390,8 @@ class Lane:
         done = Done([], [], [], [], [])
         if calls:
             done = await worker.run(experiment, frames, self._early.taken(calls))
+            if not done.writes and not routed.rewarded:
+                self._early.give(self._queue, self._around)  # it works while this batch is checked
         assert self._around is not None
         given = self._around, routed, done, worker.opened, self._settings, self._now_ms(), self._arms
         try:

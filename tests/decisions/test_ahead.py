@@ -207,6 +207,60 @@ def test_what_ran_early_after_a_refused_commit_for_nobody_runs_again(bench: Benc
     assert bench.sandbox.started == started  # no process was taken for one that lies
 
 
+@pytest.mark.parametrize("ends", ["committed", "refused", "failed"])
+def test_the_worker_goes_on_with_what_waits_while_a_batch_is_checked(
+    bench: Bench, held: Held, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = bench.more()
+    early = Early(monkeypatch)
+    most, more = 64, 11
+
+    async def many() -> tuple[list[int], list[Any]]:
+        async with asyncio.timeout(PATIENCE_S):
+            calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(most + more)]
+            waiting = asyncio.gather(*calls, return_exceptions=True)
+            await held.begun.wait()
+            parts = list(early.parts)
+            if ends == "refused":
+                await bench.learn(other)
+            elif ends == "failed":
+                held.error = StoreUnavailable("the disk is full")
+            held.go.set()
+            return parts, await waiting
+
+    parts, answers = bench.run(many())
+    assert parts[-1] == more
+    assert sum(parts[:-1]) <= most
+    if ends == "failed":
+        assert {type(answer) for answer in answers[:most]} == {Unavailable}
+        answers = answers[most:]
+    assert [shown(answer) for answer in answers] == [int(ends == "refused")] * len(answers)
+    assert len(bench.log("action")) == 1 + len(answers)
+    if ends == "refused":
+        assert held.batches == [most, most, more]
+    else:  # what ran early did not run again
+        assert held.batches == [most, more]
+        assert held.early[1] == more
+
+
+def test_nothing_runs_ahead_of_what_learns(bench: Bench, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = Early(monkeypatch)
+
+    async def both() -> tuple[list[int], list[bytes]]:
+        async with asyncio.timeout(PATIENCE_S):
+            rewards = [bench.learn(bench.decisions) for _ in range(64)]
+            decisions = [bench.decisions.get_action("e1", "k", {}) for _ in range(PART)]
+            waiting = asyncio.gather(*rewards, *decisions)
+            await held.begun.wait()
+            parts = list(early.parts)
+            held.go.set()
+            return parts, (await waiting)[64:]
+
+    parts, answers = bench.run(both())
+    assert parts == [PART] * (LEAST // PART)  # of the rewards
+    assert [shown(answer) for answer in answers] == [64] * PART
+
+
 @pytest.mark.parametrize("ends", ["refused", "failed"])
 def test_what_ran_early_beside_a_small_commit_is_answered_as_if_it_had_waited(
     bench: Bench, held: Held, ends: str, monkeypatch: pytest.MonkeyPatch
