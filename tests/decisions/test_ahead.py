@@ -237,10 +237,11 @@ def test_the_worker_goes_on_with_what_waits_while_a_batch_is_checked(
     assert [shown(answer) for answer in answers] == [int(ends == "refused")] * len(answers)
     assert len(bench.log("action")) == 1 + len(answers)
     if ends == "refused":
-        assert held.batches == [most, most, more]
+        assert held.batches == [most, 1, most, more]  # one of them the other's
     else:  # what ran early did not run again
         assert held.batches == [most, more]
         assert held.early[1] == more
+        assert early.parts == parts
 
 
 def test_nothing_runs_ahead_of_what_learns(bench: Bench, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
