@@ -145,3 +145,9 @@ def enter(calls: Iterable[Pending], stage: str) -> None:
     for call in calls:
         if call.trace is not None:
             call.trace.enter(stage)
+
+
+def fail_all(calls: Iterable[Pending], error: BaseException) -> None:
+    """All of the calls end with an error."""
+    for call in calls:
+        call.fail(error)

@@ -18,7 +18,7 @@ from typing import Final
 
 from streamsim.config import LaneSettings
 from streamsim.decisions import batch, preconditions
-from streamsim.decisions.calls import Pending, Reward, enter
+from streamsim.decisions.calls import Pending, Reward, enter, fail_all
 from streamsim.decisions.counting import Arms
 from streamsim.decisions.early import Early
 from streamsim.decisions.queueing import Committing, size, take
@@ -185,15 +185,10 @@ class Lane:
             error = Unavailable(f"the store is not available: {error}")
         else:
             log.error("a batch of experiment %s failed", self.experiment_id, exc_info=error)
-        self._fail(calls, error)
-
-    @staticmethod
-    def _fail(calls: Sequence[Pending] | deque[Pending], error: BaseException) -> None:
-        for call in calls:
-            call.fail(error)
+        fail_all(calls, error)
 
     def _cut_off(self, calls: Sequence[Pending] | deque[Pending]) -> None:
-        self._fail(calls, Unavailable("the server is stopping"))
+        fail_all(calls, Unavailable("the server is stopping"))
 
     def _take(self) -> list[Pending]:
         """The next batch."""
@@ -201,7 +196,7 @@ class Lane:
         try:
             self.written.check()
         except TooManyRequests as error:
-            self._fail(queue, error)
+            fail_all(queue, error)
             queue.clear()
         most = self._settings.batch
         if self._aside and (self._committing is None or self._committing.task.done()):
@@ -214,7 +209,7 @@ class Lane:
         while left:
             experiment = await self._find(self.experiment_id)
             if experiment is None:
-                self._fail(left, Unauthorized("key or experiment id is not valid"))
+                fail_all(left, Unauthorized("key or experiment id is not valid"))
                 return
             left = preconditions.with_key(left, experiment.key)
             routed = await self._routed(experiment, left)
@@ -338,7 +333,7 @@ class Lane:
         except BatchFailed as failure:
             experiment = await self._find(self.experiment_id)
             if experiment is None:
-                self._fail(calls, Unauthorized("key or experiment id is not valid"))
+                fail_all(calls, Unauthorized("key or experiment id is not valid"))
             else:
                 await self._run_one_by_one(experiment, calls, failure)
         else:
