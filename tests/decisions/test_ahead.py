@@ -11,47 +11,11 @@ import pytest
 
 from streamsim.decisions.early import LAST, PART
 from streamsim.decisions.pace import LEAST, Pace
-from streamsim.decisions.worker import PolicyWorker
 from streamsim.errors import Unavailable
-from streamsim.storage.contract.decisions import Committed, Stale, Transaction
 from streamsim.storage.contract.errors import StoreUnavailable
 from tests.decisions.conftest import Bench
-from tests.decisions.helpers import COUNT, SHOW, Early, count
+from tests.decisions.helpers import COUNT, SHOW, Early, Held, count
 from tests.patience import PATIENCE_S
-
-
-class Held:
-    """Holds the next commit of a process's store back until it is let go; counts the batches that ran."""
-
-    def __init__(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.begun, self.go, self.twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.error: Exception | None = None
-        self.ran = 0
-        self.batches: list[int] = []
-        self.early: list[int] = []
-        self._commit, self._run = store.commit, PolicyWorker.run
-        monkeypatch.setattr(store, "commit", self.commit)
-        held = self
-
-        async def run(worker: PolicyWorker, *arguments: Any) -> Any:
-            held.batches.append(len(arguments[1]))
-            held.early.append(arguments[2])
-            done = await held._run(worker, *arguments)
-            held.ran += 1
-            if held.ran == 2:
-                held.twice.set()
-            return done
-
-        monkeypatch.setattr(PolicyWorker, "run", run)
-
-    async def commit(self, transaction: Transaction) -> Committed | Stale:
-        if not self.begun.is_set():
-            self.begun.set()
-            await self.go.wait()
-            if self.error is not None:
-                raise self.error
-        result: Committed | Stale = await self._commit(transaction)
-        return result
 
 
 @pytest.fixture
