@@ -180,7 +180,8 @@ def unquoted(value: bytes) -> bytes:
         return value
     try:
         # Python's own escapes, for this is decoded in C and takes a tenth of the time.
-        return codecs.escape_decode(value.replace(b"\\", b"\\\\").replace(b"%", b"\\x"))[0]
+        plain = value.replace(b"\\", b"\\\\") if b"\\" in value else value
+        return codecs.escape_decode(plain.replace(b"%", b"\\x"))[0]
     except ValueError:
         return unquote_to_bytes(value)
 

@@ -82,9 +82,9 @@ def reward_of(reward: object, field: str | None = None) -> float:
 
     True counts 1 and False 0. :raises InvalidValue: where that does not give one finite number.
     """
-    if isinstance(reward, Mapping):
+    if type(reward) is dict or isinstance(reward, Mapping):
         if field is None:
-            numeric = [name for name, value in reward.items() if isinstance(value, int | float)]
+            numeric = [name for name, value in reward.items() if isinstance(value, (int, float))]
             if len(numeric) != 1:
                 complaint = (
                     f"several numeric fields ({', '.join(numeric)}): choose one"
@@ -96,6 +96,6 @@ def reward_of(reward: object, field: str | None = None) -> float:
         elif field not in reward:
             raise values.InvalidValue("reward", f"has no field {field!r}")
         reward = reward[field]
-    if not isinstance(reward, int | float) or not math.isfinite(reward):
+    if not isinstance(reward, (int, float)) or not math.isfinite(reward):
         raise values.InvalidValue("reward", "must be a finite number, or an object with one")
     return float(reward)

@@ -39,14 +39,11 @@ class Rule(NamedTuple):
     mode: Mode = "first"
     logs_late: bool = False
 
-    def sort(self, call: Reward, now_ms: int) -> How:
-        """What a reward does; the reward that an advice closes with is put into the call.
+    def sort(self, call: Reward, advice: Advice, now_ms: int) -> How:
+        """What a reward does; the reward that its advice closes with is put into the call.
 
-        :raises Conflict: its advice was redeemed, or its time is up.
+        :raises Conflict: the advice was redeemed, or its time is up.
         """
-        advice = call.advice
-        if advice is None:
-            return "learn"
         if call.by == "timeout":
             return self._closing(call, advice)
         if advice.redeemed_by == "reward" and self.mode == "first":
@@ -70,10 +67,9 @@ class Rule(NamedTuple):
         call.reward, call.parts, call.metrics = gathered.reward, gathered.count, gathered.metrics
         return "learn"
 
-    def effect(self, call: Reward, how: How) -> Redemption | Amendment | None:
+    def effect(self, call: Reward, advice: Advice, how: How) -> Redemption | Amendment | None:
         """What a reward does to its advice. :raises BadRequest: it cannot be added to those before."""
-        advice = call.advice
-        if advice is None or how == "late":
+        if how == "late":
             return None
         if call.by == "timeout":
             by: Literal["reward", "timeout"] = "reward" if call.parts or how == "close" else "timeout"

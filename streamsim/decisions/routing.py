@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -23,6 +23,10 @@ class Rewarded(NamedTuple):
 
     how: How
     effect: Redemption | Amendment | None
+
+
+_LEARNT: Final = Rewarded("learn", None)
+"""Of a reward that came without an advice id."""
 
 
 class Routed(NamedTuple):
@@ -100,8 +104,11 @@ class Around(NamedTuple):
                 if isinstance(call, Reward):
                     if around is not None and not around.takes_rewards and call.by == "reward":
                         raise Conflict("the experiment is archived and takes no rewards", field="state")
-                    how = rule.sort(call, now_ms)
-                    rewarded[call] = Rewarded(how, rule.effect(call, how))
+                    if call.advice is None:
+                        rewarded[call] = _LEARNT
+                    else:
+                        how = rule.sort(call, call.advice, now_ms)
+                        rewarded[call] = Rewarded(how, rule.effect(call, call.advice, how))
                 elif self.shadow:
                     assert isinstance(call, Decision)
                     if call.present is None:
