@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +29,10 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
 _ACTION_FIELDS: Final = frozenset({"key", "context", "action"})
 _REWARD_FIELDS: Final = FIELDS | {"key"}
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
+_FEW: Final = frozenset({"action", "reward"})
+"""Fields that have few values, which are sent again and again."""
+_REMEMBERED, _REMEMBERED_BYTES = 256, 128
+"""So many of these values are remembered, as long as they are no longer in a query."""
 
 
 class Given(NamedTuple):
@@ -91,6 +95,75 @@ def submit(services: Services, call: Short, asked: Asked, answering: Answering) 
         return False
 
 
+# ---- queries
+
+
+def unquoted(value: bytes) -> bytes:
+    """A value of a query, unquoted: `+` is a space, `%7B` a byte, and `%` before anything else is itself."""
+    if b"+" in value:
+        value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
+    try:
+        # Python's own escapes, for this is decoded in C and takes a tenth of the time.
+        plain = value.replace(b"\\", b"\\\\") if b"\\" in value else value
+        return codecs.escape_decode(plain.replace(b"%", b"\\x"))[0]
+    except ValueError:
+        return unquote_to_bytes(value)
+
+
+class _QueryFields:
+    """Reads the fields of queries as the handlers do. :param known: their names.
+
+    Of some the values are shared between calls, and not to be changed.
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = {name.encode(): (name, name in _JSON, name in _FEW) for name in known}
+        self._values: dict[bytes, Any] = {}
+
+    def of(self, query: bytes) -> dict[str, Any]:
+        """:raises NotPlain: :raises InvalidValue:"""
+        fields: dict[str, Any] = {}
+        for part in query.split(b"&"):
+            name, _, value = part.partition(b"=")
+            known = self._known.get(name)
+            if known is None:
+                if b"%" in name or b"+" in name:
+                    raise NotPlain
+                continue
+            field, is_json, few = known
+            if field in fields:
+                raise NotPlain
+            if few and value in self._values:
+                fields[field] = self._values[value]
+            elif is_json:
+                # What Tornado replaces in a text is no JSON.
+                if value:
+                    fields[field] = values.parse(unquoted(value), field)
+                    if few:
+                        self._remember(value, fields[field])
+            else:
+                fields[field] = _text(value)
+        return fields
+
+    def _remember(self, quoted: bytes, value: Any) -> None:
+        if len(quoted) <= _REMEMBERED_BYTES:
+            if len(self._values) >= _REMEMBERED:
+                self._values.clear()
+            self._values[quoted] = value
+
+
+def _text(quoted: bytes) -> str | None:
+    try:
+        text = unquoted(quoted).decode()
+    except UnicodeDecodeError:
+        raise NotPlain from None
+    if not text.isprintable() and _CONTROL.search(text):
+        raise NotPlain
+    return text.strip() or None
+
+
 # ---- getaction and setreward
 
 
@@ -104,12 +177,12 @@ def _queue(known: frozenset[str], many: bytes, make: Callable[[dict[str, Any], i
     """:param known: the fields of a query. :param many: what a body of many calls has in it.
     :param make: the call, of its fields and the bytes it came in.
     """
-    names = {name.encode(): (name, name in _JSON) for name in known}
+    query_fields = _QueryFields(known)
 
     def begin(services: Services, asked: Asked, answering: Answering) -> bool:
         place, query, body, _ = asked
         if body is None:
-            fields, size = _queried(query, names), len(query)
+            fields, size = query_fields.of(query), len(query)
         elif many in body:
             return False
         else:
@@ -170,50 +243,3 @@ SHORT: Final = {
 """By the part of the path that is not an id."""
 PATH: Final = re.compile(rb"/(getaction|setreward)/([0-9A-Za-z_]+)|/([0-9a-f]{32})/(run-step)")
 """Their paths: a call and the experiment that it is about, or an instance and a call."""
-
-
-def unquoted(value: bytes) -> bytes:
-    """A value of a query, unquoted: `+` is a space, `%7B` a byte, and `%` before anything else is itself."""
-    if b"+" in value:
-        value = value.replace(b"+", b" ")
-    if b"%" not in value:
-        return value
-    try:
-        # Python's own escapes, for this is decoded in C and takes a tenth of the time.
-        plain = value.replace(b"\\", b"\\\\") if b"\\" in value else value
-        return codecs.escape_decode(plain.replace(b"%", b"\\x"))[0]
-    except ValueError:
-        return unquote_to_bytes(value)
-
-
-def _queried(query: bytes, known: Mapping[bytes, tuple[str, bool]]) -> dict[str, Any]:
-    """The fields of a query, as the handlers have them.
-
-    :param known: their names there and in what is returned, and whether they are JSON.
-    """
-    fields: dict[str, Any] = {}
-    for part in query.split(b"&"):
-        name, _, value = part.partition(b"=")
-        named = known.get(name)
-        if named is None:
-            if b"%" in name or b"+" in name:
-                raise NotPlain
-            continue
-        field, is_json = named
-        if field in fields:
-            raise NotPlain
-        if b"%" in value or b"+" in value:
-            value = unquoted(value)
-        if is_json:
-            # What Tornado replaces in a text is no JSON.
-            if value:
-                fields[field] = values.parse(value, field)
-            continue
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            raise NotPlain from None
-        if not text.isprintable() and _CONTROL.search(text):
-            raise NotPlain
-        fields[field] = text.strip() or None
-    return fields

@@ -192,6 +192,21 @@ async def test_calls_of_one_connection_are_answered_as_on_connections_of_their_o
     assert [b"X-Request-Id: mine\r" in answer for answer in together].index(True) == 6
 
 
+@pytest.mark.gen_test
+async def test_rewards_that_are_sent_again_are_learnt_as_often(
+    ann: Caller, ports: dict[str, int], handled: list[str]
+) -> None:
+    created = await ann.experiment("learns", **CODE)
+    path, key = f"/setreward/{created['id']}", created["key"]
+    calls = [get(path, key=key, reward=f'{{"v": {v % 300}}}', action='{"arm": "A"}') for v in range(600)]
+    calls += [get(path, key=key, reward=json.dumps({"v": 1, "long": "x" * 200}))] * 2
+    answers = await answered_in_turn(ports["fast"], calls)
+    assert {answer.partition(b"\r\n\r\n")[2] for answer in answers} == {b'{"status":"success"}'}
+    assert len(handled) == 1  # the first one
+    learnt = (await ann.get(f"/stats/{created['id']}/currenttheta")).body
+    assert learnt == {"k": {"n": 2 * sum(range(300)) + 2}}
+
+
 def test_a_quoted_value_is_what_the_standard_library_makes_of_it() -> None:
     rng = random.Random(5)
     parts = [b"%7B", b"%7b", b"%C3%A9", b"%00", b"%5C", b"%", b"%%", b"%4", b"%zz", b"\\", b"\\n", b"\\x41"]
