@@ -32,7 +32,7 @@ _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 _FEW: Final = frozenset({"action", "reward"})
 """Fields that have few values, which are sent again and again."""
 _REMEMBERED, _REMEMBERED_BYTES = 256, 128
-"""So many of these values are remembered, as long as they are no longer in a query."""
+"""So many of these values are remembered, those that take so few bytes of a query."""
 
 
 class Given(NamedTuple):
