@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +11,23 @@ from streamsim.estimators import stored
 from streamsim.estimators.stored import Floats
 
 __all__ = ["ThompsonBayesianLinear"]
+
+_FEW: Final = 16
+"""Of so many coefficients a matrix is looked through faster by hand than by NumPy."""
+
+
+def _are_floats(row: object, size: int) -> bool:
+    return type(row) is list and len(row) == size and set(map(type, row)) == {float}
+
+
+def _are_independent(precision: Any, size: int) -> bool:
+    """Whether a precision matrix in lists has nothing but positive numbers on its diagonal."""
+    if type(precision) is not list or len(precision) != size:
+        return False
+    for place, row in enumerate(precision):
+        if not _are_floats(row, size) or not row[place] > 0 or row.count(0.0) != size - 1:
+            return False
+    return True
 
 
 class ThompsonBayesianLinear:
@@ -76,14 +93,15 @@ class ThompsonBayesianLinear:
         time.
         """
         p = len(x)
-        fresh = cls({}, prior)._prediction(x)
-        result = np.tile(fresh, (len(names), 1))
         places, known = [], []
         for place, name in enumerate(names):
             state = states.get(name)
             if state:
                 places.append(place)
                 known.append(state)
+        result = np.empty((2, len(names))).T
+        if len(known) < len(names):
+            result[:, 0], result[:, 1] = cls._prior_prediction(x, prior)
         if known:
             result[places] = cls._together(known, x, p) if all(type(s) is dict for s in known) else np.nan
             for place in np.flatnonzero(np.isnan(result[:, 0])).tolist():
@@ -108,6 +126,27 @@ class ThompsonBayesianLinear:
         result[sound, 0] = (half[..., 0] * half[..., 1]).sum(axis=1)
         result[sound, 1] = np.sqrt((half[..., 1] ** 2).sum(axis=1))
         return result
+
+    @classmethod
+    def _prior_prediction(cls, x: Any, prior: Mapping[str, Any]) -> tuple[float, float]:
+        """As of a model that has learned nothing. Where a few coefficients are independent it needs no root,
+        which takes three quarters of the time."""
+        size = len(x)
+        j: Any = prior.get("J")
+        p: Any = prior.get("P")
+        err = prior.get("err")
+        plain = size <= _FEW and type(err) is float and err > 0 and _are_floats(j, size)
+        if not (plain and _are_floats(x, size) and _are_independent(p, size)):
+            return cls({}, prior)._prediction(x)
+        mean = variance = 0.0
+        for place in range(size):
+            value = x[place]
+            if not -stored.MAX_OBSERVATION <= value <= stored.MAX_OBSERVATION:
+                return cls({}, prior)._prediction(x)
+            ratio = value / p[place][place]
+            mean += j[place] * ratio
+            variance += value * ratio
+        return mean, variance**0.5
 
     def _prediction(self, x: Any) -> tuple[float, float]:
         row = stored.regressors(x, self.value["J"].size, "ThompsonBayesianLinear")

@@ -53,6 +53,45 @@ def test_posteriors_predict_together_as_each_alone() -> None:
     assert ThompsonBayesianLinear.predictions({"a": states["wide"]}, ["a"], X, PRIOR)[1][0] > 0
 
 
+@pytest.mark.parametrize(
+    ("means", "precision"),
+    [
+        ([0.0, 0.0, 0.0], np.eye(3)),
+        ([1.5, -2.0, 0.25], np.diag([0.5, 3.0, 1e-3])),
+        ([1.5, -2.0, 0.25], np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.1], [0.0, 0.1, 3.0]])),
+        ([[1.5, -2.0, 0.25]], 2 * np.eye(3)),
+        ("[1, -2, 0]", 2 * np.eye(3)),
+        ([0.5] * 20, 4 * np.eye(20)),
+    ],
+)
+def test_what_learned_nothing_predicts_as_its_prior(means: Any, precision: Any) -> None:
+    size = len(precision)
+    x = np.linspace(-1.0, 2.0, size)
+    prior = {"J": means, "P": precision.tolist(), "err": 0.1}
+    j = np.ravel(json.loads(means) if isinstance(means, str) else means)
+    covariance = np.linalg.inv(precision)
+    for given in (x.tolist(), x):
+        mean, sd = ThompsonBayesianLinear.predictions({}, ["a", "b"], given, prior)
+        assert mean == pytest.approx([x @ covariance @ j] * 2)
+        assert sd == pytest.approx([np.sqrt(x @ covariance @ x)] * 2)
+    for wrong in (np.nan, -1e101):
+        with pytest.raises(ValueError, match="regressors from -1e100 to 1e100"):
+            ThompsonBayesianLinear.predictions({}, ["a"], [wrong] * size, prior)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"err": 0.0}, "err is a variance"),
+        ({"J": [0.0] * 2}, "needs a 2 x 2 matrix"),
+        ({"P": [[1.0, 0.0], [0.0, 1.0]]}, "needs a 3 x 3 matrix"),
+    ],
+)
+def test_a_prior_that_is_none_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ThompsonBayesianLinear.predictions({}, ["a"], X, PRIOR | change)
+
+
 @pytest.mark.parametrize(("kind", "field"), [(base.Proportion, "p"), (base.Mean, "m")])
 def test_equal_counts_give_equal_figures_in_whatever_order_they_came(kind: Any, field: str) -> None:
     rng = np.random.default_rng(1)
