@@ -20,8 +20,9 @@ from bench.calls import create, prepared
 from bench.load import Result, measure
 from tests.support import Server
 
-CONNECTIONS: Final = 64
-"""To each of the two experiments."""
+CONNECTIONS: Final = 128
+"""To each of the two experiments: so many that batches are full (`lane.batch`) also where two processes share
+them. With fewer, batches of two processes are half as large, and a decision costs them more."""
 
 
 class Measured(NamedTuple):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import random
 import resource
 import socket
 import tempfile
-import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench.calls import create, prepared
@@ -38,14 +40,12 @@ def main() -> None:
         requests = prepared(create(server.admin(), "e-greedy"), "e-greedy", "getaction")
         measure(server.port, requests, 16, 1)
         alone = measure(server.port, requests, 16, options.seconds)
-        ended: list[float] = []
-        crowd = threading.Thread(
-            target=lambda: asyncio.run(slow(server.port, options.senders, options.deaf, ended))
-        )
-        crowd.start()
-        time.sleep(1)
-        beside = measure(server.port, requests, 16, options.seconds)
-        crowd.join()
+        # A process of its own: in a thread of this one it would hold the other clients up.
+        with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+            crowd = processes.submit(slow, server.port, options.senders, options.deaf)
+            time.sleep(2)
+            beside = measure(server.port, requests, 16, options.seconds)
+            ended = crowd.result()
     for name, result in (("alone", alone), ("beside slow clients", beside)):
         print(f"{name:20} {result.rate:7.0f}/s  p99 {result.quantile_ms(0.99):6.1f} ms")
     print(
@@ -54,14 +54,24 @@ def main() -> None:
     )
 
 
-async def slow(port: int, senders: int, deaf: int, ended: list[float]) -> None:
+def slow(port: int, senders: int, deaf: int) -> list[float]:
     """Keep such connections until the server ends them; after how many seconds it did."""
-    calls = [one(port, deaf=False, ended=ended) for _ in range(senders)]
-    await asyncio.gather(*calls, *(one(port, deaf=True, ended=ended) for _ in range(deaf)))
+
+    async def begun(at_s: float, *, deaf: bool) -> float | None:
+        await asyncio.sleep(at_s)
+        return await one(port, deaf=deaf)
+
+    async def all_of_them() -> list[float | None]:
+        # Not all in step, as clients that know nothing of each other.
+        rng = random.Random(1)
+        calls = [begun(rng.random(), deaf=number < deaf) for number in range(senders + deaf)]
+        return await asyncio.gather(*calls)
+
+    return [seconds for seconds in asyncio.run(all_of_them()) if seconds is not None]
 
 
-async def one(port: int, *, deaf: bool, ended: list[float]) -> None:
-    """One slow client, for a minute at most."""
+async def one(port: int, *, deaf: bool) -> float | None:
+    """One slow client, for a minute at most: after how many seconds the server ended it, or None."""
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setblocking(False)
@@ -73,8 +83,8 @@ async def one(port: int, *, deaf: bool, ended: list[float]) -> None:
             while time.monotonic() < began + 60:
                 await asyncio.sleep(1)
                 await loop.sock_sendall(sock, b"x")
-            return
-        ended.append(time.monotonic() - began)
+            return None
+        return time.monotonic() - began
 
 
 if __name__ == "__main__":
