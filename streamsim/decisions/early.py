@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -18,6 +19,7 @@ PART: Final = 8
 LAST: Final = 4
 """So many of a batch are left for its last message, if it is as large as the one before: the fewer these are,
 the sooner the worker is done."""
+_AGAIN_S: Final = 0.002
 _BYTES: Final = 64 * 1024
 """Calls that are larger wait for the batch."""
 
@@ -36,17 +38,25 @@ class Early:
         self._calls: list[Pending] = []
         self.gathering = True
         self._before = 0  # how many calls the last batch had
+        self._now = asyncio.get_running_loop().time
+        self._expected, self._answered_s = 0, 0.0
 
     @property
     def given(self) -> int:
         """How many calls of the next batch the worker was given."""
         return len(self._calls)
 
+    def answered(self, calls: int, waiting: int) -> None:
+        """So many calls have been answered while so many wait: most who were ask again at once, and are
+        worth a moment, as they would wait for all that becomes of the others."""
+        self._expected, self._answered_s = calls + waiting, self._now()
+
     async def gathered(self, queue: deque[Pending], around: Around | None) -> None:
         """Wait until the queue has what comes at once, and give the worker parts of it meanwhile."""
         self.gathering = True
         self.give(queue, around)
-        await gathered(queue, self._most)
+        lately = self._expected >= PART and self._now() - self._answered_s < _AGAIN_S
+        await gathered(queue, self._most, self._expected if lately else 0)
         self.gathering = False
 
     def give(self, queue: deque[Pending], around: Around | None) -> None:

@@ -257,6 +257,7 @@ class Lane:
                     await self._fail_call(experiment, call, outcome)
             if errors:
                 self._worker.recycle()
+            self._early.answered(len(left), len(self._queue))
             return
 
     async def _refused(self, calls: list[Pending], result: Stale) -> list[Pending]:
@@ -307,6 +308,7 @@ class Lane:
         for call, outcome in prepared.ends:
             assert isinstance(outcome, bytes)
             call.resolve(outcome)
+        self._early.answered(len(calls), len(self._queue))
         return None
 
     async def _settled(self) -> bool:

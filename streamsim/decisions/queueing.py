@@ -11,6 +11,7 @@ from streamsim.errors import Unavailable
 from streamsim.storage.contract.decisions import Stale
 
 _TURNS: Final = 8
+_MOMENT_S: Final = 0.0002
 
 
 class Committing(NamedTuple):
@@ -36,14 +37,25 @@ def size(waiting: int, most: int, half: int) -> int:
     return -(-waiting // 2) if 2 * half <= waiting <= most else most
 
 
-async def gathered(queue: deque[Pending], most: int) -> None:
+async def gathered(queue: deque[Pending], most: int, expected: int) -> None:
     """Wait while every turn of the event loop brings more calls: it has received more than it has read. At
-    most for a few turns, and for no more calls than a batch may have."""
-    before = -1
-    for _ in range(_TURNS):
-        if not queue or len(queue) == before or len(queue) >= most:
+    most for a few turns, and for no more calls than a batch may have.
+
+    :param expected: so many calls are worth a moment more.
+    """
+    now, until = asyncio.get_running_loop().time, 0.0
+    came, turns = -1, 0
+    while queue and len(queue) < most:
+        if len(queue) > came:
+            if turns == _TURNS:
+                return
+            came, turns, until = len(queue), turns + 1, 0.0
+        elif came >= expected:
             return
-        before = len(queue)
+        elif not until:
+            until = now() + _MOMENT_S
+        elif now() > until:
+            return
         await asyncio.sleep(0)
 
 

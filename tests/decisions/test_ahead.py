@@ -309,6 +309,32 @@ def test_what_ran_early_of_a_batch_stays_in_it_where_it_would_be_two(bench: Benc
     assert held.early[1] == ran_early
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_those_who_wait_are_joined_by_those_who_are_answered_and_ask_again(
+    bench: Bench, held: Held, learns: bool
+) -> None:
+    def first() -> Awaitable[bytes]:
+        return bench.learn(bench.decisions) if learns else bench.decisions.get_action("e1", "k", {})
+
+    async def again() -> None:
+        await first()
+        for _ in range(4):  # so long an answer and the next request are on their way
+            await asyncio.sleep(0)
+        await first()
+
+    async def two_groups() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            many = [asyncio.ensure_future(again()) for _ in range(PART)]
+            await held.begun.wait()
+            few = [asyncio.ensure_future(first()) for _ in range(3)]
+            await asyncio.sleep(0)
+            held.go.set()
+            await asyncio.gather(*many, *few)
+
+    bench.run(two_groups())
+    assert held.batches == [PART, PART + 3]
+
+
 @pytest.mark.parametrize("calls", [2 * LEAST - 1, 2 * LEAST])
 def test_few_decisions_and_what_learns_are_one_batch(bench: Bench, held: Held, calls: int) -> None:
     async def many() -> None:

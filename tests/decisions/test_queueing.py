@@ -6,10 +6,13 @@ import asyncio
 import json
 from collections import deque
 
+import pytest
+
 from streamsim.decisions.calls import Decision, Pending
-from streamsim.decisions.queueing import take
+from streamsim.decisions.queueing import gathered, take
 from streamsim.decisions.worker import STEP_BYTES
 from tests.decisions.conftest import Bench
+from tests.patience import PATIENCE_S
 
 
 class Waiting:
@@ -25,7 +28,7 @@ class Waiting:
         raise error
 
 
-def call(size: int) -> Pending:
+def call(size: int = 1) -> Pending:
     made = Decision({}, size=size)
     made.answer, made.deadline, made.attempts = Waiting(), 10.0, 0
     return made
@@ -54,3 +57,23 @@ def test_large_calls_are_batches_of_their_own_and_small_ones_are_not(bench: Benc
         answers = bench.run(all_at_once(size))
         assert [json.loads(answer)["action"]["n"] for answer in answers] == [*range(6)]
         assert (max(bench.batches) == 1) is alone
+
+
+@pytest.mark.parametrize(("expected", "gathered_calls"), [(0, 1), (2, 2), (3, 2)])
+def test_a_call_that_is_expected_is_waited_for_a_moment(expected: int, gathered_calls: int) -> None:
+    async def body() -> int:
+        queue = deque[Pending]([call()])
+
+        async def later() -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            queue.append(call())
+
+        coming = asyncio.ensure_future(later())
+        async with asyncio.timeout(PATIENCE_S):
+            await gathered(queue, 64, expected)
+            found = len(queue)
+            await coming
+        return found
+
+    assert asyncio.run(body()) == gathered_calls
