@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streamsim.decisions import early, queueing
 from streamsim.decisions.early import LAST, PART
 from streamsim.decisions.pace import LEAST, Pace
 from streamsim.errors import Unavailable
@@ -311,8 +312,12 @@ def test_what_ran_early_of_a_batch_stays_in_it_where_it_would_be_two(bench: Benc
 
 @pytest.mark.parametrize("learns", [False, True])
 def test_those_who_wait_are_joined_by_those_who_are_answered_and_ask_again(
-    bench: Bench, held: Held, learns: bool
+    bench: Bench, held: Held, learns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Tests take turns with other processes.
+    monkeypatch.setattr(queueing, "_MOMENT_S", PATIENCE_S)
+    monkeypatch.setattr(early, "_AGAIN_S", PATIENCE_S)
+
     def first() -> Awaitable[bytes]:
         return bench.learn(bench.decisions) if learns else bench.decisions.get_action("e1", "k", {})
 

@@ -8,6 +8,7 @@ from collections import deque
 
 import pytest
 
+from streamsim.decisions import queueing
 from streamsim.decisions.calls import Decision, Pending
 from streamsim.decisions.queueing import gathered, take
 from streamsim.decisions.worker import STEP_BYTES
@@ -59,8 +60,20 @@ def test_large_calls_are_batches_of_their_own_and_small_ones_are_not(bench: Benc
         assert (max(bench.batches) == 1) is alone
 
 
-@pytest.mark.parametrize(("expected", "gathered_calls"), [(0, 1), (2, 2), (3, 2)])
-def test_a_call_that_is_expected_is_waited_for_a_moment(expected: int, gathered_calls: int) -> None:
+def test_nobody_waits_longer_than_a_moment_for_a_call_that_is_expected() -> None:
+    async def body() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await gathered(deque([call()]), 64, 2)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(("expected", "gathered_calls"), [(0, 1), (2, 2)])
+def test_a_call_that_is_expected_is_waited_for_a_moment(
+    expected: int, gathered_calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "_MOMENT_S", PATIENCE_S)
+
     async def body() -> int:
         queue = deque[Pending]([call()])
 
