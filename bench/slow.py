@@ -57,21 +57,18 @@ def main() -> None:
 def slow(port: int, senders: int, deaf: int) -> list[float]:
     """Keep such connections until the server ends them; after how many seconds it did."""
 
-    async def begun(at_s: float, *, deaf: bool) -> float | None:
-        await asyncio.sleep(at_s)
-        return await one(port, deaf=deaf)
-
     async def all_of_them() -> list[float | None]:
         # Not all in step, as clients that know nothing of each other.
         rng = random.Random(1)
-        calls = [begun(rng.random(), deaf=number < deaf) for number in range(senders + deaf)]
+        calls = [one(port, rng.random(), deaf=number < deaf) for number in range(senders + deaf)]
         return await asyncio.gather(*calls)
 
     return [seconds for seconds in asyncio.run(all_of_them()) if seconds is not None]
 
 
-async def one(port: int, *, deaf: bool) -> float | None:
+async def one(port: int, begins_s: float, *, deaf: bool) -> float | None:
     """One slow client, for a minute at most: after how many seconds the server ended it, or None."""
+    await asyncio.sleep(begins_s)
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setblocking(False)

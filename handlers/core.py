@@ -24,7 +24,7 @@ MAX_METRICS = 50
 END_BYTES = 4096
 """Its fields, beside the one that makes a body large, stand so near to its ends."""
 FIELDS = frozenset({"reward", "context", "action", "advice_id", "idempotency_key", "metrics"})
-_KNOWN = FIELDS | {"key"}
+REWARD_FIELDS = FIELDS | {"key"}
 
 
 class CoreHandler(BaseHandler):
@@ -163,7 +163,7 @@ class RewardHandler(CoreHandler):
 
     async def post(self, exp_id: str) -> None:
         """Body: key and one reward's fields, or key and rewards."""
-        body = self.json_body(FIELDS | {"key", "rewards"})
+        body = self.json_body(REWARD_FIELDS | {"rewards"})
         key = self.key(body)
         if "rewards" not in body:
             self.write_json(
@@ -186,8 +186,8 @@ def _reward_or_error(fields: Any, size: int) -> Reward | BadRequest:
 
 def reward_call(fields: dict[str, Any], size: int) -> Reward:
     """A reward from JSON fields, which came in so many bytes. :raises BadRequest:"""
-    if not fields.keys() <= _KNOWN:
-        unknown = sorted(fields.keys() - _KNOWN)
+    if not fields.keys() <= REWARD_FIELDS:
+        unknown = sorted(fields.keys() - REWARD_FIELDS)
         raise BadRequest(f"no such field; a reward has {', '.join(sorted(FIELDS))}", field=unknown[0])
     advice_id = _text(fields, "advice_id")
     # An advice id stands for its context and action: what else is given for them does not count.

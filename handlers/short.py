@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from handlers import scenarios
 from handlers.base import bearer, logged_in
-from handlers.core import FIELDS, ActionHandler, RewardHandler, given, reward_call
+from handlers.core import REWARD_FIELDS, ActionHandler, RewardHandler, given, reward_call
 from streamsim import values
 from streamsim.accounts.accounts import Credential
 from streamsim.config import Settings
@@ -27,7 +27,6 @@ from streamsim.values import JsonObject
 # What Tornado replaces in arguments.
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f]")
 _ACTION_FIELDS: Final = frozenset({"key", "context", "action"})
-_REWARD_FIELDS: Final = FIELDS | {"key"}
 _JSON: Final = frozenset({"context", "action", "reward", "metrics"})
 _FEW: Final = frozenset({"action", "reward"})
 """Fields that have few values, which are sent again and again."""
@@ -235,9 +234,7 @@ async def _stepped(
 
 SHORT: Final = {
     b"getaction": Short("/getaction/{exp_id}", _queue(_ACTION_FIELDS, ActionHandler.many, _action), _told),
-    b"setreward": Short(
-        "/setreward/{exp_id}", _queue(_REWARD_FIELDS, RewardHandler.many, reward_call), _told
-    ),
+    b"setreward": Short("/setreward/{exp_id}", _queue(REWARD_FIELDS, RewardHandler.many, reward_call), _told),
     b"run-step": Short("/{instance:part}/run-step", _step, scenarios.told),
 }
 """By the part of the path that is not an id."""

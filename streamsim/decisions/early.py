@@ -20,6 +20,7 @@ LAST: Final = 4
 """So many of a batch are left for its last message, if it is as large as the one before: the fewer these are,
 the sooner the worker is done."""
 _AGAIN_S: Final = 0.002
+"""Who was answered longer ago is not expected with the next calls."""
 _BYTES: Final = 64 * 1024
 """Calls that are larger wait for the batch."""
 

@@ -12,6 +12,7 @@ from streamsim.storage.contract.decisions import Stale
 
 _TURNS: Final = 8
 _MOMENT_S: Final = 0.0002
+"""So long after the last call that came a batch ends without those that are expected."""
 
 
 class Committing(NamedTuple):

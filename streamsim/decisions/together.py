@@ -17,6 +17,8 @@ class Together:
         self.all: asyncio.Future[list[End]] = asyncio.get_running_loop().create_future()
         self._ends: list[End | None] = [None] * calls
         self._left = calls
+        if not calls:
+            self.all.set_result([])
 
     def places(self) -> Iterator[Place]:
         """Where the answer of each call goes."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from streamsim.decisions import early, queueing
 from streamsim.decisions.early import LAST, PART
 from streamsim.decisions.pace import LEAST, Pace
 from streamsim.errors import Unavailable
@@ -31,10 +30,14 @@ def shown(answer: bytes) -> int:
     return number
 
 
+async def decide_at_once(bench: Bench, calls: int) -> list[bytes]:
+    """So many decisions that come together."""
+    return await asyncio.gather(*(bench.decisions.get_action("e1", "k", {}) for _ in range(calls)))
+
+
 async def decide_twice(bench: Bench) -> bytes:
     """Two calls, which make a batch that is larger than that of one; the second answer."""
-    calls = [bench.decisions.get_action("e1", "k", {}) for _ in range(2)]
-    return (await asyncio.gather(*calls))[1]
+    return (await decide_at_once(bench, 2))[1]
 
 
 async def learn_beside_a_decision(bench: Bench) -> bytes:
@@ -287,24 +290,18 @@ def test_decisions_that_cost_the_worker_little_are_two_batches_only_if_they_are_
     monkeypatch.setattr(Pace, "ran", lambda pace, worker, calls: setattr(pace, "half", LEAST + 1))
     held.go.set()
 
-    async def decide(calls: int) -> None:
-        await asyncio.gather(*(bench.decisions.get_action("e1", "k", {}) for _ in range(calls)))
-
-    bench.run(decide(1))
+    bench.run(decide_at_once(bench, 1))
     held.batches.clear()
     for calls in (2 * LEAST + 2, 2 * LEAST + 1):
-        bench.run(decide(calls))
+        bench.run(decide_at_once(bench, calls))
     assert held.batches == [LEAST + 1, LEAST + 1, 2 * LEAST + 1]
 
 
 def test_what_ran_early_of_a_batch_stays_in_it_where_it_would_be_two(bench: Bench, held: Held) -> None:
     held.go.set()
 
-    async def decide(calls: int) -> None:
-        await asyncio.gather(*(bench.decisions.get_action("e1", "k", {}) for _ in range(calls)))
-
     for calls in (2 * LEAST - 1, 2 * LEAST + 4):
-        bench.run(decide(calls))
+        bench.run(decide_at_once(bench, calls))
     ran_early = (2 * LEAST - 1) // PART * PART
     assert held.batches == [2 * LEAST - 1, ran_early, 2 * LEAST + 4 - ran_early]
     assert held.early[1] == ran_early
@@ -315,8 +312,8 @@ def test_those_who_wait_are_joined_by_those_who_are_answered_and_ask_again(
     bench: Bench, held: Held, learns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Tests take turns with other processes.
-    monkeypatch.setattr(queueing, "_MOMENT_S", PATIENCE_S)
-    monkeypatch.setattr(early, "_AGAIN_S", PATIENCE_S)
+    monkeypatch.setattr("streamsim.decisions.queueing._MOMENT_S", PATIENCE_S)
+    monkeypatch.setattr("streamsim.decisions.early._AGAIN_S", PATIENCE_S)
 
     def first() -> Awaitable[bytes]:
         return bench.learn(bench.decisions) if learns else bench.decisions.get_action("e1", "k", {})

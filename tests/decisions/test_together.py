@@ -31,6 +31,11 @@ def test_each_call_has_its_own_answer_or_error_in_order(bench: Bench) -> None:
     assert [row["action"] for row in bench.log("action")] == [{"n": 1}, {"n": 2}]
 
 
+def test_of_no_calls_there_are_no_answers(bench: Bench) -> None:
+    bench.experiment(TELL)
+    assert bench.run(bench.decisions.answer_all("e1", "k", [])) == []
+
+
 def test_calls_for_which_there_is_no_room_are_refused_and_the_others_answered(bench: Bench) -> None:
     bench.experiment(TELL)
     small = bench.more(queue=5)

@@ -267,8 +267,10 @@ class Connection(asyncio.Protocol):
         if not received:
             return False
         most = self._server.max_header_bytes
-        head = None if self._searched or len(received) > most else self._parser.again(received)
-        if head is None:
+        known = self._parser.again(received)
+        if known is not None and known[1] <= most:
+            head, end = known
+        else:
             end = end_of_head(received, self._searched, most)
             if end > most or (end < 0 and len(received) > most):
                 self._end_with(over_the_limit(received, most))
@@ -276,10 +278,8 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 self._searched = len(received)
                 return False
-            self._searched = 0
-            head, self._received = self._parser.parse(received[:end]), received[end:]
-        else:
-            self._received = b""
+            head = self._parser.parse(received[:end])
+        self._searched, self._received = 0, received[end:]
         sharing = self._server.sharing
         if sharing.needed:
             tenant = self._server.application.whose.of(head, self._received, self.context.remote_ip)

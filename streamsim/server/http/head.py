@@ -73,7 +73,8 @@ def end_of_head(received: bytes, searched: int, most: int) -> int:
 class HeadParser:
     """Parses one head after the other. A parser of llhttp serves as long as it saw whole requests only.
 
-    Clients send the same headers again and again: these are parsed once, and are the same list then.
+    Clients send the same headers again and again: `again` finds these without parsing them, and they are the
+    same list then.
     """
 
     def __init__(self) -> None:
@@ -85,27 +86,26 @@ class HeadParser:
         self._headers: list[tuple[bytes, bytes]] = []
         self._ended = self._whole = False
 
-    def again(self, data: bytes) -> Head | None:
-        """The head that `data` is, if it is one with the headers of the last one; None says nothing."""
-        end = data.find(b"\r\n")
-        if data[end:] != self._block:
+    def again(self, received: bytes) -> tuple[Head, int] | None:
+        """The head that `received` begins with, and where it ends, if its headers are those of the last one;
+        None says nothing."""
+        line = received.find(b"\r\n")
+        if not self._block or not received.startswith(self._block, line):
             return None
-        plain = _LINE.fullmatch(data, 0, end)
+        plain = _LINE.fullmatch(received, 0, line)
         # What llhttp makes of headers depends on the method, and on nothing else of a line of this form.
         if plain is None or plain[1] != self._method:
             return None
-        return Head(self._name, plain[2], "1.1", self._parsed)
+        return Head(self._name, plain[2], "1.1", self._parsed), line + len(self._block)
 
     def parse(self, data: bytes) -> Head:
         """The head in `data`, which ends with it. :raises HTTPInputError: it is none."""
-        head = self.again(data)
-        if head is None:
-            head = self._parse(data)
-            end = data.find(b"\r\n")
-            plain = _LINE.fullmatch(data, 0, end)
-            if plain is not None and len(data) - end <= _REMEMBERED:
-                self._method, self._name = plain[1], head.method
-                self._block, self._parsed = data[end:], head.headers
+        head = self._parse(data)
+        end = data.find(b"\r\n")
+        plain = _LINE.fullmatch(data, 0, end)
+        if plain is not None and len(data) - end <= _REMEMBERED:
+            self._method, self._name = plain[1], head.method
+            self._block, self._parsed = data[end:], head.headers
         return head
 
     def _parse(self, data: bytes) -> Head:

@@ -43,11 +43,14 @@ _FIXED: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items(
 
 
 class Addressed(NamedTuple):
-    """What the headers and the path of a call say. A connection remembers those of its last one."""
+    """What the headers and the path of a call say. A connection remembers those of its last one.
+
+    `given`: None if a handler has to look at the headers.
+    """
 
     headers: list[tuple[bytes, bytes]]
     path: bytes
-    given: Given
+    given: Given | None
     call: Short
     place: str
 
@@ -159,16 +162,16 @@ def begun(
     # The parser gives the same list for the same headers.
     if addressed is None or addressed.headers is not head.headers or addressed.path != path:
         addressed = connection.addressed = _addressed(head, path)
-        if addressed is None:
-            return None
-    _, _, given, call, place = addressed
+    if addressed is None or (given := addressed.given) is None:
+        return None
     length, body = given.length, None
     if head.method == "POST" and length <= len(received) and length <= application.max_body_bytes:
         body, received = received[:length], received[length:]
     elif head.method != "GET" or length:
         return None
+    call = addressed.call
     exchange = ShortExchange(connection, application, head, call, given)
-    asked = Asked(place, query, body, given)
+    asked = Asked(addressed.place, query, body, given)
     services = application.services
     if services.tracing is None:
         submitted = submit(services, call, asked, exchange)
@@ -180,15 +183,12 @@ def begun(
 
 
 def _addressed(head: Head, path: bytes) -> Addressed | None:
-    """What a call's headers and path say; None if it is none, or a handler has to look at it."""
+    """What a call's headers and path say; None if it is no call that the short way knows."""
     found = PATH.fullmatch(path)
     if found is None or head.version != "1.1":
         return None
-    given = _given(head.headers)
-    if given is None:
-        return None
     call, place = SHORT[found[1] or found[4]], found[2] or found[3]
-    return Addressed(head.headers, path, given, call, place.decode())
+    return Addressed(head.headers, path, _given(head.headers), call, place.decode())
 
 
 def _given(headers: list[tuple[bytes, bytes]]) -> Given | None:
