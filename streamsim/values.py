@@ -182,8 +182,7 @@ def parse(text: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> Any
         raise InvalidValue(where, f"not valid JSON: {error}") from None
     except RecursionError:
         raise InvalidValue(where, f"nested deeper than {MAX_DEPTH} levels") from None
-    if type(value) is not dict or len(value) > max_values or not is_flat(value):
-        check(value, where, max_values=max_values)
+    check(value, where, max_values=max_values)
     return value
 
 
