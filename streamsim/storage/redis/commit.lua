@@ -1,12 +1,12 @@
 -- One transaction of one tenant: checks every precondition, then applies every effect.
 --
--- KEYS  1 meta (hash)  2 outbox (stream)  3 due (zset)  4 closed (zset)  5 idle (zset)  6 done (string)
---       7... the hashes of the experiments involved; `@` below is a place in KEYS
+-- KEYS  1 meta (hash)  2 outbox (stream)  3 due (zset)  4 closed (zset)  5 idle (zset)
+--       6... the hashes of the experiments involved; `@` below is a place in KEYS
 -- ARGV  numbers that belong together are one argument, in decimal with spaces between, shown here in []
 --       [now_ms, effects (1: something to apply, 0: only checks), most rows, most bytes that may wait in the
 --           outbox, rows, bytes of this transaction's log, and how many experiments, reads, redemptions,
 --           amendments, idempotency records, deletes, groups to write, drops, advices, and hashes of buckets
---           follow]
+--           follow, w:<writer>, serial (see writers.py)]
 --       the log rows
 --       experiments: [@x, revision, actions, last action ms, rewards, last reward ms (to count),
 --           how many actions there may be before, -1 for any number]
@@ -34,12 +34,10 @@
 --          places of experiments with more actions than there may be             nothing applied
 --       2  rows waiting, bytes waiting                                           over the high-water mark
 --       3  (nothing)                                                             a set has other groups than listed
+--       4  (nothing)                                                             the writer's next commit came first
 
 local call = redis.call
-local meta, outbox, due, closed, idle, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-
-local before = call('GET', done)
-if before then return {1, before} end
+local meta, outbox, due, closed, idle = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local at = 0
 local function take() at = at + 1 return ARGV[at] end
@@ -56,7 +54,16 @@ local now, effects = tonumber(head[1]), head[2]
 local most_rows, most_bytes = tonumber(head[3]), tonumber(head[4])
 local rows, bytes, blob = tonumber(head[5]), tonumber(head[6]), take()
 
-local waiting = call('HMGET', meta, 'seq', 'rows', 'bytes')
+local writer, serial = head[17], head[18]
+
+local waiting = call('HMGET', meta, 'seq', 'rows', 'bytes', writer)
+local known = waiting[4]
+if known then
+  local place = string.find(known, ' ', 1, true)
+  local last = string.sub(known, 1, place - 1)
+  if last == serial then return {1, string.sub(known, place + 1)} end
+  if tonumber(last) > tonumber(serial) then return {4} end
+end
 local seq = tonumber(waiting[1] or 0)
 local rows_waiting, bytes_waiting = tonumber(waiting[2] or 0), tonumber(waiting[3] or 0)
 if rows > 0 and (rows_waiting + rows > most_rows or bytes_waiting + bytes > most_bytes) then
@@ -296,12 +303,29 @@ for _, one in ipairs(records) do
 end
 
 for _, fields in ipairs(counters) do call(unpack(fields)) end
+
+-- Who has been silent for an hour is gone: a commit that arrives this late is none of ours.
+local function sweep()
+  local hour = 3600 * 1000 * 16
+  local swept = call('HGET', meta, 'swept')
+  if swept and seq - swept < hour then return end
+  local fields = call('HGETALL', meta)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'w:' and seq - string.match(fields[i + 1], ' (%d+)') > hour then
+      call('HDEL', meta, fields[i])
+    end
+  end
+  call('HSET', meta, 'swept', version)
+end
+if not known then sweep() end
+
+local outcome = version .. ' ' .. table.concat(found)
+local noted = serial .. ' ' .. outcome
 if rows > 0 then
   call('XADD', outbox, version .. '-0', 'rows', blob)
-  call('HSET', meta, 'seq', version, 'rows', text(rows_waiting + rows), 'bytes', text(bytes_waiting + bytes))
+  call('HSET', meta, 'seq', version, writer, noted,
+    'rows', text(rows_waiting + rows), 'bytes', text(bytes_waiting + bytes))
 else
-  call('HSET', meta, 'seq', version)
+  call('HSET', meta, 'seq', version, writer, noted)
 end
-local outcome = version .. ' ' .. table.concat(found)
-call('SET', done, outcome, 'PX', 60000)
 return {1, outcome}

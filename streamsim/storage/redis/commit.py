@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 from streamsim.storage.contract.decisions import (
     Committed,
@@ -13,6 +12,7 @@ from streamsim.storage.contract.decisions import (
     ThetaRows,
     Transaction,
 )
+from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
 from streamsim.storage.contract.logs import LogRow
 from streamsim.storage.redis import buckets as redis_buckets
 from streamsim.storage.redis.connection import Arg
@@ -26,6 +26,7 @@ from streamsim.storage.redis.records import (
     unpack_record,
     unpack_row,
 )
+from streamsim.storage.redis.writers import Writer
 
 # A MongoDB document holds at most 16 MiB, and a row has more in it than its data.
 MAX_ROW_BYTES = 15 * 1024 * 1024
@@ -42,11 +43,16 @@ DEFAULT_HIGH_WATER = HighWater()
 
 
 def encode(
-    transaction: Transaction, tenant: TenantKeys, high_water: HighWater, groups: dict[ThetaAddress, list[str]]
+    transaction: Transaction,
+    tenant: TenantKeys,
+    high_water: HighWater,
+    groups: dict[ThetaAddress, list[str]],
+    writer: Writer,
 ) -> tuple[list[str], list[Arg]]:
     """KEYS and ARGV of commit.lua. Encoded once, a commit may be sent any number of times and happens once.
 
     :param groups: for each set that the transaction deletes, the keys of its groups.
+    :param writer: whose next commit this is.
     """
     places: dict[str, int] = {}
 
@@ -55,7 +61,7 @@ def encode(
 
     for key in (tenant.meta, tenant.outbox, tenant.due, tenant.closed, tenant.idle):
         at(key)
-    at(tenant.done(uuid4().hex))
+    writer.serial += 1
     logs = _distinct(transaction.logs)
     blob = pack_log(logs) if logs else b""
     if len(blob) > MAX_ROW_BYTES and any(len(row.data) > MAX_ROW_BYTES for row in logs):
@@ -69,7 +75,7 @@ def encode(
     head = (transaction.now_ms, 1 if effects else 0, *high_water, len(logs), len(blob), *counts)
     buckets = redis_buckets.encode(transaction.buckets, tenant, at)
     rest = (len(groups_written), len(transaction.drops), len(transaction.advices), len(buckets))
-    args: list[Arg] = [_numbers(*head, *rest), blob]
+    args: list[Arg] = [_numbers(*head, *rest, f"w:{writer.name}", writer.serial), blob]
 
     order: dict[str, int] = {}
     for experiment_id, revision in transaction.revisions.items():
@@ -196,6 +202,16 @@ def decode_stale(transaction: Transaction, answer: list[Any], sets: dict[ThetaAd
         used[wanted.key] = unpack_record(wanted.experiment_id, wanted.key, record)
     names = (tuple(ids[place - 1] for place in places) for places in (experiments, full))
     return Stale(next(names), theta, known, used, next(names))
+
+
+def refusal(answer: list[Any]) -> StoreUnavailable:
+    """From what commit.lua says when nothing of the transaction is wrong."""
+    kind, *rest = answer
+    if kind == 2:
+        rows, size = rest
+        waiting = f"{rows} log rows of {size} bytes"
+        return StoreUnavailable(f"{waiting} wait for MongoDB, which is as much as may wait")
+    return OutcomeUnknown("Redis got the commit again after it was given up")
 
 
 def stale_sets(transaction: Transaction, answer: list[Any]) -> list[ThetaAddress]:

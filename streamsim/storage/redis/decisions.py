@@ -26,7 +26,7 @@ from streamsim.storage.contract.decisions import (
     Transaction,
 )
 from streamsim.storage.contract.deliveries import Delivery
-from streamsim.storage.contract.errors import DuplicateName, StoreUnavailable
+from streamsim.storage.contract.errors import DuplicateName
 from streamsim.storage.contract.revisions import Revision
 from streamsim.storage.redis import buckets as redis_buckets
 from streamsim.storage.redis.commit import (
@@ -34,6 +34,7 @@ from streamsim.storage.redis.commit import (
     decode_committed,
     decode_stale,
     encode,
+    refusal,
     stale_sets,
     theta_rows,
 )
@@ -43,6 +44,7 @@ from streamsim.storage.redis.due import Due, get_all
 from streamsim.storage.redis.keys import Keys, TenantKeys
 from streamsim.storage.redis.records import unpack_advice, unpack_experiment, unpack_record
 from streamsim.storage.redis.revisions import RedisRevisions, revision_args, revision_keys
+from streamsim.storage.redis.writers import Writer, Writers
 
 # How many tenants a job asks at once, and how many names it reads at once.
 _TENANTS_AT_ONCE = 32
@@ -66,12 +68,12 @@ class RedisDecisions:
     def __init__(
         self, connection: RedisConnection, keys: Keys, high_water: HighWater, committed: Callable[[str], None]
     ) -> None:
-        self._connection = connection
-        self._keys = keys
+        self._connection, self._keys = connection, keys
         self._high_water = high_water
         self._committed = committed
         self._tenants: dict[str, str] = {}
         self._tenant_keys: dict[str, TenantKeys] = {}
+        self._writers = Writers()
         self.due = Due(connection, keys, self.tenants)
         self.revisions = RedisRevisions(connection, keys, self.tenant_of)
 
@@ -300,24 +302,29 @@ class RedisDecisions:
         keys = await self._home(experiment_id)
         if keys is None:
             return []
-        return sorted(
-            name.decode() for name in await self._connection.command("HKEYS", keys.sets(experiment_id))
-        )
+        names = await self._connection.command("HKEYS", keys.sets(experiment_id))
+        return sorted(name.decode() for name in names)
 
     # Transactions.
 
     async def commit(self, transaction: Transaction) -> Committed | Stale:
         transaction.check()
+        writer = self._writers.take(transaction.tenant)
+        try:
+            return await self._commit(transaction, writer)
+        finally:
+            self._writers.give_back(transaction.tenant, writer)
+
+    async def _commit(self, transaction: Transaction, writer: Writer) -> Committed | Stale:
         keys = self._of(transaction.tenant)
+        deleted = [scope for scope in transaction.deletes if scope.key is None]
         while True:
-            groups = {
-                scope: [key.decode() for key in await self._connection.command("HKEYS", keys.groups(scope))]
-                for scope in transaction.deletes
-                if scope.key is None
-            }
-            answer = await self._connection.call(
-                _COMMIT, *encode(transaction, keys, self._high_water, groups)
-            )
+            groups = dict[ThetaAddress, list[str]]()
+            for scope in deleted:
+                names = await self._connection.command("HKEYS", keys.groups(scope))
+                groups[scope] = [name.decode() for name in names]
+            encoded = encode(transaction, keys, self._high_water, groups, writer)
+            answer = await self._connection.call(_COMMIT, *encoded)
             kind = answer[0]
             if kind == 1:
                 if transaction.logs:
@@ -326,11 +333,8 @@ class RedisDecisions:
             if kind == 0:
                 sets = {scope: await self._read_set(keys, scope) for scope in stale_sets(transaction, answer)}
                 return decode_stale(transaction, answer, sets)
-            if kind == 2:
-                rows, size = answer[1:]
-                raise StoreUnavailable(
-                    f"{rows} log rows of {size} bytes wait for MongoDB, which is as much as may wait"
-                )
+            if kind != 3:
+                raise refusal(answer)
 
     async def peek(
         self, experiment_id: str, advices: Iterable[str], idempotency: Iterable[str], now_ms: int

@@ -4,7 +4,9 @@
 cluster slot; the few keys of the whole installation are listed last. Parts that users or policy code choose
 are preceded by their length in bytes (or come last), so that two addresses never give one key.
 
-    {P/T}:meta                 hash    seq (last version given), rows and bytes waiting in the outbox
+    {P/T}:meta                 hash    seq (last version given), rows and bytes waiting in the outbox;
+                                       w:<writer> -> "<serial> <outcome>" of its last commit (see writers.py),
+                                       swept: version at which silent ones were last looked for
     {P/T}:outbox               stream  one entry per commit with log rows; its id is the commit's version
     {P/T}:live                 zset    ids of live experiments, all of score 0, for lists in order
     {P/T}:archived             zset    ids of archived experiments; score 1: their theta is in MongoDB
@@ -16,7 +18,6 @@ are preceded by their length in bytes (or come last), so that two addresses neve
     {P/T}:states               hash    id of a delivery -> "<attempts> <state> <modified ms> <error>"
     {P/T}:unsent               zset    deliveries that wait, by the date they come due
     {P/T}:settled              zset    the other ones by the date they were settled
-    {P/T}:done:<token>         string  outcome of a commit, kept a minute for who lost the answer
     {P/T}:x:<experiment>       hash    the experiment: doc, revision, live, modified, counters, last row moved
     {P/T}:d:<experiment>       zset    its deliveries by the date they were made
     {P/T}:r:<experiment>       hash    number of a revision -> JSON of date_ms, user, note
@@ -117,9 +118,6 @@ class TenantKeys:
     @cached_property
     def settled(self) -> str:
         return f"{self._base}settled"
-
-    def done(self, token: str) -> str:
-        return f"{self._base}done:{token}"
 
     def experiment(self, experiment_id: str) -> str:
         return f"{self._base}x:{experiment_id}"
