@@ -12,8 +12,9 @@ import re
 import time
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from hiredis import pack_command
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -32,6 +33,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
+from streamsim.storage.redis.pipe import Pipe
 
 Arg = str | bytes | int
 
@@ -39,6 +41,8 @@ Arg = str | bytes | int
 # refuses a script at its first write, so nothing was applied; Redis 6.2 wraps such an error in another.
 _CODE = re.compile(r"(?:^|: -)([A-Z]+) ")
 _PASSING = {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "READONLY"}
+# What is larger has a connection of its own: who waits for less would wait for it.
+_QUICK_BYTES = 64 * 1024
 # Shortest timer of an attempt, and pause before the next look at a Redis that loads.
 _LEAST_S, _LOADING_S = 1.0, 0.1
 _REFUSING = {"MISCONF", "NOREPLICAS", "OOM", "NOAUTH", "NOPERM", "WRONGPASS"}
@@ -78,6 +82,8 @@ class RedisConnection:
         # When the first of those attempts began that failed, and none succeeded since.
         self._away_since: float | None = None
         self._client: Redis | RedisCluster | None = None
+        self._pipe: Pipe | None = None
+        self._piping = asyncio.Lock()
         self.server: dict[str, Any] = {}
 
     @property
@@ -134,41 +140,45 @@ class RedisConnection:
         await self._idle.wait()
 
     async def close(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
             if isinstance(client, Redis):
                 await client.connection_pool.disconnect()
 
-    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Arg] = ()) -> Any:
-        """Run a script; one round trip, unless the server does not know it yet."""
+    async def call(
+        self, script: Script, keys: Sequence[str], args: Sequence[Arg] = (), *, quick: bool = False
+    ) -> Any:
+        """Run a script; one round trip, unless the server does not know it yet.
+
+        :param quick: many wait for it, and its answer is small: it shares a connection (see pipe.py).
+        """
         try:
-            return await self.command("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await self.command("EVALSHA", script.sha, len(keys), *keys, *args, quick=quick)
         except NoScriptError:
             return await self.command("EVAL", script.source, len(keys), *keys, *args)
 
-    async def command(self, *words: Arg) -> Any:
+    async def command(self, *words: Arg, quick: bool = False) -> Any:
         """:raises StoreUnavailable: OutcomeUnknown if Redis may have got the command."""
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._command(words)
+            return await self._command(words, quick)
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
 
-    async def _command(self, words: tuple[Arg, ...]) -> Any:
+    async def _command(self, words: tuple[Arg, ...], quick: bool) -> Any:
         sent, pause, began = False, 0.01, time.monotonic()
         while True:
             if self._client is None:
                 raise StoreUnavailable("the connection to Redis is closed")
             tried = time.monotonic()
             try:
-                # One timer for all, as redis-py would set one at each step of a command.
-                left = max(self._deadline(began) - tried, _LEAST_S)
-                async with self._free, asyncio.timeout(left):
-                    answer = await self._client.execute_command(*words)
+                answer = await self._sent(words, max(self._deadline(began) - tried, _LEAST_S), quick)
                 self._away_since = None
                 return answer
             except NoScriptError:
@@ -185,6 +195,29 @@ class RedisConnection:
                     raise away(f"Redis: {str(error) or 'no answer in time'}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.25)
+
+    async def _sent(self, words: tuple[Arg, ...], left: float, quick: bool) -> Any:
+        """:param left: for how many seconds to wait."""
+        client = self._client
+        assert client is not None
+        if quick and isinstance(client, Redis):
+            packed = pack_command(cast(Any, words))
+            if len(packed) <= _QUICK_BYTES:
+                pipe = self._pipe
+                if pipe is None or pipe.closed:
+                    async with asyncio.timeout(left):
+                        pipe = await self._piped(client)
+                return await pipe.send(packed, left)
+        # One timer for all, as redis-py would set one at each step of a command.
+        async with self._free, asyncio.timeout(left):
+            return await client.execute_command(*words)
+
+    async def _piped(self, client: Redis) -> Pipe:
+        async with self._piping:
+            if self._pipe is None or self._pipe.closed:
+                pool: Any = client.connection_pool
+                self._pipe = await Pipe.opened(pool.make_connection())
+            return self._pipe
 
     def _deadline(self, began: float) -> float:
         """Until when a command that began then waits: what others waited counts."""

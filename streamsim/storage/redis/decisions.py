@@ -324,7 +324,7 @@ class RedisDecisions:
                 names = await self._connection.command("HKEYS", keys.groups(scope))
                 groups[scope] = [name.decode() for name in names]
             encoded = encode(transaction, keys, self._high_water, groups, writer)
-            answer = await self._connection.call(_COMMIT, *encoded)
+            answer = await self._connection.call(_COMMIT, *encoded, quick=True)
             kind = answer[0]
             if kind == 1:
                 if transaction.logs:

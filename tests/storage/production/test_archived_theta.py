@@ -67,12 +67,12 @@ def test_a_move_that_was_broken_off_is_finished_by_the_next(
     """Redis goes away at each of the removals."""
     real, left = RedisConnection.command, [broken]
 
-    async def command(link: RedisConnection, name: str, *args: Any) -> Any:
+    async def command(link: RedisConnection, name: str, *args: Any, quick: bool = False) -> Any:
         if name == "UNLINK":
             if left[0] == 0:
                 raise StoreUnavailable("away")
             left[0] -= 1
-        return await real(link, name, *args)
+        return await real(link, name, *args, quick=quick)
 
     async def body() -> None:
         await committed(store, writes=ROWS)

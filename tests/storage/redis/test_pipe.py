@@ -1,0 +1,158 @@
+"""A shared connection: each answer reaches who asked, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hiredis import pack_command
+from redis.asyncio import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from streamsim.storage.redis.connection import RedisConnection, Script
+from streamsim.storage.redis.pipe import Pipe
+from tests.patience import PATIENCE_S
+from tests.servers import RedisServer, aside
+
+CLAIM = Script("claim")
+
+
+def opened(server: RedisServer) -> Any:
+    return Pipe.opened(Connection(host="127.0.0.1", port=server.port, protocol=2))
+
+
+def echo(pipe: Pipe, text: str, patience_s: float = PATIENCE_S) -> Any:
+    return asyncio.ensure_future(pipe.send(pack_command(("ECHO", text)), patience_s))
+
+
+async def claimed(connection: RedisConnection, work: str, owner: str = "me") -> bool:
+    """Whether a script that shares the connection answers that the work is the owner's."""
+    return bool(await connection.call(CLAIM, [work], [owner, 0, 1000, 60_000], quick=True))
+
+
+def connections(server: RedisServer) -> int:
+    """How many there are, without that of who asks."""
+    with server.client() as client:
+        return len(client.client_list()) - 1
+
+
+def test_each_answer_reaches_who_asked_though_others_were_cancelled(
+    run: Any, redis_server: RedisServer
+) -> None:
+    async def body() -> None:
+        pipe = await opened(redis_server)
+        asked = [echo(pipe, f"{n}" * (n % 7 * 1000 + 1)) for n in range(300)]
+        await asyncio.sleep(0)
+        for one in asked[::3]:
+            one.cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for n, answer in enumerate(answers):
+            if n % 3:
+                assert answer == f"{n}".encode() * (n % 7 * 1000 + 1)
+            else:
+                assert isinstance(answer, asyncio.CancelledError)
+        assert await echo(pipe, "last") == b"last"
+        pipe.close()
+
+    run(body())
+
+
+def test_what_redis_refuses_is_raised_and_the_next_is_answered(run: Any, redis_server: RedisServer) -> None:
+    async def body() -> None:
+        pipe = await opened(redis_server)
+        unknown = pipe.send(pack_command(("EVALSHA", "0" * 40, "0")), PATIENCE_S)
+        wrong = pipe.send(pack_command(("HGET", "key")), PATIENCE_S)
+        refusals = await asyncio.gather(unknown, wrong, echo(pipe, "a"), return_exceptions=True)
+        assert isinstance(refusals[0], NoScriptError)
+        assert isinstance(refusals[1], ResponseError)
+        assert str(refusals[1]).startswith("wrong number of arguments")
+        assert refusals[2] == b"a"
+        pipe.close()
+
+    run(body())
+
+
+def test_a_redis_that_hangs_or_is_gone_ends_all_that_is_under_way(run: Any, own_redis: RedisServer) -> None:
+    async def body() -> None:
+        pipe = await opened(own_redis)
+        assert own_redis.process is not None
+        own_redis.process.send_signal(signal.SIGSTOP)
+        asked = [echo(pipe, "a", 0.1), echo(pipe, "b")]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(one) for one in answers} == {RedisTimeoutError}
+        assert pipe.closed
+        own_redis.process.send_signal(signal.SIGCONT)
+        pipe = await opened(own_redis)
+        own_redis.process.send_signal(signal.SIGSTOP)
+        asked = [echo(pipe, "a"), echo(pipe, "b")]
+        await asyncio.sleep(0)
+        await aside(own_redis.kill)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(one) for one in answers} == {RedisConnectionError}
+        assert pipe.closed
+
+    run(body())
+
+
+def test_a_connection_that_was_lost_is_made_again(run: Any, own_redis: RedisServer) -> None:
+    async def body() -> None:
+        connection = RedisConnection(own_redis.url, patience_s=PATIENCE_S)
+        await connection.open()
+        assert await claimed(connection, "a")
+        with own_redis.client() as client:
+            client.client_kill_filter(skipme=True, _type="normal")
+        assert await claimed(connection, "a")
+        assert not await claimed(connection, "a", "another")
+        await aside(own_redis.kill)
+        await aside(own_redis.start)
+        assert await claimed(connection, "b")
+        await connection.close()
+
+    run(body())
+
+
+def test_many_share_one_connection_and_what_is_large_has_its_own(run: Any, own_redis: RedisServer) -> None:
+    async def body() -> None:
+        connection = RedisConnection(own_redis.url, patience_s=PATIENCE_S)
+        await connection.open()
+        assert connections(own_redis) == 1
+        assert await claimed(connection, "large", "a" * 100_000)
+        assert connections(own_redis) == 1
+        assert all(await asyncio.gather(*(claimed(connection, f"{n}") for n in range(100))))
+        assert connections(own_redis) == 2
+        await connection.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+def test_a_shared_connection_has_the_password_and_the_database_of_the_url(
+    run: Any, tmp_path: Path, over: str
+) -> None:
+    socket = tmp_path / "s"
+    server = RedisServer(tmp_path / "redis", "--unixsocket", str(socket))
+    server.start()
+
+    async def body() -> None:
+        url = (
+            f"unix://:secret@{socket}?db=3"
+            if over == "unix"
+            else f"redis://:secret@127.0.0.1:{server.port}/3"
+        )
+        connection = RedisConnection(url, patience_s=PATIENCE_S)
+        await connection.open()
+        assert await claimed(connection, "a")
+        assert await connection.command("EXISTS", "a") == 1
+        await connection.close()
+
+    try:
+        with server.client() as client:
+            client.config_set("requirepass", "secret")
+        run(body())
+    finally:
+        server.stop()
