@@ -14,11 +14,8 @@ from streamsim.decisions.queueing import gathered
 from streamsim.decisions.routing import Around
 from streamsim.decisions.worker import PolicyWorker
 
-PART: Final = 8
-"""So many calls are worth a message to the worker."""
-LAST: Final = 4
-"""So many of a batch are left for its last message, if it is as large as the one before: the fewer these are,
-the sooner the worker is done."""
+PART: Final = 4
+"""So many calls are worth a message to the worker; the fewer come last, the sooner it is done with them."""
 _AGAIN_S: Final = 0.002
 """Who was answered longer ago is not expected with the next calls."""
 _BYTES: Final = 64 * 1024
@@ -64,8 +61,7 @@ class Early:
         """Give the worker what has come to the queue of a batch that gathers, if that is enough."""
         given, waiting = len(self._calls), min(len(queue), self._most)
         waiting = min(waiting, max(self._worker.pace.half, self._before))
-        more, last = waiting - given, waiting == self._before - LAST
-        if more < (LAST if last else PART) or around is None or not around.plain:
+        if waiting - given < PART or around is None or not around.plain:
             return
         calls = list(islice(queue, given, waiting))
         key = around.experiment.key

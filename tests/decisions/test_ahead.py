@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamsim.decisions.early import LAST, PART
+from streamsim.decisions.early import PART
 from streamsim.decisions.pace import LEAST, Pace
 from streamsim.errors import Unavailable
 from streamsim.storage.contract.errors import StoreUnavailable
@@ -256,7 +256,7 @@ def test_what_ran_early_beside_a_small_commit_is_answered_as_if_it_had_waited(
             )
 
     first, second = bench.run(two())
-    assert early.parts[0] == PART - LAST
+    assert early.parts[0] == PART
     if ends == "refused":
         assert [shown(answer) for answer in (*first, *second)] == [1] * 2 * PART
         assert len(bench.log("action")) == 1 + 2 * PART

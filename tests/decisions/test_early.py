@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from streamsim.decisions.decisions import Decisions
-from streamsim.decisions.early import LAST, PART
+from streamsim.decisions.early import PART
+from streamsim.decisions.pace import LEAST
 from streamsim.errors import PolicyError, Unauthorized
 from tests.decisions.conftest import Bench
 from tests.decisions.helpers import COUNT, SHOW, Early, count
@@ -48,25 +49,20 @@ def test_parts_of_a_batch_run_before_it_is_complete_and_are_answered_in_their_or
     assert [row["action"]["n"] for row in bench.log("action")] == [-1, *range(2 * PART + 3)]
 
 
-def test_of_a_batch_as_large_as_the_one_before_few_calls_are_left_for_the_end(
-    bench: Bench, early: Early
-) -> None:
+def test_no_more_runs_early_than_half_a_batch_or_than_the_one_before_had(bench: Bench, early: Early) -> None:
     warm(bench, TELL)
+    many = LEAST + 2 * PART
     for calls, parts in (
-        (3 * PART, [PART, PART, PART]),
-        (3 * PART, [PART, PART, PART - LAST]),
-        (2 * PART, [PART, PART]),  # fewer came than before
-        (2 * PART, [PART, PART - LAST]),
-        (LAST + 1, []),
-        (LAST + 1, []),
-        (6 * PART - 2, [PART] * 3),  # more than these may be two batches
-        (6 * PART - 2, [PART] * 5),
-        (6 * PART - 3, [PART] * 5),
-        (6 * PART - 3, [PART] * 5),
+        (3 * PART, 3),
+        (PART + 1, 1),
+        (many, LEAST // PART),  # more than these may be two batches
+        (many, many // PART),
+        (many + 1, many // PART),
+        (2 * PART, 2),
     ):
         early.parts.clear()
         assert bench.run(decide(bench.decisions, calls)) == [{"n": n} for n in range(calls)]
-        assert early.parts == parts, calls
+        assert early.parts == [PART] * parts, calls
 
 
 def test_few_calls_go_to_the_worker_in_one_message(bench: Bench, early: Early) -> None:
@@ -83,7 +79,7 @@ def test_each_of_many_rewards_is_learnt_once_whichever_of_them_ran_early(bench: 
             await asyncio.gather(*(bench.learn(bench.decisions) for _ in range(PART + 1)))
 
     bench.run(learn())
-    assert early.parts == [PART] + [PART + 1 - LAST] * 2
+    assert early.parts == [PART] * 3
     assert count(bench) == 3 * (PART + 1)
 
 
@@ -93,7 +89,7 @@ def test_what_ran_early_on_theta_that_another_server_changed_runs_again(bench: B
     for learnt in range(1, 4):
         bench.run(bench.learn(other))
         assert bench.run(decide(bench.decisions, PART + 1)) == [{"n": learnt}] * (PART + 1)
-    assert early.parts == [PART] + [PART + 1 - LAST] * 2
+    assert early.parts == [PART] * 3
 
 
 def test_code_that_was_changed_elsewhere_is_what_decides(bench: Bench, early: Early) -> None:
@@ -172,4 +168,4 @@ def test_those_who_call_again_when_they_are_answered_go_to_the_worker_as_they_co
 
     assert bench.run(all_twice()) == [[{"n": n}] * 2 for n in range(PART + 3)]
     # Not all in one message, when the last of them is there.
-    assert early.parts == [PART, PART + 3 - LAST]
+    assert early.parts == [PART, PART]
