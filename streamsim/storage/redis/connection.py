@@ -140,10 +140,10 @@ class RedisConnection:
         await self._idle.wait()
 
     async def close(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
         if self._client is not None:
             client, self._client = self._client, None
+            if self._pipe is not None:
+                self._pipe.close()
             await client.aclose()
             if isinstance(client, Redis):
                 await client.connection_pool.disconnect()
@@ -175,7 +175,8 @@ class RedisConnection:
         sent, pause, began = False, 0.01, time.monotonic()
         while True:
             if self._client is None:
-                raise StoreUnavailable("the connection to Redis is closed")
+                away = OutcomeUnknown if sent else StoreUnavailable
+                raise away("the connection to Redis is closed")
             tried = time.monotonic()
             try:
                 answer = await self._sent(words, max(self._deadline(began) - tried, _LEAST_S), quick)
@@ -205,19 +206,26 @@ class RedisConnection:
             if len(packed) <= _QUICK_BYTES:
                 pipe = self._pipe
                 if pipe is None or pipe.closed:
-                    async with asyncio.timeout(left):
-                        pipe = await self._piped(client)
+                    pipe = await self._piped(client, left)
                 return await pipe.send(packed, left)
         # One timer for all, as redis-py would set one at each step of a command.
         async with self._free, asyncio.timeout(left):
             return await client.execute_command(*words)
 
-    async def _piped(self, client: Redis) -> Pipe:
-        async with self._piping:
-            if self._pipe is None or self._pipe.closed:
-                pool: Any = client.connection_pool
-                self._pipe = await Pipe.opened(pool.make_connection())
-            return self._pipe
+    async def _piped(self, client: Redis, left: float) -> Pipe:
+        """What small commands share, connected. Nothing was sent if it raises."""
+        try:
+            async with asyncio.timeout(left), self._piping:
+                if self._pipe is None or self._pipe.closed:
+                    pool: Any = client.connection_pool
+                    pipe = await Pipe.opened(pool.make_connection())
+                    if client is not self._client:
+                        pipe.close()
+                        raise RedisConnectionError("closed while connecting to Redis")
+                    self._pipe = pipe
+                return self._pipe
+        except TimeoutError as error:
+            raise RedisTimeoutError("no answer in time while connecting to Redis") from error
 
     def _deadline(self, began: float) -> float:
         """Until when a command that began then waits: what others waited counts."""

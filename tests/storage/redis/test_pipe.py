@@ -14,10 +14,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from streamsim.storage.contract.errors import OutcomeUnknown, StoreUnavailable
 from streamsim.storage.redis.connection import RedisConnection, Script
 from streamsim.storage.redis.pipe import Pipe
 from tests.patience import PATIENCE_S
-from tests.servers import RedisServer, aside
+from tests.servers import RedisServer, aside, wait_until
 
 CLAIM = Script("claim")
 
@@ -26,8 +27,13 @@ def opened(server: RedisServer) -> Any:
     return Pipe.opened(Connection(host="127.0.0.1", port=server.port, protocol=2))
 
 
+def packed(*words: Any) -> bytes:
+    command: bytes = pack_command(words)
+    return command
+
+
 def echo(pipe: Pipe, text: str, patience_s: float = PATIENCE_S) -> Any:
-    return asyncio.ensure_future(pipe.send(pack_command(("ECHO", text)), patience_s))
+    return asyncio.ensure_future(pipe.send(packed("ECHO", text), patience_s))
 
 
 async def claimed(connection: RedisConnection, work: str, owner: str = "me") -> bool:
@@ -65,8 +71,8 @@ def test_each_answer_reaches_who_asked_though_others_were_cancelled(
 def test_what_redis_refuses_is_raised_and_the_next_is_answered(run: Any, redis_server: RedisServer) -> None:
     async def body() -> None:
         pipe = await opened(redis_server)
-        unknown = pipe.send(pack_command(("EVALSHA", "0" * 40, "0")), PATIENCE_S)
-        wrong = pipe.send(pack_command(("HGET", "key")), PATIENCE_S)
+        unknown = pipe.send(packed("EVALSHA", "0" * 40, "0"), PATIENCE_S)
+        wrong = pipe.send(packed("HGET", "key"), PATIENCE_S)
         refusals = await asyncio.gather(unknown, wrong, echo(pipe, "a"), return_exceptions=True)
         assert isinstance(refusals[0], NoScriptError)
         assert isinstance(refusals[1], ResponseError)
@@ -112,6 +118,33 @@ def test_a_connection_that_was_lost_is_made_again(run: Any, own_redis: RedisServ
         await aside(own_redis.start)
         assert await claimed(connection, "b")
         await connection.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("ends", ["answers again", "closed"])
+def test_a_redis_that_hangs_while_the_connection_is_made_leaves_nothing_open(
+    run: Any, own_redis: RedisServer, ends: str
+) -> None:
+    async def body() -> None:
+        connection = RedisConnection(own_redis.url, patience_s=1)
+        await connection.open()
+        assert own_redis.process is not None
+        own_redis.process.send_signal(signal.SIGSTOP)
+        asked = asyncio.ensure_future(claimed(connection, "a"))
+        if ends == "closed":
+            while not connection._piping.locked():  # noqa: ASYNC110 -- nothing tells
+                await asyncio.sleep(0)
+            await connection.close()
+            own_redis.process.send_signal(signal.SIGCONT)
+        with pytest.raises(StoreUnavailable) as away:
+            await asked
+        assert not isinstance(away.value, OutcomeUnknown)
+        own_redis.process.send_signal(signal.SIGCONT)
+        if ends != "closed":
+            assert await claimed(connection, "a")
+            await connection.close()
+        await aside(wait_until, lambda: not connections(own_redis), "no connection is left")
 
     run(body())
 
