@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from streamsim.storage.contract.decisions import Summary
@@ -82,8 +83,8 @@ def test_writers_that_have_been_silent_for_an_hour_are_forgotten(
 ) -> None:
     async def body() -> None:
         meta = Keys(name).of("ann").meta
-        now = 16 * NOW
-        silent, living = {"w:a": f"3 {now - 17 * HOUR} 01"}, {"w:b": f"7 {now - 15 * HOUR} "}
+        now = 16 * (time.time_ns() // 1_000_000)  # as versions tell the time
+        silent, living = {"w:a": f"3 {now - 16 * 2 * HOUR} 01"}, {"w:b": f"7 {now - 16 * HOUR // 2} "}
         with redis_server.client() as client:
             client.hset(meta, mapping=silent | living)
         await committed(store, logs=[log("a")])
@@ -91,12 +92,12 @@ def test_writers_that_have_been_silent_for_an_hour_are_forgotten(
         assert len(first) == 2
         assert living.items() < first.items()
         with redis_server.client() as client:
-            client.hset(meta, mapping=silent | {"swept": f"{now - 15 * HOUR}"})
+            client.hset(meta, mapping=silent | {"swept": f"{now - 16 * HOUR // 2}"})
         other = await make_store()
         await committed(other, logs=[log("b")])
         assert len(writers(redis_server, name)) == 4  # looked for within the hour
         with redis_server.client() as client:
-            client.hset(meta, "swept", f"{now - 17 * HOUR}")
+            client.hset(meta, "swept", f"{now - 16 * 2 * HOUR}")
         await committed(await make_store(), logs=[log("c")])
         assert len(writers(redis_server, name)) == 4
         assert "w:a" not in writers(redis_server, name)
