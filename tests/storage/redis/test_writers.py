@@ -38,7 +38,7 @@ def test_a_commit_that_arrives_after_it_was_given_up_does_nothing(
         lost: list[bytes] = []
 
         def once(request: bytes) -> bool:
-            if lost or b"late" not in request:
+            if lost or b"answer lost" not in request:
                 return False
             lost.append(request)
             return True
@@ -48,7 +48,7 @@ def test_a_commit_that_arrives_after_it_was_given_up_does_nothing(
             await store.outbox.stop()
             await store.decisions.create_experiment(experiment("e1"))
             await committed(store, logs=[log("first")])
-            await committed(store, logs=[log("late")])
+            await committed(store, logs=[log("answer lost")])
             before = await sent(redis_server, lost[0])
             assert before.startswith(
                 b"*2\r\n:1\r\n"
