@@ -361,4 +361,5 @@ def _keeps(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
     if start_line.version == "HTTP/1.1":
         return "close" not in wanted
     framed = "Content-Length" in headers or start_line.method in ("HEAD", "GET")
-    return framed and wanted == ["keep-alive"]
+    # HTTP/1.0 knows no Transfer-Encoding: others may see another end of the body (RFC 9112, section 6.1).
+    return framed and "Transfer-Encoding" not in headers and wanted == ["keep-alive"]

@@ -62,7 +62,7 @@ class Exchange(HTTPConnection):
         if request.version == "HTTP/1.1" and (not self.keep or self._connection.reads_body):
             headers["Connection"] = "close"
         if request.version == "HTTP/1.0" and self._headers.get("Connection", "").lower() == "keep-alive":
-            headers["Connection"] = "Keep-Alive"
+            headers["Connection"] = "close" if "Transfer-Encoding" in self._headers else "Keep-Alive"
         if self._chunked:
             headers["Transfer-Encoding"] = "chunked"
         if request.method == "HEAD" or code == 304:

@@ -31,6 +31,7 @@ STRICTER: Final = {
 }
 """Where ours refuses with 400 what Tornado takes, or closes at without an answer, by what its log says."""
 CLOSE: Final = "Connection: close among other options"
+OLD: Final = "Transfer-Encoding in HTTP/1.0"
 """Where ours closes, and Tornado takes another request."""
 # Tornado closes with bytes unread; then the kernel may take its last answer back.
 _ATTEMPTS: Final = 4
@@ -40,15 +41,18 @@ _LAST_CLOSE: Final = re.compile(rb"Connection: close\r\n(?!.*\r\nConnection: )",
 
 
 def _agreed(ours: bytes, theirs: bytes) -> bool | str | None:
-    """Whether the servers answered the same; None if ours refused earlier, CLOSE if it closed earlier."""
+    """Whether both answered the same; None if ours refused earlier, CLOSE or OLD if it closed earlier."""
     if ours == theirs:
         return True
     # A request that is refused is not asked for its body any more.
     mine, other = ours.replace(_CONTINUE, b""), theirs.replace(_CONTINUE, b"")
     if mine.endswith(_BAD) and other.startswith(mine.removesuffix(_BAD)):
         return None
-    kept, closed = _LAST_CLOSE.subn(b"", mine)
-    return CLOSE if closed and other.startswith(kept) else False
+    for reason, said in ((CLOSE, b""), (OLD, b"Connection: Keep-Alive\r\n")):
+        kept, closed = _LAST_CLOSE.subn(said, mine)
+        if closed and other.startswith(kept):
+            return reason
+    return False
 
 
 @dataclass
@@ -119,8 +123,8 @@ async def compare_these(
                 found.failed.append(pieces)
             if same is False:
                 found.wrong.append((pieces, ours, theirs))
-            elif same == CLOSE:
-                found.stricter[CLOSE] = found.stricter.get(CLOSE, 0) + 1
+            elif isinstance(same, str):
+                found.stricter[same] = found.stricter.get(same, 0) + 1
             elif same is None:
                 doubtful.append((pieces, ours, theirs))
 
