@@ -37,7 +37,7 @@ class Pipe(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._looked_at = 0.0
+        self._looks_at = self._looked_at = 0.0
         writer.transport.set_protocol(self)
 
     @classmethod
@@ -65,8 +65,8 @@ class Pipe(asyncio.Protocol):
         until = self._loop.time() + patience_s
         self._waiting.append((answer, until))
         self._writer.transport.write(command)
-        if self._timer is None:
-            self._timer = self._loop.call_at(until, self._look)
+        if self._timer is None or until < self._looks_at:
+            self._look_at(until)
         reply = await answer
         if isinstance(reply, ResponseError):
             raise reply
@@ -83,19 +83,25 @@ class Pipe(asyncio.Protocol):
             if not answer.done():
                 answer.set_exception(error or RedisConnectionError("the connection was closed"))
 
+    def _look_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at, self._timer = when, self._loop.call_at(when, self._look)
+
     def _look(self) -> None:
-        """One timer serves many commands: it looks at the oldest when it fires."""
+        """One timer serves many commands: when it fires it looks at the one that ends first."""
         self._timer = None
         if not self._waiting:
             return
-        until = self._waiting[0][1]
-        if self._loop.time() >= until and self._looked_at == until:
-            self.close(RedisTimeoutError("no answer in time"))
-            return
-        if self._loop.time() >= until:
+        now, until = self._loop.time(), min(until for _, until in self._waiting)
+        if now < until:
+            self._look_at(until)
+        elif self._looked_at != until:
             # A server that was held up reads first what came in the meantime.
-            self._looked_at, until = until, self._loop.time() + _SECOND_LOOK_S
-        self._timer = self._loop.call_at(until, self._look)
+            self._looked_at = until
+            self._look_at(now + _SECOND_LOOK_S)
+        else:
+            self.close(RedisTimeoutError("no answer in time"))
 
     # What asyncio calls.
 
