@@ -49,10 +49,8 @@ def test_a_commit_that_arrives_after_it_was_given_up_does_nothing(
             await store.decisions.create_experiment(experiment("e1"))
             await committed(store, logs=[log("first")])
             await committed(store, logs=[log("answer lost")])
-            before = await sent(redis_server, lost[0])
-            assert before.startswith(
-                b"*2\r\n:1\r\n"
-            )  # committed, as it was: the writer has done nothing since
+            # Committed, as it was: the writer has done nothing since.
+            assert (await sent(redis_server, lost[0])).startswith(b"*2\r\n:1\r\n")
             assert await store.decisions.summary("e1") == Summary(2, NOW, 0, None)
             await committed(store, logs=[log("next")])
             assert await sent(redis_server, lost[0]) == b"*1\r\n:4\r\n"
